@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+from billing.models import CreditHold
+from organizations.models import Organization, TenantQuerySet
+from usage.models import Mode
+
+
+class Candidate(models.Model):
+    """A person an organization imported. What is known of them lies in profile versions."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=200)
+    headline = models.CharField(max_length=200, blank=True)
+    link = models.CharField(max_length=400, blank=True, help_text="Normalized profile link.")
+    email = models.CharField(max_length=254, blank=True, help_text="In lower case.")
+    external_id = models.CharField(max_length=120, blank=True, help_text="`candidate_id` of the import.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["Candidate"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", field], condition=~Q(**{field: ""}), name=f"candidate_{field}_unique"
+            )
+            for field in ("link", "email", "external_id")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Profile(models.Model):
+    """One version of a candidate's profile (JSON Resume shape). Never changed: other content is a new version."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    candidate = models.ForeignKey(Candidate, on_delete=models.CASCADE, related_name="profiles")
+    version = models.PositiveIntegerField(default=1)
+    content = models.JSONField()
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the canonical content, hexadecimal.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["Profile"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "candidate", "version"], name="one_profile_a_version"),
+        ]
+        indexes = [models.Index(fields=["organization", "digest"], name="profile_by_digest")]
+
+    def __str__(self) -> str:
+        return f"{self.candidate} v{self.version}"
+
+
+class Briefing(models.Model):
+    """What a position asks for. Once checked against, its requirement texts are locked; other words are a copy."""
+
+    class State(models.TextChoices):
+        DRAFTING = "drafting", "Drafting"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Draft failed"
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    title = models.CharField(max_length=200)
+    job_description = models.TextField(blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.READY)
+    state_detail = models.CharField(max_length=300, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    earlier_version = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    draft_run_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    draft_requested_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["Briefing"].as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.title} (version {self.version})" if self.version > 1 else self.title
+
+
+class Requirement(models.Model):
+    """One thing a briefing asks for: a must-have (a hard gate) or a weighted nice-to-have."""
+
+    class Kind(models.TextChoices):
+        MUST = "must", "Must-have"
+        NICE = "nice", "Nice-to-have"
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    briefing = models.ForeignKey(Briefing, on_delete=models.CASCADE, related_name="requirements")
+    position = models.PositiveSmallIntegerField(default=0)
+    text = models.CharField(max_length=300)
+    kind = models.CharField(max_length=4, choices=Kind.choices, default=Kind.NICE)
+    weight = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Only the relation counts."
+    )
+
+    objects = TenantQuerySet["Requirement"].as_manager()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(weight__gte=1), name="requirement_weight_at_least_1")]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class CandidateCheck(models.Model):
+    """
+    One candidate checked against one briefing.
+
+    Mode, price and route are pinned when the check is accepted. The row is the truth about the work: workers
+    claim it by lease, and its result, the capture of its hold and its status are written in one transaction.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Pending"
+        IN_PROGRESS = "in_progress", "In Progress"
+        COMPLETED = "completed", "Completed"
+        FAILED = "failed", "Failed"
+
+    class Kind(models.TextChoices):
+        NEW = "new", "New"
+        RECENT = "recent", "Existing recent"
+
+    class Category(models.TextChoices):
+        STRONG = "strong", "Strong fit"
+        POSSIBLE = "possible", "Possible fit"
+        NONE = "none", "No fit"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    briefing = models.ForeignKey(Briefing, on_delete=models.PROTECT, related_name="checks")
+    candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="checks")
+    profile = models.ForeignKey(Profile, on_delete=models.PROTECT, related_name="+")
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
+    failure = models.CharField(max_length=300, blank=True, help_text="Why it failed, as a sentence.")
+    mode = models.CharField(max_length=10, choices=Mode.choices)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    price = models.PositiveIntegerField(help_text="Credits, pinned at acceptance.")
+    charged = models.PositiveIntegerField(null=True, blank=True, help_text="Credits captured with the result.")
+    hold = models.OneToOneField(CreditHold, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    route = models.JSONField(help_text="The pinned route: provider, model, key, rule.")
+    run_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    score = models.PositiveSmallIntegerField(null=True, blank=True, help_text="0 to 100.")
+    category = models.CharField(max_length=10, choices=Category.choices, blank=True)
+    accepted_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = TenantQuerySet["CandidateCheck"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "briefing", "candidate"],
+                condition=Q(status__in=["pending", "in_progress"]),
+                name="one_open_check_a_candidate_and_briefing",
+            ),
+            models.CheckConstraint(
+                condition=Q(charged=None) | Q(charged__lte=F("price")), name="charged_at_most_the_pinned_price"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-accepted_at"], name="check_by_organization"),
+            models.Index(
+                fields=["organization", "lease_until"],
+                condition=Q(status__in=["pending", "in_progress"]),
+                name="check_open_by_lease",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.candidate} · {self.briefing}"
+
+
+class RequirementVerdict(models.Model):
+    """What the model said of one requirement, with its quote from the profile as evidence."""
+
+    class Verdict(models.TextChoices):
+        MET = "met", "Met"
+        PARTLY = "partly", "Partly met"
+        NOT_MET = "not_met", "Not met"
+        UNKNOWN = "unknown", "Unknown"
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    check_row = models.ForeignKey(CandidateCheck, on_delete=models.CASCADE, related_name="verdicts")
+    requirement = models.ForeignKey(Requirement, on_delete=models.PROTECT, related_name="+")
+    verdict = models.CharField(max_length=8, choices=Verdict.choices)
+    quote = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+
+    objects = TenantQuerySet["RequirementVerdict"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "check_row", "requirement"], name="one_verdict_a_requirement"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.requirement}: {self.verdict}"
+
+
+class ProfileSighting(models.Model):
+    """
+    When a person was last checked, by anyone on this installation.
+
+    Holds a keyed digest and a time, nothing else: not who checked, what for, or with which result.
+    """
+
+    person_digest = models.CharField(max_length=64, unique=True)
+    last_checked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.person_digest[:12]

@@ -1,0 +1,229 @@
+"""
+All settings, from the environment.
+
+`manage.py init` writes the secrets of a real installation to the file that KEYFARE_ENV_FILE names
+(default `var/keyfare.env`, ignored by git); real environment variables win over it.
+"""
+
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.urls import reverse_lazy
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+ENV_FILE = Path(env.str("KEYFARE_ENV_FILE", default=str(BASE_DIR / "var" / "keyfare.env")))
+if ENV_FILE.is_file():
+    env.read_env(str(ENV_FILE))
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SITE_URL = env.str("SITE_URL", default="http://localhost:8000")
+
+# Keyfare itself -------------------------------------------------------------------------------------
+
+# Master keys: the first wraps, all unwrap. Read by fernet_fields; never in the database.
+FERNET_KEYS = env.list("KEYFARE_MASTER_KEYS", default=[])
+# Keys the digests by which people are matched across organizations for recency. Not rotated with the others:
+# a new one forgets who was checked when.
+KEYFARE_DIGEST_KEY = env.str("KEYFARE_DIGEST_KEY", default="")
+# "openai=http://127.0.0.1:9001/v1,…": sends a built-in provider's traffic elsewhere, for demo and tests.
+KEYFARE_PROVIDER_ORIGINS = env.dict("KEYFARE_PROVIDER_ORIGINS", default={})
+KEYFARE_SIGNUP_OPEN = env.bool("KEYFARE_SIGNUP_OPEN", default=False)
+KEYFARE_TRIAL_CREDITS = env.int("KEYFARE_TRIAL_CREDITS", default=50)
+KEYFARE_SHOW_MANAGED_USD = env.bool("KEYFARE_SHOW_MANAGED_USD", default=False)
+KEYFARE_NETWORK_RECENCY = env.bool("KEYFARE_NETWORK_RECENCY", default=True)
+# How many runs of a free action one organization may start a day on managed keys.
+KEYFARE_MANAGED_DAILY_RUNS = env.int("KEYFARE_MANAGED_DAILY_RUNS", default=50)
+KEYFARE_CALL_TIMEOUT_SECONDS = env.int("KEYFARE_CALL_TIMEOUT_SECONDS", default=90)
+# A worker that has not finished a check after this long is taken for dead; another one takes the check over.
+KEYFARE_CHECK_LEASE_SECONDS = env.int("KEYFARE_CHECK_LEASE_SECONDS", default=300)
+KEYFARE_CHECKS_IN_FLIGHT = env.int("KEYFARE_CHECKS_IN_FLIGHT", default=64)
+# A sentence shown on top of every page (the demo says there that results are simulated).
+KEYFARE_BANNER = env.str("KEYFARE_BANNER", default="")
+
+# Django ---------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_htmx",
+    "django_q",
+    "lucide",
+    "template_partials",
+    "organizations",
+    "usage",
+    "billing",
+    "providers",
+    "routing",
+    "gateway",
+    "candidates",
+    "config",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+WSGI_APPLICATION = "config.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "config.context.page",
+            ],
+            "builtins": ["template_partials.templatetags.partials", "lucide.templatetags.lucide"],
+        },
+    },
+]
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'var' / 'keyfare.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE: a transaction that reads first and writes later never fails with "database is locked".
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON;",
+    }
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "organizations.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = reverse_lazy("account_login")
+LOGIN_REDIRECT_URL = reverse_lazy("home")
+ACCOUNT_ADAPTER = "config.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none" if DEBUG else "mandatory"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
+ACCOUNT_PREVENT_ENUMERATION = True
+
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfare <keyfare@localhost>")
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "django_cache"},
+}
+
+Q_CLUSTER = {
+    "name": "keyfare",
+    "orm": "default",
+    "workers": env.int("KEYFARE_WORKERS", default=2),
+    # One task at a time a worker and none waiting in memory: the broker's lock starts at dequeue.
+    "queue_limit": 1,
+    "bulk": 1,
+    "timeout": 120,
+    "retry": 600,
+    "max_attempts": 3,
+    "ack_failures": False,
+    "catch_up": False,
+    "poll": env.float("KEYFARE_TASK_POLL_SECONDS", default=0.5),
+    "save_limit": 250,
+    "sync": env.bool("KEYFARE_TASKS_INLINE", default=False),
+    "label": "Background tasks",
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+USE_THOUSAND_SEPARATOR = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# Security -------------------------------------------------------------------------------------------
+
+HTTPS = SITE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+if env.bool("BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    },
+}
+# Unfold's admin runs on Alpine (eval) and sets theme colours in line; staff only, see config/admin_csp.py.
+ADMIN_SCRIPT_SOURCES = [SELF, UNSAFE_EVAL]
+ADMIN_STYLE_SOURCES = [SELF, UNSAFE_INLINE]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        # httpx and aiohttp write whole URLs at INFO.
+        "httpx": {"level": "WARNING"},
+        "aiohttp": {"level": "WARNING"},
+        "django_q": {"level": "WARNING"},
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Keyfare staff",
+    "SITE_HEADER": "Keyfare staff",
+    "SITE_SYMBOL": "key",
+    "SHOW_VIEW_ON_SITE": False,
+
+}

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, TypeVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.db.models import Q
+
+_Row = TypeVar("_Row", bound=models.Model)
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. Logs in by e-mail; belongs to organizations through memberships."""
+
+    email = models.EmailField(unique=True, error_messages={"unique": "A user with that e-mail exists."})
+    name = models.CharField(max_length=150, blank=True)
+    is_staff = models.BooleanField(
+        default=False, help_text="An operator of this installation: may use the admin."
+    )
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    EMAIL_FIELD = "email"
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    def __str__(self) -> str:
+        return self.email
+
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def of_user(self, user: User) -> Self:
+        """The open organizations that `user` is a member of."""
+        return self.filter(memberships__user=user, closed_at=None, is_platform=False)
+
+    def customers(self) -> Self:
+        return self.filter(is_platform=False)
+
+
+class Organization(models.Model):
+    """
+    A tenant. Everything a tenant owns has an `organization` column.
+
+    One row is the platform itself: it owns the managed keys and has no members.
+    """
+
+    class RecencyWindow(models.IntegerChoices):
+        DAYS_30 = 30, "30 days"
+        DAYS_60 = 60, "60 days"
+        DAYS_90 = 90, "90 days"
+
+    name = models.CharField(max_length=120)
+    slug = models.SlugField(max_length=60, unique=True)
+    is_platform = models.BooleanField(default=False, editable=False)
+    recency_window_days = models.PositiveSmallIntegerField(
+        choices=RecencyWindow.choices,
+        default=RecencyWindow.DAYS_30,
+        help_text="How long an earlier check of a person still counts as recent.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_platform"], condition=Q(is_platform=True), name="one_platform_organization"
+            ),
+            models.CheckConstraint(
+                condition=Q(recency_window_days__in=[30, 60, 90]), name="recency_window_30_60_or_90"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TenantQuerySet(models.QuerySet[_Row]):
+    """Queries of rows that belong to an organization; application code reads through `for_organization`."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        return self.filter(organization=organization)
+
+
+class Membership(models.Model):
+    """A person's place in an organization, and with it what they may do there."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        ADMIN = "admin", "Admin"
+        MEMBER = "member", "Member"
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["Membership"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_membership_a_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.get_role_display()}"
+
+
+class AuditEvent(models.Model):
+    """
+    Who changed what: one row for every key, routing, member and credit change.
+
+    Append-only. Holds no key, ciphertext or other secret; names are snapshots, so it outlives what it names.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="audit_events")
+    actor = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    actor_label = models.CharField(max_length=254, help_text="E-mail of the person, or what acted.")
+    action = models.CharField(max_length=60)
+    target = models.CharField(max_length=200, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["AuditEvent"].as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "-created_at"], name="audit_by_organization")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}".strip()

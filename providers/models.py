@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from fernet_fields import EncryptedTextField
+
+from organizations.models import Organization, TenantQuerySet
+
+
+class WrappedKeyField(EncryptedTextField):  # type: ignore[misc]  # published without types
+    """
+    Text encrypted under the master keys (`FERNET_KEYS`).
+
+    The stock field encrypts the *repr* of SQL expressions (`bulk_update`, `F()`) and hands plaintext to
+    `dumpdata`; both are mended here.
+    """
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if hasattr(value, "as_sql"):
+            return value
+        return super().get_db_prep_save(value, connection)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return ""
+
+
+class OrganizationKey(models.Model):
+    """
+    The random data key under which one organization's provider keys are sealed.
+
+    Stored wrapped under the master keys. Deleting the row makes everything sealed under it unreadable for good.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    version = models.PositiveIntegerField(default=1)
+    wrapped = WrappedKeyField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["OrganizationKey"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "version"], name="one_organization_key_a_version"),
+        ]
+
+    def __str__(self) -> str:
+        return f"organization {self.organization_id}, version {self.version}"
+
+
+class ProviderKey(models.Model):
+    """
+    A key an organization made at a provider. The secret itself is sealed; only its last four characters are shown.
+
+    `origin` is where the key may travel, and is bound into the seal: with another origin it does not open.
+    """
+
+    class Status(models.TextChoices):
+        SAVED = "saved", "Saved, not validated"
+        VALIDATING = "validating", "Validating"
+        CONNECTED = "connected", "Connected"
+        LIMITED = "limited", "Limited"
+        INVALID = "invalid", "Invalid"
+        NO_CREDIT = "no_credit", "No credit"
+        RATE_LIMITED = "rate_limited", "Rate limited"
+        UNREACHABLE = "unreachable", "Unreachable"
+        NEEDS_REENTRY = "needs_reentry", "Needs re-entry"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    provider = models.CharField(max_length=40)
+    label = models.CharField(max_length=80, default="Default")
+    origin = models.CharField(max_length=200, editable=False)
+    ciphertext = models.BinaryField(editable=False)
+    key_version = models.PositiveIntegerField(editable=False)
+    last4 = models.CharField(max_length=4, blank=True, editable=False)
+    secret_version = models.PositiveIntegerField(
+        default=1, editable=False, help_text="Counts replacements; a validation of an older one changes nothing."
+    )
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.SAVED)
+    status_detail = models.CharField(max_length=300, blank=True)
+    validated_at = models.DateTimeField(null=True, blank=True, help_text="When the status was last established.")
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    provider_limits = models.JSONField(default=dict, blank=True, help_text="As the provider reports them.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["ProviderKey"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "provider", "label"], name="key_label_unique_per_provider"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} · {self.label}"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a rule may name this key, and calls may leave with it. Temporary trouble does not unroute."""
+        return self.status in USABLE_STATUSES
+
+
+class KeyValidation(models.Model):
+    """One attempt to validate a key: the truth about a background validation."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        DONE = "done", "Done"
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ProviderKey, on_delete=models.CASCADE, related_name="validations")
+    secret_version = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    outcome = models.CharField(max_length=20, choices=ProviderKey.Status.choices, blank=True)
+    detail = models.CharField(max_length=300, blank=True)
+    requested_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet["KeyValidation"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(state="queued"), name="one_queued_validation_a_key"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key_id}: {self.outcome or self.state}"
+
+
+class AvailableModel(models.Model):
+    """A model that a key can call, as its provider listed it at the last validation."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ProviderKey, on_delete=models.CASCADE, related_name="available_models")
+    model = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, blank=True)
+    context_tokens = models.PositiveBigIntegerField(null=True, blank=True)
+    input_nanousd_per_mtok = models.PositiveBigIntegerField(null=True, blank=True)
+    output_nanousd_per_mtok = models.PositiveBigIntegerField(null=True, blank=True)
+
+    objects = TenantQuerySet["AvailableModel"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "key", "model"], name="one_row_a_listed_model"),
+        ]
+
+    def __str__(self) -> str:
+        return self.model
+
+
+USABLE_STATUSES = frozenset({ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED})

