@@ -110,7 +110,12 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'var' / 'keyfare.sqlite3'}")}
+if env.str("DATABASE_URL", default=""):
+    DATABASES = {"default": env.db("DATABASE_URL")}
+else:
+    DATABASES = {
+        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ENV_FILE.parent / "keyfare.sqlite3"}
+    }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # IMMEDIATE: a transaction that reads first and writes later never fails with "database is locked".
@@ -153,8 +158,8 @@ Q_CLUSTER = {
     # One task at a time a worker and none waiting in memory: the broker's lock starts at dequeue.
     "queue_limit": 1,
     "bulk": 1,
-    "timeout": 120,
-    "retry": 600,
+    "timeout": 600,
+    "retry": 900,
     "max_attempts": 3,
     "ack_failures": False,
     "catch_up": False,
@@ -227,3 +232,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
 
 }
+
+# Written by the demo for itself.
+DEMO_PASSWORD = env.str("DEMO_PASSWORD", default="")
+DEMO_SIMULATOR_PORT = env.int("DEMO_SIMULATOR_PORT", default=9001)

@@ -3,7 +3,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from config import views
+
 urlpatterns = [
+    path("", views.home, name="home"),
+    path("settings", views.current_settings, name="current-settings"),
+    path("o/<slug:slug>/", views.overview, name="overview"),
+    path("o/<slug:slug>/settings", views.settings_page, name="settings"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("o/<slug:slug>/", include("organizations.urls")),

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from organizations import services
+from organizations.forms import AddMemberForm, RecencyWindowForm, RoleForm
+from organizations.models import AuditEvent, Membership
+from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
+
+AUDIT_PAGE_SIZE = 50
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def members(request: OrganizationHttpRequest) -> HttpResponse:
+    return render(request, "organizations/members.html", _members_context(request))
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_POST
+def add_member(request: OrganizationHttpRequest) -> HttpResponse:
+    roles = services.assignable_roles(organization=request.organization, actor=request.user)
+    form = AddMemberForm(request.POST, roles=roles)
+    if form.is_valid():
+        try:
+            membership = services.add_member(
+                organization=request.organization, actor=request.user, **form.cleaned_data
+            )
+        except services.MemberChangeRefused as refusal:
+            form.add_error("email", str(refusal))
+        else:
+            messages.success(request, f"{membership.user.email} added.")
+            return _members_changed(request)
+    return _members_refused(request, add_form=form)
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_POST
+def change_role(request: OrganizationHttpRequest, membership_id: int) -> HttpResponse:
+    membership = _membership_or_404(request, membership_id)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        return _members_refused(request, refusal="Choose one of the roles.")
+    try:
+        services.change_role(membership=membership, role=form.cleaned_data["role"], actor=request.user)
+    except services.MemberChangeRefused as refusal:
+        return _members_refused(request, refusal=str(refusal))
+    messages.success(request, f"{membership.user.email} is {membership.get_role_display().lower()} now.")
+    if membership.user_id == request.user.pk:  # what this page may show has changed, too
+        return _go(request, reverse("organizations:members", args=[request.organization.slug]))
+    return _members_changed(request)
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_http_methods(["GET", "POST"])
+def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpResponse:
+    """GET asks for confirmation on a page of its own, for browsers without scripts."""
+    membership = _membership_or_404(request, membership_id)
+    if request.method == "GET":
+        return render(request, "organizations/remove_member.html", {"member": membership})
+    email, is_self = membership.user.email, membership.user_id == request.user.pk
+    try:
+        services.remove_member(membership=membership, actor=request.user)
+    except services.MemberChangeRefused as refusal:
+        return _members_refused(request, refusal=str(refusal))
+    messages.success(request, f"{email} removed.")
+    if is_self:
+        return _go(request, reverse("home"))
+    return _members_changed(request)
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_GET
+def audit_log(request: OrganizationHttpRequest) -> HttpResponse:
+    events = AuditEvent.objects.for_organization(request.organization).order_by("-created_at", "-pk")
+    page = Paginator(events, AUDIT_PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "organizations/audit.html", {"page": page})
+
+
+@organization_view(Permission.MANAGE_SETTINGS)
+@require_POST
+def save_recency_window(request: OrganizationHttpRequest) -> HttpResponse:
+    form = RecencyWindowForm(request.POST)
+    if form.is_valid():
+        services.set_recency_window(
+            organization=request.organization, days=form.cleaned_data["days"], actor=request.user
+        )
+        messages.success(request, "Recency window saved.")
+        if not request.htmx:
+            return redirect(
+                reverse("settings", args=[request.organization.slug]) + "#candidate-recency-window"
+            )
+    template = "organizations/recency_window.html" + ("#panel-response" if request.htmx else "")
+    context = {"recency_form": form, "may_manage_settings": True}
+    return render(request, template, context, status=200 if form.is_valid() else 422)
+
+
+def recency_panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+    """For `organizations/_recency_panel.html`, on the settings page."""
+    return {
+        "recency_form": RecencyWindowForm(initial={"days": request.organization.recency_window_days}),
+        "may_manage_settings": may(request.membership, Permission.MANAGE_SETTINGS),
+    }
+
+
+def _membership_or_404(request: OrganizationHttpRequest, membership_id: int) -> Membership:
+    rows = Membership.objects.for_organization(request.organization).select_related("user", "organization")
+    return get_object_or_404(rows, pk=membership_id)
+
+
+def _members_context(
+    request: OrganizationHttpRequest, *, add_form: AddMemberForm | None = None, refusal: str = ""
+) -> dict[str, Any]:
+    rows = Membership.objects.for_organization(request.organization).select_related("user")
+    may_manage = may(request.membership, Permission.MANAGE_MEMBERS)
+    roles = (
+        services.assignable_roles(organization=request.organization, actor=request.user) if may_manage else []
+    )
+    return {
+        "members": rows.order_by("user__email"),
+        "may_manage_members": may_manage,
+        "roles": roles,
+        "add_form": add_form or AddMemberForm(roles=roles),
+        "refusal": refusal,
+    }
+
+
+def _members_changed(request: OrganizationHttpRequest) -> HttpResponse:
+    if request.htmx:
+        return render(request, "organizations/members.html#members-response", _members_context(request))
+    return redirect("organizations:members", request.organization.slug)
+
+
+def _members_refused(
+    request: OrganizationHttpRequest, *, add_form: AddMemberForm | None = None, refusal: str = ""
+) -> HttpResponse:
+    template = "organizations/members.html" + ("#members-response" if request.htmx else "")
+    context = _members_context(request, add_form=add_form, refusal=refusal)
+    return render(request, template, context, status=422)
+
+
+def _go(request: OrganizationHttpRequest, url: str) -> HttpResponse:
+    """To another page; htmx would otherwise swap that page into the fragment."""
+    if request.htmx:
+        return HttpResponse(headers={"HX-Redirect": url})
+    return redirect(url)

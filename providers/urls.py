@@ -1,6 +1,14 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from providers import views
 
 app_name = "providers"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("settings/keys/<slug:provider>/save/", views.save, name="save"),
+    path("settings/keys/<uuid:key_id>/replace/", views.replace, name="replace"),
+    path("settings/keys/<uuid:key_id>/validate/", views.validate, name="validate"),
+    path("settings/keys/<uuid:key_id>/status/", views.status, name="status"),
+    path("settings/keys/<uuid:key_id>/models/", views.models, name="models"),
+]

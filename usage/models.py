@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import uuid
 
-from django.db import models
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Self
+
+from django.db import connections, models
+from django.db.models import F, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from organizations.models import Organization, TenantQuerySet
+from usage.ingest import IngestPosition, UtcDay
 
 
 class Mode(models.TextChoices):
@@ -39,6 +45,56 @@ class InFlightCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model} {self.id}"
+
+
+class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
+    def with_day(self) -> Self:
+        """Adds `day`, the UTC day on which the call left."""
+        return self.annotate(day=UtcDay("occurred_at"))
+
+    def with_position(self) -> Self:
+        """Adds `position`: grows with the time of writing, and is what the rollup remembers (usage/rollups.py)."""
+        on_postgresql = connections[self.db].vendor == "postgresql"
+        return self.annotate(position=F("ingest_position") if on_postgresql else F("id"))
+
+    def not_rolled_up(self) -> Self:
+        """Events that UsageDaily does not hold yet; in one statement with it, each event is seen exactly once."""
+        state = RollupState.objects.all()
+        events = self.with_position().filter(position__gte=_or_zero(state, "position"))
+        if connections[self.db].vendor == "postgresql":
+            # The first lets the partial index serve; the second holds after a rebuild.
+            events = events.filter(ingest_position__gt=0, id__gt=_or_zero(state, "rebuilt_to_id"))
+        return events
+
+    def matching(
+        self,
+        *,
+        provider: str = "",
+        model: str = "",
+        action: str = "",
+        mode: str = "",
+        status: str = "",
+        price_source: str = "",
+        run_id: uuid.UUID | None = None,
+        first_day: date | None = None,
+        last_day: date | None = None,
+    ) -> Self:
+        """The events with these values; empty ones do not narrow. Both days are included."""
+        exact = {
+            "provider": provider,
+            "model": model,
+            "action": action,
+            "mode": mode,
+            "status": status,
+            "price_source": price_source,
+            "run_id": run_id,
+        }
+        events = self.filter(**{name: value for name, value in exact.items() if value})
+        if first_day:
+            events = events.filter(occurred_at__gte=start_of_day(first_day))
+        if last_day:
+            events = events.filter(occurred_at__lt=start_of_day(last_day) + timedelta(days=1))
+        return events
 
 
 class UsageEvent(models.Model):
@@ -78,20 +134,135 @@ class UsageEvent(models.Model):
     uncached_input_tokens = models.PositiveBigIntegerField(default=0)
     cache_read_tokens = models.PositiveBigIntegerField(default=0)
     cache_write_tokens = models.PositiveBigIntegerField(default=0)
+    cache_write_1h_tokens = models.PositiveBigIntegerField(
+        default=0, help_text="A part of cache_write_tokens, dearer than the rest."
+    )
     output_tokens = models.PositiveBigIntegerField(default=0, help_text="Reasoning included.")
     reasoning_tokens = models.PositiveBigIntegerField(default=0, help_text="A part of output_tokens.")
     cost_nanousd = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: unpriced.")
     price_source = models.CharField(max_length=10, choices=PriceSource.choices)
     price_version = models.CharField(max_length=80, blank=True)
-    latency_ms = models.PositiveIntegerField(default=0)
+    latency_ms = models.PositiveBigIntegerField(default=0)
+    ingest_position = models.BigIntegerField(
+        db_default=IngestPosition(), editable=False, help_text="See usage/ingest.py."
+    )
 
-    objects = TenantQuerySet["UsageEvent"].as_manager()
+    objects = UsageEventQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["organization", "call_id"], name="one_event_a_call"),
+            models.CheckConstraint(
+                condition=Q(price_source="none", cost_nanousd__isnull=True)
+                | ~Q(price_source="none") & Q(cost_nanousd__isnull=False),
+                name="a_cost_has_a_source",
+            ),
+            models.CheckConstraint(
+                condition=Q(reasoning_tokens__lte=F("output_tokens"))
+                & Q(cache_write_1h_tokens__lte=F("cache_write_tokens")),
+                name="parts_within_their_tokens",
+            ),
         ]
-        indexes = [models.Index(fields=["organization", "-occurred_at"], name="usage_event_by_time")]
+        indexes = [
+            models.Index(fields=["organization", "-occurred_at"], name="usage_event_by_time"),
+            models.Index(fields=["organization", "run_id"], name="usage_event_by_run"),
+            # Empty on SQLite, where the position is the row id.
+            models.Index(
+                fields=["ingest_position"], condition=Q(ingest_position__gt=0), name="usage_event_by_position"
+            ),
+            models.Index(
+                fields=["organization", "ingest_position"],
+                condition=Q(ingest_position__gt=0),
+                name="usage_event_tail",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model} {self.call_id}"
+
+    @property
+    def input_tokens(self) -> int:
+        """All that was sent: uncached, read from cache and written to cache."""
+        return self.uncached_input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class UsageDaily(models.Model):
+    """
+    What pages read: the events of one UTC day summed by everything they are shown by.
+
+    Written by `roll_up` only, each event once; the events stay the truth, and `rebuild` derives this table anew.
+    No dimension is ever NULL, since NULLs are distinct in a unique constraint and would split a row.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
+    day = models.DateField()
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=200)
+    action = models.CharField(max_length=60)
+    key_id = models.UUIDField()
+    key_label = models.CharField(max_length=80)
+    mode = models.CharField(max_length=10, choices=Mode.choices)
+    calls = models.PositiveBigIntegerField()
+    runs = models.PositiveBigIntegerField(help_text="First calls of a run.")
+    priced_runs = models.PositiveBigIntegerField(help_text="Runs of which at least one call has a price.")
+    answered = models.PositiveBigIntegerField()
+    failed = models.PositiveBigIntegerField()
+    lost = models.PositiveBigIntegerField()
+    unpriced_calls = models.PositiveBigIntegerField(help_text="Answered, at a cost nobody knows.")
+    uncached_input_tokens = models.PositiveBigIntegerField()
+    cache_read_tokens = models.PositiveBigIntegerField()
+    cache_write_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField(help_text="Reasoning included.")
+    reasoning_tokens = models.PositiveBigIntegerField(help_text="A part of output_tokens.")
+    cost_nanousd = models.PositiveBigIntegerField(help_text="Of the calls that have a price.")
+    latency_ms = models.PositiveBigIntegerField()
+
+    DIMENSIONS = ("organization_id", "day", "provider", "model", "action", "key_id", "key_label", "mode")
+
+    objects = TenantQuerySet["UsageDaily"].as_manager()
+
+    class Meta:
+        verbose_name_plural = "usage by day"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "day", "provider", "model", "action", "key_id", "key_label", "mode"],
+                name="one_usage_row_a_day",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.provider} {self.model} {self.action}"
+
+
+class RollupState(models.Model):
+    """How far the rollup has come: one row, moved in the transaction that adds to UsageDaily."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    position = models.BigIntegerField(default=0, help_text="The first position not rolled up.")
+    rebuilt_to_id = models.BigIntegerField(
+        default=0, help_text="PostgreSQL: events up to this id were rolled up by a rebuild, whatever their position."
+    )
+    system_identifier = models.CharField(
+        max_length=40, blank=True, help_text="The PostgreSQL cluster whose transaction ids the position counts."
+    )
+    rolled_up_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "rollup state"
+        verbose_name_plural = "rollup state"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_rollup_state")]
+
+    def __str__(self) -> str:
+        return f"rolled up to {self.position}"
+
+
+def start_of_day(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def _or_zero(state: QuerySet[RollupState], field: str) -> Coalesce:
+    return Coalesce(Subquery(state.values(field)[:1]), Value(0))

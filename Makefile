@@ -1,0 +1,51 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+PORT ?= 8000
+SERVE ?= 1
+BIN := .venv/bin
+CHECK_ENV := KEYFARE_ENV_FILE=none SECRET_KEY=only-for-make-check KEYFARE_MASTER_KEYS=only-for-make-check-0123456789abcdef DATABASE_URL=sqlite:///:memory:
+PYTEST := $(BIN)/python -m pytest -n 2
+
+.PHONY: help demo test check format lock
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+# Dependencies go in anew whenever a lock file changes; all output to standard error.
+.venv/base: requirements/base.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Keyfare needs Python 3.11 or newer; choose one with PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing dependencies…" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt >&2
+	@touch $@
+
+.venv/dev: requirements/dev.txt .venv/base
+	@echo "Installing development dependencies…" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt >&2
+	@touch $@
+
+demo: .venv/base ## The main job on simulated providers, then the product on PORT (SERVE=0: exit after the summary)
+	@unset DATABASE_URL; KEYFARE_ENV_FILE="$(CURDIR)/var/demo/keyfare.env" exec $(BIN)/python manage.py demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+
+test: .venv/dev ## All tests, on SQLite and on PostgreSQL (yours by DATABASE_URL, else one that comes by pip)
+	$(PYTEST)
+	KEYFARE_TEST_DATABASE=postgresql $(PYTEST)
+
+check: .venv/dev ## Lint, format, types, layers, templates, Django's own checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+	git ls-files -co --exclude-standard -- 'templates/*.html' 'templates/**/*.html' | xargs $(BIN)/djade --target-version 5.2 --check
+	$(CHECK_ENV) $(BIN)/python manage.py check --fail-level WARNING
+	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/dev ## Put code and templates into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files -co --exclude-standard -- 'templates/*.html' 'templates/**/*.html' | xargs $(BIN)/djade --target-version 5.2
+
+lock: .venv/dev ## Renew requirements/*.txt: for all supported Pythons, with hashes, without any index address
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/base.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/base.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/dev.txt

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+
+from billing import ledger
+from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
+from organizations.models import User
+
+
+class LedgerAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+    """Shows rows that only billing/ledger.py writes."""
+
+    search_fields: tuple[str, ...] = ("organization__name", "organization__slug")
+    list_select_related: tuple[str, ...] = ("organization",)
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class MoveCreditsForm(forms.Form):
+    amount = forms.IntegerField(
+        min_value=-ledger.MAX_AMOUNT,
+        max_value=ledger.MAX_AMOUNT,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Above 0 gives credits; below 0 (say −10) takes free ones back.",
+    )
+    reason = forms.CharField(
+        max_length=ledger.MAX_REASON,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="The organization reads it on its credits page.",
+    )
+    # Made with the form, so that sending it twice moves the credits once.
+    idempotency_key = forms.UUIDField(widget=forms.HiddenInput)
+
+    def clean_amount(self) -> int:
+        amount: int = self.cleaned_data["amount"]
+        if amount == 0:
+            raise forms.ValidationError("Enter a number other than 0.")
+        return amount
+
+
+@admin.register(CreditAccount)
+class CreditAccountAdmin(LedgerAdmin):
+    list_display = ("organization", "posted", "held", "available", "seq")
+    actions_detail = ("move_credits",)
+
+    def has_move_credits_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """No row here is changed by hand, so Django's own change permission means this."""
+        return request.user.has_perm("billing.change_creditaccount")
+
+    @action(description="Grant or adjust credits", url_path="move-credits", permissions=["move_credits"])  # type: ignore[untyped-decorator]  # see above
+    def move_credits(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        account = get_object_or_404(CreditAccount.objects.select_related("organization"), pk=object_id)
+        if not isinstance(request.user, User):
+            raise PermissionDenied
+        form = MoveCreditsForm(request.POST or None, initial={"idempotency_key": uuid.uuid4()})
+        if form.is_valid() and self._move(form, account, request.user):
+            balance = ledger.balance(organization=account.organization)
+            messages.success(request, f"Credits booked. {balance.available} available now.")
+            return redirect("admin:billing_creditaccount_change", account.pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": f"Grant or adjust credits: {account.organization}",
+            "account": account,
+            "form": form,
+        }
+        status = 422 if form.is_bound else 200
+        return TemplateResponse(request, "billing/admin_move_credits.html", context, status=status)
+
+    def _move(self, form: MoveCreditsForm, account: CreditAccount, actor: User) -> bool:
+        arguments: dict[str, Any] = {
+            "organization": account.organization,
+            "amount": form.cleaned_data["amount"],
+            "reason": form.cleaned_data["reason"],
+            "idempotency_key": f"admin:{form.cleaned_data['idempotency_key']}",
+            "actor": actor,
+        }
+        try:
+            if arguments["amount"] > 0:
+                ledger.grant_credits(**arguments)
+            else:
+                ledger.adjust_credits(**arguments)
+        except ledger.NotEnoughCredits as error:
+            form.add_error("amount", f"Only {ledger.counted(error.available)} can be taken back.")
+        except (ValueError, ledger.IdempotencyConflict) as error:
+            form.add_error(None, str(error))
+        return form.is_valid()
+
+
+@admin.register(CreditLot)
+class CreditLotAdmin(LedgerAdmin):
+    list_display = ("id", "organization", "amount", "remaining", "held", "reason", "created_at")
+    search_fields = (*LedgerAdmin.search_fields, "reason")
+
+
+@admin.register(CreditHold)
+class CreditHoldAdmin(LedgerAdmin):
+    list_display = ("id", "organization", "purpose", "amount", "captured", "state", "created_at")
+    list_filter = ("state",)
+    search_fields = (*LedgerAdmin.search_fields, "=id", "purpose")
+
+
+@admin.register(HoldAllocation)
+class HoldAllocationAdmin(LedgerAdmin):
+    list_display = ("hold_id", "organization", "lot_id", "position", "amount", "captured")
+    list_select_related = ("organization", "hold", "lot")
+    search_fields = (*LedgerAdmin.search_fields, "=hold__id", "hold__purpose")
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(LedgerAdmin):
+    list_display = (
+        "seq",
+        "organization",
+        "kind",
+        "d_posted",
+        "d_held",
+        "posted_after",
+        "held_after",
+        "purpose",
+        "actor",
+        "created_at",
+    )
+    list_filter = ("kind",)
+    list_select_related = ("organization", "hold", "actor")
+    search_fields = (*LedgerAdmin.search_fields, "reason", "hold__purpose", "idempotency_key")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
+        newest_first: QuerySet[LedgerEntry] = super().get_queryset(request).order_by("-created_at", "-pk")
+        return newest_first
+
+    @admin.display(description="What for")
+    def purpose(self, entry: LedgerEntry) -> str:
+        return entry.hold.purpose if entry.hold else entry.reason

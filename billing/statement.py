@@ -1,0 +1,107 @@
+"""What the credits page shows: the balance in four numbers, and the entries in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from billing import ledger
+from billing.models import CreditHold, LedgerEntry
+from organizations.models import Organization
+
+Kind = LedgerEntry.Kind
+
+SPENT_DAYS = 30
+_TONES = {
+    Kind.GRANT: "ok",
+    Kind.HOLD: "info",
+    Kind.CAPTURE: "",
+    Kind.RELEASE: "muted",
+    Kind.ADJUST: "warn",
+}
+_GIVEN = Q(kind__in=[Kind.GRANT, Kind.ADJUST])
+
+
+@dataclass(frozen=True, slots=True)
+class CreditSummary:
+    """
+    All in credits. `granted` is everything ever given, adjustments included; `spent` is of `SPENT_DAYS`
+    days.
+    """
+
+    available: int
+    held: int
+    spent: int
+    granted: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One ledger entry. `change` moves the balance, `held` what is set aside of it; both with their sign."""
+
+    seq: int
+    created_at: dt.datetime
+    label: str
+    tone: str
+    purpose: str
+    actor: str
+    change: int
+    held: int
+    available_after: int
+
+
+def credit_summary(*, organization: Organization, today: dt.date) -> CreditSummary:
+    balance = ledger.balance(organization=organization)
+    return CreditSummary(
+        available=balance.available,
+        held=balance.held,
+        spent=-_sum(organization, _spent_since(today)),
+        granted=_sum(organization, _GIVEN),
+    )
+
+
+def entries(*, organization: Organization, show: str, today: dt.date) -> QuerySet[LedgerEntry]:
+    """
+    The entries behind a number, newest first: of `show` "held", "spent" or "granted" as in CreditSummary,
+    else all.
+    """
+    which = {
+        "held": Q(kind=Kind.HOLD, hold__state=CreditHold.State.PENDING),
+        "spent": _spent_since(today),
+        "granted": _GIVEN,
+    }.get(show, Q())
+    return (
+        LedgerEntry.objects.for_organization(organization)
+        .filter(which)
+        .select_related("hold", "actor")
+        .order_by("-seq")
+    )
+
+
+def line(entry: LedgerEntry) -> StatementLine:
+    return StatementLine(
+        seq=entry.seq,
+        created_at=entry.created_at,
+        label=entry.get_kind_display(),
+        tone=_TONES[Kind(entry.kind)],
+        purpose=entry.hold.purpose if entry.hold else entry.reason,
+        actor=entry.actor.get_full_name() if entry.actor else "",
+        change=entry.d_posted,
+        held=entry.d_held,
+        available_after=entry.available_after,
+    )
+
+
+def _spent_since(today: dt.date) -> Q:
+    """The last days count whole UTC days and include today."""
+    first = dt.datetime.combine(today - dt.timedelta(days=SPENT_DAYS - 1), dt.time.min, tzinfo=dt.UTC)
+    return Q(kind=Kind.CAPTURE, created_at__gte=first)
+
+
+def _sum(organization: Organization, which: Q) -> int:
+    """Of the changes of the balance, in credits."""
+    found = LedgerEntry.objects.for_organization(organization).filter(which)
+    return found.aggregate(credits=Coalesce(Sum("d_posted"), 0))["credits"]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from candidates.forms import CandidateAdminForm
+from candidates.models import (
+    Briefing,
+    Candidate,
+    CandidateCheck,
+    Profile,
+    ProfileSighting,
+    Requirement,
+    RequirementVerdict,
+)
+
+
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+    """Rows that only their services write: prices, locks and versions would not survive an edit by hand."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Candidate)
+class CandidateAdmin(ModelAdmin):  # type: ignore[misc]
+    form = CandidateAdminForm
+    list_display = ("name", "headline", "email", "link", "organization", "created_at")
+    list_filter = ("organization",)
+    list_select_related = ("organization",)
+    search_fields = ("name", "headline", "email", "link", "external_id", "organization__name")
+    readonly_fields = ("organization", "created_at")
+    fields = ("organization", "name", "headline", "link", "email", "external_id", "created_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a candidate without a profile cannot be checked: imports add both
+
+
+@admin.register(Profile)
+class ProfileAdmin(ReadOnlyAdmin):
+    list_display = ("candidate", "version", "organization", "created_at")
+    list_filter = ("organization",)
+    list_select_related = ("candidate", "organization")
+    search_fields = ("candidate__name", "candidate__email", "digest", "organization__name")
+
+
+@admin.register(Briefing)
+class BriefingAdmin(ReadOnlyAdmin):
+    list_display = ("title", "version", "state", "organization", "created_by", "created_at")
+    list_filter = ("state", "organization")
+    list_select_related = ("organization", "created_by")
+    search_fields = ("title", "job_description", "organization__name")
+
+
+@admin.register(Requirement)
+class RequirementAdmin(ReadOnlyAdmin):
+    list_display = ("text", "kind", "weight", "briefing", "organization")
+    list_filter = ("kind", "organization")
+    list_select_related = ("briefing", "organization")
+    search_fields = ("text", "briefing__title", "organization__name")
+
+
+@admin.register(CandidateCheck)
+class CandidateCheckAdmin(ReadOnlyAdmin):
+    list_display = (
+        "candidate",
+        "briefing",
+        "organization",
+        "status",
+        "category",
+        "score",
+        "mode",
+        "kind",
+        "price",
+        "charged",
+        "accepted_at",
+    )
+    list_filter = ("status", "category", "mode", "kind", "organization")
+    list_select_related = ("candidate", "briefing", "organization")
+    search_fields = ("id", "run_id", "candidate__name", "briefing__title", "organization__name")
+    date_hierarchy = "accepted_at"
+
+
+@admin.register(RequirementVerdict)
+class RequirementVerdictAdmin(ReadOnlyAdmin):
+    list_display = ("requirement", "verdict", "check_row", "organization")
+    list_filter = ("verdict", "organization")
+    list_select_related = ("requirement", "check_row__candidate", "check_row__briefing", "organization")
+    search_fields = ("requirement__text", "quote", "check_row__candidate__name", "organization__name")
+
+
+@admin.register(ProfileSighting)
+class ProfileSightingAdmin(ReadOnlyAdmin):
+    list_display = ("person_digest", "last_checked_at")
+    search_fields = ("person_digest",)

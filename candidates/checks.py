@@ -1,0 +1,375 @@
+"""
+Running candidate checks: accept, claim, ask, write down.
+
+Accepting pins mode, price and route and sets the credits aside, all or nothing. The rows then are the work queue:
+a worker claims some by lease, asks the model with many calls in flight in one asyncio loop, and writes each result
+as it comes, together with its usage event and the capture of its hold, in one transaction. A worker that dies leaves
+leases that run out; whoever claims next goes on. A result whose lease was lost is dropped, never charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import httpx
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from billing.ledger import HoldRequest, capture_hold, hold_credits, release_hold
+from candidates import recency
+from candidates.credit_costs import CREDIT_COSTS
+from candidates.models import Briefing, Candidate, CandidateCheck, Profile, Requirement, RequirementVerdict
+from candidates.profiles import profile_text
+from candidates.prompts import UnparsableAnswer, Verdict, check_request, parse_verdicts, retry_request
+from candidates.scoring import score
+from gateway import dispatch
+from gateway.dispatch import Outcome, PreparedCall
+from organizations.models import Organization, User
+from providers.adapters.base import ChatRequest
+from providers.egress import open_client
+from routing.actions import CANDIDATE_CHECK
+from routing.resolve import Route, RouteUnavailable, mode_of, resolve
+
+logger = logging.getLogger(__name__)
+
+ACTIONS_OF_A_CHECK = (CANDIDATE_CHECK.slug,)
+MAX_CLAIMS = 3  # a check whose worker died this often fails
+MAX_TEMPORARY_RETRIES = 2
+LONGEST_WAIT_SECONDS = 30.0
+Status = CandidateCheck.Status
+OPEN = (Status.PENDING, Status.IN_PROGRESS)
+
+
+class BriefingNotReady(Exception):
+    """Nothing can be checked against this briefing yet; the text says why."""
+
+
+class PriceRose(Exception):
+    """The checks would cost more than the person agreed to; nothing was started."""
+
+    def __init__(self, *, agreed: int, price: int) -> None:
+        self.agreed, self.price = agreed, price
+        super().__init__(f"These checks now cost {price} credits instead of {agreed}. Look again and confirm.")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    checks: list[CandidateCheck]
+    skipped: int  # candidates with a check against this briefing that is still open
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    completed: int
+    failed: int
+    ran_out_of_time: bool
+
+
+def accept_checks(
+    *,
+    organization: Organization,
+    briefing: Briefing,
+    candidates: Sequence[Candidate],
+    actor: User | None,
+    now: datetime,
+    agreed_credits: int | None = None,
+) -> Accepted:
+    """
+    Accept one check for each of `candidates`: prices and route are pinned and the credits held, all or nothing.
+
+    Raises BriefingNotReady, RouteUnavailable, billing.ledger.NotEnoughCredits, and PriceRose when the total is above
+    `agreed_credits`; then nothing was started.
+    """
+    with transaction.atomic():
+        briefing = Briefing.objects.for_organization(organization).select_for_update().get(pk=briefing.pk)
+        if briefing.state != Briefing.State.READY or not briefing.requirements.exists():
+            raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
+        route = resolve(organization=organization, action=CANDIDATE_CHECK.slug)
+        mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+        busy = set(briefing.checks.filter(status__in=OPEN).values_list("candidate_id", flat=True))
+        wanted = [candidate for candidate in candidates if candidate.pk not in busy]
+        kinds = recency.kind_for(candidates=wanted, organization=organization, now=now)
+        profiles = _latest_profiles(organization, wanted)
+        checks = [
+            CandidateCheck(
+                organization=organization,
+                briefing=briefing,
+                candidate=candidate,
+                profile=profiles[candidate.pk],
+                mode=mode,
+                kind=kinds[candidate.pk],
+                price=CREDIT_COSTS[mode, kinds[candidate.pk]],
+                route=route.as_json(),
+                accepted_at=now,
+                created_by=actor,
+            )
+            for candidate in wanted
+        ]
+        total = sum(check.price for check in checks)
+        if agreed_credits is not None and total > agreed_credits:
+            raise PriceRose(agreed=agreed_credits, price=total)
+        hold_credits(
+            organization=organization,
+            requests=[
+                HoldRequest(id=check.pk, amount=check.price, purpose=f"Check of {check.candidate.name[:90]}")
+                for check in checks
+                if check.price
+            ],
+        )
+        for check in checks:
+            check.hold_id = check.pk if check.price else None
+        CandidateCheck.objects.bulk_create(checks)
+        if checks:
+            transaction.on_commit(lambda: queue_checks(organization.pk))
+    return Accepted(checks, skipped=len(candidates) - len(wanted))
+
+
+def queue_checks(organization_id: int) -> None:
+    async_task("candidates.tasks.run_checks", organization_id)
+
+
+def run_pending_checks(
+    *,
+    organization_id: int,
+    time_budget_seconds: float | None = None,
+    on_finished: Callable[[Status], None] | None = None,
+) -> Worked:
+    """
+    Work on the organization's open checks until none is left to claim, or no longer than the budget allows new ones.
+
+    Safe to run many times at once: every check is claimed by one worker. `on_finished` is called with each final
+    status as it is written.
+    """
+    worker = _Worker(organization_id, on_finished)
+    return async_to_sync(worker.run)(time_budget_seconds)
+
+
+def organizations_with_waiting_checks(*, now: datetime) -> list[int]:
+    """Ids of organizations whose checks wait for a worker longer than they should: their task or worker was lost."""
+    waiting = CandidateCheck.objects.filter(status__in=OPEN).filter(
+        Q(lease_until__lt=now) | Q(lease_until=None, accepted_at__lt=now - timedelta(seconds=60))
+    )
+    return sorted(set(waiting.values_list("organization_id", flat=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A check this worker may write to, as long as its lease token stands in the row."""
+
+    check: CandidateCheck
+    token: uuid.UUID
+    route: Route
+    requirements: Sequence[Requirement]
+    profile_text: str
+    request: ChatRequest
+
+
+class _Worker:
+    def __init__(self, organization_id: int, on_finished: Callable[[Status], None] | None) -> None:
+        self.organization_id = organization_id
+        self.on_finished = on_finished
+        self.in_flight = settings.KEYFARE_CHECKS_IN_FLIGHT
+        self.counts = {Status.COMPLETED: 0, Status.FAILED: 0}
+
+    async def run(self, time_budget_seconds: float | None) -> Worked:
+        stop_at = time.monotonic() + time_budget_seconds if time_budget_seconds else None
+        running: set[asyncio.Task[None]] = set()
+        out_of_time = False
+        async with open_client() as client:
+            while True:
+                out_of_time = stop_at is not None and time.monotonic() > stop_at
+                free = self.in_flight - len(running)
+                # Claim by the handful: one query for each finished check would be half of all queries.
+                if not out_of_time and (not running or free >= self.in_flight // 4):
+                    for claim in await sync_to_async(self._claim)(free):
+                        running.add(asyncio.create_task(self._check(client, claim)))
+                if not running:
+                    break
+                _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        return Worked(self.counts[Status.COMPLETED], self.counts[Status.FAILED], out_of_time)
+
+    def _claim(self, limit: int) -> list[_Claim]:
+        now, token = timezone.now(), uuid.uuid4()
+        with transaction.atomic():
+            ids = list(
+                CandidateCheck.objects.filter(organization_id=self.organization_id, status__in=OPEN)
+                .filter(Q(lease_until=None) | Q(lease_until__lt=now))
+                .order_by("accepted_at", "pk")
+                .select_for_update(skip_locked=True)
+                .values_list("pk", flat=True)[:limit]
+            )
+            if not ids:
+                return []
+            CandidateCheck.objects.filter(pk__in=ids).update(
+                status=Status.IN_PROGRESS, lease_token=token, lease_until=_lease(now), attempts=F("attempts") + 1
+            )
+        rows = CandidateCheck.objects.select_related("organization", "profile", "candidate").filter(pk__in=ids)
+        requirements: dict[int, list[Requirement]] = {}
+        claims = []
+        for check in rows:
+            if check.attempts > MAX_CLAIMS:
+                self._fail(check, token, "The work on this check was interrupted too often. Check again.")
+                continue
+            if check.briefing_id not in requirements:
+                requirements[check.briefing_id] = list(
+                    Requirement.objects.filter(briefing_id=check.briefing_id).order_by("position", "pk")
+                )
+            wanted, route = requirements[check.briefing_id], Route.from_json(check.route)
+            claims.append(
+                _Claim(
+                    check=check,
+                    token=token,
+                    route=route,
+                    requirements=wanted,
+                    profile_text=profile_text(check.profile.content),
+                    request=check_request(model=route.model, requirements=wanted, profile=check.profile),
+                )
+            )
+        return claims
+
+    async def _check(self, client: httpx.AsyncClient, claim: _Claim) -> None:
+        """One check from claim to result: at most one retry of an unparsable answer, two of temporary trouble."""
+        try:
+            request, unparsable, temporary, iteration = claim.request, 0, 0, 1
+            prepared = await sync_to_async(self._prepare)(claim, iteration)
+            while prepared is not None:
+                outcome = await dispatch.send(client, prepared, request)
+                verdicts, problem = _read(claim, outcome)
+                if verdicts is not None:
+                    await sync_to_async(self._complete)(claim, prepared, outcome, verdicts)
+                    return
+                error = outcome.error
+                if error is None and not unparsable and outcome.result is not None:
+                    unparsable += 1
+                    request = retry_request(request, outcome.result.text, problem)
+                elif error is not None and error.kind.is_temporary and temporary < MAX_TEMPORARY_RETRIES:
+                    temporary += 1
+                    await asyncio.sleep(min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS))
+                else:
+                    await sync_to_async(self._settle_failed)(claim, prepared, outcome, problem)
+                    return
+                iteration += 1
+                prepared = await sync_to_async(self._settle_and_prepare)(claim, prepared, outcome, iteration)
+        except Exception:
+            # One broken check must not take the others of this worker with it. Its lease runs out and it is
+            # claimed again; after MAX_CLAIMS it fails free of charge.
+            logger.exception("Check %s was interrupted", claim.check.pk)
+
+    def _prepare(self, claim: _Claim, iteration: int) -> PreparedCall | None:
+        try:
+            return dispatch.prepare(
+                organization=claim.check.organization,
+                route=claim.route,
+                run_id=claim.check.run_id,
+                iteration=iteration,
+                now=timezone.now(),
+            )
+        except RouteUnavailable as unavailable:
+            self._fail(claim.check, claim.token, str(unavailable))
+            return None
+
+    def _settle_and_prepare(
+        self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, iteration: int
+    ) -> PreparedCall | None:
+        now = timezone.now()
+        dispatch.settle(prepared=prepared, outcome=outcome, now=now)
+        mine = CandidateCheck.objects.filter(pk=claim.check.pk, lease_token=claim.token, status=Status.IN_PROGRESS)
+        if not mine.update(lease_until=_lease(now)):
+            return None
+        return self._prepare(claim, iteration)
+
+    def _complete(
+        self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, verdicts: Sequence[Verdict]
+    ) -> None:
+        now = timezone.now()
+        with transaction.atomic():
+            dispatch.settle(prepared=prepared, outcome=outcome, now=now)
+            check = self._owned(claim.check, claim.token)
+            if check is None:
+                return
+            RequirementVerdict.objects.bulk_create(
+                RequirementVerdict(
+                    organization=check.organization,
+                    check_row=check,
+                    requirement_id=verdict.requirement_id,
+                    verdict=verdict.verdict,
+                    quote=verdict.quote,
+                    reason=verdict.reason,
+                )
+                for verdict in verdicts
+            )
+            if check.hold_id:
+                capture_hold(organization=check.organization, hold_id=check.hold_id, amount=check.price)
+            check.charged = check.price
+            check.score, check.category = score(
+                claim.requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
+            )
+            recency.record_sighting(candidate=check.candidate, now=now)
+            self._finish(check, Status.COMPLETED, now)
+
+    def _settle_failed(self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, failure: str) -> None:
+        with transaction.atomic():
+            dispatch.settle(prepared=prepared, outcome=outcome, now=timezone.now())
+            self._fail(claim.check, claim.token, failure)
+
+    def _fail(self, claimed: CandidateCheck, token: uuid.UUID, failure: str) -> None:
+        with transaction.atomic():
+            check = self._owned(claimed, token)
+            if check is None:
+                return
+            if check.hold_id:
+                release_hold(organization=check.organization, hold_id=check.hold_id)
+            check.charged = 0
+            check.failure = failure[:300]
+            self._finish(check, Status.FAILED, timezone.now())
+
+    def _owned(self, check: CandidateCheck, token: uuid.UUID) -> CandidateCheck | None:
+        """The row, locked, if this worker still holds its lease."""
+        return (
+            CandidateCheck.objects.select_related("organization", "candidate")
+            .select_for_update(of=("self",))
+            .filter(pk=check.pk, lease_token=token, status=Status.IN_PROGRESS)
+            .first()
+        )
+
+    def _finish(self, check: CandidateCheck, status: Status, now: datetime) -> None:
+        check.status, check.completed_at = status, now
+        check.lease_token = check.lease_until = None
+        check.save()
+
+        def written() -> None:
+            self.counts[status] += 1
+            if self.on_finished:
+                self.on_finished(status)
+
+        transaction.on_commit(written)
+
+
+def _read(claim: _Claim, outcome: Outcome) -> tuple[list[Verdict] | None, str]:
+    """The verdicts, or None and what went wrong as a sentence."""
+    if outcome.error is not None:
+        return None, outcome.error.sentence
+    assert outcome.result is not None  # noqa: S101  # one of the two is set
+    try:
+        return parse_verdicts(outcome.result.text, claim.requirements, claim.profile_text), ""
+    except UnparsableAnswer as unparsable:
+        return None, f"The model's answer could not be read: {unparsable}"
+
+
+def _lease(now: datetime) -> datetime:
+    return now + timedelta(seconds=settings.KEYFARE_CHECK_LEASE_SECONDS)
+
+
+def _latest_profiles(organization: Organization, candidates: Iterable[Candidate]) -> dict[int, Profile]:
+    profiles = Profile.objects.for_organization(organization).filter(candidate__in=candidates).order_by("version")
+    return {profile.candidate_id: profile for profile in profiles}

@@ -1,0 +1,91 @@
+"""What candidate checks cost in credits, and a quote of it before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.ledger import balance
+from candidates import recency
+from candidates.models import Briefing, Candidate, CandidateCheck
+from organizations.models import Organization
+from routing.actions import CANDIDATE_CHECK
+from routing.resolve import mode_of
+from usage.models import Mode
+
+Kind = CandidateCheck.Kind
+
+# A check is BYOK only if each of these runs on the organization's own key.
+ACTIONS_OF_A_CHECK = (CANDIDATE_CHECK.slug,)
+
+CREDIT_COSTS: dict[tuple[str, str], int] = {
+    (Mode.MANAGED, Kind.NEW): 4,
+    (Mode.MANAGED, Kind.RECENT): 2,
+    (Mode.BYOK, Kind.NEW): 1,
+    (Mode.BYOK, Kind.RECENT): 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteLine:
+    """So many checks of one kind at one price."""
+
+    kind: CandidateCheck.Kind
+    count: int
+    price: int
+
+    @property
+    def credits(self) -> int:
+        return self.count * self.price
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a batch of checks would cost if it were accepted now, in credits."""
+
+    mode: Mode
+    lines: tuple[QuoteLine, ...]  # kinds that occur, new first
+    skipped: int  # candidates with a check against this briefing that still runs
+    available: int
+
+    @property
+    def count(self) -> int:
+        return sum(line.count for line in self.lines)
+
+    @property
+    def total(self) -> int:
+        return sum(line.credits for line in self.lines)
+
+    @property
+    def missing(self) -> int:
+        """Credits that lack; 0 when the balance is enough."""
+        return max(0, self.total - self.available) if self.total else 0
+
+    def count_of(self, kind: str) -> int:
+        return sum(line.count for line in self.lines if line.kind == kind)
+
+
+def quote(
+    *, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
+) -> Quote:
+    """
+    What checking `candidates` against `briefing` would cost now. Who is being checked already is left out.
+    """
+    busy = set(
+        CandidateCheck.objects.for_organization(organization)
+        .filter(
+            briefing=briefing, status__in=[CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS]
+        )
+        .values_list("candidate_id", flat=True)
+    )
+    wanted = [candidate for candidate in candidates if candidate.pk not in busy]
+    kinds = list(recency.kind_for(candidates=wanted, organization=organization, now=now).values())
+    mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+    lines = (QuoteLine(kind, kinds.count(kind), CREDIT_COSTS[mode, kind]) for kind in (Kind.NEW, Kind.RECENT))
+    return Quote(
+        mode=mode,
+        lines=tuple(line for line in lines if line.count),
+        skipped=len(candidates) - len(wanted),
+        available=balance(organization=organization).available,
+    )

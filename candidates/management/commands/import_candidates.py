@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from candidates.profile_files import MAX_FILE_BYTES
+from candidates.profiles import FileUnreadable, ProfileRow, RowError, import_profiles, parse_file
+from organizations.models import Organization
+
+
+class Command(BaseCommand):
+    help = (
+        "Import candidate profiles (JSON Resume as .json or .jsonl). Good rows are kept, bad ones are listed; "
+        "importing the same again adds nothing. “line” counts the lines of a .jsonl, or the items of a JSON "
+        "list; 0 is the whole file. Exits with 1 if something was wrong and no row was good."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.formatter_class = argparse.HelpFormatter
+        parser.add_argument("files", nargs="+", metavar="FILE", type=Path)
+        parser.add_argument("--organization", required=True, metavar="SLUG", help="whose candidates they are")
+        parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        slug, files = options["organization"], options["files"]
+        organization = Organization.objects.customers().filter(slug=slug, closed_at=None).first()
+        if organization is None:
+            raise CommandError(f"There is no organization “{slug}”.")
+        rows: list[ProfileRow | RowError] = []
+        for file, data in [(file, _read(file)) for file in files]:
+            try:
+                rows += parse_file(data, file=str(file))
+            except FileUnreadable as error:
+                rows.append(RowError(error.line, str(error), str(file)))
+
+        count = sum(isinstance(row, ProfileRow) for row in rows)
+        with _progress(Console(stderr=True)) as progress:
+            bar = progress.add_task("Importing profiles", total=count)
+            report = import_profiles(
+                organization=organization,
+                rows=rows,
+                actor=None,
+                on_progress=lambda done: progress.update(bar, completed=done),
+            )
+
+        several = len(files) > 1
+        if options["json"]:
+            self.stdout.write(json.dumps(report.as_json(with_files=several), ensure_ascii=False))
+        else:
+            self.stdout.write(
+                f"{report.imported} imported, {report.updated} updated, {report.unchanged} unchanged, "
+                f"{len(report.errors)} with errors."
+            )
+            for error in report.errors:
+                self.stderr.write(f"{error.file + ': ' if several else ''}line {error.line}: {error.reason}")
+        if report.errors and not report.kept:
+            sys.exit(1)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_FILE_BYTES + 1)  # one byte over the limit is refused as too large
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )

@@ -1,0 +1,287 @@
+"""
+Profile files: from bytes that anybody may upload to rows that can be stored.
+
+Read are JSON Resume documents as `.json` (one object, or a list) and `.jsonl` (one a line), bare or wrapped
+as `{"candidate_id": …, "resume": {…}, "raw_text": …, "meta": {…}}`. The content decides, not the file's name.
+A row that cannot be stored becomes a `RowError`; only a file that cannot be read at all raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from candidates.links import profile_link
+from candidates.profile_reading import line_of, text_of
+
+MAX_FILE_BYTES = 20 * 1024 * 1024
+MAX_ROW_BYTES = 256 * 1024
+MAX_DEPTH = 32
+MAX_ROWS = 20_000
+MAX_NAME_CHARACTERS = 200
+MAX_EMAIL_CHARACTERS = 254
+MAX_ID_CHARACTERS = 120
+NOT_UTF8 = "The file is not UTF-8 text. Save it with the encoding UTF-8 and import it again."
+
+# Facts that a wrapper may carry beside the resume. Salaries, and scores and decisions of others, are no facts
+# about what a person can do, and would colour a check.
+KEPT_FACTS = ("years_experience", "projects_count")
+
+_NOT_CONTENT = frozenset(
+    {
+        "candidate_id",
+        "source",
+        "source_path",
+        "licence",
+        "license",
+        "synthetic",
+        "raw_text",
+        "meta",
+        "$schema",
+    }
+)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_EMAIL = re.compile(r"[^@\s\"<>(),;:]+@[^@\s\"<>(),;:]+\.[^@\s\"<>(),;:.]+")
+_BYTE_ORDER_MARKS_16_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+
+
+class FileUnreadable(Exception):
+    """Nothing of a file can be imported. str() is a sentence; `line` is 0 where it is about all of it."""
+
+    def __init__(self, sentence: str, *, line: int = 0) -> None:
+        super().__init__(sentence)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """One profile, ready to be stored. Keys that the row does not give are ""."""
+
+    line: int
+    name: str
+    headline: str
+    link: str
+    email: str
+    external_id: str
+    content: dict[str, Any]
+    digest: str
+    file: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What identifies the person, strongest first, apart by kind."""
+        pairs = (("link", self.link), ("email", self.email), ("id", self.external_id))
+        return tuple(f"{kind}:{value}" for kind, value in pairs if value)
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why one row was not imported. `line` counts from 1: lines of a `.jsonl`, items of a JSON list."""
+
+    line: int
+    reason: str
+    file: str = ""
+
+
+class _RowRefused(Exception):
+    """str() is the sentence of the row's error."""
+
+
+def parse_file(data: bytes, *, file: str = "") -> list[ProfileRow | RowError]:
+    """
+    Every profile of a file in its order, or in its place the reason why not. An empty file has no rows.
+
+    `file` is what the rows and errors name it. Raises FileUnreadable: too large, too many rows, not JSON.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise FileUnreadable(
+            f"The file is larger than {MAX_FILE_BYTES // 1024**2} MB. Split it and import the parts."
+        )
+    if data.startswith(_BYTE_ORDER_MARKS_16_32):
+        raise FileUnreadable(NOT_UTF8)
+    rows: list[ProfileRow | RowError] = []
+    for line, value in _values(data.removeprefix(b"\xef\xbb\xbf")):
+        if len(rows) == MAX_ROWS:
+            raise FileUnreadable(
+                f"The file holds more than {MAX_ROWS:,} profiles, the most of one import. "
+                "Split it and import the parts."
+            )
+        try:
+            rows.append(_row(value, line=line, file=file))
+        except _RowRefused as error:
+            rows.append(RowError(line, str(error), file))
+    return rows
+
+
+def _values(data: bytes) -> Iterator[tuple[int, object]]:
+    """Line and parsed JSON (or, still in bytes, a line to parse) of each profile of the file."""
+    lines = [
+        (number, line) for number, raw in enumerate(data.split(b"\n"), 1) if (line := raw.strip(b" \t\r"))
+    ]
+    if not lines:
+        return
+    if len(lines) > 1 and _is_json(lines[0][1]):
+        yield from lines
+        return
+    try:
+        document = _loads(data)
+    except (ValueError, _RowRefused) as error:
+        if not _looks_like_rows(data, lines):
+            raise _unreadable(error) from None
+        yield from lines
+        return
+    yield from enumerate(document, 1) if isinstance(document, list) else ((1, document),)
+
+
+def _unreadable(error: Exception) -> FileUnreadable:
+    if isinstance(error, UnicodeDecodeError):
+        return FileUnreadable(NOT_UTF8)
+    if isinstance(error, json.JSONDecodeError):
+        return FileUnreadable(
+            f"The file is not JSON: {_lower_first(error.msg)} at line {error.lineno}, column {error.colno}.",
+            line=error.lineno,
+        )
+    return FileUnreadable(f"The file cannot be read: {_lower_first(str(error))}")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        _loads(line)
+    except (ValueError, _RowRefused):
+        return False
+    return True
+
+
+def _looks_like_rows(data: bytes, lines: list[tuple[int, bytes]]) -> bool:
+    """Whether a file that is no JSON as a whole holds one object a line, its first line being broken."""
+    objects = sum(line.startswith(b"{") and line.endswith(b"}") and _is_json(line) for _, line in lines)
+    return objects * 2 >= len(lines) or (objects > 0 and not data.lstrip().startswith(b"["))
+
+
+def _loads(text: bytes) -> Any:
+    def no_number(name: str) -> NoReturn:
+        raise _RowRefused(f"{name} is not a JSON number.")
+
+    try:
+        return json.loads(text.decode(), parse_constant=no_number)
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise
+    except RecursionError:
+        raise _RowRefused(f"It is nested more than {MAX_DEPTH} levels deep.") from None
+    except ValueError:  # Python's limit on the digits of a whole number
+        raise _RowRefused("It holds a number with too many digits.") from None
+
+
+def _row(value: object, *, line: int, file: str) -> ProfileRow:
+    if isinstance(value, bytes):
+        value = _parsed_line(value)
+    elif _size(value) > MAX_ROW_BYTES:
+        raise _RowRefused(_too_large())
+    if not isinstance(value, dict):
+        raise _RowRefused("A profile must be a JSON object in braces.")
+    cleaned: dict[str, Any] = _cleaned(value, depth=1)
+    content = _content(cleaned)
+    basics = content.get("basics")
+    basics = basics if isinstance(basics, dict) else {}
+    email = _email(basics.get("email"))
+    external_id = _external_id(cleaned.get("candidate_id"))
+    headline = line_of(basics.get("label"))
+    name = line_of(basics.get("name")) or headline or email or external_id
+    if not name:
+        raise _RowRefused("It has neither a name nor a label, e-mail or candidate_id. Fill in basics.name.")
+    return ProfileRow(
+        line=line,
+        name=name[:MAX_NAME_CHARACTERS],
+        headline=headline[:MAX_NAME_CHARACTERS],
+        link=profile_link(basics),
+        email=email,
+        external_id=external_id,
+        content=content,
+        digest=hashlib.sha256(_canonical(content)).hexdigest(),
+        file=file,
+    )
+
+
+def _parsed_line(line: bytes) -> Any:
+    if len(line) > MAX_ROW_BYTES:
+        raise _RowRefused(_too_large())
+    try:
+        return _loads(line)
+    except UnicodeDecodeError:
+        raise _RowRefused("The line is not UTF-8 text.") from None
+    except json.JSONDecodeError as error:
+        raise _RowRefused(
+            f"The line is not JSON: {_lower_first(error.msg)} at column {error.colno}."
+        ) from None
+
+
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    """What is stored of a row: the resume, its text and some facts, without what only its source needs."""
+    resume = row.get("resume", row)
+    if not isinstance(resume, dict):
+        raise _RowRefused("Its “resume” must be a JSON object in braces.")
+    content = {key: value for key, value in resume.items() if key not in _NOT_CONTENT}
+    if raw_text := text_of(row.get("raw_text") or resume.get("raw_text")):
+        content["raw_text"] = raw_text
+    facts: dict[str, Any] = {}
+    for meta in (resume.get("meta"), row.get("meta")):
+        if isinstance(meta, dict):
+            facts |= {key: meta[key] for key in KEPT_FACTS if line_of(meta.get(key))}
+    if facts:
+        content["meta"] = facts
+    return content
+
+
+def _cleaned(value: Any, *, depth: int) -> Any:
+    """`value` without what PostgreSQL refuses in JSON: NUL characters go, half surrogates become U+FFFD."""
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _RowRefused("It holds a number that is too large.")
+    if isinstance(value, dict | list):
+        if depth > MAX_DEPTH:
+            raise _RowRefused(f"It is nested more than {MAX_DEPTH} levels deep.")
+        if isinstance(value, list):
+            return [_cleaned(item, depth=depth + 1) for item in value]
+        return {_storable(key): _cleaned(item, depth=depth + 1) for key, item in value.items()}
+    return value
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
+
+
+def _email(value: object) -> str:
+    email = line_of(value).lower().removeprefix("mailto:")
+    return email if len(email) <= MAX_EMAIL_CHARACTERS and _EMAIL.fullmatch(email) else ""
+
+
+def _external_id(value: object) -> str:
+    external_id = "" if isinstance(value, bool | dict | list) else line_of(value)
+    if len(external_id) > MAX_ID_CHARACTERS:
+        raise _RowRefused(f"Its candidate_id is longer than {MAX_ID_CHARACTERS} characters.")
+    return external_id
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _size(value: object) -> int:
+    try:
+        return len(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
+    except RecursionError:
+        raise _RowRefused(f"It is nested more than {MAX_DEPTH} levels deep.") from None
+
+
+def _too_large() -> str:
+    return f"It is larger than {MAX_ROW_BYTES // 1024} KB, the most of one profile."
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

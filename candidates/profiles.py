@@ -1,0 +1,288 @@
+"""
+Importing profiles: who a row is, and whether it says anything new.
+
+A row is matched by its profile link, else its e-mail, else its `candidate_id`, else its content. A profile
+link names one person and so decides alone. Offices share e-mails and sources number alike, so where one of
+these matches while another key differs, the names must agree; else the row is refused with a sentence, as is
+a row whose keys name two people. Nobody is ever merged by guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from candidates.models import Candidate, Profile
+from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file
+from candidates.profile_reading import profile_text
+from organizations import audit
+from organizations.models import Organization, User
+
+__all__ = [
+    "FileUnreadable",
+    "ImportReport",
+    "ProfileRow",
+    "RowError",
+    "import_profiles",
+    "parse_file",
+    "profile_text",
+]
+
+CHUNK_ROWS = 200  # rows of one transaction: short for other writers, long enough for bulk queries
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    imported: int
+    updated: int
+    unchanged: int
+    errors: tuple[RowError, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        return self.imported + self.updated + self.unchanged
+
+    def as_json(self, *, with_files: bool = False) -> dict[str, Any]:
+        return {
+            "imported": self.imported,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "errors": [
+                {"line": error.line, "reason": error.reason} | ({"file": error.file} if with_files else {})
+                for error in self.errors
+            ],
+        }
+
+
+def import_profiles(
+    *,
+    organization: Organization,
+    rows: Iterable[ProfileRow | RowError],
+    actor: User | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> ImportReport:
+    """
+    Store what is new in `rows`: new people, and other content of known ones as a new profile version.
+
+    Good rows are kept whatever the others are; the errors given in `rows` come back in the report, in order.
+    The same rows a second time are all unchanged. Each chunk is a transaction of its own, during which other
+    imports of the organization wait. `on_progress` is told the number of profiles done.
+    """
+    rows = list(rows)
+    place = {id(row): index for index, row in enumerate(rows)}
+    errors = [row for row in rows if isinstance(row, RowError)]
+    profiles = [row for row in rows if isinstance(row, ProfileRow)]
+    last_rows = {(key, row.digest): number for number, row in enumerate(profiles) for key in row.keys}
+    counts = {"imported": 0, "updated": 0, "unchanged": 0}
+
+    for start in range(0, len(profiles), CHUNK_ROWS):
+        chunk = profiles[start : start + CHUNK_ROWS]
+        with transaction.atomic():
+            # Two imports at once would both find nobody. NO KEY: rows that refer to the organization go on.
+            Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+            people = _People(organization, chunk)
+            outcomes = [
+                _import_row(row, number, people, last_rows) for number, row in enumerate(chunk, start)
+            ]
+            people.save()
+        for row, outcome in zip(chunk, outcomes, strict=True):
+            if outcome in counts:
+                counts[outcome] += 1
+            else:
+                error = RowError(row.line, outcome, row.file)
+                place[id(error)] = place[id(row)]
+                errors.append(error)
+        if on_progress:
+            on_progress(start + len(chunk))
+
+    errors.sort(key=lambda error: place[id(error)])
+    report = ImportReport(**counts, errors=tuple(errors))
+    if report.imported or report.updated:
+        audit.record(
+            organization=organization,
+            actor=actor,
+            action="profiles.imported",
+            imported=report.imported,
+            updated=report.updated,
+        )
+    return report
+
+
+def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[tuple[str, str], int]) -> str:
+    """ "imported", "updated" or "unchanged", else the sentence why the row was refused."""
+    matches = people.matching(row)
+    if len(matches) > 1:
+        (first_key, first), (second_key, second) = list(matches.items())[:2]
+        return (
+            f"Its {_KEY_NAMES[first_key]} is that of {_described(first)}, but its {_KEY_NAMES[second_key]} "
+            f"is that of {_described(second)}. Correct the one that is wrong."
+        )
+    if not matches:
+        people.add(row)
+        return "imported"
+    ((key, candidate),) = matches.items()
+    if refusal := _refusal(row, key, candidate):
+        return refusal
+    if row.digest == people.latest_digest(candidate):
+        people.complete(candidate, row)
+        return "unchanged"
+    # A file may hold two versions of a person. Where a later row brings the newest one back anyhow, an
+    # earlier one that is known says nothing new: else each import of that file would add versions.
+    if people.knows(candidate, row.digest) and any(
+        last_rows.get((key, people.latest_digest(candidate)), -1) > number
+        for key in (*row.keys, *_keys_of(candidate))
+    ):
+        return "unchanged"
+    people.update(candidate, row)
+    return "updated"
+
+
+_KEY_NAMES = {"link": "profile link", "email": "e-mail", "external_id": "candidate_id", "digest": "content"}
+
+
+def _refusal(row: ProfileRow, matched_key: str, candidate: Candidate) -> str:
+    """Why a match by a key that people may share is not believed, or ""."""
+    if matched_key == "link" or _names_agree(row.name, candidate.name):
+        return ""
+    for key in ("link", "email", "external_id"):
+        given, known = getattr(row, key), getattr(candidate, key)
+        if given and known and given != known:
+            return (
+                f"Its {_KEY_NAMES[matched_key]} is that of {_described(candidate)}, whose {_KEY_NAMES[key]} "
+                f"is {known}, not {given}. Correct the {_KEY_NAMES[matched_key]} or the name."
+            )
+    return ""
+
+
+def _names_agree(one: str, other: str) -> bool:
+    """Whether one name holds all words of the other: “Jane Doe” and “Jane B. Doe” may be one person."""
+    words, other_words = set(one.casefold().split()), set(other.casefold().split())
+    return words <= other_words or other_words <= words
+
+
+def _described(candidate: Candidate) -> str:
+    return f"“{candidate.name}”"
+
+
+def _keys_of(candidate: Candidate) -> tuple[str, ...]:
+    return (f"link:{candidate.link}", f"email:{candidate.email}", f"id:{candidate.external_id}")
+
+
+class _People:
+    """The candidates whom a chunk of rows may be about: known ones, and those that the chunk adds."""
+
+    def __init__(self, organization: Organization, rows: Sequence[ProfileRow]) -> None:
+        self.organization = organization
+        self._added: list[Candidate] = []
+        self._profiles: list[Profile] = []
+        self._by_key: dict[tuple[str, str], Candidate] = {}
+        self._by_digest: dict[str, list[Candidate]] = {}
+        self._versions: dict[int, list[Profile]] = {}  # by id() of the candidate, oldest first
+        self._load(rows)
+
+    def _load(self, rows: Sequence[ProfileRow]) -> None:
+        candidates = Candidate.objects.for_organization(self.organization)
+        profiles = Profile.objects.for_organization(self.organization).defer("content").order_by("version")
+        same_content = profiles.filter(digest__in={row.digest for row in rows}).values("candidate_id")
+        known = {candidate.pk: candidate for candidate in candidates.filter(pk__in=same_content)}
+        for key in ("link", "email", "external_id"):
+            values = {value for row in rows if (value := getattr(row, key))}
+            for candidate in candidates.filter(**{f"{key}__in": values}):
+                known.setdefault(candidate.pk, candidate)
+        for candidate in known.values():
+            self._index(candidate)
+        for profile in profiles.filter(candidate__in=known):
+            self._note_version(known[profile.candidate_id], profile)
+
+    def matching(self, row: ProfileRow) -> dict[str, Candidate]:
+        """The people whom the row's keys name, each under the strongest key that names them."""
+        found: dict[str, Candidate] = {}
+        for key in ("link", "email", "external_id"):
+            candidate = self._by_key.get((key, getattr(row, key)))
+            if candidate and candidate not in found.values():
+                found[key] = candidate
+        if not found:
+            for candidate in self._by_digest.get(row.digest, []):
+                if not (row.external_id and candidate.external_id):
+                    return {"digest": candidate}
+        return found
+
+    def latest_digest(self, candidate: Candidate) -> str:
+        return self._versions[id(candidate)][-1].digest
+
+    def knows(self, candidate: Candidate, digest: str) -> bool:
+        return any(profile.digest == digest for profile in self._versions[id(candidate)])
+
+    def add(self, row: ProfileRow) -> None:
+        candidate = Candidate(
+            organization=self.organization,
+            name=row.name,
+            headline=row.headline,
+            link=row.link,
+            email=row.email,
+            external_id=row.external_id,
+        )
+        self._added.append(candidate)
+        self._index(candidate)
+        self._add_version(candidate, row, version=1)
+
+    def update(self, candidate: Candidate, row: ProfileRow) -> None:
+        """Make the row the candidate's newest version; name, headline, link and e-mail follow it."""
+        self._set(
+            candidate,
+            name=row.name,
+            headline=row.headline,
+            link=row.link or candidate.link,
+            email=row.email or candidate.email,
+            external_id=candidate.external_id or row.external_id,
+        )
+        self._add_version(candidate, row, version=self._versions[id(candidate)][-1].version + 1)
+
+    def complete(self, candidate: Candidate, row: ProfileRow) -> None:
+        """Take over the keys that were not known before."""
+        self._set(
+            candidate,
+            link=candidate.link or row.link,
+            email=candidate.email or row.email,
+            external_id=candidate.external_id or row.external_id,
+        )
+
+    def save(self) -> None:
+        Candidate.objects.bulk_create(self._added)
+        for profile in self._profiles:
+            profile.candidate_id = profile.candidate.pk
+        Profile.objects.bulk_create(self._profiles)
+
+    def _set(self, candidate: Candidate, **values: str) -> None:
+        changed = {key: value for key, value in values.items() if getattr(candidate, key) != value}
+        if not changed:
+            return
+        for key, value in changed.items():
+            self._by_key.pop((key, getattr(candidate, key)), None)
+            setattr(candidate, key, value)
+        self._index(candidate)
+        if candidate.pk:  # at once, so that a key given up is free when a row of the same chunk takes it
+            candidate.save(update_fields=list(changed))
+
+    def _add_version(self, candidate: Candidate, row: ProfileRow, *, version: int) -> None:
+        profile = Profile(
+            organization=self.organization,
+            candidate=candidate,
+            version=version,
+            content=row.content,
+            digest=row.digest,
+        )
+        self._profiles.append(profile)
+        self._note_version(candidate, profile)
+
+    def _note_version(self, candidate: Candidate, profile: Profile) -> None:
+        self._versions.setdefault(id(candidate), []).append(profile)
+        self._by_digest.setdefault(profile.digest, []).append(candidate)
+
+    def _index(self, candidate: Candidate) -> None:
+        for key in ("link", "email", "external_id"):
+            if value := getattr(candidate, key):
+                self._by_key[key, value] = candidate

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from django.core.paginator import Paginator
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from candidates.forms import ImportForm
+from candidates.models import Candidate, CandidateCheck, Profile
+from candidates.profile_reading import read_profile
+from candidates.profiles import import_profiles
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+
+PAGE_SIZE = 50
+SHOWN_ERRORS = 200
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
+    """Everybody whom the organization imported, newest first; `?q=` searches name, headline and e-mail."""
+    candidates = Candidate.objects.for_organization(request.organization)
+    query = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    found = candidates
+    for word in query.split():
+        found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
+    last_check = (
+        CandidateCheck.objects.for_organization(request.organization)
+        .filter(candidate=OuterRef("pk"), status=CandidateCheck.Status.COMPLETED)
+        .order_by("-completed_at")
+    )
+    page = Paginator(found.order_by("-pk"), PAGE_SIZE).get_page(request.GET.get("page"))
+    # The counts are taken for the people of the page only, not for everybody before the page is cut.
+    shown = (
+        candidates.filter(pk__in=[candidate.pk for candidate in page.object_list])
+        .annotate(
+            check_count=Count("checks"),
+            last_category=Subquery(last_check.values("category")[:1]),
+            last_score=Subquery(last_check.values("score")[:1]),
+        )
+        .order_by("-pk")
+    )
+    context = {
+        "page": page,
+        "candidates": shown,
+        "query": query,
+        "found": page.paginator.count,
+        "total": candidates.count() if query else page.paginator.count,
+    }
+    return render(request, "candidates/list.html", context)
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_http_methods(["GET", "POST"])
+def import_candidates(request: OrganizationHttpRequest) -> HttpResponse:
+    """
+    Import a file or pasted profiles and show the report.
+
+    The report is the answer to the POST itself: reloading it imports the same again, which adds nothing.
+    """
+    form, report, status = ImportForm(), None, 200
+    if request.method == "POST":
+        form = ImportForm(request.POST, request.FILES)
+        if form.is_valid():
+            report = import_profiles(
+                organization=request.organization, rows=form.cleaned_data["rows"], actor=request.user
+            )
+            if not report.errors:
+                form = ImportForm()
+        else:
+            status = 422
+    context = {
+        "form": form,
+        "report": report,
+        "shown_errors": report.errors[:SHOWN_ERRORS] if report else (),
+        "hidden_errors": max(0, len(report.errors) - SHOWN_ERRORS) if report else 0,
+    }
+    template = "candidates/import.html#panel" if request.htmx else "candidates/import.html"
+    return render(request, template, context, status=status)
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> HttpResponse:
+    """A person's profile (`?version=` an earlier one), its versions and its checks."""
+    candidate = get_object_or_404(Candidate.objects.for_organization(request.organization), pk=candidate_id)
+    versions = Profile.objects.for_organization(request.organization).filter(candidate=candidate)
+    wanted = request.GET.get("version")
+    if wanted is None:
+        profile = versions.order_by("-version").first()
+    elif wanted.isascii() and wanted.isdigit() and len(wanted) < 6:
+        profile = get_object_or_404(versions, version=int(wanted))
+    else:
+        raise Http404
+    checks = (
+        CandidateCheck.objects.for_organization(request.organization)
+        .filter(candidate=candidate)
+        .select_related("briefing")
+        .order_by("-accepted_at")
+    )
+    context = {
+        "candidate": candidate,
+        "profile": profile,
+        "content": read_profile(profile.content) if profile else None,
+        "versions": versions.defer("content").order_by("-version"),
+        "page": Paginator(checks, PAGE_SIZE).get_page(request.GET.get("page")),
+    }
+    return render(request, "candidates/detail.html", context)

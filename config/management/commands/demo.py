@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from config.demo import Story, StoryStuck
+from config.installation import prepare_database, start_again, write_env_file
+
+HOST = "127.0.0.1"
+FIRST_SIMULATOR_PORT = 9001
+CHILD_GRACE_SECONDS = 8
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Command(BaseCommand):
+    help = "Plays Keyfare's main job on simulated providers, prints what it cost, and serves the result."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--no-serve", action="store_true", help="exit after the summary")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.FERNET_KEYS:
+            self._write_env_file()
+            start_again()
+        if "demo" not in settings.ENV_FILE.parts:
+            raise CommandError("The demo keeps to itself: run `make demo`, never this command on a real installation.")
+        signal.signal(signal.SIGTERM, _stop)
+        port, simulator_port = options["port"], settings.DEMO_SIMULATOR_PORT
+        if not options["no_serve"]:
+            _refuse_taken_port(port, "Choose another with `make demo PORT=8001`.")
+        _refuse_taken_port(
+            simulator_port,
+            "The demo's keys are bound to it. End what listens there, or start afresh by deleting var/demo.",
+        )
+        console = Console(stderr=True)
+        with ExitStack() as children:
+            try:
+                self._play(console, children, port=port, serve=not options["no_serve"])
+            except KeyboardInterrupt:
+                console.print("\nStopped. `make demo` goes on where this ended.")
+            except StoryStuck as stuck:
+                raise CommandError(str(stuck)) from None
+
+    def _play(self, console: Console, children: ExitStack, *, port: int, serve: bool) -> None:
+        prepare_database(verbosity=0)
+        _start(children, "simulate_providers", "--port", str(settings.DEMO_SIMULATOR_PORT))
+        _start(children, "qcluster")
+        story = Story(owner_password=settings.DEMO_PASSWORD)
+        steps = list(story.steps())
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("", total=len(steps))
+            for step in steps:
+                progress.update(bar, description=step.title)
+                step.run()
+                progress.advance(bar)
+            progress.update(bar, description="The story is told")
+        call_command("roll_up_usage", stdout=sys.stderr)
+        summary = story.summary(url=f"http://localhost:{port}")
+        console.print(_table(summary))
+        if serve:
+            _start_web(children, port)
+            console.print(f"\nKeyfare runs on [bold]http://localhost:{port}[/] (results are simulated). Ctrl-C ends it.")
+        self.stdout.write(json.dumps(summary))
+        self.stdout.flush()
+        while serve:
+            time.sleep(3600)
+
+    def _write_env_file(self) -> None:
+        if "demo" not in settings.ENV_FILE.parts:
+            raise CommandError("The demo keeps to itself: run `make demo`.")
+        port = _free_port()
+        write_env_file(
+            settings.ENV_FILE,
+            DEBUG="1",
+            DEMO_PASSWORD=secrets.token_urlsafe(9),
+            DEMO_SIMULATOR_PORT=str(port),
+            KEYFARE_BANNER="Demo: all model answers, prices and people are simulated. No key leaves this machine.",
+            KEYFARE_TRIAL_CREDITS="200",
+            KEYFARE_CALL_TIMEOUT_SECONDS="10",
+            KEYFARE_CHECK_LEASE_SECONDS="20",
+            KEYFARE_TASK_POLL_SECONDS="0.1",
+            KEYFARE_PROVIDER_ORIGINS=",".join(
+                f"{provider}=http://{HOST}:{port}/{path}"
+                for provider, path in {
+                    "openrouter": "openrouter/api/v1",
+                    "openai": "openai/v1",
+                    "anthropic": "anthropic/v1",
+                    "google": "google/v1beta",
+                }.items()
+            ),
+        )
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    table = Table(title="What the checks cost", show_header=False)
+    for name, count in summary["checks"].items():
+        table.add_row(f"Checks, {name.replace('_', ' ')}", str(count))
+    table.add_row("Credits charged", str(summary["credits_charged"]))
+    table.add_row("Credits available", str(summary["credits_available"]))
+    table.add_row("Model calls", f"{summary['usage_events']} ({summary['unpriced_events']} unpriced)")
+    table.add_row("Estimated cost", f"${summary['estimated_usd']}")
+    table.add_row("Ledger verified", "yes" if summary["ledger_verified"] else "NO")
+    table.add_row("Keys connected", ", ".join(summary["keys_connected"]))
+    table.add_row("Log in with", f"{summary['login']['email']} / {summary['login']['password']}")
+    return table
+
+
+def _start(children: ExitStack, *arguments: str) -> None:
+    _spawn(children, [sys.executable, "manage.py", *arguments])
+
+
+def _start_web(children: ExitStack, port: int) -> None:
+    command = ["-m", "uvicorn", "config.asgi:application", "--host", HOST, "--port", str(port), "--no-access-log"]
+    _spawn(children, [sys.executable, *command, "--log-level", "warning"])
+    for _ in range(150):
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+        time.sleep(0.1)
+    raise StoryStuck(f"The web server did not start on port {port}.")
+
+
+def _spawn(children: ExitStack, command: list[str]) -> None:
+    """Start a child whose output goes to standard error and who is ended, with its own children, when we end."""
+    child = subprocess.Popen(  # noqa: S603  # our own command line
+        command,
+        cwd=settings.BASE_DIR,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
+    )
+    children.callback(_end, child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+    try:
+        child.wait(CHILD_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _end_with_parent() -> None:
+    """On Linux, have the child ended even if we are killed without a chance to do it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    for port in range(FIRST_SIMULATOR_PORT, FIRST_SIMULATOR_PORT + 100):
+        if not _is_taken(port):
+            return port
+    raise CommandError("No free port for the simulator between 9001 and 9100.")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _refuse_taken_port(port: int, advice: str) -> None:
+    if _is_taken(port):
+        raise CommandError(f"Port {port} is taken. {advice}")
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from candidates import briefings, checks
+from providers.services import requeue_validations
+
+
+class Command(BaseCommand):
+    help = "Queues again what waits too long: checks, drafts and validations whose task or worker was lost."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = timezone.now()
+        organizations = checks.organizations_with_waiting_checks(now=now)
+        for organization_id in organizations:
+            checks.queue_checks(organization_id)
+        drafts = briefings.requeue_drafts(now=now)
+        validations = requeue_validations(now=now)
+        self.stdout.write(
+            f"Queued again: checks of {len(organizations)} organizations, {drafts} drafts, {validations} validations."
+        )

@@ -1,0 +1,111 @@
+"""The pages that are composed from all apps: the overview and the one settings page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_GET
+
+from billing import ledger
+from candidates.models import CandidateCheck
+from config import getting_started
+from config.context import Page
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.views import recency_panel_context
+
+LATEST_CHECKS = 8
+
+
+@require_GET
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """To the organization last visited, else to the first; people without one read what to do."""
+    organization = Page(request).organization
+    if organization is None:
+        return render(request, "config/no_organization.html")
+    return redirect("overview", organization.slug)
+
+
+@require_GET
+@login_required
+def current_settings(request: HttpRequest) -> HttpResponse:
+    """`/settings#…` in instructions: the browser keeps the anchor through this redirect."""
+    organization = Page(request).organization
+    if organization is None:
+        return redirect("home")
+    return redirect("settings", organization.slug)
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+@cache_control(no_store=True, private=True)
+def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
+    context = {
+        **_cost_context(request),
+        **_provider_context(request),
+        **_routing_context(request),
+        **recency_panel_context(request),
+    }
+    return render(request, "config/settings.html", context)
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def overview(request: OrganizationHttpRequest) -> HttpResponse:
+    checks = CandidateCheck.objects.for_organization(request.organization)
+    steps = getting_started.steps(organization=request.organization)
+    context = {
+        **_cost_context(request),
+        "balance": ledger.balance(organization=request.organization),
+        "checks_this_month": checks.filter(
+            status=CandidateCheck.Status.COMPLETED, completed_at__gte=_month_start(timezone.now())
+        ).count(),
+        "steps": steps,
+        "steps_done": sum(step.is_done for step in steps),
+        "steps_open": not all(step.is_done for step in steps),
+        "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[
+            :LATEST_CHECKS
+        ],
+    }
+    return render(request, "config/overview.html", context)
+
+
+def _month_start(now: datetime) -> datetime:
+    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _cost_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+    try:  # TEMPORARY-GUARD
+        from usage import reports
+    except ImportError:
+        return {}
+    return {
+        "cost": reports.cost_summary(
+            organization=request.organization,
+            today=timezone.now().date(),
+            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+        )
+    }
+
+
+def _provider_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+    try:  # TEMPORARY-GUARD
+        from providers.views import panel_context
+    except ImportError:
+        return {}
+    return panel_context(request)
+
+
+def _routing_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+    try:  # TEMPORARY-GUARD
+        from routing.views import panel_context
+    except ImportError:
+        return {}
+    return panel_context(request)

@@ -1,0 +1,161 @@
+"""
+The one door through which every model call leaves.
+
+    prepare   admits the call: what will run it, and a row that a crash cannot lose     (short transaction)
+    send      opens the key, asks the provider                                        (async, no database)
+    settle    writes what was used and what it cost, removes the admission row          (one transaction, idempotent)
+
+Nothing here knows of requests or tasks; a caller that has prepared a call must settle it, in a `finally`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import httpx
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.utils import timezone
+
+from organizations.models import Organization
+from providers import custody
+from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
+from providers.catalog import PROVIDERS, effective_base_url, origin_of
+from providers.custody import SealBroken, SealedKey
+from providers.egress import open_client
+from providers.egress import send as send_call
+from providers.models import ProviderKey
+from providers.services import mark_key_refused
+from routing.resolve import Route, RouteUnavailable
+from usage.metering import admit_call, record_call
+from usage.models import InFlightCall, Mode, UsageEvent
+
+# Added to the call's own deadline before its admission counts as left behind by a crash.
+SETTLE_GRACE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """An admitted call, with all that sending it needs."""
+
+    call: InFlightCall
+    route: Route
+    sealed_key: SealedKey
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call: exactly one of `result` and `error` is set."""
+
+    result: ChatResult | None = None
+    error: ProviderError | None = None
+    latency_ms: int = 0
+
+
+def prepare(
+    *, organization: Organization, route: Route, run_id: uuid.UUID, iteration: int, now: datetime
+) -> PreparedCall:
+    """
+    Admit one call on `route`. Raises RouteUnavailable when its key was removed, broke or belongs to somebody else.
+
+    The key is found from the organization that asks (or the platform, in Managed mode), never from the route alone.
+    """
+    keys = ProviderKey.objects.select_related("organization").filter(pk=route.key_id, provider=route.provider)
+    if route.mode == Mode.BYOK:
+        key = keys.filter(organization=organization).first()
+    else:
+        key = keys.filter(organization__is_platform=True).first()
+    whose = "Your" if route.mode == Mode.BYOK else "The managed"
+    name = f"{whose} {PROVIDERS[route.provider].name} key “{route.key_label}”"
+    if key is None:
+        raise RouteUnavailable(f"{name} was removed.")
+    if not key.is_usable:
+        raise RouteUnavailable(f"{name} is {key.get_status_display().lower()}. {key.status_detail}".strip())
+    try:
+        if key.origin != origin_of(key.provider):
+            raise SealBroken
+        sealed_key = custody.sealed_key(key)
+    except SealBroken as broken:
+        raise RouteUnavailable(f"{name} needs re-entry. {broken}") from None
+    call = admit_call(
+        organization=organization,
+        provider=route.provider,
+        model=route.model,
+        action=route.action,
+        key_id=key.pk,
+        key_label=key.label,
+        mode=route.mode,
+        run_id=run_id,
+        iteration=iteration,
+        now=now,
+        deadline_at=now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE,
+    )
+    return PreparedCall(call, route, sealed_key, effective_base_url(route.provider))
+
+
+async def send(client: httpx.AsyncClient, prepared: PreparedCall, request: ChatRequest) -> Outcome:
+    """Ask the provider. Never raises for what a provider or a broken seal can cause: that is the outcome's error."""
+    adapter = PROVIDERS[prepared.route.provider].adapter
+    started = time.perf_counter()
+    try:
+        answer = await send_call(
+            client,
+            adapter.chat_call(prepared.base_url, request),
+            credential_headers=adapter.credential_headers(prepared.sealed_key.open()),
+            timeout_seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS,
+        )
+        outcome = Outcome(result=adapter.parse_chat(answer))
+    except SealBroken as broken:
+        outcome = Outcome(error=ProviderError(ErrorKind.INVALID, str(broken)))
+    except ProviderError as error:
+        outcome = Outcome(error=error)
+    return Outcome(outcome.result, outcome.error, round((time.perf_counter() - started) * 1000))
+
+
+def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:
+    """Record the call. Settling twice returns the first event."""
+    result, error = outcome.result, outcome.error
+    if error is not None:
+        mark_key_refused(key_id=prepared.route.key_id, kind=error.kind, detail=error.sentence, now=now)
+        return record_call(
+            call=prepared.call,
+            status=UsageEvent.Status.FAILED,
+            now=now,
+            usage=error.usage,
+            http_status=error.http_status,
+            error_kind=error.kind,
+            request_id=error.request_id,
+        )
+    assert result is not None  # noqa: S101  # one of the two is set
+    return record_call(
+        call=prepared.call,
+        status=UsageEvent.Status.ANSWERED,
+        now=now,
+        usage=result.usage,
+        reported_cost_nanousd=result.reported_cost_nanousd,
+        served_model=result.served_model,
+        http_status=200,
+        request_id=result.request_id,
+    )
+
+
+def run_call(
+    *, organization: Organization, route: Route, run_id: uuid.UUID, iteration: int, request: ChatRequest, now: datetime
+) -> ChatResult:
+    """One call from start to end, for synchronous callers. Raises RouteUnavailable and ProviderError."""
+    prepared = prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)
+
+    async def ask() -> Outcome:
+        async with open_client() as client:
+            return await send(client, prepared, request)
+
+    outcome = async_to_sync(ask)()
+    settle(prepared=prepared, outcome=outcome, now=timezone.now())
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.result is not None  # noqa: S101  # one of the two is set
+    return outcome.result

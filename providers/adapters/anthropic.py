@@ -1,0 +1,144 @@
+"""
+Anthropic's Messages. Sources: Anthropic API reference, error and rate-limit pages, checked 2026-11-21.
+
+Pinned to version 2023-06-01 with `x-api-key`: the version of 2026-10-21 changes fields we do not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from providers.adapters.base import (
+    Adapter,
+    ChatRequest,
+    ChatResult,
+    ErrorKind,
+    HttpAnswer,
+    HttpCall,
+    ListedModel,
+    Verdict,
+    get_call,
+    json_call,
+)
+from providers.adapters.error_body import ErrorBody
+from providers.adapters.reading import clean, count_of, member, positive_or_none, rows, text_of
+from usage.tokens import TokenUsage
+
+if TYPE_CHECKING:
+    from providers.custody import Secret
+
+# The status that belongs to an error type: errors inside HTTP 200 have no other.
+TYPE_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+SPEND_LIMIT_CODES = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
+
+
+class AnthropicAdapter(Adapter):
+    provider_name: ClassVar[str] = "Anthropic"
+    key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
+    request_id_header: ClassVar[str] = "request-id"
+    version_headers: ClassVar[dict[str, str]] = {"anthropic-version": "2023-06-01"}
+
+    def credential_headers(self, secret: Secret) -> dict[str, str]:
+        return {"x-api-key": secret.reveal()}
+
+    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall:
+        """JSON is asked for by the prompt alone: this API has no switch for it that all models know."""
+        content: dict[str, Any] = {
+            "model": request.model,
+            "max_tokens": request.max_output_tokens,
+            "messages": [{"role": message.role, "content": message.text} for message in request.messages],
+        }
+        if request.system:
+            content["system"] = request.system
+        return json_call(f"{base_url}/messages", content, self.version_headers)
+
+    def parse_chat(self, answer: HttpAnswer) -> ChatResult:
+        content = self.read(answer)
+        if not isinstance(content.get("content"), list):
+            raise self.unexpected(answer)
+        texts = (block.get("text") for block in rows(content["content"]) if block.get("type") == "text")
+        return ChatResult(
+            text=clean("".join(text for text in texts if isinstance(text, str))),
+            usage=self.usage_of(content),
+            served_model=text_of(content.get("model")),
+            finish_reason=text_of(content.get("stop_reason"), 40),
+            reported_cost_nanousd=None,
+            request_id=self.request_id(answer, content.get("id")),
+        )
+
+    def models_call(self, base_url: str) -> HttpCall:
+        return get_call(f"{base_url}/models?limit=1000", self.version_headers)
+
+    def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
+        listed = self.read(answer).get("data")
+        if not isinstance(listed, list):
+            raise self.unexpected(answer)
+        return [
+            ListedModel(
+                id=model_id,
+                name=text_of(row.get("display_name")) or model_id,
+                context_tokens=positive_or_none(row.get("max_input_tokens")),
+            )
+            for row in rows(listed)
+            if (model_id := text_of(row.get("id")))
+        ]
+
+    def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
+        """Input comes in three disjoint parts, unlike everywhere else; thinking is a part of the output."""
+        usage = content.get("usage")
+        if not isinstance(usage, dict) or not usage.keys() & {"input_tokens", "output_tokens"}:
+            return None
+        one_hour = count_of(member(usage, "cache_creation", "ephemeral_1h_input_tokens"))
+        five_minutes = count_of(member(usage, "cache_creation", "ephemeral_5m_input_tokens"))
+        written = max(count_of(usage.get("cache_creation_input_tokens")), five_minutes + one_hour)
+        output = count_of(usage.get("output_tokens"))
+        return TokenUsage(
+            uncached_input=count_of(usage.get("input_tokens")),
+            cache_read=count_of(usage.get("cache_read_input_tokens")),
+            cache_write=written - one_hour,
+            cache_write_1h=one_hour,
+            output=output,
+            reasoning=min(count_of(member(usage, "output_tokens_details", "thinking_tokens")), output),
+        )
+
+    def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
+        status = TYPE_STATUS.get(error.type, 500) if answer.status == 200 else answer.status
+        said = error.message
+        if error.type == "billing_error" or "credit balance is too low" in said:
+            return self.no_credit()
+        if "specified api usage limits" in said:
+            return (
+                ErrorKind.NO_CREDIT,
+                "The spending limit that you set yourself in the Anthropic console is reached. "
+                "Raise it there, or wait until next month (UTC).",
+            )
+        if status == 429 and member(error.details, "error_code") in SPEND_LIMIT_CODES:
+            if "retry-after" not in answer.headers:
+                return (
+                    ErrorKind.NO_CREDIT,
+                    "The monthly spending limit of this Anthropic account is reached. "
+                    "Raise it in the Anthropic console, or wait until the 1st of next month, 00:00 UTC.",
+                )
+        elif error.type == "permission_error" or status == 403:
+            return (
+                ErrorKind.LIMITED,
+                "Anthropic accepts this key, but it may not do this. Look at the key's workspace and "
+                f"permissions at {self.key_page}.",
+            )
+        elif status == 404:
+            return self.model_not_found() if "model" in said else self.unknown_error()
+        elif status == 400 and ("prompt is too long" in said or "context limit" in said):
+            return self.too_long()
+        return self.verdict_by_status(status)

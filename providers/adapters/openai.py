@@ -1,0 +1,320 @@
+"""
+OpenAI's chat completions, and OpenRouter, which speaks the same protocol.
+
+Sources: OpenAI API reference and error-code guide, OpenRouter API reference and FAQ, checked 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from providers.adapters.base import (
+    Adapter,
+    ChatRequest,
+    ChatResult,
+    ErrorKind,
+    HttpAnswer,
+    HttpCall,
+    ListedModel,
+    ProviderError,
+    Verdict,
+    get_call,
+    json_call,
+)
+from providers.adapters.error_body import ErrorBody
+from providers.adapters.reading import (
+    NANO,
+    clean,
+    count_of,
+    member,
+    nanousd_of,
+    positive_or_none,
+    rows,
+    text_of,
+    usd_of,
+)
+from usage.tokens import TokenUsage
+
+if TYPE_CHECKING:
+    from providers.custody import Secret
+
+# HTTP 429 with one of these (as type or code) does not recover by waiting.
+QUOTA_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    }
+)
+TOKENS_IN_A_PRICE = 1_000_000
+
+
+class OpenAIAdapter(Adapter):
+    provider_name: ClassVar[str] = "OpenAI"
+    key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
+    # Reasoning models refuse the older `max_tokens`.
+    output_limit_field: ClassVar[str] = "max_completion_tokens"
+    extra_headers: ClassVar[dict[str, str]] = {}
+
+    def credential_headers(self, secret: Secret) -> dict[str, str]:
+        return {"authorization": f"Bearer {secret.reveal()}"}
+
+    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall:
+        content: dict[str, Any] = {
+            "model": request.model,
+            "messages": [
+                *([{"role": "system", "content": system}] if (system := system_prompt(request)) else []),
+                *({"role": message.role, "content": message.text} for message in request.messages),
+            ],
+            self.output_limit_field: request.max_output_tokens,
+        }
+        if request.json_output:
+            content["response_format"] = {"type": "json_object"}
+        return json_call(f"{base_url}/chat/completions", content, self.extra_headers)
+
+    def parse_chat(self, answer: HttpAnswer) -> ChatResult:
+        content = self.read(answer)
+        choice = member(content, "choices", 0)
+        if not isinstance(member(choice, "message"), dict):
+            raise self.unexpected(answer)
+        return ChatResult(
+            text=clean(message_text(choice["message"].get("content"))),
+            usage=self.usage_of(content),
+            served_model=text_of(content.get("model")),
+            finish_reason=text_of(choice.get("finish_reason"), 40),
+            reported_cost_nanousd=self.reported_cost(content),
+            request_id=self.request_id(answer, content.get("id")),
+        )
+
+    def models_call(self, base_url: str) -> HttpCall:
+        return get_call(f"{base_url}/models", self.extra_headers)
+
+    def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
+        listed = self.read(answer).get("data")
+        if not isinstance(listed, list):
+            raise self.unexpected(answer)
+        return [model for row in rows(listed) if (model := self.listed_model(row)).id]
+
+    def listed_model(self, row: dict[str, Any]) -> ListedModel:
+        model_id = text_of(row.get("id"))
+        return ListedModel(id=model_id, name=model_id)
+
+    def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
+        """Cached and cache-written tokens are parts of the prompt, reasoning is a part of the completion."""
+        usage = content.get("usage")
+        if not isinstance(usage, dict) or not usage.keys() & {"prompt_tokens", "completion_tokens"}:
+            return None
+        return TokenUsage.from_inclusive(
+            input_total=count_of(usage.get("prompt_tokens")),
+            cache_read=count_of(member(usage, "prompt_tokens_details", "cached_tokens")),
+            cache_write=count_of(member(usage, "prompt_tokens_details", "cache_write_tokens")),
+            output=count_of(usage.get("completion_tokens")),
+            reasoning=count_of(member(usage, "completion_tokens_details", "reasoning_tokens")),
+        )
+
+    def reported_cost(self, content: Mapping[str, Any]) -> int | None:
+        """OpenAI reports no cost."""
+        return None
+
+    def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
+        said = error.message
+        status = (error.code_as_status or 500) if answer.status == 200 else answer.status
+        if error.code == "model_not_found":
+            return self.model_not_found()
+        if {error.type, error.code} & QUOTA_CODES:
+            return self.no_credit()
+        if error.code == "slow_down":
+            return self.rate_limited()
+        if error.code == "invalid_api_key":
+            return self.invalid()
+        if status in (401, 403):
+            return self._classify_refused_key(status, error)
+        if (
+            error.code in ("context_length_exceeded", "string_above_max_length")
+            or "maximum context length" in said
+        ):
+            return self.too_long()
+        if error.code in ("content_filter", "content_policy_violation", "invalid_prompt"):
+            return self.content_refused()
+        if status == 404:
+            return (
+                self.model_not_found() if error.param == "model" or "model" in said else self.unknown_error()
+            )
+        return self.verdict_by_status(status)
+
+    def _classify_refused_key(self, status: int, error: ErrorBody) -> Verdict:
+        """A 401 is not always a bad key: it may be a good one that is not allowed this, or not here."""
+        if "missing scopes" in error.message or "insufficient permissions" in error.message:
+            return (
+                ErrorKind.LIMITED,
+                f"{self.provider_name} accepts this key, but it lacks a permission. Allow it “Models” and "
+                f"“Model capabilities” at {self.key_page}, or make a key with all permissions.",
+            )
+        if (
+            "ip" in error.message.split() and "authorized" in error.message
+        ) or error.code == "ip_not_authorized":
+            return (
+                ErrorKind.LIMITED,
+                f"{self.provider_name} accepts this key only from certain IP addresses. Add this server's "
+                "address in the project's settings there.",
+            )
+        if "member of an organization" in error.message:
+            return (
+                ErrorKind.LIMITED,
+                f"The owner of this key is no member of an {self.provider_name} organization any more. "
+                "Have them invited again, or make a key in your own organization.",
+            )
+        if error.code == "unsupported_country_region_territory" or "country" in error.message:
+            return (
+                ErrorKind.LIMITED,
+                f"{self.provider_name} does not serve the country this server stands in. Use OpenRouter or "
+                "another provider for these actions.",
+            )
+        return self.verdict_by_status(status)
+
+
+class OpenRouterAdapter(OpenAIAdapter):
+    provider_name: ClassVar[str] = "OpenRouter"
+    key_page: ClassVar[str] = "https://openrouter.ai/settings/keys"
+    output_limit_field: ClassVar[str] = "max_tokens"
+    extra_headers: ClassVar[dict[str, str]] = {"x-title": "Keyfare"}
+    request_id_header: ClassVar[str] = "x-generation-id"
+
+    def validation_call(self, base_url: str) -> HttpCall:
+        """OpenRouter lists its models to anybody; only this call proves a key."""
+        return get_call(f"{base_url}/key", self.extra_headers)
+
+    def parse_validation(self, answer: HttpAnswer) -> dict[str, Any]:
+        """
+        The key's own limits, as far as OpenRouter tells them.
+
+        Nano-USD: `limit_nanousd`, `limit_remaining_nanousd`, `usage_nanousd`, `usage_daily_nanousd`,
+        `usage_weekly_nanousd`, `usage_monthly_nanousd`. Else: `limit_reset` (daily, weekly or monthly),
+        `is_free_tier`, `expires_at` (ISO date and time).
+        """
+        key = self.read(answer).get("data")
+        if not isinstance(key, dict):
+            raise self.unexpected(answer)
+        if key.get("is_management_key") is True or key.get("is_provisioning_key") is True:
+            raise self._refuse(
+                ErrorKind.LIMITED,
+                "This is an OpenRouter management key, which cannot call models. "
+                f"Make an ordinary key at {self.key_page} and replace it here.",
+                answer,
+            )
+        remaining = key.get("limit_remaining")
+        if isinstance(remaining, (int, Decimal)) and not isinstance(remaining, bool) and remaining <= 0:
+            raise self._refuse(
+                ErrorKind.NO_CREDIT,
+                "OpenRouter accepts this key, but the key's own spending limit is used up. "
+                f"Raise it at {self.key_page}, then validate the key again.",
+                answer,
+            )
+        limits: dict[str, Any] = {
+            f"{name}_nanousd": amount
+            for name in ("limit", "limit_remaining", "usage", "usage_daily", "usage_weekly", "usage_monthly")
+            if (amount := nanousd_of(key.get(name))) is not None
+        }
+        limits |= {
+            name: text for name in ("limit_reset", "expires_at") if (text := text_of(key.get(name), 40))
+        }
+        if isinstance(key.get("is_free_tier"), bool):
+            limits["is_free_tier"] = key["is_free_tier"]
+        return limits
+
+    def models_call(self, base_url: str) -> HttpCall:
+        """The models this key may call, by its owner's settings."""
+        return get_call(f"{base_url}/models/user", self.extra_headers)
+
+    def listed_model(self, row: dict[str, Any]) -> ListedModel:
+        model_id = text_of(row.get("id"))
+        return ListedModel(
+            id=model_id,
+            name=text_of(row.get("name")) or model_id,
+            context_tokens=positive_or_none(row.get("context_length")),
+            input_nanousd_per_mtok=price_per_mtok(member(row, "pricing", "prompt")),
+            output_nanousd_per_mtok=price_per_mtok(member(row, "pricing", "completion")),
+        )
+
+    def parse_chat(self, answer: HttpAnswer) -> ChatResult:
+        result = super().parse_chat(answer)
+        if result.finish_reason == "error":
+            content = self.read(answer)
+            error = member(content, "choices", 0, "error")
+            failure = ErrorBody(message="broke off", code=str(member(error, "code") or ""))
+            raise self.failure(answer, error=failure, usage=result.usage)
+        return result
+
+    def reported_cost(self, content: Mapping[str, Any]) -> int | None:
+        """
+        What OpenRouter says the call cost.
+
+        With a key of one's own deposited there (`is_byok`), `cost` is only OpenRouter's fee: what the
+        provider behind it charges comes on top.
+        """
+        usage = content.get("usage")
+        cost = usd_of(member(usage, "cost"))
+        if cost is None:
+            return None
+        if member(usage, "is_byok") is True:
+            cost += usd_of(member(usage, "cost_details", "upstream_inference_cost")) or 0
+        return int((cost * NANO).to_integral_value())
+
+    def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
+        status = answer.status
+        if (
+            status == 200
+        ):  # the model had begun when it failed; a code that is no status names a fault upstream
+            status = error.code_as_status or 502
+        said = error.message
+        if status == 402 and "retry-after" in answer.headers:
+            return (
+                ErrorKind.RATE_LIMITED,
+                "Calls that are still running have reserved the rest of this OpenRouter key's budget. "
+                "Wait until they have ended, then try again.",
+            )
+        if status == 403 and (
+            member(error.metadata, "reasons") or "moderation" in said or "guardrail" in said
+        ):
+            return self.content_refused()
+        if status == 404 or (status == 400 and "not a valid model" in said):
+            return self.model_not_found()
+        if status == 400 and "maximum context length" in said:
+            return self.too_long()
+        if status in (502, 503):
+            return (
+                ErrorKind.OVERLOADED,
+                "None of the providers behind OpenRouter could answer for this model. "
+                "Try again in a while, or choose another model for the action.",
+            )
+        return self.verdict_by_status(status)
+
+    def _refuse(self, kind: ErrorKind, sentence: str, answer: HttpAnswer) -> ProviderError:
+        return ProviderError(kind, sentence, http_status=answer.status, request_id=self.request_id(answer))
+
+
+def system_prompt(request: ChatRequest) -> str:
+    """The system text; with JSON output it names JSON, without which OpenAI refuses `json_object`."""
+    texts = (request.system, *(message.text for message in request.messages))
+    if request.json_output and not any("json" in text.lower() for text in texts):
+        return f"{request.system}\n\nAnswer with one JSON object.".strip()
+    return request.system
+
+
+def message_text(content: object) -> str:
+    """A message's content: text, or a list of parts of which the text ones count."""
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in rows(content) if isinstance(part.get("text"), str))
+
+
+def price_per_mtok(price: object) -> int | None:
+    """A price in USD per token, as nano-USD per million tokens; None if negative, which means it varies."""
+    amount = usd_of(price)
+    return None if amount is None else nanousd_of(amount * TOKENS_IN_A_PRICE)

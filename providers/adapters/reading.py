@@ -1,0 +1,78 @@
+"""Reading a provider's JSON: nothing in it is trusted to be there, to be of its type, or of sane size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+# Beyond these a number is a provider's mistake, not a measurement; also what the database can hold.
+MOST_TOKENS = 10**12
+MOST_USD = Decimal(10**6)
+NANO = Decimal(10**9)
+
+
+def read_json(body: bytes) -> Any:
+    """Parsed JSON with exact decimals, None for what is no JSON."""
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=_refuse)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def member(content: object, *path: str | int) -> Any:
+    """What stands at `path` in parsed JSON, None if there is no such place."""
+    for step in path:
+        if isinstance(step, int):
+            content = content[step] if isinstance(content, list) and len(content) > step else None
+        else:
+            content = content.get(step) if isinstance(content, dict) else None
+    return content
+
+
+def rows(content: object) -> Iterable[dict[str, Any]]:
+    """The objects in a JSON list; nothing for anything else."""
+    return (row for row in content if isinstance(row, dict)) if isinstance(content, list) else ()
+
+
+def text_of(value: object, longest: int = 200) -> str:
+    """A provider's short text, cut to what our columns hold; "" for anything that is no text."""
+    return clean(value[:longest]) if isinstance(value, str) else ""
+
+
+def clean(text: str) -> str:
+    """Text without what databases refuse: NUL, and halves of surrogate pairs, which JSON lets through."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def count_of(value: object) -> int:
+    """A number of tokens, 0 for anything that is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value < 0:
+        return 0
+    return MOST_TOKENS if value > MOST_TOKENS else int(value)
+
+
+def positive_or_none(value: object) -> int | None:
+    return count_of(value) or None
+
+
+def usd_of(value: object) -> Decimal | None:
+    """An amount of USD, given as a number or as text; None if it is none, negative or absurd."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
+        return None
+    try:
+        amount = Decimal(value)
+        return amount if 0 <= amount < MOST_USD else None
+    except ArithmeticError:
+        return None
+
+
+def nanousd_of(value: object) -> int | None:
+    """The same amount in nano-USD, rounded half to even."""
+    amount = usd_of(value)
+    return None if amount is None else int((amount * NANO).to_integral_value())

@@ -1,0 +1,212 @@
+"""What the provider cards of the settings page show: one card a provider, one row a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils.dateparse import parse_datetime
+
+from organizations.models import Organization
+from providers.catalog import PROVIDERS, Provider
+from providers.forms import AddKeyForm, KeyForm, free_label
+from providers.models import AvailableModel, KeyValidation, ProviderKey
+
+POLL_FOR_SECONDS = 60
+Status = ProviderKey.Status
+
+TONES: dict[str, str] = {
+    Status.SAVED: "muted",
+    Status.VALIDATING: "info",
+    Status.CONNECTED: "ok",
+    Status.LIMITED: "warn",
+    Status.INVALID: "bad",
+    Status.NO_CREDIT: "bad",
+    Status.RATE_LIMITED: "warn",
+    Status.UNREACHABLE: "warn",
+    Status.NEEDS_REENTRY: "bad",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedLimit:
+    """One line of what the provider itself says about a key; `moment` where it is a time."""
+
+    name: str
+    text: str = ""
+    moment: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLine:
+    """A model that a key can call; prices are per million tokens, "" where the provider lists none."""
+
+    model: str
+    name: str
+    context_tokens: int | None
+    input_price: str
+    output_price: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    key: ProviderKey
+    provider: Provider
+    form: KeyForm  # replaces the key
+    model_count: int
+    limits: Sequence[ReportedLimit]
+    is_validating: bool
+    watched_since: int  # Unix seconds when the page began to wait for the validation
+    has_given_up: bool = False
+    is_fresh: bool = False  # just saved or replaced: validating it is the next step
+
+    @property
+    def tone(self) -> str:
+        return TONES[self.key.status]
+
+    @property
+    def sentence(self) -> str:
+        """The reason behind the status; never empty."""
+        if self.key.status_detail:
+            return self.key.status_detail
+        if self.key.status == Status.SAVED:
+            return "Press Validate key to find out whether it works. Actions cannot use it before that."
+        if self.key.status == Status.VALIDATING:
+            return f"Asking {self.provider.name} about this key…"
+        if self.key.status == Status.CONNECTED:
+            return f"{self.provider.name} accepts this key."
+        return f"{self.provider.name} did not say why."
+
+    @property
+    def masked(self) -> str:
+        return f"…{self.key.last4}" if self.key.last4 else "…"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCard:
+    provider: Provider
+    rows: Sequence[KeyRow]
+    form: AddKeyForm
+
+
+def keys_of(organization: Organization) -> QuerySet[ProviderKey]:
+    """The organization's keys with `model_count` and `has_queued_validation`, oldest first."""
+    queued = KeyValidation.objects.filter(key=OuterRef("pk"), state=KeyValidation.State.QUEUED)
+    return (
+        ProviderKey.objects.for_organization(organization)
+        .select_related("created_by")
+        .defer("ciphertext")
+        .annotate(model_count=Count("available_models"), has_queued_validation=Exists(queued))
+        .order_by("created_at", "pk")
+    )
+
+
+def provider_cards(organization: Organization, *, now: datetime) -> list[ProviderCard]:
+    keys = list(keys_of(organization))
+    return [
+        _card(provider, (key for key in keys if key.provider == provider.slug), now=now)
+        for provider in PROVIDERS.values()
+    ]
+
+
+def provider_card(
+    organization: Organization,
+    provider: Provider,
+    *,
+    now: datetime,
+    add_form: AddKeyForm | None = None,
+    fresh_key: ProviderKey | None = None,
+) -> ProviderCard:
+    """One card, with the form that holds errors or the key that was just saved."""
+    return _card(
+        provider,
+        keys_of(organization).filter(provider=provider.slug),
+        now=now,
+        add_form=add_form,
+        fresh_key=fresh_key,
+    )
+
+
+def key_row(
+    key: ProviderKey,
+    *,
+    now: datetime,
+    form: KeyForm | None = None,
+    is_fresh: bool = False,
+    watched_since: int | None = None,
+) -> KeyRow:
+    """The row of a key that came from `keys_of`."""
+    provider = PROVIDERS[key.provider]
+    seconds = int(now.timestamp())
+    since = seconds if watched_since is None else watched_since
+    is_validating: bool = getattr(key, "has_queued_validation", False) or key.status == Status.VALIDATING
+    return KeyRow(
+        key=key,
+        provider=provider,
+        form=form or KeyForm(provider=provider, auto_id=f"replace-{key.pk}-%s"),
+        model_count=getattr(key, "model_count", 0),
+        limits=reported_limits(key.provider_limits),
+        is_validating=is_validating,
+        watched_since=since,
+        has_given_up=is_validating and seconds - since >= POLL_FOR_SECONDS,
+        is_fresh=is_fresh,
+    )
+
+
+def model_line(model: AvailableModel) -> ModelLine:
+    prices = (model.input_nanousd_per_mtok, model.output_nanousd_per_mtok)
+    price_in, price_out = ("" if price is None else usd_text(price) for price in prices)
+    return ModelLine(model.model, model.name, model.context_tokens, price_in, price_out)
+
+
+def reported_limits(reported: dict[str, Any]) -> list[ReportedLimit]:
+    """What a provider told about a key (see the adapters' `parse_validation`), in words."""
+    if not reported:
+        return []
+    limit = reported.get("limit_nanousd")
+    every = f" {reported['limit_reset']}" if reported.get("limit_reset") else ""
+    limits = [ReportedLimit("Spend limit", "none" if limit is None else f"{usd_text(limit)}{every}")]
+    if reported.get("limit_remaining_nanousd") is not None:
+        limits.append(ReportedLimit("Remaining", usd_text(reported["limit_remaining_nanousd"])))
+    if reported.get("usage_nanousd") is not None:
+        limits.append(ReportedLimit("Spent so far", usd_text(reported["usage_nanousd"])))
+    if reported.get("is_free_tier"):
+        limits.append(ReportedLimit("Account", "free tier, with lower rate limits"))
+    if reported.get("expires_at"):
+        expires = str(reported["expires_at"])
+        limits.append(ReportedLimit("Expires", expires, _moment(expires)))
+    return limits
+
+
+def usd_text(nanousd: int) -> str:
+    """All digits that tell something, and at least the cents: "$0.075", "$12.00"."""
+    whole, _, fraction = f"{Decimal(nanousd) / 10**9:,.9f}".partition(".")
+    return f"${whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def _card(
+    provider: Provider,
+    keys: Iterable[ProviderKey],
+    *,
+    now: datetime,
+    add_form: AddKeyForm | None = None,
+    fresh_key: ProviderKey | None = None,
+) -> ProviderCard:
+    rows = [key_row(key, now=now, is_fresh=key == fresh_key) for key in keys]
+    add_form = add_form or AddKeyForm(
+        provider=provider,
+        auto_id=f"{provider.slug}-%s",
+        initial={"label": free_label({row.key.label for row in rows})},
+    )
+    return ProviderCard(provider, rows, add_form)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return parse_datetime(text)
+    except ValueError:
+        return None

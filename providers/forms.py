@@ -1,0 +1,138 @@
+"""
+Forms into which a key is pasted.
+
+The pasted text leaves the form as a `Secret` and is never rendered again: not into the field, not into a
+sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from django import forms
+
+from providers.catalog import PROVIDERS, Provider
+from providers.custody import Secret
+from providers.models import ProviderKey
+
+SHORTEST_KEY, LONGEST_KEY = 8, 512
+VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+ASSIGNMENT = re.compile(r"(export\s+)?[A-Z][A-Z0-9_]*_(KEY|TOKEN)\s*=.*", re.DOTALL)
+# These administer an account and cannot call a model (read at the providers' key pages, November 2026).
+ADMIN_KEY_PREFIXES = ("sk-admin", "sk-ant-admin")
+
+
+def provider_that_looks_like(pasted: str) -> Provider | None:
+    """
+    The provider whose key prefix `pasted` begins with; a hint, as prefixes change without notice.
+
+    A prefix that other providers' prefixes begin with too ("sk-") tells nothing.
+    """
+    for provider in PROVIDERS.values():
+        if pasted.startswith(_distinctive_prefixes(provider)):
+            return provider
+    return None
+
+
+def _distinctive_prefixes(provider: Provider) -> tuple[str, ...]:
+    elsewhere = [
+        prefix for other in PROVIDERS.values() if other.slug != provider.slug for prefix in other.key_prefixes
+    ]
+    return tuple(
+        prefix for prefix in provider.key_prefixes if not any(other.startswith(prefix) for other in elsewhere)
+    )
+
+
+class KeyForm(forms.Form):
+    """A key of one provider. `cleaned_data["key"]` is a Secret."""
+
+    key = forms.CharField(
+        label="Paste key",
+        widget=forms.PasswordInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off", "class": "mono"}
+        ),
+        error_messages={"required": "Paste the key here."},
+    )
+    anyway = forms.BooleanField(label="Save anyway", required=False)
+
+    def __init__(self, *args: Any, provider: Provider, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+        self.provider = provider
+        self.looks_like: Provider | None = None
+        self.fields["anyway"].label = f"It is a key for {provider.name}: save it anyway"
+
+    def clean_key(self) -> Secret:
+        pasted = str(self.cleaned_data["key"])
+        complaint = _complaint(pasted)
+        if complaint:
+            raise forms.ValidationError(complaint)
+        guess = provider_that_looks_like(pasted)
+        if guess and guess.slug != self.provider.slug:
+            self.looks_like = guess
+        return Secret(pasted)
+
+    def clean(self) -> dict[str, Any]:
+        if self.looks_like and not self.cleaned_data.get("anyway"):
+            self.add_error(
+                "anyway",
+                f"This looks like a key from {self.looks_like.name}. If it is one, save it on the "
+                f"{self.looks_like.name} card.",
+            )
+        return self.cleaned_data
+
+    def focus_first_error(self) -> None:
+        for name in self.errors:
+            if name in self.fields:
+                self.fields[name].widget.attrs["autofocus"] = True
+                return
+
+
+class AddKeyForm(KeyForm):
+    label = forms.CharField(
+        label="Label",
+        required=False,
+        max_length=ProviderKey._meta.get_field("label").max_length,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text="Tells your keys of this provider apart.",
+    )
+
+    field_order = ["label", "key", "anyway"]
+
+    def clean_label(self) -> str:
+        label = str(self.cleaned_data["label"])
+        if not label.isprintable():
+            raise forms.ValidationError("Use letters, digits and signs only.")
+        return label or "Default"
+
+
+def free_label(taken: Collection[str]) -> str:
+    """The label suggested for another key: "Default", then "Key 2", "Key 3"…"""
+    number = 1
+    label = "Default"
+    while label in taken:
+        number += 1
+        label = f"Key {number}"
+    return label
+
+
+def _complaint(pasted: str) -> str | None:
+    """What is wrong with what was pasted, as a sentence that says what to do and repeats none of it."""
+    if ASSIGNMENT.fullmatch(pasted):
+        return "Paste only the key: what comes after the equals sign, without quotation marks."
+    if pasted[0] in "\"'`“”‘’" and pasted[-1] in "\"'`“”‘’":
+        return "Paste only the key, without the quotation marks around it."
+    if "..." in pasted or "…" in pasted or "••" in pasted or "***" in pasted:
+        return "This is a shortened form of a key. Copy the whole key where it is made; it is shown only once."
+    if re.search(r"\s", pasted):
+        return "A key has no spaces or line breaks inside. Copy it again, and only the key."
+    if not VISIBLE_ASCII.fullmatch(pasted):
+        return "This has characters that no key has, such as accents or invisible signs. Copy the key again."
+    if len(pasted) < SHORTEST_KEY:
+        return f"This is too short for a key: at least {SHORTEST_KEY} characters. Copy the whole key."
+    if len(pasted) > LONGEST_KEY:
+        return f"This is too long for a key: at most {LONGEST_KEY} characters. Copy only the key."
+    if pasted.startswith(ADMIN_KEY_PREFIXES):
+        return "This is an admin key, which cannot call models. Make an ordinary API key and paste that."
+    return None

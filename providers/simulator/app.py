@@ -1,0 +1,160 @@
+"""
+The providers, simulated: one ASGI application that answers as OpenRouter, OpenAI, Anthropic and Google do.
+
+For the demo, tests and benchmarks: it needs no internet and no real key, and its answers depend on nothing
+but the prompt. What a key is good for stands in the key itself (see `KeyState`), for model calls and for the
+calls that validate a key alike. Only model calls are delayed. Never give it a real key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import cache
+from typing import Any
+
+from providers.simulator.wires import (
+    AnthropicWire,
+    GoogleWire,
+    KeyState,
+    OpenAIWire,
+    OpenRouterWire,
+    Reply,
+    Wire,
+    encode,
+    next_id,
+)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+OPENAI, OPENROUTER, ANTHROPIC, GOOGLE = OpenAIWire(), OpenRouterWire(), AnthropicWire(), GoogleWire()
+
+BASE_PATHS = {
+    "openrouter": "/openrouter/api/v1",
+    "openai": "/openai/v1",
+    "anthropic": "/anthropic/v1",
+    "google": "/google/v1beta",
+}
+CHATS: dict[str, Wire] = {
+    "/openai/v1/chat/completions": OPENAI,
+    "/openrouter/api/v1/chat/completions": OPENROUTER,
+    "/anthropic/v1/messages": ANTHROPIC,
+}
+LISTINGS: dict[str, Wire] = {
+    "/openai/v1/models": OPENAI,
+    "/openrouter/api/v1/models/user": OPENROUTER,
+    "/anthropic/v1/models": ANTHROPIC,
+    "/google/v1beta/models": GOOGLE,
+}
+PUBLIC_LISTING = "/openrouter/api/v1/models"
+KEY_FACTS = "/openrouter/api/v1/key"
+GOOGLE_MODELS = "/google/v1beta/models/"
+GENERATE = ":generateContent"
+
+
+class Simulator:
+    """The application. `delay_seconds` may be changed while it runs; `model_calls` counts those it was asked."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        self.delay_seconds = delay_seconds
+        self.model_calls = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            body = await _read(receive)
+            wire, reply = await self._answer(scope["method"], scope["path"], dict(scope["headers"]), body)
+            await _send(send, wire, reply)
+
+    async def _answer(
+        self, method: str, path: str, headers: dict[bytes, bytes], body: bytes
+    ) -> tuple[Wire, Reply]:
+        if method == "POST":
+            wire, model = _chat_route(path)
+            if wire:
+                return wire, await self._chat(wire, model, headers, body)
+        elif method == "GET":
+            if path == PUBLIC_LISTING:
+                return OPENROUTER, _listing(OPENROUTER)
+            if wire := LISTINGS.get(path):
+                state = KeyState.of(key := wire.key(headers))
+                return wire, _listing(wire) if state is KeyState.VALID else wire.refusal(state, key)
+            if path == KEY_FACTS:
+                key = OPENROUTER.key(headers)
+                return OPENROUTER, OPENROUTER.key_facts(KeyState.of(key), key)
+        wire = next((chat for start, chat in CHATS.items() if path.startswith(start.split("v1")[0])), GOOGLE)
+        return wire, wire.not_found(f"Invalid URL ({method} {path})")
+
+    async def _chat(self, wire: Wire, model: str, headers: dict[bytes, bytes], body: bytes) -> Reply:
+        self.model_calls += 1
+        if self.delay_seconds > 0:
+            await asyncio.sleep(self.delay_seconds)
+        state = KeyState.of(key := wire.key(headers))
+        if state is not KeyState.VALID:
+            return wire.refusal(state, key)
+        try:
+            content = json.loads(body)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            return wire.bad_request("We could not parse the JSON body of your request.")
+        if model:
+            content["model"] = model
+        return wire.chat(content, headers)
+
+
+def create_app(delay_seconds: float = 0.0) -> Simulator:
+    """A simulator whose model calls take `delay_seconds`, and no time beyond what Python needs if that is 0."""
+    return Simulator(delay_seconds)
+
+
+def origins(address: str) -> dict[str, str]:
+    """KEYFARE_PROVIDER_ORIGINS for a simulator at `address` ("http://127.0.0.1:9001"): provider to base URL."""
+    return {slug: f"{address}{path}" for slug, path in BASE_PATHS.items()}
+
+
+def _chat_route(path: str) -> tuple[Wire | None, str]:
+    """Who answers a model call at this path, and the model if the path names it."""
+    if wire := CHATS.get(path):
+        return wire, ""
+    if path.startswith(GOOGLE_MODELS) and path.endswith(GENERATE):
+        return GOOGLE, path[len(GOOGLE_MODELS) : -len(GENERATE)]
+    return None, ""
+
+
+@cache
+def _listing(wire: Wire) -> Reply:
+    return wire.listing()
+
+
+async def _read(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def _send(send: Send, wire: Wire, reply: Reply) -> None:
+    content = encode(reply.content)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (wire.request_id_header.encode(), next_id("req_").encode()),
+        *((name.encode(), value.encode()) for name, value in reply.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

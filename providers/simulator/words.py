@@ -1,0 +1,70 @@
+"""Words as the simulator compares them: without endings, without the words that every text has."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+WORD = re.compile(r"[a-z0-9][a-z0-9+#.'’]*", re.IGNORECASE)
+YEARS = re.compile(r"\b(\d{1,2})(?:\.\d)?\s*\+?\s*(?:-|–|to)?\s*(?:\d{1,2}\s*\+?\s*)?(?:years?|yrs?)\b", re.IGNORECASE)
+
+ENDINGS = (
+    "isations", "izations", "isation", "ization", "ements", "ments", "ement", "ment", "ations", "ation", "
+    ""ators",
+    "ator", "ings", "ing", "ions", "ion", "ers", "ors", "ies", "ied", "ely", "ed", "er", "or", "es", "ly", "
+    ""al",
+    "s", "e", "y", "i",
+)  # fmt: skip
+SHORTEST_STEM = 4
+SAME_WORDS = {
+    "js": "javascript", "ts": "typescript", "k8s": "kubernetes", "postgres": "postgresql", "golang": "go",
+    "reactjs": "react", "nodejs": "node", "node.js": "node", "react.js": "react", "vue.js": "vue", "
+    ""vuejs": "vue",
+    "bsc": "bachelor", "beng": "bachelor", "btech": "bachelor", "baccalaureate": "bachelor",
+    "msc": "master", "mba": "master", "mtech": "master", "phd": "doctorate", "doctoral": "doctorate",
+    "analyses": "analysis", "analyst": "analysis", "analysts": "analysis", "analytics": "analysis",
+    "analytical": "analysis", "analyze": "analysis", "analyzing": "analysis", "led": "lead", "leads": "lead",
+    "leadership": "lead", "leader": "lead", "taught": "teach", "wrote": "write", "written": "write",
+}  # fmt: skip
+COMMON = frozenset(
+    """a about above across after all also an and any are as at be been being both but by can could day days do
+    does each either etc for from full-time had has have he her high his how i if in including into is it its
+    may more most must need needs needed nice no not of on one or other our over own per plus preferred
+    preferably she should so some such than that the their them then these they this those through to under up
+    us use used using very want was we well were what when where which while who will with within without work
+    working would year years you your
+
+    ability able advanced background basic best bonus comfortable demonstrated desirable desired essential
+    excellent expert expertise experience experienced familiar familiarity good great hands-on hands in-depth
+    ideal ideally knowledge least mandatory min minimum operating possess practical proficiency proficient
+    profile proven qualification qualifications related relevant require required requirement requirements
+    requires skill skilled skills solid strong thorough track record understanding""".split()
+)
+
+
+@lru_cache(maxsize=50_000)
+def stem(word: str) -> str:
+    """The part of a word that its relatives share: managed, manager and management are "manag"; "" if common."""
+    word = word.lower().replace("’", "'").removesuffix("'s").strip(".'")
+    word = SAME_WORDS.get(word) or SAME_WORDS.get(word.replace(".", ""), word.replace(".", ""))
+    if word in COMMON or word.isdigit() or (len(word) == 1 and word not in "cr"):
+        return ""
+    shortened = True
+    while shortened:
+        shortened = False
+        for ending in ENDINGS:
+            if word.endswith(ending) and len(word) - len(ending) >= SHORTEST_STEM:
+                word, shortened = word[: -len(ending)], True
+                break
+    return word
+
+
+@lru_cache(maxsize=4_096)
+def significant_words(text: str) -> dict[str, str]:
+    """The stems of a requirement's telling words, each with the word as it was written."""
+    return {stem(word): word.strip(".'’") for word in WORD.findall(text) if stem(word)}
+
+
+def years_in(text: str) -> int | None:
+    """The largest number of years that a text speaks of."""
+    return max((int(years) for years in YEARS.findall(text)), default=None)

@@ -1,0 +1,15 @@
+"""What django-q2 runs; each line is a service. Payloads carry ids only."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from providers import services
+
+
+def validate_key(validation_id: int) -> None:
+    services.validate_key(validation_id=validation_id, now=timezone.now())
+
+
+def requeue_validations() -> None:
+    services.requeue_validations(now=timezone.now())

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import reswap, retarget, trigger_client_event
+
+from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
+from providers import services
+from providers.cards import (
+    KeyRow,
+    ProviderCard,
+    key_row,
+    keys_of,
+    model_line,
+    provider_card,
+    provider_cards,
+)
+from providers.catalog import PROVIDERS, Provider
+from providers.custody import SealBroken
+from providers.forms import AddKeyForm, KeyForm
+from providers.models import ProviderKey
+
+KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys
+FIRST_MODELS = 20  # in the card; all of them have a page of their own
+CANNOT_SEAL = "No key can be saved now: this installation's master keys were changed. Tell its operator."
+
+
+def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+    """What `providers/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
+    return {
+        "provider_cards": provider_cards(request.organization, now=timezone.now()),
+        "may_manage_keys": may(request.membership, Permission.MANAGE_KEYS),
+    }
+
+
+@sensitive_post_parameters()
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+@sensitive_variables()
+def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
+    chosen = _provider_or_404(provider)
+    form = AddKeyForm(request.POST, provider=chosen, auto_id=f"{chosen.slug}-%s")
+    if form.is_valid():
+        try:
+            key = services.save_provider_key(
+                organization=request.organization,
+                provider=chosen.slug,
+                secret=form.cleaned_data["key"],
+                label=form.cleaned_data["label"],
+                actor=request.user,
+                now=timezone.now(),
+            )
+        except services.KeyLabelTaken as error:
+            form.add_error("label", str(error))
+        except SealBroken:
+            form.add_error("key", CANNOT_SEAL)
+        else:
+            messages.success(request, "Key saved.")
+            return _saved(request, key)
+    _prepare_to_correct(request, form)
+    now = timezone.now()
+    return _refused(request, provider_card(request.organization, chosen, now=now, add_form=form))
+
+
+@sensitive_post_parameters()
+@organization_view(Permission.MANAGE_KEYS)
+@require_http_methods(["GET", "POST"])
+@sensitive_variables()
+def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Put another secret in the place of a key's. The GET page is what the dialog falls back to."""
+    key = _key_or_404(request, key_id)
+    form = KeyForm(
+        request.POST if request.method == "POST" else None,
+        provider=PROVIDERS[key.provider],
+        auto_id=f"replace-{key.pk}-%s",
+    )
+    if form.is_valid():
+        try:
+            services.replace_provider_key(
+                key=key, secret=form.cleaned_data["key"], actor=request.user, now=timezone.now()
+            )
+        except SealBroken:
+            form.add_error("key", CANNOT_SEAL)
+        else:
+            messages.success(request, "Key replaced.")
+            return _saved(request, key)
+    _prepare_to_correct(request, form)
+    template = "providers/_replace_form.html" if request.htmx else "providers/page.html"
+    context = {"row": key_row(key, now=timezone.now(), form=form)}
+    return render(request, template, context, status=422 if form.errors else 200)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    key = _key_or_404(request, key_id)
+    services.request_validation(key=key, actor=request.user, now=timezone.now())
+    if not request.htmx:
+        return redirect(_settings_url(request, key))
+    row = key_row(_key_or_404(request, key_id), now=timezone.now())
+    return trigger_client_event(_status_region(request, row), KEYS_CHANGED)
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def status(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """
+    The status region of one key, polled while it is being validated.
+
+    204 as long as nothing is new, so that the page is not swapped under the reader; after a minute the region
+    says that the validation still runs and asks no more.
+    """
+    key = _key_or_404(request, key_id)
+    row = key_row(key, now=timezone.now(), watched_since=_watched_since(request))
+    if row.is_validating and not row.has_given_up:
+        return HttpResponse(status=204)
+    response = _status_region(request, row)
+    return response if row.is_validating else trigger_client_event(response, KEYS_CHANGED)
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def models(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """The models that a key can call, as its provider listed them."""
+    key = _key_or_404(request, key_id)
+    available = list(key.available_models.order_by("model")[: FIRST_MODELS if request.htmx else None])
+    context = {
+        "key": key,
+        "provider": PROVIDERS[key.provider],
+        "models": [model_line(model) for model in available],
+        "more": key.available_models.count() > len(available),
+    }
+    response = render(request, f"providers/models.html{'#table' if request.htmx else ''}", context)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _provider_or_404(slug: str) -> Provider:
+    if slug not in PROVIDERS:
+        raise Http404
+    return PROVIDERS[slug]
+
+
+def _key_or_404(request: OrganizationHttpRequest, key_id: UUID) -> ProviderKey:
+    key = keys_of(request.organization).filter(pk=key_id).first()
+    if key is None:
+        raise Http404
+    return key
+
+
+def _settings_url(request: OrganizationHttpRequest, key: ProviderKey) -> str:
+    return f"{reverse('settings', args=[request.organization.slug])}#provider-{key.provider}"
+
+
+def _watched_since(request: HttpRequest) -> int:
+    since = request.GET.get("since", "")
+    return int(since) if since.isascii() and since.isdigit() and len(since) < 12 else 0
+
+
+def _prepare_to_correct(request: OrganizationHttpRequest, form: KeyForm) -> None:
+    """
+    Focus what has to be corrected. A key that is not at fault stays in the browser's own field (htmx keeps that
+    element), because it cannot be sent back.
+    """
+    form.focus_first_error()
+    if form.errors and request.htmx and "key" not in form.errors and "key_was_refused" not in request.POST:
+        form.fields["key"].widget.attrs["hx-preserve"] = "true"
+
+
+def _saved(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
+    """The whole card anew, wherever the form stood (on the card or in the dialog of one key)."""
+    if not request.htmx:
+        return redirect(_settings_url(request, key))
+    card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now(), fresh_key=key)
+    response = retarget(_card_response(request, card, status=200), f"#provider-{key.provider}")
+    return trigger_client_event(reswap(response, "outerHTML"), KEYS_CHANGED)
+
+
+def _refused(request: OrganizationHttpRequest, card: ProviderCard) -> HttpResponse:
+    if request.htmx:
+        return _card_response(request, card, status=422)
+    return render(request, "providers/page.html", {"card": card, "may_manage_keys": True}, status=422)
+
+
+def _card_response(request: OrganizationHttpRequest, card: ProviderCard, *, status: int) -> HttpResponse:
+    context = {"card": card, "may_manage_keys": True}
+    return render(request, "providers/_card_response.html", context, status=status)
+
+
+def _status_region(request: OrganizationHttpRequest, row: KeyRow) -> HttpResponse:
+    context = {"row": row, "may_manage_keys": may(request.membership, Permission.MANAGE_KEYS)}
+    return render(request, "providers/_key_status.html", context)

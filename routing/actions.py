@@ -1,0 +1,33 @@
+"""The built-in actions: what a model can be chosen for. An action is listed once it is implemented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    slug: str
+    name: str
+    description: str
+    # The managed default of a new installation; staff change it in the admin.
+    managed_provider: str
+    managed_model: str
+
+
+CANDIDATE_CHECK = Action(
+    slug="candidate_check",
+    name="Candidate check",
+    description="Judges a profile against each requirement of a briefing, with a quote as evidence.",
+    managed_provider="openrouter",
+    managed_model="openai/gpt-4.1-mini",
+)
+REQUIREMENT_GENERATION = Action(
+    slug="requirement_generation",
+    name="Requirement generation",
+    description="Drafts the requirements of a briefing from a job description.",
+    managed_provider="openrouter",
+    managed_model="openai/gpt-4.1-mini",
+)
+
+ACTIONS: dict[str, Action] = {action.slug: action for action in (CANDIDATE_CHECK, REQUIREMENT_GENERATION)}

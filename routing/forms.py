@@ -1,0 +1,120 @@
+"""The routing table as forms: one small form a row, posted together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from django import forms
+
+from providers.catalog import PROVIDERS
+from providers.models import ProviderKey
+from routing.models import RoutingRule
+from routing.services import RoutingRow
+
+Choice = tuple[str, str]  # key id and model, both "" for the managed default
+MANAGED: Choice = ("", "")
+MANAGED_TEXT = "managed"
+
+
+def choice_of(rule: RoutingRule | None) -> Choice:
+    return (str(rule.key_id), rule.model) if rule else MANAGED
+
+
+class RouteForm(forms.Form):
+    """
+    Key and model of one action; no key is the managed default.
+
+    `was` holds the choice that the page showed, so that a row nobody touched is not written back over what somebody
+    else saved meanwhile.
+    """
+
+    key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose one of your connected keys."})
+    model = forms.CharField(
+        required=False,
+        max_length=RoutingRule._meta.get_field("model").max_length,
+        widget=forms.TextInput(attrs={"class": "input mono", "autocomplete": "off", "spellcheck": "false"}),
+    )
+    was = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, row: RoutingRow, keys: Sequence[ProviderKey], **kwargs: Any) -> None:
+        super().__init__(*args, prefix=row.action.slug, auto_id="route-%s", **kwargs)
+        self.row = row
+        self.keys = {str(key.pk): key for key in keys}
+        self._choice = self._shown = choice_of(row.rule)
+        name = row.action.name
+        key_field, model_field = self.fields["key"], self.fields["model"]
+        key_field.choices = [("", "Managed default"), *_grouped(keys)]
+        key_field.widget.attrs |= {"class": "input", "aria-label": f"Key for {name}"}
+        model_field.widget.attrs |= {"aria-label": f"Model for {name}"}
+        if row.default:
+            model_field.widget.attrs["placeholder"] = row.default.model
+
+    @property
+    def chosen_key(self) -> ProviderKey | None:
+        return self.keys.get(self.cleaned_data["key"])
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the posted choice differs from the stored one and from what the page showed."""
+        return self._choice not in (choice_of(self.row.rule), self._shown)
+
+    def clean(self) -> dict[str, Any]:
+        if "key" not in self.cleaned_data or "model" not in self.cleaned_data:
+            return self.cleaned_data
+        key, model = self._choice = self.cleaned_data["key"], self.cleaned_data["model"]
+        stored = choice_of(self.row.rule)
+        self._shown = read_choice(self.cleaned_data.get("was", "")) or stored
+        if not key and model in ("", self._shown[1]):
+            self._choice = MANAGED
+        if not self.is_changed:
+            return self.cleaned_data
+        if not key and model:
+            self.add_error("key", "Choose the key that calls this model, or empty the model.")
+        elif key and not model:
+            self.add_error("model", "Choose a model.")
+        elif self._shown != stored:
+            self.add_error("key", "Somebody else changed this route meanwhile. Save again to replace their choice.")
+            self.data = {**self.data, self.add_prefix("was"): write_choice(stored)}
+        return self.cleaned_data
+
+
+def route_initial(row: RoutingRow) -> dict[str, str]:
+    key, model = choice_of(row.rule)
+    return {"key": key, "model": model, "was": write_choice((key, model))}
+
+
+def drafts(posted: Mapping[str, str], rows: Iterable[RoutingRow]) -> dict[str, dict[str, str]]:
+    """What the page's forms hold unsaved, per action; actions that `posted` does not know are left out."""
+    return {
+        row.action.slug: {name: posted[f"{row.action.slug}-{name}"] for name in ("key", "model", "was")}
+        for row in rows
+        if all(f"{row.action.slug}-{name}" in posted for name in ("key", "model", "was"))
+    }
+
+
+def write_choice(choice: Choice) -> str:
+    return MANAGED_TEXT if choice == MANAGED else " ".join(choice)
+
+
+def read_choice(text: str) -> Choice | None:
+    """The inverse of `write_choice`; None for text that is no choice."""
+    if text == MANAGED_TEXT:
+        return MANAGED
+    key, _, model = text.partition(" ")
+    return (key, model) if key and model else None
+
+
+def _grouped(keys: Sequence[ProviderKey]) -> list[tuple[str, list[tuple[str, str]]]]:
+    order = list(PROVIDERS)
+    in_order = sorted(keys, key=lambda key: (order.index(key.provider), key.created_at))
+    return [
+        (PROVIDERS[provider].name, [(str(key.pk), _option(key)) for key in group])
+        for provider, group in groupby(in_order, key=lambda key: key.provider)
+    ]
+
+
+def _option(key: ProviderKey) -> str:
+    name = f"{PROVIDERS[key.provider].name} · {key.label}"
+    return name if key.is_usable else f"{name} ({key.get_status_display()})"

@@ -1,0 +1,95 @@
+"""Which key and model serve an action: the organization's own rule, else the managed default. Never a mixture."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from organizations.models import Organization
+from providers.catalog import PROVIDERS
+from providers.models import USABLE_STATUSES, ProviderKey
+from routing.actions import ACTIONS
+from routing.models import ManagedDefault, RoutingRule
+from usage.models import Mode
+
+
+class RouteUnavailable(Exception):
+    """The action cannot run now; the text is a sentence that says what is missing and who can mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call of `action` goes. A value: pinned with the work it was resolved for."""
+
+    action: str
+    provider: str
+    model: str
+    key_id: uuid.UUID
+    key_label: str
+    mode: Mode
+    rule_version: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "key_id": str(self.key_id), "mode": self.mode.value}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        return cls(**{**fields, "key_id": uuid.UUID(fields["key_id"]), "mode": Mode(fields["mode"])})
+
+
+def resolve(*, organization: Organization, action: str) -> Route:
+    """The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back."""
+    rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
+    return _own_route(rule) if rule else _managed_route(action)
+
+
+def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
+    """BYOK only if every one of `actions` runs on the organization's own key."""
+    wanted = set(actions)
+    own = RoutingRule.objects.for_organization(organization).filter(action__in=wanted).count()
+    return Mode.BYOK if own == len(wanted) else Mode.MANAGED
+
+
+def _own_route(rule: RoutingRule) -> Route:
+    key = rule.key
+    if not key.is_usable:
+        raise RouteUnavailable(
+            f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, which is "
+            f"{key.get_status_display().lower()}. {key.status_detail} An owner or admin can validate or replace the "
+            "key in Settings, or reset the action to the managed default.".replace("  ", " ")
+        )
+    return Route(
+        action=rule.action,
+        provider=key.provider,
+        model=rule.model,
+        key_id=key.pk,
+        key_label=key.label,
+        mode=Mode.BYOK,
+        rule_version=rule.version,
+    )
+
+
+def _managed_route(action: str) -> Route:
+    default = ManagedDefault.objects.filter(action=action).first()
+    key = default and (
+        ProviderKey.objects.filter(
+            organization__is_platform=True, provider=default.provider, status__in=USABLE_STATUSES
+        )
+        .order_by("created_at")
+        .first()
+    )
+    if default is None or key is None:
+        raise RouteUnavailable(
+            f"{ACTIONS[action].name} has no working managed model on this installation. Route it to a key of your "
+            "own in Settings, or ask the operator to connect a managed key."
+        )
+    return Route(
+        action=action,
+        provider=default.provider,
+        model=default.model,
+        key_id=key.pk,
+        key_label=key.label,
+        mode=Mode.MANAGED,
+    )

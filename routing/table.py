@@ -1,0 +1,152 @@
+"""The routing table as a page shows it: the choice, what stands in its way, and what each action used lately."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from organizations.models import Organization
+from providers.cards import usd_text
+from providers.catalog import PROVIDERS
+from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
+from routing.forms import RouteForm, drafts, route_initial
+from routing.resolve import RouteUnavailable, resolve
+from routing.services import RoutingRow, routing_table
+from usage.reports import ActionAverages, action_averages
+
+DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One entry of the list that a model field offers."""
+
+    model: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionList:
+    """What one key can call; model fields name the list by its `id`."""
+
+    key_id: UUID
+    suggestions: Sequence[Suggestion]
+
+    @property
+    def id(self) -> str:
+        return f"models-of-{self.key_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteLine:
+    row: RoutingRow
+    form: RouteForm
+    averages: ActionAverages | None
+    trouble: str  # why the action does not run now, "" if it does
+    is_unlisted: bool  # the key no longer lists the chosen model
+
+    @property
+    def provider_name(self) -> str:
+        provider = self.row.rule.key.provider if self.row.rule else self.row.default and self.row.default.provider
+        return PROVIDERS[provider].name if provider in PROVIDERS else ""
+
+    @property
+    def model_list(self) -> str:
+        """The id of the list that the model field offers."""
+        chosen = self.form["key"].value()
+        return f"models-of-{chosen}" if chosen else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    lines: Sequence[RouteLine]
+    suggestion_lists: Sequence[SuggestionList]
+    first_day: date  # of the 30 days that the averages cover
+
+    @property
+    def has_keys(self) -> bool:
+        return any(line.form.keys for line in self.lines)
+
+
+def selectable_keys(organization: Organization) -> list[ProviderKey]:
+    """The keys that a rule may name now: Connected or Limited."""
+    keys = ProviderKey.objects.for_organization(organization).filter(status__in=USABLE_STATUSES)
+    return list(keys.defer("ciphertext").order_by("created_at"))
+
+
+def route_forms(
+    organization: Organization, *, posted: Mapping[str, str] | None = None, unsaved: Mapping[str, str] | None = None
+) -> list[RouteForm]:
+    """
+    A form for every action: bound to `posted`, or showing what is stored with the `unsaved` input of the page laid
+    over it.
+    """
+    rows = routing_table(organization)
+    keys = selectable_keys(organization)
+    typed = drafts(unsaved or {}, rows)
+    forms = []
+    for row in rows:
+        own = keys if row.rule is None or row.rule.key in keys else [*keys, row.rule.key]
+        initial = route_initial(row)
+        draft = typed.get(row.action.slug)
+        if draft and (not draft["key"] or draft["key"] in {str(key.pk) for key in own}):
+            initial = draft
+        forms.append(RouteForm(posted, row=row, keys=own, initial=initial))
+    return forms
+
+
+def routing_page(organization: Organization, forms: Sequence[RouteForm], *, today: date) -> RoutingTable:
+    lists = suggestion_lists(organization)
+    listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
+    averages = action_averages(
+        organization=organization,
+        today=today,
+        days=DAYS,
+        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+    )
+    lines = []
+    for form in forms:
+        rule = form.row.rule
+        models = listed.get(rule.key_id, set()) if rule else set()
+        form.fields["model"].widget.attrs["list"] = f"models-of-{form['key'].value()}"
+        lines.append(
+            RouteLine(
+                row=form.row,
+                form=form,
+                averages=averages.get(form.row.action.slug),
+                trouble=_trouble(organization, form.row),
+                is_unlisted=bool(rule and models and rule.model not in models),
+            )
+        )
+    return RoutingTable(lines, lists, first_day=today - timedelta(days=DAYS - 1))
+
+
+def suggestion_lists(organization: Organization) -> list[SuggestionList]:
+    """The models of every key that can be chosen, by name."""
+    by_key: dict[UUID, list[Suggestion]] = {}
+    available = AvailableModel.objects.for_organization(organization).filter(key__status__in=USABLE_STATUSES)
+    for model in available.order_by("key", "model"):
+        by_key.setdefault(model.key_id, []).append(Suggestion(model.model, _label(model)))
+    return [SuggestionList(key_id, suggestions) for key_id, suggestions in by_key.items()]
+
+
+def _label(model: AvailableModel) -> str:
+    parts = [model.name] if model.name != model.model else []
+    if model.context_tokens:
+        parts.append(f"{model.context_tokens:,} tokens")
+    if model.input_nanousd_per_mtok is not None and model.output_nanousd_per_mtok is not None:
+        prices = f"{usd_text(model.input_nanousd_per_mtok)} in, {usd_text(model.output_nanousd_per_mtok)} out"
+        parts.append(f"{prices} per million")
+    return " · ".join(parts)
+
+
+def _trouble(organization: Organization, row: RoutingRow) -> str:
+    try:
+        resolve(organization=organization, action=row.action.slug)
+    except RouteUnavailable as refusal:
+        return str(refusal)
+    return ""

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import reswap, retarget, trigger_client_event
+
+from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
+from providers.cards import keys_of, provider_card
+from providers.catalog import PROVIDERS
+from providers.models import ProviderKey
+from providers.views import KEYS_CHANGED
+from routing import services
+from routing.actions import ACTIONS
+from routing.forms import RouteForm
+from routing.table import route_forms, routing_page
+
+ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
+
+
+def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+    """What `routing/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
+    return _table_context(request, route_forms(request.organization))
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def table(request: OrganizationHttpRequest) -> HttpResponse:
+    """The table as it is now, with what the page's forms hold unsaved; asked for when keys changed."""
+    context = _table_context(request, route_forms(request.organization, unsaved=request.GET))
+    return render(request, "routing/_table.html" if request.htmx else "routing/page.html", context)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_POST
+def save(request: OrganizationHttpRequest) -> HttpResponse:
+    """Save the changed rows: all of them, or none where one has an error."""
+    forms = route_forms(request.organization, posted=request.POST)
+    are_valid = [form.is_valid() for form in forms]
+    if all(are_valid):
+        changed = [form for form in forms if form.is_changed]
+        with transaction.atomic():
+            saved = [_save_row(request, form) for form in changed]
+            if not all(saved):
+                transaction.set_rollback(True)
+        if all(saved):
+            if changed:
+                messages.success(request, "Routing saved.")
+            else:
+                messages.info(request, "No route was changed, so there was nothing to save.")
+            return _saved(request)
+    context = _table_context(request, forms)
+    template = "routing/_table_response.html" if request.htmx else "routing/page.html"
+    return render(request, template, context, status=422)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_POST
+def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if action not in ACTIONS:
+        raise Http404
+    services.reset_routing(organization=request.organization, action=action, actor=request.user)
+    messages.success(request, f"{ACTIONS[action].name} uses the managed default.")
+    unsaved = {name: str(value) for name, value in request.POST.items() if not name.startswith(f"{action}-")}
+    return _saved(request, unsaved)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_GET
+def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    """The model field of one row for the key that was just chosen there; a model it does not list is emptied."""
+    if action not in ACTIONS:
+        raise Http404
+    key_id = request.GET.get(f"{action}-key", "")
+    unsaved = {name: str(value) for name, value in request.GET.items()}
+    forms = route_forms(request.organization, unsaved={f"{action}-was": "", **unsaved})
+    form = next(form for form in forms if form.row.action.slug == action)
+    if key_id and key_id not in form.keys:
+        raise Http404
+    if key_id and form.row.rule and str(form.row.rule.key_id) == key_id and not unsaved.get(f"{action}-model"):
+        form.initial["model"] = form.row.rule.model
+    line = next(
+        line for line in routing_page(request.organization, forms, today=timezone.now().date()).lines
+        if line.form is form
+    )
+    return render(request, "routing/_model_field.html", {"line": line})
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_http_methods(["GET", "POST"])
+def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Ask before a key goes, naming the actions that use it; then remove it."""
+    key = keys_of(request.organization).filter(pk=key_id).first()
+    if key is None:
+        raise Http404
+    provider = PROVIDERS[key.provider]
+    error = ""
+    if request.method == "POST":
+        try:
+            services.remove_provider_key(
+                key=key, reset_actions="reset_actions" in request.POST, actor=request.user
+            )
+        except services.KeyInUse as refusal:
+            error = str(refusal)
+        else:
+            messages.success(request, "Key removed.")
+            return _key_removed(request, key)
+    context = {"key": key, "provider": provider, "actions": services.actions_using(key), "error": error}
+    template = "routing/_remove_key.html" if request.htmx else "routing/remove_key.html"
+    return render(request, template, context, status=422 if error else 200)
+
+
+def _save_row(request: OrganizationHttpRequest, form: RouteForm) -> bool:
+    """Whether the row was saved; if not, its form says why."""
+    action = form.row.action.slug
+    key = form.chosen_key
+    if key is None:
+        services.reset_routing(organization=request.organization, action=action, actor=request.user)
+        return True
+    try:
+        services.save_routing(
+            organization=request.organization,
+            action=action,
+            key=key,
+            model=form.cleaned_data["model"],
+            actor=request.user,
+        )
+    except services.RuleRefused as refusal:
+        form.add_error("model", str(refusal))
+    except ProviderKey.DoesNotExist:
+        form.add_error("key", "This key was removed meanwhile. Choose another one.")
+    return form.is_valid()
+
+
+def _table_context(request: OrganizationHttpRequest, forms: list[RouteForm]) -> dict[str, Any]:
+    return {
+        "routing": routing_page(request.organization, forms, today=timezone.now().date()),
+        "may_manage_routing": may(request.membership, Permission.MANAGE_ROUTING),
+    }
+
+
+def _settings_url(request: OrganizationHttpRequest, anchor: str) -> str:
+    return f"{reverse('settings', args=[request.organization.slug])}#{anchor}"
+
+
+def _saved(request: OrganizationHttpRequest, unsaved: dict[str, str] | None = None) -> HttpResponse:
+    if not request.htmx:
+        return redirect(_settings_url(request, "llm-routing"))
+    context = _table_context(request, route_forms(request.organization, unsaved=unsaved))
+    return trigger_client_event(render(request, "routing/_table_response.html", context), ROUTING_CHANGED)
+
+
+def _key_removed(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
+    if not request.htmx:
+        return redirect(_settings_url(request, f"provider-{key.provider}"))
+    card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now())
+    response = render(request, "providers/_card_response.html", {"card": card, "may_manage_keys": True})
+    response = reswap(retarget(response, f"#provider-{key.provider}"), "outerHTML")
+    return trigger_client_event(response, KEYS_CHANGED)

@@ -1,0 +1,148 @@
+// Small enhancements; every page works without this file.
+
+const root = document.documentElement;
+
+// Theme --------------------------------------------------------------------------------------------
+
+function showTheme() {
+  const theme = root.dataset.theme ?? "system";
+  for (const button of document.querySelectorAll("[data-theme-choice]"))
+    button.setAttribute("aria-pressed", String(button.dataset.themeChoice === theme));
+}
+
+function chooseTheme(theme) {
+  if (theme === "system") delete root.dataset.theme;
+  else root.dataset.theme = theme;
+  try {
+    if (theme === "system") localStorage.removeItem("keyfare-theme");
+    else localStorage.setItem("keyfare-theme", theme);
+  } catch {
+    // Kept for this page only.
+  }
+  showTheme();
+}
+
+// Toasts -------------------------------------------------------------------------------------------
+
+const TOAST_MS = 7000;
+
+function armToasts() {
+  for (const toast of document.querySelectorAll(".toast:not([data-armed])")) {
+    toast.dataset.armed = "";
+    if (toast.matches(".error, .warning")) continue;
+    let timer = setTimeout(() => toast.remove(), TOAST_MS);
+    toast.addEventListener("mouseenter", () => clearTimeout(timer));
+    toast.addEventListener("mouseleave", () => (timer = setTimeout(() => toast.remove(), TOAST_MS)));
+  }
+}
+
+function showError(sentence) {
+  const toast = document.createElement("div");
+  toast.className = "toast error";
+  const text = document.createElement("p");
+  text.textContent = sentence;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "toast-close";
+  close.dataset.dismiss = "";
+  close.setAttribute("aria-label", "Dismiss");
+  close.textContent = "×";
+  toast.append(text, close);
+  document.getElementById("toasts")?.append(toast);
+}
+
+// Clicks -------------------------------------------------------------------------------------------
+
+document.addEventListener("click", (event) => {
+  const target = event.target.closest("[data-theme-choice], [data-dismiss], [data-dialog], [data-dialog-close], [data-copy]");
+  for (const menu of document.querySelectorAll("details.menu[open]"))
+    if (!menu.contains(event.target)) menu.open = false;
+  if (event.target instanceof HTMLDialogElement && event.target.open && event.target.matches(".dialog")) {
+    const box = event.target.getBoundingClientRect();
+    const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+    if (!inside) event.target.close();
+  }
+  if (!target) return;
+  if (target.dataset.themeChoice) chooseTheme(target.dataset.themeChoice);
+  else if ("dismiss" in target.dataset) target.closest(".toast")?.remove();
+  else if ("dialogClose" in target.dataset) {
+    event.preventDefault();
+    target.closest("dialog")?.close();
+  } else if (target.dataset.dialog) {
+    const dialog = document.getElementById(target.dataset.dialog);
+    if (!dialog?.showModal) return; // the link or form then does it on a page of its own
+    event.preventDefault();
+    dialog.showModal();
+  } else if (target.dataset.copy) {
+    navigator.clipboard?.writeText(target.dataset.copy).then(() => {
+      const label = target.querySelector("[data-copy-label]") ?? target;
+      const before = label.textContent;
+      label.textContent = "Copied";
+      setTimeout(() => (label.textContent = before), 1600);
+    });
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = document.querySelector("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// "Select all" boxes: <input type="checkbox" data-check-all="field name"> -----------------------------
+
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (box.dataset.checkAll) {
+    for (const each of document.querySelectorAll(`input[type="checkbox"][name="${CSS.escape(box.dataset.checkAll)}"]:not(:disabled)`))
+      if (each.checked !== box.checked) {
+        each.checked = box.checked;
+        each.dispatchEvent(new Event("change", { bubbles: true }));
+      }
+  } else if (box.matches("[data-submit-on-change]")) box.form?.requestSubmit();
+});
+
+// htmx ---------------------------------------------------------------------------------------------
+
+function focusFirstError(scope) {
+  const field = scope?.querySelector?.('[aria-invalid="true"]');
+  if (field) field.focus();
+}
+
+document.addEventListener("htmx:load", armToasts);
+document.addEventListener("htmx:oobAfterSwap", armToasts);
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.xhr?.status === 422) focusFirstError(event.detail.elt);
+});
+document.addEventListener("htmx:sendError", () => showError("The server could not be reached. Check your connection, then try again."));
+document.addEventListener("htmx:responseError", (event) => {
+  const status = event.detail.xhr.status;
+  if (status === 403) showError("You may not do that. Reload the page; your role or session may have changed.");
+  else if (status === 404) showError("That no longer exists. Reload the page.");
+  else showError("Something went wrong on our side and nothing was changed. Try again.");
+});
+
+// Charts: a tooltip beside the pointer, for elements that carry data-tip --------------------------------
+
+const tip = document.createElement("div");
+tip.className = "chart-tip";
+tip.hidden = true;
+document.body.append(tip);
+
+document.addEventListener("pointerover", (event) => {
+  const source = event.target.closest?.("[data-tip]");
+  tip.hidden = !source;
+  if (source) tip.textContent = source.dataset.tip;
+});
+document.addEventListener("pointermove", (event) => {
+  if (tip.hidden) return;
+  const left = Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8);
+  tip.style.left = `${left}px`;
+  tip.style.top = `${Math.max(8, event.clientY - tip.offsetHeight - 12)}px`;
+});
+
+showTheme();
+armToasts();
+focusFirstError(document.querySelector("main form"));

@@ -1,0 +1,78 @@
+"""Short ways to a state that tests start from; all through the real services."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from billing.ledger import grant_credits, open_account
+from candidates.briefings import DraftRequirement, create_briefing
+from candidates.models import Briefing, Candidate
+from candidates.profiles import import_profiles, parse_file
+from config.onboarding import ensure_platform
+from organizations.models import Organization
+from providers.custody import Secret
+from providers.models import KeyValidation, ProviderKey
+from providers.services import save_provider_key, validate_key
+from routing.actions import ACTIONS
+from routing.services import save_routing
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+PREFIXES = {"openrouter": "sk-or-v1-", "openai": "sk-proj-", "anthropic": "sk-ant-api03-", "google": "AQ."}
+
+
+def connect_key(
+    organization: Organization, provider: str = "openrouter", *, kind: str = "valid", label: str = "Default"
+) -> ProviderKey:
+    """A key as the simulator knows it (`kind`), saved and validated; needs the simulator."""
+    key = save_provider_key(
+        organization=organization,
+        provider=provider,
+        secret=Secret(f"{PREFIXES[provider]}simulated-{kind}-0001"),
+        actor=None,
+        now=NOW,
+        label=label,
+    )
+    validation = KeyValidation.objects.create(
+        organization=organization, key=key, secret_version=key.secret_version, requested_at=NOW
+    )
+    validate_key(validation_id=validation.pk, now=NOW)
+    return ProviderKey.objects.get(pk=key.pk)
+
+
+def connect_managed_key(kind: str = "valid") -> ProviderKey:
+    return connect_key(ensure_platform(), kind=kind)
+
+
+def route_to_own_key(organization: Organization, model: str = "openai/gpt-4.1-mini") -> ProviderKey:
+    """Every action on the organization's own OpenRouter key."""
+    key = connect_key(organization)
+    for action in ACTIONS:
+        save_routing(organization=organization, action=action, key=key, model=model, actor=None)
+    return key
+
+
+def give_credits(organization: Organization, amount: int) -> None:
+    open_account(organization=organization)
+    grant_credits(organization=organization, amount=amount, reason="Test", idempotency_key=f"test:{amount}")
+
+
+def write_briefing(organization: Organization, *requirements: tuple[str, str], title: str = "Engineer") -> Briefing:
+    """A briefing from (text, "must" or "nice") pairs."""
+    drafts = [DraftRequirement(text=text, kind=kind, weight=1) for text, kind in requirements]
+    return create_briefing(
+        organization=organization, title=title, job_description="", requirements=drafts, actor=None, now=NOW
+    )
+
+
+def import_people(organization: Organization, *summaries: str) -> Sequence[Candidate]:
+    """One candidate for each summary, in their order."""
+    emails = [f"person{number}@people.example" for number, _ in enumerate(summaries, start=1)]
+    resumes = [
+        {"basics": {"name": email.split("@")[0].title(), "email": email, "summary": summary}}
+        for email, summary in zip(emails, summaries, strict=True)
+    ]
+    import_profiles(organization=organization, rows=parse_file(json.dumps(resumes).encode()), actor=None)
+    people = {person.email: person for person in Candidate.objects.for_organization(organization)}
+    return [people[email] for email in emails]

@@ -1,0 +1,305 @@
+"""Checks from acceptance to result, against the simulator over real sockets."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from billing.ledger import NotEnoughCredits, balance
+from billing.verification import verify_ledger
+from candidates.checks import (
+    MAX_CLAIMS,
+    BriefingNotReady,
+    PriceRose,
+    accept_checks,
+    organizations_with_waiting_checks,
+    run_pending_checks,
+)
+from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdict
+from providers.models import ProviderKey
+from routing.resolve import RouteUnavailable
+from tests.builders import (
+    connect_key,
+    connect_managed_key,
+    give_credits,
+    import_people,
+    route_to_own_key,
+    write_briefing,
+)
+from usage.models import InFlightCall, UsageEvent
+
+pytestmark = pytest.mark.usefixtures("simulated_providers")
+Status = CandidateCheck.Status
+DJANGO = "Builds Django services on PostgreSQL."
+UNREADABLE = "Builds Django services. [[simulate-unparsable]]"
+
+
+@pytest.fixture
+def briefing(acme):
+    return write_briefing(acme, ("Django", "must"), ("PostgreSQL", "nice"))
+
+
+def accept(briefing, people, **options):
+    return accept_checks(
+        organization=briefing.organization,
+        briefing=briefing,
+        candidates=people,
+        actor=None,
+        now=timezone.now(),
+        **options,
+    )
+
+
+def check(briefing, people) -> list[CandidateCheck]:
+    accepted = accept(briefing, people).checks
+    run_pending_checks(organization_id=briefing.organization_id)
+    return [CandidateCheck.objects.get(pk=row.pk) for row in accepted]
+
+
+def test_a_managed_check_of_a_new_person_costs_4_and_its_recheck_2(acme, briefing):
+    connect_managed_key()
+    give_credits(acme, 10)
+    people = import_people(acme, DJANGO)
+
+    (first,) = check(briefing, people)
+    (second,) = check(briefing, people)
+
+    assert (first.status, first.mode, first.kind, first.charged) == (Status.COMPLETED, "managed", "new", 4)
+    assert (second.status, second.kind, second.charged) == (Status.COMPLETED, "recent", 2)
+    assert balance(organization=acme).available == 4
+    assert verify_ledger(organization=acme) == []
+
+
+def test_a_byok_check_of_a_new_person_costs_1_and_its_recheck_is_free_at_balance_0(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    people = import_people(acme, DJANGO)
+
+    (first,) = check(briefing, people)
+    (second,) = check(briefing, people)
+
+    assert (first.mode, first.charged) == ("byok", 1)
+    assert (second.status, second.kind, second.charged, second.hold) == (Status.COMPLETED, "recent", 0, None)
+    assert balance(organization=acme).available == 0
+
+
+def test_a_result_holds_a_verdict_with_its_quote_for_each_requirement(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+
+    (done,) = check(briefing, import_people(acme, DJANGO))
+
+    verdicts = list(RequirementVerdict.objects.filter(check_row=done).order_by("requirement__position"))
+    assert [row.verdict for row in verdicts] == ["met", "met"]
+    assert all(row.quote in DJANGO and row.quote for row in verdicts)
+    assert (done.score, done.category) == (100, "strong")
+
+
+def test_every_call_leaves_one_priced_usage_event_and_nothing_in_flight(acme, briefing):
+    key = route_to_own_key(acme)
+    give_credits(acme, 2)
+
+    done = check(briefing, import_people(acme, DJANGO, DJANGO))
+
+    events = list(UsageEvent.objects.for_organization(acme))
+    assert {event.run_id for event in events} == {row.run_id for row in done}
+    assert all(event.key_id == key.pk and event.mode == "byok" for event in events)
+    assert all(event.cost_nanousd and event.output_tokens for event in events)
+    assert not InFlightCall.objects.exists()
+
+
+def test_an_unparsable_answer_is_asked_for_once_more_then_the_check_fails_free_of_charge(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+
+    (failed,) = check(briefing, import_people(acme, UNREADABLE))
+
+    assert (failed.status, failed.charged) == (Status.FAILED, 0)
+    assert "could not be read" in failed.failure
+    assert UsageEvent.objects.filter(run_id=failed.run_id).count() == 2
+    assert balance(organization=acme) == type(balance(organization=acme))(posted=1, held=0, available=1)
+    assert not ProfileSighting.objects.exists()
+    assert verify_ledger(organization=acme) == []
+
+
+def test_one_failing_check_leaves_the_others_of_its_batch_alone(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 3)
+
+    rows = check(briefing, import_people(acme, DJANGO, UNREADABLE, DJANGO))
+
+    assert [row.status for row in rows] == [Status.COMPLETED, Status.FAILED, Status.COMPLETED]
+    assert balance(organization=acme).available == 1
+
+
+def test_too_few_credits_start_nothing(acme, briefing):
+    connect_managed_key()
+    give_credits(acme, 7)
+    people = import_people(acme, DJANGO, DJANGO)
+
+    with pytest.raises(NotEnoughCredits, match="8"):
+        accept(briefing, people)
+
+    assert not CandidateCheck.objects.exists()
+    assert balance(organization=acme).held == 0
+
+
+def test_a_price_above_the_agreed_one_starts_nothing(acme, briefing):
+    connect_managed_key()
+    give_credits(acme, 100)
+    people = import_people(acme, DJANGO)
+
+    with pytest.raises(PriceRose):
+        accept(briefing, people, agreed_credits=2)
+
+    assert not CandidateCheck.objects.exists()
+
+
+def test_a_briefing_without_requirements_starts_nothing(acme):
+    connect_managed_key()
+    give_credits(acme, 100)
+
+    with pytest.raises(BriefingNotReady):
+        accept(write_briefing(acme), import_people(acme, DJANGO))
+
+
+def test_without_any_managed_key_the_sentence_says_what_is_missing(acme, briefing):
+    with pytest.raises(RouteUnavailable, match="Route it to a key of your own"):
+        accept(briefing, import_people(acme, DJANGO))
+
+
+def test_a_broken_own_key_never_falls_back_to_the_managed_one(acme, briefing):
+    connect_managed_key()
+    key = route_to_own_key(acme)
+    give_credits(acme, 100)
+    ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.INVALID)
+
+    with pytest.raises(RouteUnavailable, match="invalid"):
+        accept(briefing, import_people(acme, DJANGO))
+
+
+def test_a_key_that_breaks_after_acceptance_fails_the_check_free_of_charge(acme, briefing):
+    connect_managed_key()
+    key = route_to_own_key(acme)
+    give_credits(acme, 1)
+    (row,) = accept(briefing, import_people(acme, DJANGO)).checks
+    ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.INVALID)
+
+    run_pending_checks(organization_id=acme.pk)
+
+    row.refresh_from_db()
+    assert (row.status, row.charged) == (Status.FAILED, 0)
+    assert "invalid" in row.failure
+    assert balance(organization=acme).available == 1
+    assert not UsageEvent.objects.exists()
+
+
+def test_a_key_refused_by_the_provider_is_shown_as_broken(acme, briefing):
+    key = connect_key(acme, kind="invalid")
+    ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
+    from routing.models import RoutingRule
+
+    for action in ("candidate_check", "requirement_generation"):
+        RoutingRule.objects.create(organization=acme, action=action, key=key, model="openai/gpt-4.1-mini")
+    give_credits(acme, 1)
+
+    (row,) = check(briefing, import_people(acme, DJANGO))
+
+    assert row.status == Status.FAILED
+    assert ProviderKey.objects.get().status == ProviderKey.Status.INVALID
+
+
+def test_a_candidate_with_an_open_check_is_skipped(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 2)
+    people = import_people(acme, DJANGO)
+    accept(briefing, people)
+
+    again = accept(briefing, people)
+
+    assert (again.checks, again.skipped) == ([], 1)
+
+
+def test_a_worker_that_died_loses_its_checks_to_the_next_one(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    (row,) = accept(briefing, import_people(acme, DJANGO)).checks
+    died = timezone.now() - timedelta(seconds=1)
+    CandidateCheck.objects.update(
+        status=Status.IN_PROGRESS, lease_token=uuid.uuid4(), lease_until=died, attempts=1
+    )
+
+    assert organizations_with_waiting_checks(now=timezone.now()) == [acme.pk]
+    run_pending_checks(organization_id=acme.pk)
+
+    row.refresh_from_db()
+    assert (row.status, row.charged, row.attempts) == (Status.COMPLETED, 1, 2)
+    assert balance(organization=acme).available == 0
+
+
+def test_a_check_under_lease_is_left_to_its_worker(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    accept(briefing, import_people(acme, DJANGO))
+    CandidateCheck.objects.update(
+        status=Status.IN_PROGRESS, lease_token=uuid.uuid4(), lease_until=timezone.now() + timedelta(seconds=60)
+    )
+
+    assert run_pending_checks(organization_id=acme.pk).completed == 0
+
+
+def test_a_check_whose_workers_keep_dying_fails_free_of_charge(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    accept(briefing, import_people(acme, DJANGO))
+    CandidateCheck.objects.update(attempts=MAX_CLAIMS)
+
+    run_pending_checks(organization_id=acme.pk)
+
+    assert CandidateCheck.objects.get().status == Status.FAILED
+    assert balance(organization=acme).available == 1
+
+
+def test_a_result_that_comes_after_its_lease_was_lost_is_dropped(acme, briefing, monkeypatch):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    accept(briefing, import_people(acme, DJANGO))
+    from candidates import checks
+
+    read = checks._read
+
+    def taken_over_meanwhile(claim, outcome):
+        CandidateCheck.objects.update(lease_token=uuid.uuid4())
+        return read(claim, outcome)
+
+    monkeypatch.setattr(checks, "_read", taken_over_meanwhile)
+
+    run_pending_checks(organization_id=acme.pk)
+
+    row = CandidateCheck.objects.get()
+    assert (row.status, row.charged) == (Status.IN_PROGRESS, None)
+    assert not RequirementVerdict.objects.exists()
+    assert UsageEvent.objects.count() == 1
+
+
+def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkeypatch, caplog):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    accept(briefing, import_people(acme, DJANGO))
+    from candidates import checks
+
+    def broken(requirements, verdicts):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(checks, "score", broken)
+
+    run_pending_checks(organization_id=acme.pk)
+
+    row = CandidateCheck.objects.get()
+    assert row.status == Status.IN_PROGRESS
+    assert row.lease_until is not None
+    assert balance(organization=acme).held == 1
+    assert "was interrupted" in caplog.text

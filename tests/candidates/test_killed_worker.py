@@ -1,0 +1,97 @@
+"""A worker process killed in the middle of its checks, on PostgreSQL, with a real process and a real SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.db.models import Sum
+from django.utils import timezone
+
+from billing.ledger import balance
+from billing.models import LedgerEntry
+from billing.verification import verify_ledger
+from candidates.checks import accept_checks, run_pending_checks
+from candidates.models import CandidateCheck
+from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
+from usage.metering import sweep_lost_calls
+from usage.models import InFlightCall, UsageEvent
+
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="a second process needs the PostgreSQL pass"),
+    pytest.mark.django_db(transaction=True),
+]
+PEOPLE = 40
+WORKER = """
+import django
+django.setup()
+from candidates.checks import run_pending_checks
+run_pending_checks(organization_id=int({organization_id}))
+"""
+
+
+def worker_process(organization_id: int) -> subprocess.Popen[bytes]:
+    database = connection.settings_dict
+    host = database["OPTIONS"].get("host") or database["HOST"]
+    url = f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?host={host}"
+    if database["PORT"]:
+        url += f"&port={database['PORT']}"
+    origins = ",".join(f"{name}={url}" for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items())
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": url,
+        "KEYFARE_PROVIDER_ORIGINS": origins,
+        "KEYFARE_CHECKS_IN_FLIGHT": "4",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER.format(organization_id=organization_id)],
+        cwd=settings.BASE_DIR,
+        env=environment,
+    )
+
+
+def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(acme, slow_simulated_providers):
+    route_to_own_key(acme)
+    give_credits(acme, PEOPLE)
+    briefing = write_briefing(acme, ("Django", "must"))
+    people = import_people(acme, *["Builds Django services."] * PEOPLE)
+    settings.Q_CLUSTER["sync"] = False
+    try:
+        accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
+    finally:
+        settings.Q_CLUSTER["sync"] = True
+    completed = CandidateCheck.objects.filter(status=CandidateCheck.Status.COMPLETED)
+
+    worker = worker_process(acme.pk)
+    give_up_at = time.monotonic() + 60
+    while completed.count() < 5 and time.monotonic() < give_up_at:
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+
+    assert 5 <= completed.count() < PEOPLE
+    assert InFlightCall.objects.exists()
+    assert verify_ledger(organization=acme) == []
+    in_flight = InFlightCall.objects.count()
+
+    CandidateCheck.objects.exclude(lease_until=None).update(lease_until=timezone.now() - timedelta(seconds=1))
+    run_pending_checks(organization_id=acme.pk)
+    sweep_lost_calls(now=timezone.now() + timedelta(hours=1))
+
+    assert completed.count() == PEOPLE
+    captures = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.CAPTURE)
+    assert captures.count() == PEOPLE
+    assert captures.aggregate(sum=Sum("d_posted"))["sum"] == -PEOPLE
+    assert (balance(organization=acme).available, balance(organization=acme).held) == (0, 0)
+    assert verify_ledger(organization=acme) == []
+    assert UsageEvent.objects.filter(status=UsageEvent.Status.LOST).count() == in_flight
+    assert not InFlightCall.objects.exists()

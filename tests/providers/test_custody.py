@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import UTC, datetime
+
+import pytest
+from django.core.management import call_command
+
+from providers import custody
+from providers.custody import SealBroken, Secret
+from providers.models import OrganizationKey, ProviderKey
+from providers.services import KeyLabelTaken, replace_provider_key, save_provider_key
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CANARY = "sk-or-v1-simulated-canary-0123456789"
+
+
+def saved(organization, secret=CANARY, **fields) -> ProviderKey:
+    return save_provider_key(
+        organization=organization, provider="openrouter", secret=Secret(secret), actor=None, now=NOW, **fields
+    )
+
+
+def test_a_saved_key_opens_to_what_was_pasted(acme):
+    key = ProviderKey.objects.get(pk=saved(acme).pk)
+
+    assert custody.sealed_key(key).open().reveal() == CANARY
+    assert key.last4 == "6789"
+    assert CANARY.encode() not in bytes(key.ciphertext)
+
+
+def test_a_short_key_shows_no_last_four(acme):
+    assert saved(acme, "simulated-1").last4 == ""
+
+
+def test_a_row_moved_to_another_organization_does_not_open(acme, globex):
+    saved(globex, label="their own")
+    key = saved(acme)
+    ProviderKey.objects.filter(pk=key.pk).update(organization=globex)
+
+    with pytest.raises(SealBroken):
+        custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
+
+
+def test_a_row_moved_together_with_its_organization_key_does_not_open(acme, globex):
+    key = saved(acme)
+    OrganizationKey.objects.update(organization=globex)
+    ProviderKey.objects.filter(pk=key.pk).update(organization=globex)
+
+    with pytest.raises(SealBroken):
+        custody.sealed_key(ProviderKey.objects.get(pk=key.pk))
+
+
+def test_a_ciphertext_swapped_between_two_keys_does_not_open(acme):
+    first, second = saved(acme), saved(acme, label="second")
+    ProviderKey.objects.filter(pk=first.pk).update(ciphertext=second.ciphertext)
+
+    with pytest.raises(SealBroken):
+        custody.sealed_key(ProviderKey.objects.get(pk=first.pk)).open()
+
+
+@pytest.mark.parametrize("field", ["origin", "provider"])
+def test_a_changed_destination_does_not_open(acme, field):
+    key = saved(acme)
+    ProviderKey.objects.filter(pk=key.pk).update(**{field: "https://elsewhere.example"})
+
+    with pytest.raises(SealBroken):
+        custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
+
+
+def test_no_flipped_bit_and_no_truncation_opens(acme):
+    key = saved(acme)
+    whole = bytes(key.ciphertext)
+    broken = [whole[:n] for n in range(len(whole))]
+    broken += [bytes([*whole[:n], whole[n] ^ 1, *whole[n + 1 :]]) for n in range(len(whole))]
+
+    for ciphertext in broken:
+        key.ciphertext = ciphertext
+        with pytest.raises(SealBroken):
+            custody.sealed_key(key).open()
+
+
+def test_without_its_organization_key_a_key_is_unreadable_for_good(acme):
+    key = saved(acme)
+    OrganizationKey.objects.all().delete()
+
+    with pytest.raises(SealBroken):
+        custody.sealed_key(key)
+
+
+def test_with_another_master_key_a_key_does_not_open(acme, settings):
+    key = saved(acme)
+    field = OrganizationKey._meta.get_field("wrapped")
+    before = {name: field.__dict__.pop(name) for name in ("keys", "fernet_keys", "fernet") if name in field.__dict__}
+    settings.FERNET_KEYS = ["another-master-key-0123456789-0123456789-ab"]
+    try:
+        with pytest.raises(SealBroken):
+            custody.sealed_key(key)
+    finally:
+        for name in ("keys", "fernet_keys", "fernet"):
+            field.__dict__.pop(name, None)
+        field.__dict__.update(before)
+
+
+def test_a_secret_prints_as_stars_and_refuses_pickle_and_json():
+    secret = Secret(CANARY)
+
+    assert CANARY not in f"{secret} {secret!r} {secret:>80} {[secret]}"
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        json.dumps(secret)
+
+
+def test_a_dump_of_the_database_holds_no_key_and_no_data_key(acme, tmp_path):
+    saved(acme)
+    organization_key = OrganizationKey.objects.get()
+    target = tmp_path / "dump.json"
+
+    call_command("dumpdata", "providers", output=str(target))
+
+    assert CANARY not in target.read_text()
+    assert organization_key.wrapped.split(":")[2] not in target.read_text()
+
+
+def test_bulk_update_leaves_a_wrapped_key_whole(acme):
+    saved(acme)
+    row = OrganizationKey.objects.get()
+    before = row.wrapped
+
+    OrganizationKey.objects.bulk_update([row], ["wrapped"])
+
+    assert OrganizationKey.objects.get().wrapped == before
+
+
+def test_a_label_is_unique_for_a_provider(acme):
+    saved(acme)
+
+    with pytest.raises(KeyLabelTaken):
+        saved(acme)
+    assert ProviderKey.objects.count() == 1
+
+
+def test_a_replaced_key_has_to_be_validated_anew_and_opens_to_the_new_one(acme):
+    key = saved(acme)
+    ProviderKey.objects.update(status=ProviderKey.Status.CONNECTED)
+
+    replaced = replace_provider_key(key=key, secret=Secret("sk-or-v1-simulated-another-9999"), actor=None, now=NOW)
+
+    assert replaced.pk == key.pk
+    assert replaced.status == ProviderKey.Status.SAVED
+    assert custody.sealed_key(replaced).open().reveal() == "sk-or-v1-simulated-another-9999"

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from organizations.models import AuditEvent
+from providers.custody import Secret
+from providers.models import AvailableModel, KeyValidation, ProviderKey
+from providers.services import (
+    replace_provider_key,
+    request_validation,
+    requeue_validations,
+    save_provider_key,
+    validate_key,
+)
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+Status = ProviderKey.Status
+PREFIXES = {"openrouter": "sk-or-v1-", "openai": "sk-proj-", "anthropic": "sk-ant-api03-", "google": "AQ."}
+
+
+def saved(organization, provider: str, kind: str) -> ProviderKey:
+    return save_provider_key(
+        organization=organization,
+        provider=provider,
+        secret=Secret(f"{PREFIXES[provider]}simulated-{kind}-0001"),
+        actor=None,
+        now=NOW,
+    )
+
+
+def validated(key: ProviderKey) -> ProviderKey:
+    validation = KeyValidation.objects.create(
+        organization=key.organization, key=key, secret_version=key.secret_version, requested_at=NOW
+    )
+    validate_key(validation_id=validation.pk, now=NOW)
+    return ProviderKey.objects.get(pk=key.pk)
+
+
+@pytest.mark.parametrize("provider", PREFIXES)
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("valid", Status.CONNECTED),
+        ("invalid", Status.INVALID),
+        ("no-credit", Status.NO_CREDIT),
+        ("rate-limited", Status.RATE_LIMITED),
+        ("overloaded", Status.UNREACHABLE),
+    ],
+)
+def test_a_validation_ends_at_what_the_provider_says(acme, simulated_providers, provider, kind, status):
+    key = validated(saved(acme, provider, kind))
+
+    assert key.status == status
+    assert bool(key.status_detail) == (status != Status.CONNECTED)
+
+
+@pytest.mark.parametrize("provider", PREFIXES)
+def test_a_connected_key_lists_the_models_it_can_call(acme, simulated_providers, provider):
+    key = validated(saved(acme, provider, "valid"))
+
+    assert AvailableModel.objects.for_organization(acme).filter(key=key).count() >= 2
+
+
+def test_validating_again_replaces_the_list_of_models(acme, simulated_providers):
+    key = validated(saved(acme, "openai", "valid"))
+    before = set(key.available_models.values_list("model", flat=True))
+
+    key = validated(key)
+
+    assert set(key.available_models.values_list("model", flat=True)) == before
+
+
+def test_an_unreachable_provider_does_not_break_a_connected_key(acme, simulated_providers, settings):
+    key = validated(saved(acme, "openai", "valid"))
+    base_url = settings.KEYFARE_PROVIDER_ORIGINS["openai"]
+    replace_provider_key(key=key, secret=Secret("sk-proj-simulated-overloaded-0001"), actor=None, now=NOW)
+    ProviderKey.objects.update(status=Status.CONNECTED)
+
+    key = validated(ProviderKey.objects.get())
+
+    assert key.status == Status.CONNECTED
+    assert "did not get through" in key.status_detail
+    assert base_url not in key.status_detail
+
+
+def test_a_changed_origin_needs_the_key_again_and_sends_it_nowhere(acme, simulated_providers, settings):
+    key = saved(acme, "openai", "valid")
+    settings.KEYFARE_PROVIDER_ORIGINS = {"openai": "http://127.0.0.1:1/v1"}
+
+    key = validated(key)
+
+    assert key.status == Status.NEEDS_REENTRY
+
+
+def test_the_late_result_of_a_replaced_key_changes_nothing(acme, simulated_providers):
+    key = saved(acme, "openai", "invalid")
+    validation = KeyValidation.objects.create(organization=acme, key=key, secret_version=1, requested_at=NOW)
+    replace_provider_key(key=key, secret=Secret("sk-proj-simulated-valid-0002"), actor=None, now=NOW)
+    KeyValidation.objects.filter(pk=validation.pk).update(state=KeyValidation.State.QUEUED)
+
+    validate_key(validation_id=validation.pk, now=NOW)
+
+    assert ProviderKey.objects.get().status == Status.SAVED
+
+
+def test_a_validation_runs_once(acme, simulated_providers):
+    key = saved(acme, "openai", "valid")
+    validation = KeyValidation.objects.create(organization=acme, key=key, secret_version=1, requested_at=NOW)
+
+    assert validate_key(validation_id=validation.pk, now=NOW) is not None
+    assert validate_key(validation_id=validation.pk, now=NOW) is None
+
+
+def test_asking_runs_in_the_background_and_is_written_down(
+    acme, alice, simulated_providers, django_capture_on_commit_callbacks
+):
+    key = saved(acme, "openrouter", "valid")
+
+    with django_capture_on_commit_callbacks(execute=False) as callbacks:
+        request_validation(key=key, actor=alice, now=NOW)
+        assert ProviderKey.objects.get().status == Status.VALIDATING
+    for run in callbacks:
+        run()
+
+    key = ProviderKey.objects.get()
+    assert key.status == Status.CONNECTED
+    assert key.provider_limits
+    assert AuditEvent.objects.filter(action="provider_key.validation_requested", actor=alice).count() == 1
+
+
+def test_asking_twice_validates_once(acme, simulated_providers):
+    key = saved(acme, "openrouter", "valid")
+
+    first = request_validation(key=key, actor=None, now=NOW)
+
+    assert request_validation(key=key, actor=None, now=NOW) == first
+
+
+def test_a_validation_whose_task_was_lost_is_queued_again(acme, simulated_providers):
+    key = saved(acme, "openrouter", "valid")
+    request_validation(key=key, actor=None, now=NOW)
+
+    assert requeue_validations(now=NOW + timedelta(seconds=30)) == 0
+    assert requeue_validations(now=NOW + timedelta(seconds=90)) == 1
+    assert ProviderKey.objects.get().status == Status.CONNECTED

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from organizations.models import Organization
+from usage.metering import admit_call
+from usage.models import InFlightCall, Mode, RollupState, UsageDaily, UsageEvent
+from usage.rollups import MEASURES
+
+TODAY = date(2026, 11, 21)
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+KEY = uuid.UUID(int=1)
+
+
+def event(organization: Organization, *, day: date = TODAY, **fields: Any) -> UsageEvent:
+    """A usage event as it would stand in the table; an answered, priced BYOK call unless told otherwise."""
+    cost = fields.get("cost_nanousd", 0)
+    values: dict[str, Any] = {
+        "call_id": uuid.uuid4(),
+        "occurred_at": datetime.combine(day, time(10), tzinfo=UTC),
+        "provider": "openai",
+        "model": "gpt-4o",
+        "action": "candidate_check",
+        "key_id": KEY,
+        "key_label": "Default",
+        "mode": Mode.BYOK,
+        "run_id": uuid.uuid4(),
+        "iteration": 1,
+        "status": UsageEvent.Status.ANSWERED,
+        "cost_nanousd": cost,
+        "price_source": UsageEvent.PriceSource.NONE if cost is None else UsageEvent.PriceSource.CATALOG,
+    }
+    return UsageEvent.objects.create(organization=organization, **{**values, **fields})
+
+
+def lost_or_failed(organization: Organization, status: UsageEvent.Status, **fields: Any) -> UsageEvent:
+    return event(organization, status=status, cost_nanousd=None, **fields)
+
+
+def daily_table() -> dict[tuple[Any, ...], dict[str, int]]:
+    """All of UsageDaily: dimensions to measures."""
+    return {
+        tuple(getattr(row, name) for name in UsageDaily.DIMENSIONS): {name: getattr(row, name) for name in MEASURES}
+        for row in UsageDaily.objects.all()
+    }
+
+
+def start_rollup_anew() -> None:
+    UsageDaily.objects.all().delete()
+    RollupState.objects.all().delete()
+
+
+@pytest.fixture
+def admit(acme: Organization) -> Callable[..., InFlightCall]:
+    def admit(**fields: Any) -> InFlightCall:
+        values: dict[str, Any] = {
+            "organization": acme,
+            "provider": "openai",
+            "model": "gpt-4o",
+            "action": "candidate_check",
+            "key_id": KEY,
+            "key_label": "Default",
+            "mode": Mode.BYOK,
+            "run_id": uuid.uuid4(),
+            "iteration": 1,
+            "now": NOON,
+            "deadline_at": NOON + timedelta(seconds=150),
+        }
+        return admit_call(**{**values, **fields})
+
+    return admit
+
+
+@pytest.fixture(autouse=True)
+def _postgresql_only(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("postgresql") and connection.vendor != "postgresql":
+        pytest.skip("needs transactions that run at the same time: PostgreSQL")

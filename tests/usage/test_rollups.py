@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, lost_or_failed, start_rollup_anew
+from usage.models import Mode, RollupState, UsageDaily, UsageEvent
+from usage.rollups import NOTHING, RollUpResult, rebuild, roll_up
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Status = UsageEvent.Status
+
+
+def some_events(organization, count: int, seed: int = 7) -> None:
+    chance = random.Random(seed)
+    for _ in range(count):
+        event(
+            organization,
+            day=TODAY - timedelta(days=chance.randrange(4)),
+            provider=chance.choice(["openai", "anthropic"]),
+            model=chance.choice(["small", "large"]),
+            mode=chance.choice([Mode.BYOK, Mode.MANAGED]),
+            iteration=chance.choice([1, 1, 2]),
+            uncached_input_tokens=chance.randrange(5000),
+            output_tokens=chance.randrange(500),
+            cost_nanousd=chance.choice([None, chance.randrange(10**7)]),
+            latency_ms=chance.randrange(3000),
+        )
+
+
+def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
+    run = uuid.uuid4()
+    tokens = {"uncached_input_tokens": 100, "cache_read_tokens": 30, "cache_write_tokens": 20, "output_tokens": 50}
+    event(acme, run_id=run, reasoning_tokens=10, cost_nanousd=700, latency_ms=900, **tokens)
+    event(acme, run_id=run, iteration=2, cost_nanousd=300, latency_ms=100, uncached_input_tokens=5)
+    event(acme, cost_nanousd=None, output_tokens=4)
+    lost_or_failed(acme, Status.FAILED, error_kind="overloaded")
+    lost_or_failed(acme, Status.LOST)
+
+    assert roll_up(now=NOON) == RollUpResult(events=5, rows=1)
+
+    dimensions = (acme.pk, TODAY, "openai", "gpt-4o", "candidate_check", KEY, "Default", "byok")
+    assert daily_table() == {
+        dimensions: {
+            "calls": 5,
+            "runs": 4,
+            "priced_runs": 1,
+            "answered": 3,
+            "failed": 1,
+            "lost": 1,
+            "unpriced_calls": 1,
+            "uncached_input_tokens": 105,
+            "cache_read_tokens": 30,
+            "cache_write_tokens": 20,
+            "output_tokens": 54,
+            "reasoning_tokens": 10,
+            "cost_nanousd": 1000,
+            "latency_ms": 1000,
+        }
+    }
+
+
+def test_a_run_is_priced_once_even_if_its_first_call_failed(acme):
+    run = uuid.uuid4()
+    lost_or_failed(acme, Status.FAILED, run_id=run)
+    event(acme, run_id=run, iteration=2, cost_nanousd=5)
+    roll_up(now=NOON)
+    event(acme, run_id=run, iteration=3, cost_nanousd=6)
+    roll_up(now=NOON)
+
+    assert list(UsageDaily.objects.values_list("runs", "priced_runs", "cost_nanousd")) == [(1, 1, 11)]
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 10])
+def test_in_pieces_at_once_and_from_scratch_give_the_same_table(acme, globex, pieces):
+    for piece in range(pieces):
+        some_events(acme, 60 // pieces, seed=piece)
+        some_events(globex, 30 // pieces, seed=100 + piece)
+        roll_up(now=NOON)
+    in_pieces = daily_table()
+
+    start_rollup_anew()
+    assert roll_up(now=NOON).events == 90
+    at_once = daily_table()
+    assert rebuild(now=NOON).events == 90
+
+    assert in_pieces == at_once == daily_table()
+    assert roll_up(now=NOON) == NOTHING
+
+
+def test_events_after_a_rebuild_are_added_once(acme):
+    some_events(acme, 10)
+    rebuild(now=NOON)
+    some_events(acme, 5)
+
+    assert roll_up(now=NOON).events == 5
+    assert sum(row["calls"] for row in daily_table().values()) == 15
+
+
+def test_a_day_is_a_utc_day(acme):
+    for hours, minutes in [(0, 0), (23, 59)]:
+        event(acme, occurred_at=NOON.replace(hour=hours, minute=minutes))
+    roll_up(now=NOON)
+
+    assert [row.day for row in UsageDaily.objects.all()] == [TODAY]
+
+
+def test_a_late_event_goes_to_its_own_day(acme):
+    event(acme)
+    roll_up(now=NOON)
+    event(acme, day=TODAY - timedelta(days=40))
+    roll_up(now=NOON)
+
+    assert sorted(UsageDaily.objects.values_list("day", "calls")) == [(TODAY - timedelta(days=40), 1), (TODAY, 1)]
+
+
+def test_nothing_new_writes_nothing(acme):
+    event(acme)
+    roll_up(now=NOON)
+    before = RollupState.objects.values().get()
+
+    with CaptureQueriesContext(connection, ) as queries:
+        assert roll_up(now=NOON + timedelta(hours=1)) == NOTHING
+
+    assert all(query["sql"].startswith("SELECT") for query in queries)
+    assert RollupState.objects.values().get() == before
+
+
+def test_the_same_figures_come_out_of_the_command(acme):
+    event(acme)
+
+    out = StringIO()
+    call_command("roll_up_usage", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == {"events": 1, "rows": 1}
+
+    out = StringIO()
+    call_command("roll_up_usage", "--rebuild", stdout=out)
+    assert out.getvalue() == "Rolled up 1 usage events into 1 daily rows.\n"
+
+
+@pytest.mark.postgresql
+def test_a_database_restored_into_another_cluster_is_refused_until_rebuilt(acme):
+    event(acme)
+    roll_up(now=NOON)
+    RollupState.objects.update(system_identifier="another cluster", position=2**40)
+    event(acme)
+
+    with pytest.raises(CommandError, match="--rebuild"):
+        call_command("roll_up_usage")
+    rebuild(now=NOON)
+    event(acme)
+    roll_up(now=NOON)
+
+    assert [row["calls"] for row in daily_table().values()] == [3]

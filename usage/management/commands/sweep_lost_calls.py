@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from usage.metering import sweep_lost_calls
+
+
+class Command(BaseCommand):
+    help = "Count model calls that nobody finished in time as lost."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        lost = sweep_lost_calls(now=timezone.now())
+        self.stdout.write(json.dumps({"lost": lost}) if options["json"] else f"{lost} calls counted as lost.")

@@ -1,0 +1,163 @@
+"""
+Metering: every model call becomes exactly one usage event.
+
+    admit_call         before the call leaves: a row that a crash cannot take away
+    record_call        when it ended: the event, and the row goes, in one transaction; twice gives the same event
+    sweep_lost_calls   what nobody recorded in time: an event with status *lost*, whose tokens nobody knows
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from organizations.models import Organization
+from usage.models import InFlightCall, Mode, UsageEvent
+from usage.pricing import UNPRICED, price
+from usage.tokens import TokenUsage
+
+logger = logging.getLogger(__name__)
+
+# No model takes that many; a provider that reports more is broken, and the sums of a day must stay within 64 bits.
+MOST_TOKENS = 10**12
+MOST_SWEPT = 1000  # in one pass; the next one takes the rest
+
+
+def admit_call(
+    *,
+    organization: Organization,
+    provider: str,
+    model: str,
+    action: str,
+    key_id: uuid.UUID,
+    key_label: str,
+    mode: str | Mode,
+    run_id: uuid.UUID,
+    iteration: int,
+    now: datetime,
+    deadline_at: datetime,
+) -> InFlightCall:
+    """Note that a call is about to leave. It counts as lost if nobody records it by `deadline_at`."""
+    return InFlightCall.objects.create(
+        organization=organization,
+        provider=provider,
+        model=model,
+        action=action,
+        key_id=key_id,
+        key_label=key_label,
+        mode=mode,
+        run_id=run_id,
+        iteration=iteration,
+        started_at=now,
+        deadline_at=deadline_at,
+    )
+
+
+def record_call(
+    *,
+    call: InFlightCall,
+    status: UsageEvent.Status,
+    now: datetime,
+    usage: TokenUsage | None = None,
+    reported_cost_nanousd: int | None = None,
+    served_model: str = "",
+    http_status: int | None = None,
+    error_kind: str = "",
+    request_id: str = "",
+) -> UsageEvent:
+    """
+    Write the call's event, priced at the time it left, and remove its admission, in one transaction.
+
+    Idempotent by the call's id: a second time returns the first event. A call that was already swept as lost and
+    ended after all is written as a second event, under an id derived from the call's: its cost is real.
+    What a provider sent is cut to what the columns hold; nothing it sends can keep the event from being written.
+    """
+    known = _within_reason(call, usage)
+    if status == UsageEvent.Status.LOST:
+        cost = UNPRICED
+    else:
+        cost = price(
+            provider=call.provider,
+            model=call.model,
+            served_model=served_model,
+            usage=known,
+            at=call.started_at,
+            reported_cost_nanousd=reported_cost_nanousd,
+        )
+    tokens = known or TokenUsage()
+    facts = {
+        "occurred_at": call.started_at,
+        "provider": call.provider,
+        "model": call.model,
+        "served_model": _text(served_model, "served_model"),
+        "action": call.action,
+        "key_id": call.key_id,
+        "key_label": call.key_label,
+        "mode": call.mode,
+        "run_id": call.run_id,
+        "iteration": call.iteration,
+        "status": status,
+        "error_kind": _text(error_kind, "error_kind"),
+        "http_status": http_status,
+        "request_id": _text(request_id, "request_id"),
+        "uncached_input_tokens": tokens.uncached_input,
+        "cache_read_tokens": tokens.cache_read,
+        "cache_write_tokens": tokens.cache_write + tokens.cache_write_1h,
+        "cache_write_1h_tokens": tokens.cache_write_1h,
+        "output_tokens": tokens.output,
+        "reasoning_tokens": tokens.reasoning,
+        "cost_nanousd": cost.cost_nanousd,
+        "price_source": cost.source,
+        "price_version": cost.version,
+        "latency_ms": max((now - call.started_at) // timedelta(milliseconds=1), 0),
+    }
+    with transaction.atomic():
+        event = _write(call, call.pk, facts)
+        if event.status == UsageEvent.Status.LOST and status != UsageEvent.Status.LOST:
+            logger.warning("Call %s ended after it was counted as lost; recording it as well.", call.pk)
+            event = _write(call, uuid.uuid5(call.pk, "ended after all"), facts)
+        InFlightCall.objects.for_organization(call.organization).filter(pk=call.pk).delete()
+    return event
+
+
+def sweep_lost_calls(*, now: datetime) -> int:
+    """
+    Turn admissions past their deadline into events with status *lost*; returns how many this pass wrote.
+
+    Safe beside workers and other sweepers: whoever writes a call's event first has it.
+    """
+    swept = 0
+    overdue = InFlightCall.objects.filter(deadline_at__lt=now).order_by("deadline_at").values_list("pk", flat=True)
+    for call_id in list(overdue[:MOST_SWEPT]):
+        with transaction.atomic():
+            rows = InFlightCall.objects.select_for_update(skip_locked=True, of=("self",))
+            call = rows.select_related("organization").filter(pk=call_id).first()
+            if call is None:
+                continue
+            event = record_call(call=call, status=UsageEvent.Status.LOST, now=now)
+        swept += event.status == UsageEvent.Status.LOST
+    if swept:
+        logger.warning("%d calls ended without a trace and count as lost.", swept)
+    return swept
+
+
+def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> UsageEvent:
+    event, _ = UsageEvent.objects.get_or_create(
+        organization=call.organization, call_id=call_id, defaults=facts
+    )
+    return event
+
+
+def _within_reason(call: InFlightCall, usage: TokenUsage | None) -> TokenUsage | None:
+    if usage is not None and usage.total > MOST_TOKENS:
+        logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, usage.total)
+        return None
+    return usage
+
+
+def _text(value: str, field: str) -> str:
+    """PostgreSQL refuses NUL and what is too long; a provider may send either."""
+    return (value or "").replace("\x00", "")[: UsageEvent._meta.get_field(field).max_length]

@@ -1,0 +1,72 @@
+"""
+Tokens in our normal form: classes that do not overlap, so that they can be added and priced one by one.
+
+Providers report inclusive sums (cached within input, reasoning within output) and break them now and then; here
+input is split into uncached, read from cache and written to cache, and no class is ever below zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """The tokens of one call; all classes but `reasoning` are disjoint."""
+
+    uncached_input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0  # kept for five minutes, or as long as the provider's default is
+    cache_write_1h: int = 0
+    output: int = 0  # reasoning included
+    reasoning: int = 0  # a part of output, shown apart
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 0:
+                raise ValueError(f"{field.name} may not be negative.")
+        if self.reasoning > self.output:
+            raise ValueError("reasoning is a part of output and may not exceed it.")
+
+    @property
+    def input_total(self) -> int:
+        """Everything sent: uncached, read from cache and written to cache."""
+        return self.uncached_input + self.cache_read + self.cache_write + self.cache_write_1h
+
+    @property
+    def total(self) -> int:
+        return self.input_total + self.output
+
+    @classmethod
+    def from_inclusive(
+        cls,
+        input_total: int,
+        cache_read: int = 0,
+        cache_write: int = 0,
+        output: int = 0,
+        reasoning: int = 0,
+        cache_write_1h: int = 0,
+    ) -> Self:
+        """
+        Split what a provider reports as sums: input including cache reads and writes, output including reasoning.
+
+        Never negative: numbers below zero count as zero, cache classes are cut to what the input total leaves,
+        reasoning is cut to the output.
+        """
+        left = max(input_total, 0)
+        cache_read = min(max(cache_read, 0), left)
+        left -= cache_read
+        cache_write = min(max(cache_write, 0), left)
+        left -= cache_write
+        cache_write_1h = min(max(cache_write_1h, 0), left)
+        left -= cache_write_1h
+        output = max(output, 0)
+        return cls(
+            uncached_input=left,
+            cache_read=cache_read,
+            cache_write=cache_write,
+            cache_write_1h=cache_write_1h,
+            output=output,
+            reasoning=min(max(reasoning, 0), output),
+        )
