@@ -104,4 +104,5 @@ def _spent_since(today: dt.date) -> Q:
 def _sum(organization: Organization, which: Q) -> int:
     """Of the changes of the balance, in credits."""
     found = LedgerEntry.objects.for_organization(organization).filter(which)
-    return found.aggregate(credits=Coalesce(Sum("d_posted"), 0))["credits"]
+    credits: int = found.aggregate(credits=Coalesce(Sum("d_posted"), 0))["credits"]
+    return credits

@@ -96,7 +96,7 @@ def _check_account(organization: Organization, totals: _Totals) -> Iterator[str]
         return
     for name, kept, summed in (
         ("balance", account.posted, totals.posted),
-        ("held credits", account.held, totals.held),
+        ("held part", account.held, totals.held),
         ("number of entries", account.seq, totals.entries),
     ):
         if kept != summed:
@@ -155,10 +155,10 @@ def _check_holds(organization: Organization, totals: _Totals) -> Iterator[str]:
         .annotate(pinned=Sum("amount"), taken=Sum("captured"))
         .filter(~Q(pinned=F("hold__amount"), taken=F("hold__captured")))
     )
-    for row in unpinned:
+    for pins in unpinned:
         yield (
-            f"Hold {row['hold_id']} of {row['hold__amount']} credits, {row['hold__captured']} captured: "
-            f"its lots give {row['pinned']} and {row['taken']}."
+            f"Hold {pins['hold_id']} of {pins['hold__amount']} credits, {pins['hold__captured']} captured: "
+            f"its lots give {pins['pinned']} and {pins['taken']}."
         )
     of_kind = {kind: Q(kind=kind) for kind in (Kind.HOLD, Kind.CAPTURE, Kind.RELEASE)}
     as_told = Q(opened=1, held=F("hold__amount")) & (
@@ -186,10 +186,10 @@ def _check_holds(organization: Organization, totals: _Totals) -> Iterator[str]:
         )
         .filter(~as_told)
     )
-    for row in contradicted:
+    for told in contradicted:
         yield (
-            f"Hold {row['hold_id']} is {row['hold__state']} with {row['hold__captured']} of "
-            f"{row['hold__amount']} credits captured, but its entries tell otherwise."
+            f"Hold {told['hold_id']} is {told['hold__state']} with {told['hold__captured']} of "
+            f"{told['hold__amount']} credits captured, but its entries tell otherwise."
         )
     for hold in holds.filter(Q(allocations=None) | Q(entries=None)).distinct():
         yield f"Hold {hold.pk}: its lots or its entries are missing."

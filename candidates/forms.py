@@ -57,7 +57,7 @@ class ImportForm(forms.Form):
         return cleaned
 
 
-class CandidateAdminForm(forms.ModelForm[Candidate]):
+class CandidateAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument
     """Staff correct what identifies a person, in the spelling by which imports match."""
 
     class Meta:

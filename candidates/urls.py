@@ -1,6 +1,22 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from candidates.views import briefings, candidates, checks, runs
 
 app_name = "candidates"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("candidates/", candidates.candidate_list, name="list"),
+    path("candidates/import/", candidates.import_candidates, name="import"),
+    path("candidates/<int:candidate_id>/", candidates.candidate_detail, name="detail"),
+    path("briefings/", briefings.briefing_list, name="briefings"),
+    path("briefings/new/", briefings.new_briefing, name="briefing-new"),
+    path("briefings/<int:briefing_id>/", briefings.briefing_page, name="briefing"),
+    path("briefings/<int:briefing_id>/draft/", briefings.draft_again, name="briefing-draft"),
+    path("briefings/<int:briefing_id>/version/", briefings.copy_briefing, name="briefing-version"),
+    path("briefings/<int:briefing_id>/quote/", runs.show_quote, name="quote"),
+    path("briefings/<int:briefing_id>/run/", runs.run_checks, name="run"),
+    path("briefings/<int:briefing_id>/progress/", runs.show_progress, name="progress"),
+    path("checks/<uuid:check_id>/", checks.check_page, name="check"),
+    path("checks/<uuid:check_id>/again/", checks.check_again, name="check-again"),
+]

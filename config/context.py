@@ -31,7 +31,12 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("Usage", "chart-column", "usage:events", ("usage:",)),
     ("Credits", "coins", "billing:credits", ("billing:",)),
     ("Members", "users-round", "organizations:members", ("organizations:",)),
-    ("Settings", "settings", "settings", ("settings", "providers:", "routing:", "organizations:recency-window")),
+    (
+        "Settings",
+        "settings",
+        "settings",
+        ("settings", "providers:", "routing:", "organizations:recency-window"),
+    ),
 )
 
 
@@ -91,7 +96,7 @@ class Page:
             NavItem(
                 label=label,
                 icon=icon,
-                url=_url(url_name, self.organization.slug),
+                url=reverse(url_name, args=[self.organization.slug]),
                 current=label == current,
             )
             for label, icon, url_name, _ in SECTIONS
@@ -108,18 +113,9 @@ def _section_of(view_name: str) -> str:
     return ""
 
 
-def _url(name: str, slug: str) -> str:  # TEMPORARY-GUARD
-    from django.urls import NoReverseMatch
-
-    try:
-        return reverse(name, args=[slug])
-    except NoReverseMatch:
-        return "#"
-
-
 def page(request: HttpRequest) -> dict[str, object]:
     """
-    Context processor: `banner`, `organization`, `membership`, `memberships`, `can`, `credit_balance`, `nav_items`.
+    Context processor: `banner`, `signup_is_open`, `organization`, `membership`, `memberships`, `can`, `credit_balance`, `nav_items`.
 
     The values are functions, which templates call: at most two queries for a page, none for what does not ask.
     """
@@ -129,4 +125,8 @@ def page(request: HttpRequest) -> dict[str, object]:
         return lambda: getattr(this, name)
 
     names = ("organization", "membership", "memberships", "can", "credit_balance", "nav_items")
-    return {"banner": settings.KEYFARE_BANNER, **{name: lazy(name) for name in names}}
+    return {
+        "banner": settings.KEYFARE_BANNER,
+        "signup_is_open": settings.KEYFARE_SIGNUP_OPEN,
+        **{name: lazy(name) for name in names},
+    }

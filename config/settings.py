@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.admin_csp.AdminContentSecurityPolicy",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
@@ -221,7 +222,7 @@ LOGGING = {
         # httpx and aiohttp write whole URLs at INFO.
         "httpx": {"level": "WARNING"},
         "aiohttp": {"level": "WARNING"},
-        "django_q": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
     },
 }
 
@@ -229,8 +230,28 @@ UNFOLD = {
     "SITE_TITLE": "Keyfare staff",
     "SITE_HEADER": "Keyfare staff",
     "SITE_SYMBOL": "key",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.icon_url"}],
     "SHOW_VIEW_ON_SITE": False,
-
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "7px",
+    "COLORS": {
+        # The accent of the organizations' pages, from light to dark.
+        "primary": {
+            "50": "#f4f4ff",
+            "100": "#eaeafe",
+            "200": "#d8d7fd",
+            "300": "#bab7fb",
+            "400": "#938df6",
+            "500": "#6d63ee",
+            "600": "#4f46e5",
+            "700": "#4338ca",
+            "800": "#3730a3",
+            "900": "#312e81",
+            "950": "#1e1b4b",
+        },
+    },
+    "DASHBOARD_CALLBACK": "config.admin.dashboard",
+    "SIDEBAR": {"show_search": True, "navigation": "config.admin.navigation"},
 }
 
 # Written by the demo for itself.

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
-
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import cache_control
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
+import organizations.views
+import providers.views
+import routing.views
 from billing import ledger
 from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from organizations.views import recency_panel_context
+from usage import reports
 
 LATEST_CHECKS = 8
 
 
-@require_GET
+@require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """To the organization last visited, else to the first; people without one read what to do."""
@@ -33,7 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("overview", organization.slug)
 
 
-@require_GET
+@require_safe
 @login_required
 def current_settings(request: HttpRequest) -> HttpResponse:
     """`/settings#…` in instructions: the browser keeps the anchor through this redirect."""
@@ -44,25 +45,25 @@ def current_settings(request: HttpRequest) -> HttpResponse:
 
 
 @organization_view(Permission.VIEW)
-@require_GET
+@require_safe
 @cache_control(no_store=True, private=True)
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
     context = {
-        **_cost_context(request),
-        **_provider_context(request),
-        **_routing_context(request),
-        **recency_panel_context(request),
+        "cost": _cost(request),
+        **providers.views.panel_context(request),
+        **routing.views.panel_context(request),
+        **organizations.views.recency_panel_context(request),
     }
     return render(request, "config/settings.html", context)
 
 
 @organization_view(Permission.VIEW)
-@require_GET
+@require_safe
 def overview(request: OrganizationHttpRequest) -> HttpResponse:
     checks = CandidateCheck.objects.for_organization(request.organization)
     steps = getting_started.steps(organization=request.organization)
     context = {
-        **_cost_context(request),
+        "cost": _cost(request),
         "balance": ledger.balance(organization=request.organization),
         "checks_this_month": checks.filter(
             status=CandidateCheck.Status.COMPLETED, completed_at__gte=_month_start(timezone.now())
@@ -77,35 +78,13 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     return render(request, "config/overview.html", context)
 
 
+def _cost(request: OrganizationHttpRequest) -> reports.CostSummary:
+    return reports.cost_summary(
+        organization=request.organization,
+        today=timezone.now().date(),
+        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+    )
+
+
 def _month_start(now: datetime) -> datetime:
     return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def _cost_context(request: OrganizationHttpRequest) -> dict[str, Any]:
-    try:  # TEMPORARY-GUARD
-        from usage import reports
-    except ImportError:
-        return {}
-    return {
-        "cost": reports.cost_summary(
-            organization=request.organization,
-            today=timezone.now().date(),
-            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-        )
-    }
-
-
-def _provider_context(request: OrganizationHttpRequest) -> dict[str, Any]:
-    try:  # TEMPORARY-GUARD
-        from providers.views import panel_context
-    except ImportError:
-        return {}
-    return panel_context(request)
-
-
-def _routing_context(request: OrganizationHttpRequest) -> dict[str, Any]:
-    try:  # TEMPORARY-GUARD
-        from routing.views import panel_context
-    except ImportError:
-        return {}
-    return panel_context(request)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from organizations import services
 from organizations.models import Membership, Organization
 
 
@@ -29,3 +30,27 @@ class RecencyWindowForm(forms.Form):
         widget=forms.RadioSelect,
         error_messages={"invalid_choice": "Choose 30, 60 or 90 days."},
     )
+
+
+class OrganizationAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    class Meta:
+        model = Organization
+        fields = ("name", "slug", "recency_window_days", "closed_at")
+        help_texts = {
+            "slug": "Stands in every address of the organization. A new one breaks old links.",
+            "closed_at": "With a time here nobody can open it any more; its records stay.",
+        }
+
+
+class MembershipAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    class Meta:
+        model = Membership
+        fields = ("user", "organization", "role")
+
+    def clean_role(self) -> str:
+        role = str(self.cleaned_data["role"])
+        if self.instance.pk and role != Membership.Role.OWNER:
+            stored = Membership.objects.select_related("organization").get(pk=self.instance.pk)
+            if services.is_last_owner(stored):
+                raise forms.ValidationError(str(services.LastOwner()))
+        return role

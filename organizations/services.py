@@ -51,7 +51,11 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
             raise AlreadyMember(user.email)
         membership = Membership.objects.create(organization=organization, user=user, role=Role(role))
         audit.record(
-            organization=organization, actor=actor, action="member.added", target=user.email, role=membership.role
+            organization=organization,
+            actor=actor,
+            action="member.added",
+            target=user.email,
+            role=membership.role,
         )
     return membership
 
@@ -119,6 +123,11 @@ def assignable_roles(*, organization: Organization, actor: User | None) -> list[
     return [Role.ADMIN, Role.MEMBER]
 
 
+def is_last_owner(membership: Membership) -> bool:
+    owners = Membership.objects.for_organization(membership.organization).filter(role=Role.OWNER)
+    return membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists()
+
+
 def _lock(organization: Organization) -> None:
     """Member changes of one organization happen one after another, so that two cannot remove the last owners."""
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -137,6 +146,5 @@ def _check_may_touch(*, organization: Organization, roles: set[str], actor: User
 
 
 def _check_owner_remains(membership: Membership) -> None:
-    owners = Membership.objects.for_organization(membership.organization).filter(role=Role.OWNER)
-    if membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists():
+    if is_last_owner(membership):
         raise LastOwner

@@ -7,7 +7,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_safe, require_http_methods, require_POST
 
 from organizations import services
 from organizations.forms import AddMemberForm, RecencyWindowForm, RoleForm
@@ -18,7 +18,7 @@ AUDIT_PAGE_SIZE = 50
 
 
 @organization_view(Permission.VIEW)
-@require_GET
+@require_safe
 def members(request: OrganizationHttpRequest) -> HttpResponse:
     return render(request, "organizations/members.html", _members_context(request))
 
@@ -77,7 +77,7 @@ def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpR
 
 
 @organization_view(Permission.MANAGE_MEMBERS)
-@require_GET
+@require_safe
 def audit_log(request: OrganizationHttpRequest) -> HttpResponse:
     events = AuditEvent.objects.for_organization(request.organization).order_by("-created_at", "-pk")
     page = Paginator(events, AUDIT_PAGE_SIZE).get_page(request.GET.get("page"))

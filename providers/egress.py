@@ -16,7 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
@@ -76,37 +76,14 @@ async def send(
     """
     Make one call and read the whole answer, whatever its status; of an error's body at most 64 KiB.
 
-    `timeout_seconds` is wall clock over everything. Raises ProviderError: UNREACHABLE if no whole answer came in
-    time, UNEXPECTED if it was larger than `max_bytes`, compressed, or could not be asked for.
+    `timeout_seconds` is wall clock over everything. Raises ProviderError: UNREACHABLE if no whole answer came
+    in time, UNEXPECTED if it was larger than `max_bytes`, compressed, or could not be asked for.
     """
-    host = urlsplit(call.url).hostname or "The provider"
-    failure: ProviderError
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await _exchange(client, call, credential_headers, max_bytes, host)
-    except ProviderError as error:
-        failure = error
-    except TimeoutError:
-        failure = ProviderError(
-            ErrorKind.UNREACHABLE,
-            f"{host} did not answer within {timeout_seconds:g} seconds. Try again in a while.",
-        )
-    except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
-        logger.info("No connection to %s: %s", host, type(error).__name__)
-        failure = ProviderError(
-            ErrorKind.UNREACHABLE,
-            f"{host} could not be reached. Check this server's internet connection and try again in a while.",
-        )
-    except Exception as error:  # whatever it is, its text may hold a header
-        logger.error("A call to %s could not be made: %s", host, type(error).__name__)
-        failure = ProviderError(
-            ErrorKind.UNEXPECTED,
-            f"The call to {host} could not be made. Replace the key; if that does not help, tell whoever "
-            "runs this installation.",
-        )
-    # Raised out here, so that no chain leads to the original, and after the frame has let go of the key.
-    del credential_headers
-    raise failure.with_traceback(None)
+    outcome = await _attempt(client, call, credential_headers, timeout_seconds, max_bytes)
+    if isinstance(outcome, HttpAnswer):
+        return outcome
+    del credential_headers  # so that no traceback's frame holds the key
+    raise outcome
 
 
 def send_now(
@@ -117,23 +94,57 @@ def send_now(
     max_bytes: int = LARGEST_BODY,
 ) -> HttpAnswer:
     """`send` for code that is not asynchronous: one call in an event loop of its own."""
-
-    async def once() -> HttpAnswer:
-        async with open_client() as client:
-            return await send(
-                client,
-                call,
-                credential_headers=credential_headers,
-                timeout_seconds=timeout_seconds,
-                max_bytes=max_bytes,
-            )
-
+    once = partial(_attempt_alone, call, credential_headers, timeout_seconds, max_bytes)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(once())
-    with ThreadPoolExecutor(max_workers=1) as thread:  # a loop already runs in this thread
-        return thread.submit(asyncio.run, once()).result()
+        outcome = asyncio.run(once())
+    else:  # a loop already runs in this thread
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            outcome = thread.submit(asyncio.run, once()).result()
+    if isinstance(outcome, HttpAnswer):
+        return outcome
+    del credential_headers, once
+    raise outcome
+
+
+async def _attempt_alone(
+    call: HttpCall, credential_headers: Mapping[str, str], timeout_seconds: float, max_bytes: int
+) -> HttpAnswer | ProviderError:
+    async with open_client() as client:
+        return await _attempt(client, call, credential_headers, timeout_seconds, max_bytes)
+
+
+async def _attempt(
+    client: httpx.AsyncClient,
+    call: HttpCall,
+    credential_headers: Mapping[str, str],
+    timeout_seconds: float,
+    max_bytes: int,
+) -> HttpAnswer | ProviderError:
+    """The answer, or what went wrong: returned, as an error raised here would carry frames and a chain."""
+    host = urlsplit(call.url).hostname or "The provider"
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _exchange(client, call, credential_headers, max_bytes, host)
+    except TimeoutError:
+        return ProviderError(
+            ErrorKind.UNREACHABLE,
+            f"{host} did not answer within {timeout_seconds:g} seconds. Try again in a while.",
+        )
+    except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+        logger.info("No connection to %s: %s", host, type(error).__name__)
+        return ProviderError(
+            ErrorKind.UNREACHABLE,
+            f"{host} could not be reached. Check this server's internet connection and try again in a while.",
+        )
+    except Exception as error:  # whatever it is, its text may hold a header
+        logger.error("A call to %s could not be made: %s", host, type(error).__name__)
+        return ProviderError(
+            ErrorKind.UNEXPECTED,
+            f"The call to {host} could not be made. Try again; if it stays so, tell whoever runs this "
+            "installation.",
+        )
 
 
 async def _exchange(
@@ -142,7 +153,12 @@ async def _exchange(
     credential_headers: Mapping[str, str],
     max_bytes: int,
     host: str,
-) -> HttpAnswer:
+) -> HttpAnswer | ProviderError:
+    if not all(value.isascii() and value.isprintable() for value in credential_headers.values()):
+        return ProviderError(
+            ErrorKind.UNEXPECTED,
+            "The key holds characters that no key has and that cannot be sent. Paste it again.",
+        )
     request = client.build_request(
         call.method, call.url, headers={**call.headers, **credential_headers}, content=call.body
     )
@@ -151,7 +167,7 @@ async def _exchange(
         is_error = response.status_code >= 300
         encoding = response.headers.get("content-encoding", "identity")
         if encoding not in ("", "identity") and not is_error:
-            raise ProviderError(
+            return ProviderError(
                 ErrorKind.UNEXPECTED,
                 f"{host} sent a compressed answer, which was not asked for. Try again in a while.",
                 http_status=response.status_code,
@@ -164,7 +180,7 @@ async def _exchange(
                 if is_error:
                     del body[budget:]
                     break
-                raise ProviderError(
+                return ProviderError(
                     ErrorKind.UNEXPECTED,
                     f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the "
                     "action.",

@@ -8,10 +8,16 @@ sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 from django import forms
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import Secret
@@ -57,8 +63,15 @@ class KeyForm(forms.Form):
     )
     anyway = forms.BooleanField(label="Save anyway", required=False)
 
-    def __init__(self, *args: Any, provider: Provider, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        provider: Provider,
+        auto_id: str,
+        initial: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(data, auto_id=auto_id, initial=initial, label_suffix="")
         self.provider = provider
         self.looks_like: Provider | None = None
         self.fields["anyway"].label = f"It is a key for {provider.name}: save it anyway"
@@ -75,12 +88,11 @@ class KeyForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         if self.looks_like and not self.cleaned_data.get("anyway"):
-            self.add_error(
-                "anyway",
-                f"This looks like a key from {self.looks_like.name}. If it is one, save it on the "
-                f"{self.looks_like.name} card.",
-            )
+            self.add_error("anyway", self.complaint_about_lookalike(self.looks_like))
         return self.cleaned_data
+
+    def complaint_about_lookalike(self, other: Provider) -> str:
+        return f"This looks like a key from {other.name}. If it is one, save it on the {other.name} card."
 
     def focus_first_error(self) -> None:
         for name in self.errors:
@@ -107,6 +119,31 @@ class AddKeyForm(KeyForm):
         return label or "Default"
 
 
+class ManagedKeyForm(AddKeyForm):
+    """A managed key, pasted by staff; `replaced` fixes provider and label."""
+
+    slug = forms.ChoiceField(label="Provider", widget=UnfoldAdminSelectWidget)
+
+    field_order = ["slug", "label", "key", "anyway"]
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, replaced: ProviderKey | None = None) -> None:
+        slug = replaced.provider if replaced else str((data or {}).get("slug", ""))
+        provider = PROVIDERS.get(slug) or next(iter(PROVIDERS.values()))
+        super().__init__(data, provider=provider, auto_id="managed-%s")
+        if replaced:
+            del self.fields["slug"], self.fields["label"]
+        else:
+            choices = [(each.slug, each.name) for each in PROVIDERS.values()]
+            cast(forms.ChoiceField, self.fields["slug"]).choices = choices
+            self.fields["label"].widget = UnfoldAdminTextInputWidget()
+        pasted = self.fields["key"].widget.attrs
+        self.fields["key"].widget = UnfoldAdminPasswordWidget({**pasted, "class": ""})
+        self.fields["anyway"].widget = UnfoldBooleanWidget()
+
+    def complaint_about_lookalike(self, other: Provider) -> str:
+        return f"This looks like a key from {other.name}. If it is one, choose {other.name} as its provider."
+
+
 def free_label(taken: Collection[str]) -> str:
     """The label suggested for another key: "Default", then "Key 2", "Key 3"…"""
     number = 1
@@ -124,7 +161,7 @@ def _complaint(pasted: str) -> str | None:
     if pasted[0] in "\"'`“”‘’" and pasted[-1] in "\"'`“”‘’":
         return "Paste only the key, without the quotation marks around it."
     if "..." in pasted or "…" in pasted or "••" in pasted or "***" in pasted:
-        return "This is a shortened form of a key. Copy the whole key where it is made; it is shown only once."
+        return "This is a shortened form of a key. Copy the whole key where it is made; it shows once."
     if re.search(r"\s", pasted):
         return "A key has no spaces or line breaks inside. Copy it again, and only the key."
     if not VISIBLE_ASCII.fullmatch(pasted):

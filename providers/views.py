@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
-from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers import services
 from providers.cards import (
     KeyRow,
@@ -36,10 +36,7 @@ CANNOT_SEAL = "No key can be saved now: this installation's master keys were cha
 
 def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     """What `providers/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
-    return {
-        "provider_cards": provider_cards(request.organization, now=timezone.now()),
-        "may_manage_keys": may(request.membership, Permission.MANAGE_KEYS),
-    }
+    return {"provider_cards": provider_cards(request.organization, now=timezone.now())}
 
 
 @sensitive_post_parameters()
@@ -168,8 +165,8 @@ def _watched_since(request: HttpRequest) -> int:
 
 def _prepare_to_correct(request: OrganizationHttpRequest, form: KeyForm) -> None:
     """
-    Focus what has to be corrected. A key that is not at fault stays in the browser's own field (htmx keeps that
-    element), because it cannot be sent back.
+    Focus what has to be corrected. A key that is not at fault stays in the browser's own field (htmx keeps
+    that element), because it cannot be sent back.
     """
     form.focus_first_error()
     if form.errors and request.htmx and "key" not in form.errors and "key_was_refused" not in request.POST:
@@ -188,14 +185,12 @@ def _saved(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
 def _refused(request: OrganizationHttpRequest, card: ProviderCard) -> HttpResponse:
     if request.htmx:
         return _card_response(request, card, status=422)
-    return render(request, "providers/page.html", {"card": card, "may_manage_keys": True}, status=422)
+    return render(request, "providers/page.html", {"card": card}, status=422)
 
 
 def _card_response(request: OrganizationHttpRequest, card: ProviderCard, *, status: int) -> HttpResponse:
-    context = {"card": card, "may_manage_keys": True}
-    return render(request, "providers/_card_response.html", context, status=status)
+    return render(request, "providers/_card_response.html", {"card": card}, status=status)
 
 
 def _status_region(request: OrganizationHttpRequest, row: KeyRow) -> HttpResponse:
-    context = {"row": row, "may_manage_keys": may(request.membership, Permission.MANAGE_KEYS)}
-    return render(request, "providers/_key_status.html", context)
+    return render(request, "providers/_key_status.html", {"row": row})

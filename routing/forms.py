@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 
@@ -26,11 +26,11 @@ class RouteForm(forms.Form):
     """
     Key and model of one action; no key is the managed default.
 
-    `was` holds the choice that the page showed, so that a row nobody touched is not written back over what somebody
-    else saved meanwhile.
+    `was` holds the choice that the page showed, so that a row nobody touched is not written back over what
+    somebody else saved meanwhile.
     """
 
-    key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose one of your connected keys."})
+    key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
     model = forms.CharField(
         required=False,
         max_length=RoutingRule._meta.get_field("model").max_length,
@@ -38,18 +38,27 @@ class RouteForm(forms.Form):
     )
     was = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, row: RoutingRow, keys: Sequence[ProviderKey], **kwargs: Any) -> None:
-        super().__init__(*args, prefix=row.action.slug, auto_id="route-%s", **kwargs)
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        row: RoutingRow,
+        keys: Sequence[ProviderKey],
+        initial: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(data, prefix=row.action.slug, auto_id="route-%s", initial=initial)
         self.row = row
         self.keys = {str(key.pk): key for key in keys}
         self._choice = self._shown = choice_of(row.rule)
-        name = row.action.name
-        key_field, model_field = self.fields["key"], self.fields["model"]
+        key_field = cast(forms.ChoiceField, self.fields["key"])
         key_field.choices = [("", "Managed default"), *_grouped(keys)]
-        key_field.widget.attrs |= {"class": "input", "aria-label": f"Key for {name}"}
-        model_field.widget.attrs |= {"aria-label": f"Model for {name}"}
+        key_field.widget.attrs |= {"class": "input", "aria-label": f"Key for {row.action.name}"}
+        typed = self.fields["model"].widget.attrs
+        typed["aria-label"] = f"Model for {row.action.name}"
+        if self["key"].value():
+            typed["list"] = f"models-of-{self['key'].value()}"
         if row.default:
-            model_field.widget.attrs["placeholder"] = row.default.model
+            typed["placeholder"] = row.default.model
 
     @property
     def chosen_key(self) -> ProviderKey | None:
@@ -67,7 +76,7 @@ class RouteForm(forms.Form):
         stored = choice_of(self.row.rule)
         self._shown = read_choice(self.cleaned_data.get("was", "")) or stored
         if not key and model in ("", self._shown[1]):
-            self._choice = MANAGED
+            key, model = self._choice = MANAGED
         if not self.is_changed:
             return self.cleaned_data
         if not key and model:
@@ -75,7 +84,7 @@ class RouteForm(forms.Form):
         elif key and not model:
             self.add_error("model", "Choose a model.")
         elif self._shown != stored:
-            self.add_error("key", "Somebody else changed this route meanwhile. Save again to replace their choice.")
+            self.add_error("key", "Somebody else changed this route meanwhile. Save again to overrule them.")
             self.data = {**self.data, self.add_prefix("was"): write_choice(stored)}
         return self.cleaned_data
 

@@ -1,4 +1,4 @@
-"""The routing table as a page shows it: the choice, what stands in its way, and what each action used lately."""
+"""The routing table as a page shows it: the choices, what stands in their way, and recent averages."""
 
 from __future__ import annotations
 
@@ -31,14 +31,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class SuggestionList:
-    """What one key can call; model fields name the list by its `id`."""
+    """What one key can call; model fields offer the list of the key chosen beside them."""
 
     key_id: UUID
     suggestions: Sequence[Suggestion]
-
-    @property
-    def id(self) -> str:
-        return f"models-of-{self.key_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +47,8 @@ class RouteLine:
 
     @property
     def provider_name(self) -> str:
-        provider = self.row.rule.key.provider if self.row.rule else self.row.default and self.row.default.provider
-        return PROVIDERS[provider].name if provider in PROVIDERS else ""
-
-    @property
-    def model_list(self) -> str:
-        """The id of the list that the model field offers."""
-        chosen = self.form["key"].value()
-        return f"models-of-{chosen}" if chosen else ""
+        source = self.row.rule.key if self.row.rule else self.row.default
+        return PROVIDERS[source.provider].name if source and source.provider in PROVIDERS else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +69,14 @@ def selectable_keys(organization: Organization) -> list[ProviderKey]:
 
 
 def route_forms(
-    organization: Organization, *, posted: Mapping[str, str] | None = None, unsaved: Mapping[str, str] | None = None
+    organization: Organization,
+    *,
+    posted: Mapping[str, str] | None = None,
+    unsaved: Mapping[str, str] | None = None,
 ) -> list[RouteForm]:
     """
-    A form for every action: bound to `posted`, or showing what is stored with the `unsaved` input of the page laid
-    over it.
+    A form for every action: bound to `posted`, or showing what is stored with the `unsaved` input of the page
+    laid over it.
     """
     rows = routing_table(organization)
     keys = selectable_keys(organization)
@@ -112,7 +105,6 @@ def routing_page(organization: Organization, forms: Sequence[RouteForm], *, toda
     for form in forms:
         rule = form.row.rule
         models = listed.get(rule.key_id, set()) if rule else set()
-        form.fields["model"].widget.attrs["list"] = f"models-of-{form['key'].value()}"
         lines.append(
             RouteLine(
                 row=form.row,
@@ -123,6 +115,10 @@ def routing_page(organization: Organization, forms: Sequence[RouteForm], *, toda
             )
         )
     return RoutingTable(lines, lists, first_day=today - timedelta(days=DAYS - 1))
+
+
+def listed_models(key: ProviderKey | None) -> set[str]:
+    return set(key.available_models.values_list("model", flat=True)) if key else set()
 
 
 def suggestion_lists(organization: Organization) -> list[SuggestionList]:

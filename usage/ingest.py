@@ -1,9 +1,10 @@
 """
 The two database expressions that metering rests on.
 
-Exactly-once rollups need to know which events can no longer be joined by earlier ones. On PostgreSQL that is the
-id of the transaction that wrote the event: everything below the oldest transaction still running is finished. On
-SQLite there is one writer at a time, so the row's own AUTOINCREMENT id serves and nothing need be stored.
+Exactly-once rollups need to know which events can no longer be joined by earlier ones. On PostgreSQL that
+is the id of the transaction that wrote the event: everything below the oldest transaction still running is
+finished. On SQLite there is one writer at a time, so the row's own AUTOINCREMENT id serves and nothing need
+be stored.
 """
 
 from __future__ import annotations
@@ -25,13 +26,11 @@ class IngestPosition(Func):
     def as_postgresql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
     ) -> tuple[str, Any]:
-        return super().as_sql(
-            compiler, connection, template="pg_current_xact_id()::text::bigint", **context
-        )
+        return super().as_sql(compiler, connection, template="pg_current_xact_id()::text::bigint", **context)
 
 
 class UtcDay(Func):
-    """The UTC day of a timestamp, natively: Django's TruncDate calls back into Python for each row on SQLite."""
+    """The UTC day of a timestamp, natively: TruncDate calls back into Python for each row on SQLite."""
 
     template = "substr(%(expressions)s, 1, 10)"
     arity = 1

@@ -2,7 +2,7 @@
 Metering: every model call becomes exactly one usage event.
 
     admit_call         before the call leaves: a row that a crash cannot take away
-    record_call        when it ended: the event, and the row goes, in one transaction; twice gives the same event
+    record_call        when it ended: writes the event, removes the row, in one transaction, once
     sweep_lost_calls   what nobody recorded in time: an event with status *lost*, whose tokens nobody knows
 """
 
@@ -13,6 +13,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import CharField
 
 from organizations.models import Organization
 from usage.models import InFlightCall, Mode, UsageEvent
@@ -21,7 +22,8 @@ from usage.tokens import TokenUsage
 
 logger = logging.getLogger(__name__)
 
-# No model takes that many; a provider that reports more is broken, and the sums of a day must stay within 64 bits.
+# No model takes that many; a provider that reports more is broken, and the sums of a day must stay within
+# 64 bits.
 MOST_TOKENS = 10**12
 MOST_SWEPT = 1000  # in one pass; the next one takes the rest
 
@@ -71,9 +73,10 @@ def record_call(
     """
     Write the call's event, priced at the time it left, and remove its admission, in one transaction.
 
-    Idempotent by the call's id: a second time returns the first event. A call that was already swept as lost and
-    ended after all is written as a second event, under an id derived from the call's: its cost is real.
-    What a provider sent is cut to what the columns hold; nothing it sends can keep the event from being written.
+    Idempotent by the call's id: a second time returns the first event. A call that was already swept as
+    lost and ended after all is written as a second event, under an id derived from the call's: its cost is
+    real. What a provider sent is cut to what the columns hold; nothing it sends can keep the event from
+    being written.
     """
     known = _within_reason(call, usage)
     if status == UsageEvent.Status.LOST:
@@ -130,7 +133,9 @@ def sweep_lost_calls(*, now: datetime) -> int:
     Safe beside workers and other sweepers: whoever writes a call's event first has it.
     """
     swept = 0
-    overdue = InFlightCall.objects.filter(deadline_at__lt=now).order_by("deadline_at").values_list("pk", flat=True)
+    overdue = (
+        InFlightCall.objects.filter(deadline_at__lt=now).order_by("deadline_at").values_list("pk", flat=True)
+    )
     for call_id in list(overdue[:MOST_SWEPT]):
         with transaction.atomic():
             rows = InFlightCall.objects.select_for_update(skip_locked=True, of=("self",))
@@ -153,11 +158,15 @@ def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> 
 
 def _within_reason(call: InFlightCall, usage: TokenUsage | None) -> TokenUsage | None:
     if usage is not None and usage.total > MOST_TOKENS:
-        logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, usage.total)
+        logger.error(
+            "Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, usage.total
+        )
         return None
     return usage
 
 
 def _text(value: str, field: str) -> str:
     """PostgreSQL refuses NUL and what is too long; a provider may send either."""
-    return (value or "").replace("\x00", "")[: UsageEvent._meta.get_field(field).max_length]
+    column = UsageEvent._meta.get_field(field)
+    assert isinstance(column, CharField)  # noqa: S101  # for the type checker
+    return (value or "").replace("\x00", "")[: column.max_length]

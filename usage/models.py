@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import uuid
-
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
 
 from django.db import connections, models
 from django.db.models import F, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from organizations.models import Organization, TenantQuerySet
 from usage.ingest import IngestPosition, UtcDay
@@ -24,8 +24,8 @@ class InFlightCall(models.Model):
     """
     A model call that was admitted and has no usage event yet.
 
-    Written before the call leaves, removed by the transaction that writes its event. What a crash leaves behind
-    is swept into an event with status *lost*, so that no call goes uncounted.
+    Written before the call leaves, removed by the transaction that writes its event. What a crash leaves
+    behind is swept into an event with status *lost*, so that no call goes uncounted.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="Becomes the event's call_id.")
@@ -52,19 +52,30 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
         """Adds `day`, the UTC day on which the call left."""
         return self.annotate(day=UtcDay("occurred_at"))
 
-    def with_position(self) -> Self:
-        """Adds `position`: grows with the time of writing, and is what the rollup remembers (usage/rollups.py)."""
-        on_postgresql = connections[self.db].vendor == "postgresql"
-        return self.annotate(position=F("ingest_position") if on_postgresql else F("id"))
+    def on_days(self, first_day: date, last_day: date) -> Self:
+        """By the day of each event and no index: for the few events that are not rolled up."""
+        day = UtcDay("occurred_at")
+        return self.filter(GreaterThanOrEqual(day, first_day), LessThanOrEqual(day, last_day))
+
+    def from_position(
+        self, position: int | Coalesce, *, until: int | None = None, after_id: int | Coalesce = 0
+    ) -> Self:
+        """
+        Events written from `position` on (see usage/rollups.py), up to and without `until`.
+
+        `after_id` leaves out what a rebuild has counted; SQLite has no need of it, its position being the id.
+        """
+        if connections[self.db].vendor != "postgresql":
+            events = self.filter(id__gte=position)
+            return events if until is None else events.filter(id__lt=until)
+        # ">0" lets the partial indexes serve.
+        events = self.filter(ingest_position__gt=0, ingest_position__gte=position, id__gt=after_id)
+        return events if until is None else events.filter(ingest_position__lt=until)
 
     def not_rolled_up(self) -> Self:
-        """Events that UsageDaily does not hold yet; in one statement with it, each event is seen exactly once."""
+        """Events that UsageDaily does not hold yet. In one statement with it, each event is seen once."""
         state = RollupState.objects.all()
-        events = self.with_position().filter(position__gte=_or_zero(state, "position"))
-        if connections[self.db].vendor == "postgresql":
-            # The first lets the partial index serve; the second holds after a rebuild.
-            events = events.filter(ingest_position__gt=0, id__gt=_or_zero(state, "rebuilt_to_id"))
-        return events
+        return self.from_position(_or_zero(state, "position"), after_id=_or_zero(state, "rebuilt_to_id"))
 
     def matching(
         self,
@@ -95,6 +106,12 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
         if last_day:
             events = events.filter(occurred_at__lt=start_of_day(last_day) + timedelta(days=1))
         return events
+
+    def before(self, event: UsageEvent) -> Self:
+        """What follows `event` when the latest come first."""
+        return self.filter(
+            Q(occurred_at__lt=event.occurred_at) | Q(occurred_at=event.occurred_at, id__lt=event.pk)
+        )
 
 
 class UsageEvent(models.Model):
@@ -194,8 +211,8 @@ class UsageDaily(models.Model):
     """
     What pages read: the events of one UTC day summed by everything they are shown by.
 
-    Written by `roll_up` only, each event once; the events stay the truth, and `rebuild` derives this table anew.
-    No dimension is ever NULL, since NULLs are distinct in a unique constraint and would split a row.
+    Written by `roll_up` only, each event once; the events stay the truth, and `rebuild` derives this table
+    anew. No dimension is ever NULL, since NULLs are distinct in a unique constraint and would split a row.
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -244,10 +261,13 @@ class RollupState(models.Model):
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     position = models.BigIntegerField(default=0, help_text="The first position not rolled up.")
     rebuilt_to_id = models.BigIntegerField(
-        default=0, help_text="PostgreSQL: events up to this id were rolled up by a rebuild, whatever their position."
+        default=0,
+        help_text="PostgreSQL: events up to this id were rolled up by a rebuild, whatever their position.",
     )
     system_identifier = models.CharField(
-        max_length=40, blank=True, help_text="The PostgreSQL cluster whose transaction ids the position counts."
+        max_length=40,
+        blank=True,
+        help_text="The PostgreSQL cluster whose transaction ids the position counts.",
     )
     rolled_up_at = models.DateTimeField(null=True, blank=True)
 

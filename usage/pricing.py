@@ -1,8 +1,9 @@
 """
 What a call cost, in nano-USD: what the provider itself reported, else the price list, else nothing.
 
-The price list is genai-prices, offline and dated: a price is looked up at the call's own time, once, when its event
-is written, and never again. What it does not know, or only pretends to know, stays unpriced; it is never zero.
+The price list is genai-prices, offline and dated: a price is looked up at the call's own time, once, when
+its event is written, and never again. What it does not know, or only pretends to know, stays unpriced; it
+is never zero.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ PREFIXES = {
     "mistral": ("mistralai/", "mistral/"),
     "openai": ("openai/",),
 }
-# OpenRouter variants that keep the model's name and change its price: web search, fastest, cheapest, chosen provider.
+# OpenRouter variants that keep the model's name and change its price: web search, fastest, cheapest, chosen
+# provider.
 REPRICED_VARIANTS = (":online", ":nitro", ":floor", ":exacto")
 FREE_VARIANT = ":free"
 

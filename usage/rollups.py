@@ -1,11 +1,11 @@
 """
 The daily rollup: each usage event is added to its day exactly once, whatever runs at the same time.
 
-A watermark says up to which position events have been added. One transaction locks it, adds what lies between it
-and the new watermark, and moves it; a crash undoes all three. Positions (usage/ingest.py) are such that no event can
-appear below a watermark later: on PostgreSQL it is the oldest transaction still running, so that a slow writer delays
-the rollup and loses nothing; on SQLite, which has one writer at a time, it is the next row id. Late events (of a day
-long past) have a new position and go to their own day.
+A watermark says up to which position events have been added. One transaction locks it, adds what lies
+between it and the new watermark, and moves it; a crash undoes all three. Positions (usage/ingest.py) are
+such that no event can appear below a watermark later: on PostgreSQL it is the oldest transaction still
+running, so that a slow writer delays the rollup and loses nothing; on SQLite, which has one writer at a
+time, it is the next row id. Late events (of a day long past) have a new position and go to their own day.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Aggregate, Count, Exists, Max, OuterRef, Q, Sum, Value
+from django.db.models import Aggregate, Count, Exists, Max, OuterRef, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from usage.models import RollupState, UsageDaily, UsageEvent, UsageEventQuerySet
@@ -83,8 +83,8 @@ def rebuild(*, now: datetime) -> RollUpResult:
     return RollUpResult(events=count, rows=rows)
 
 
-def daily_rows(events: UsageEventQuerySet, *dimensions: str) -> UsageEventQuerySet:
-    """`events` summed by `dimensions` of UsageDaily, as tuples: the dimensions, then MEASURES in their order."""
+def daily_rows(events: UsageEventQuerySet, *dimensions: str) -> QuerySet[UsageEvent, Any]:
+    """`events` summed by `dimensions` of UsageDaily: tuples of the dimensions, then MEASURES in order."""
     sums = {f"sum_{name}": aggregate for name, aggregate in _aggregates().items()}
     return events.with_day().order_by().values_list(*dimensions).annotate(**sums)
 
@@ -102,7 +102,7 @@ def _aggregates() -> dict[str, Aggregate | Coalesce]:
         "calls": Count("id"),
         "runs": Count("id", filter=Q(iteration=1)),
         # A run counts once, with its first priced call: the calls of a run follow one another.
-        "priced_runs": Count("id", filter=priced & (Q(iteration=1) | ~Exists(earlier_with_price))),
+        "priced_runs": Count("id", filter=priced & (Q(iteration=1) | Q(~Exists(earlier_with_price)))),
         "answered": Count("id", filter=Q(status=Status.ANSWERED)),
         "failed": Count("id", filter=Q(status=Status.FAILED)),
         "lost": Count("id", filter=Q(status=Status.LOST)),
@@ -128,18 +128,15 @@ def _add_to_daily(events: UsageEventQuerySet) -> int:
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES))}) {select} "  # noqa: S608  # our own names
+            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES))}) {select} "
             f"ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}",
             parameters,
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _events_between(state: RollupState, until: int) -> UsageEventQuerySet:
-    events = UsageEvent.objects.with_position().filter(position__gte=state.position, position__lt=until)
-    if connection.vendor == "postgresql":
-        events = events.filter(ingest_position__gt=0, id__gt=state.rebuilt_to_id)
-    return events
+    return UsageEvent.objects.from_position(state.position, until=until, after_id=state.rebuilt_to_id)
 
 
 def _next_position() -> int:
@@ -155,7 +152,9 @@ def _next_position() -> int:
 def _lock_state(*, skip_locked: bool) -> RollupState | None:
     """The one row, locked to the end of the transaction; None while another one holds it."""
     if not RollupState.objects.exists():
-        RollupState.objects.bulk_create([RollupState(system_identifier=_system_identifier())], ignore_conflicts=True)
+        RollupState.objects.bulk_create(
+            [RollupState(system_identifier=_system_identifier())], ignore_conflicts=True
+        )
     return RollupState.objects.select_for_update(skip_locked=skip_locked).first()
 
 

@@ -1,8 +1,8 @@
 """
 Tokens in our normal form: classes that do not overlap, so that they can be added and priced one by one.
 
-Providers report inclusive sums (cached within input, reasoning within output) and break them now and then; here
-input is split into uncached, read from cache and written to cache, and no class is ever below zero.
+Providers report inclusive sums (cached within input, reasoning within output) and break them now and then;
+here input is split into uncached, read from cache and written to cache, and no class is ever below zero.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ class TokenUsage:
         cache_write_1h: int = 0,
     ) -> Self:
         """
-        Split what a provider reports as sums: input including cache reads and writes, output including reasoning.
+        Split what a provider reports as sums: input including cache reads and writes, output including
+        reasoning.
 
-        Never negative: numbers below zero count as zero, cache classes are cut to what the input total leaves,
-        reasoning is cut to the output.
+        Never negative: numbers below zero count as zero, cache classes are cut to what the input total
+        leaves, reasoning is cut to the output.
         """
         left = max(input_total, 0)
         cache_read = min(max(cache_read, 0), left)

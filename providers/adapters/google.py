@@ -99,7 +99,7 @@ class GoogleAdapter(Adapter):
         ]
 
     def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
-        """Cached tokens are a part of the prompt, tool results come on top, thoughts are not in candidates."""
+        """Cached tokens are a part of the prompt; tool results come on top; thoughts are no candidates."""
         usage = content.get("usageMetadata")
         if not isinstance(usage, dict) or not usage.keys() & {"promptTokenCount", "candidatesTokenCount"}:
             return None

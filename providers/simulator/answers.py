@@ -27,11 +27,17 @@ def answer(prompt: str) -> str:
     requirements, profile = REQUIREMENTS.search(prompt), PROFILE.search(prompt)
     if requirements and profile:
         if UNPARSABLE_MARKER in profile.group(1):
-            return "The candidate looks promising on the whole, but I would rather not commit myself to
-            verdicts." try: listed = json.loads(requirements.group(1)) except ValueError: return "The
-            requirements could not be read." return _json({"verdicts": verdicts(listed if isinstance(listed,
-            list) else [], profile.group(1).strip())}) job = JOB_DESCRIPTION.search(prompt) if job: return
-            _json(draft(job.group(1).strip())) return _json({"answer": "This is a simulated answer."})
+            return "The candidate looks promising on the whole, but I would rather not commit myself."
+        try:
+            listed = json.loads(requirements.group(1))
+        except ValueError:
+            return "The requirements could not be read."
+        rows = listed if isinstance(listed, list) else []
+        return _json({"verdicts": verdicts(rows, profile.group(1).strip())})
+    job = JOB_DESCRIPTION.search(prompt)
+    if job:
+        return _json(draft(job.group(1).strip()))
+    return _json({"answer": "This is a simulated answer."})
 
 
 def tokens_in(characters: int) -> int:

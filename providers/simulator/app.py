@@ -14,17 +14,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from typing import Any
 
-from providers.simulator.wires import (
-    AnthropicWire,
-    GoogleWire,
-    KeyState,
-    OpenAIWire,
-    OpenRouterWire,
-    Reply,
-    Wire,
-    encode,
-    next_id,
-)
+from providers.simulator.wires.anthropic import AnthropicWire
+from providers.simulator.wires.base import KeyState, Reply, Wire, encode, next_id
+from providers.simulator.wires.google import GoogleWire
+from providers.simulator.wires.openai import OpenAIWire, OpenRouterWire
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -56,7 +49,7 @@ GENERATE = ":generateContent"
 
 
 class Simulator:
-    """The application. `delay_seconds` may be changed while it runs; `model_calls` counts those it was asked."""
+    """The application. `delay_seconds` may be changed while it runs; `model_calls` counts the calls."""
 
     def __init__(self, delay_seconds: float) -> None:
         self.delay_seconds = delay_seconds
@@ -108,12 +101,12 @@ class Simulator:
 
 
 def create_app(delay_seconds: float = 0.0) -> Simulator:
-    """A simulator whose model calls take `delay_seconds`, and no time beyond what Python needs if that is 0."""
+    """A simulator whose model calls take `delay_seconds`, and no longer than Python needs if that is 0."""
     return Simulator(delay_seconds)
 
 
 def origins(address: str) -> dict[str, str]:
-    """KEYFARE_PROVIDER_ORIGINS for a simulator at `address` ("http://127.0.0.1:9001"): provider to base URL."""
+    """KEYFARE_PROVIDER_ORIGINS for a simulator at `address` ("http://127.0.0.1:9001"), by provider."""
     return {slug: f"{address}{path}" for slug, path in BASE_PATHS.items()}
 
 

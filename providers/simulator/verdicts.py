@@ -21,9 +21,9 @@ SEEN_BEFORE_THE_WORD = 60
 # About circumstances and wishes, which people do not write into profiles.
 UNTOLD = frozenset(
     stem(word)
-    for word in """salary compensation remuneration notice availability available relocate
-    relocation visa permit sponsorship clearance travel commute shift shifts weekend weekends overtime willing
-    willingness license licence driving passport reference references vaccination residency""".split()
+    for word in """salary compensation remuneration notice availability available relocate relocation visa
+    permit sponsorship clearance travel commute shift shifts weekend weekends overtime willing willingness
+    license licence driving passport reference references vaccination residency""".split()  # noqa: SIM905
 )
 
 
@@ -47,7 +47,7 @@ def read_profile(text: str) -> ReadProfile:
 
 
 def verdicts(requirements: list[Any], profile: str) -> list[dict[str, Any]]:
-    """One verdict for each `{"id", "requirement"}`, in their order; a quote is a piece of the profile as it stands."""
+    """One verdict for each `{"id", "requirement"}`, in their order; quotes are pieces of the profile."""
     read = read_profile(profile)
     return [
         {"id": row["id"], **verdict(str(row.get("requirement", "")), read)}
@@ -58,8 +58,9 @@ def verdicts(requirements: list[Any], profile: str) -> list[dict[str, Any]]:
 
 def verdict(requirement: str, profile: ReadProfile) -> dict[str, str]:
     wanted = significant_words(requirement)
-    found = [word for word in wanted if word in profile.stems]
-    missing = [wanted[word] for word in wanted if word not in profile.stems]
+    found = [stems & profile.stems for stems, _ in wanted if stems & profile.stems]
+    missing_stems = [stems for stems, _ in wanted if not stems & profile.stems]
+    missing = [written for stems, written in wanted if not stems & profile.stems]
     parts, fulfilled = len(wanted), len(found)
     wanted_years = years_in(requirement)
     if wanted_years is not None:
@@ -68,9 +69,7 @@ def verdict(requirement: str, profile: ReadProfile) -> dict[str, str]:
             fulfilled += 1
         else:
             missing.append(f"{wanted_years} years")
-    if not found and UNTOLD & wanted.keys():
-        return _row("unknown", "", "The profile says nothing about this.")
-    if UNTOLD & {stem(word) for word in missing}:
+    if any(UNTOLD & stems for stems in missing_stems):
         return _row("unknown", "", f"The profile does not tell: {', '.join(missing)}.")
     if not parts:
         return _row("unknown", "", "The requirement names nothing that could be looked for.")
@@ -85,9 +84,9 @@ def verdict(requirement: str, profile: ReadProfile) -> dict[str, str]:
     return _row("not_met", "", "The profile shows nothing of it.")
 
 
-def best_quote(stems: list[str], profile: ReadProfile) -> str:
+def best_quote(found: list[frozenset[str]], profile: ReadProfile) -> str:
     """The first of the sentences that hold most of the words, cut around them if it is long."""
-    wanted = frozenset(stems)
+    wanted = frozenset().union(*found)
     sentence, _ = max(profile.sentences, key=lambda row: len(wanted & row[1]))
     if len(sentence) <= LONGEST_QUOTE:
         return sentence

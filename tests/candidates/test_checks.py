@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, balance
 from billing.verification import verify_ledger
+from candidates import checks
 from candidates.checks import (
     MAX_CLAIMS,
     BriefingNotReady,
@@ -19,7 +20,9 @@ from candidates.checks import (
     run_pending_checks,
 )
 from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdict
+from gateway import dispatch
 from providers.models import ProviderKey
+from routing.models import RoutingRule
 from routing.resolve import RouteUnavailable
 from tests.builders import (
     connect_key,
@@ -200,8 +203,6 @@ def test_a_key_that_breaks_after_acceptance_fails_the_check_free_of_charge(acme,
 def test_a_key_refused_by_the_provider_is_shown_as_broken(acme, briefing):
     key = connect_key(acme, kind="invalid")
     ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
-    from routing.models import RoutingRule
-
     for action in ("candidate_check", "requirement_generation"):
         RoutingRule.objects.create(organization=acme, action=action, key=key, model="openai/gpt-4.1-mini")
     give_credits(acme, 1)
@@ -245,7 +246,9 @@ def test_a_check_under_lease_is_left_to_its_worker(acme, briefing):
     give_credits(acme, 1)
     accept(briefing, import_people(acme, DJANGO))
     CandidateCheck.objects.update(
-        status=Status.IN_PROGRESS, lease_token=uuid.uuid4(), lease_until=timezone.now() + timedelta(seconds=60)
+        status=Status.IN_PROGRESS,
+        lease_token=uuid.uuid4(),
+        lease_until=timezone.now() + timedelta(seconds=60),
     )
 
     assert run_pending_checks(organization_id=acme.pk).completed == 0
@@ -267,15 +270,13 @@ def test_a_result_that_comes_after_its_lease_was_lost_is_dropped(acme, briefing,
     route_to_own_key(acme)
     give_credits(acme, 1)
     accept(briefing, import_people(acme, DJANGO))
-    from candidates import checks
+    settle = dispatch.settle
 
-    read = checks._read
-
-    def taken_over_meanwhile(claim, outcome):
+    def settle_after_takeover(**arguments):
         CandidateCheck.objects.update(lease_token=uuid.uuid4())
-        return read(claim, outcome)
+        return settle(**arguments)
 
-    monkeypatch.setattr(checks, "_read", taken_over_meanwhile)
+    monkeypatch.setattr(dispatch, "settle", settle_after_takeover)
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -289,7 +290,6 @@ def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkey
     route_to_own_key(acme)
     give_credits(acme, 1)
     accept(briefing, import_people(acme, DJANGO))
-    from candidates import checks
 
     def broken(requirements, verdicts):
         raise ZeroDivisionError

@@ -18,6 +18,7 @@ from django.utils import timezone
 from billing.ledger import balance
 from billing.models import LedgerEntry
 from billing.verification import verify_ledger
+from candidates import checks
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import CandidateCheck
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
@@ -26,13 +27,16 @@ from usage.models import InFlightCall, UsageEvent
 
 pytestmark = [
     pytest.mark.postgresql,
-    pytest.mark.skipif(connection.vendor != "postgresql", reason="a second process needs the PostgreSQL pass"),
+    pytest.mark.skipif(
+        connection.vendor != "postgresql", reason="a second process needs the PostgreSQL pass"
+    ),
     pytest.mark.django_db(transaction=True),
 ]
 PEOPLE = 40
 WORKER = """
 import django
 django.setup()
+from candidates import checks
 from candidates.checks import run_pending_checks
 run_pending_checks(organization_id=int({organization_id}))
 """
@@ -59,16 +63,18 @@ def worker_process(organization_id: int) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(acme, slow_simulated_providers):
+def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(
+    acme, simulated_providers, monkeypatch
+):
+    simulated_providers.app.delay_seconds = 0.2
     route_to_own_key(acme)
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, *["Builds Django services."] * PEOPLE)
-    settings.Q_CLUSTER["sync"] = False
-    try:
-        accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
-    finally:
-        settings.Q_CLUSTER["sync"] = True
+    monkeypatch.setattr(
+        checks, "queue_checks", lambda organization_id: None
+    )  # the process below does the work
+    accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     completed = CandidateCheck.objects.filter(status=CandidateCheck.Status.COMPLETED)
 
     worker = worker_process(acme.pk)

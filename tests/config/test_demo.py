@@ -15,7 +15,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the demo brings its own SQLite database")
+pytestmark = pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="the demo brings its own SQLite database"
+)
 ARRANGED_BY_TESTS = {"SECRET_KEY", "DATABASE_URL", "DEBUG", "EMAIL_URL", "SITE_URL"}
 
 
@@ -81,7 +83,10 @@ def test_an_interrupted_demo_is_completed_by_the_next_and_repeated_by_the_third(
 
 def test_the_demo_refuses_a_real_installation(tmp_path):
     process = subprocess.run(
-        [sys.executable, "manage.py", "demo", "--no-serve"], cwd=settings.BASE_DIR, capture_output=True, text=True
+        [sys.executable, "manage.py", "demo", "--no-serve"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
     )
 
     assert process.returncode == 1

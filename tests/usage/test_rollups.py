@@ -39,7 +39,12 @@ def some_events(organization, count: int, seed: int = 7) -> None:
 
 def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
     run = uuid.uuid4()
-    tokens = {"uncached_input_tokens": 100, "cache_read_tokens": 30, "cache_write_tokens": 20, "output_tokens": 50}
+    tokens = {
+        "uncached_input_tokens": 100,
+        "cache_read_tokens": 30,
+        "cache_write_tokens": 20,
+        "output_tokens": 50,
+    }
     event(acme, run_id=run, reasoning_tokens=10, cost_nanousd=700, latency_ms=900, **tokens)
     event(acme, run_id=run, iteration=2, cost_nanousd=300, latency_ms=100, uncached_input_tokens=5)
     event(acme, cost_nanousd=None, output_tokens=4)
@@ -120,7 +125,10 @@ def test_a_late_event_goes_to_its_own_day(acme):
     event(acme, day=TODAY - timedelta(days=40))
     roll_up(now=NOON)
 
-    assert sorted(UsageDaily.objects.values_list("day", "calls")) == [(TODAY - timedelta(days=40), 1), (TODAY, 1)]
+    assert sorted(UsageDaily.objects.values_list("day", "calls")) == [
+        (TODAY - timedelta(days=40), 1),
+        (TODAY, 1),
+    ]
 
 
 def test_nothing_new_writes_nothing(acme):
@@ -128,7 +136,9 @@ def test_nothing_new_writes_nothing(acme):
     roll_up(now=NOON)
     before = RollupState.objects.values().get()
 
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         assert roll_up(now=NOON + timedelta(hours=1)) == NOTHING
 
     assert all(query["sql"].startswith("SELECT") for query in queries)

@@ -18,20 +18,32 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
         parser.add_argument("--port", type=int, default=9001, help="default: 9001; 0 takes any free one")
         parser.add_argument(
-            "--delay", type=float, default=0.0, metavar="SECONDS", help="how long a model call takes "
-            "(default: 0)"
+            "--delay",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help="how long a model call takes (default: 0)",
         )
 
     def handle(self, *args: Any, host: str, port: int, delay: float, **options: Any) -> None:
-        if not 0 <= delay <= 600: raise CommandError("Choose a delay between 0 and 600 seconds.") listening =
-        listen(host, port) name, bound_port = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
-        address = f"http://{name}:{bound_port}" setting = ",".join(f"{slug}={url}" for slug, url in
-        origins(address).items()) self.stdout.write(f"Simulating OpenRouter, OpenAI, Anthropic and Google at
-        {address}. Stop with Ctrl-C.") self.stdout.write("Keys: sk-or-v1-simulated-valid-…; also
-        simulated-invalid, simulated-no-credit,") self.stdout.write("simulated-rate-limited, simulated-limited
-        and simulated-overloaded. To use it, set:") self.stdout.write(f"KEYFARE_PROVIDER_ORIGINS={setting}")
-        self.stdout.flush() config = uvicorn.Config(create_app(delay), access_log=False, log_level="warning",
-        lifespan="off") with listening: uvicorn.Server(config).run(sockets=[listening])
+        if not 0 <= delay <= 600:
+            raise CommandError("Choose a delay between 0 and 600 seconds.")
+        listening = listen(host, port)
+        name, bound_port = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
+        address = f"http://{name}:{bound_port}"
+        setting = ",".join(f"{slug}={url}" for slug, url in origins(address).items())
+        self.stdout.write(
+            f"Simulating OpenRouter, OpenAI, Anthropic and Google at {address}. Stop with Ctrl-C."
+        )
+        self.stdout.write("Keys: sk-or-v1-simulated-valid-…; also simulated-invalid, simulated-no-credit,")
+        self.stdout.write(
+            "simulated-rate-limited, simulated-limited and simulated-overloaded. To use it, set:"
+        )
+        self.stdout.write(f"KEYFARE_PROVIDER_ORIGINS={setting}")
+        self.stdout.flush()
+        config = uvicorn.Config(create_app(delay), access_log=False, log_level="warning", lifespan="off")
+        with listening:
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,6 +61,10 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except (OSError, OverflowError):
-        listening.close() raise CommandError(f"Port {port} on {host} is not free. Stop what uses it, or choose
-        another --port.") from None return listening
+        listening.close()
+        raise CommandError(
+            f"Port {port} on {host} is not free. Stop what uses it, or choose another --port."
+        ) from None
+    return listening

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+
+from candidates.briefings import MAX_JOB_DESCRIPTION_CHARACTERS
+from candidates.models import Requirement
+from candidates.prompts import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
+from candidates.requirements import MAX_REQUIREMENTS, RequirementInput
+
+EMPTY_ROWS = 4
+
+
+class DraftForm(forms.Form):
+    """What a briefing is drafted from."""
+
+    job_description = forms.CharField(
+        label="Job description",
+        max_length=MAX_JOB_DESCRIPTION_CHARACTERS,
+        help_text="Paste it as it is. A model proposes must-have and nice-to-have requirements, which you then edit.",
+        error_messages={
+            "required": "Paste the job description that the requirements are to be drafted from."
+        },
+        widget=forms.Textarea(attrs={"rows": 12}),
+    )
+    title = forms.CharField(
+        label="Title",
+        max_length=200,
+        required=False,
+        help_text="Left empty, the job description names it.",
+    )
+
+
+class TitleForm(forms.Form):
+    title = forms.CharField(
+        label="Title", max_length=200, error_messages={"required": "Give the briefing a title."}
+    )
+
+
+class RequirementForm(forms.Form):
+    id = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    text = forms.CharField(label="Requirement", max_length=MAX_REQUIREMENT_CHARACTERS, required=False)
+    kind = forms.ChoiceField(label="Kind", choices=Requirement.Kind.choices, initial=Requirement.Kind.NICE)
+    weight = forms.IntegerField(
+        label="Weight",
+        min_value=1,
+        max_value=MAX_WEIGHT,
+        initial=1,
+        error_messages={
+            "required": "Give a weight.",
+            "invalid": "A weight is a whole number.",
+            "min_value": f"A weight is 1 to {MAX_WEIGHT}.",
+            "max_value": f"A weight is 1 to {MAX_WEIGHT}.",
+        },
+    )
+    remove = forms.BooleanField(label="Remove", required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("id") and "text" in cleaned and not cleaned["text"] and not cleaned.get("remove"):
+            self.add_error("text", "Write the requirement, or tick Remove.")
+        return cleaned
+
+
+_RequirementFormSet = forms.formset_factory(
+    RequirementForm,
+    extra=0,
+    max_num=MAX_REQUIREMENTS + EMPTY_ROWS,
+    absolute_max=MAX_REQUIREMENTS + EMPTY_ROWS,
+)
+
+
+def requirement_rows(
+    requirements: Sequence[Requirement], *, locked: bool, data: QueryDict | None = None
+) -> forms.BaseFormSet[RequirementForm]:
+    """
+    One row for each requirement, and empty ones to add more. Locked texts are shown and never read from
+    `data`.
+    """
+    existing = [
+        {"id": each.pk, "text": each.text, "kind": each.kind, "weight": each.weight} for each in requirements
+    ]
+    empty = 0 if locked else min(EMPTY_ROWS, MAX_REQUIREMENTS - len(existing))
+    rows = _RequirementFormSet(
+        data,
+        initial=existing + [{"kind": "must" if not existing else "nice", "weight": 1}] * empty,
+        prefix="requirements",
+    )
+    if locked:
+        for row in rows.forms:
+            row.fields["text"].disabled = row.fields["id"].disabled = True
+            del row.fields["remove"]
+    return rows
+
+
+def wanted_requirements(rows: forms.BaseFormSet[RequirementForm]) -> list[RequirementInput]:
+    """What valid rows ask for; rows that are empty or to be removed are left out."""
+    return [
+        RequirementInput(row["text"], row["kind"], row["weight"], row.get("id"))
+        for row in rows.cleaned_data
+        if row.get("text") and not row.get("remove")
+    ]

@@ -1,0 +1,306 @@
+"""Briefings: what a position asks for, written by hand or drafted by a model from a job description."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django_q.tasks import async_task
+
+from candidates.models import Briefing, Candidate, CandidateCheck, Requirement
+from candidates.prompts import (
+    Draft,
+    DraftRequirement,
+    UnparsableAnswer,
+    cleaned,
+    parse_requirements,
+    requirements_request,
+    retry_request,
+)
+from candidates.requirements import (
+    DRAFT_PATIENCE,
+    BriefingRefused,
+    RequirementInput,
+    TextsLocked,
+    checked_title,
+    is_drafting,
+    is_locked,
+    ordered_requirements,
+    save_requirements,
+    write_requirements,
+)
+from gateway.dispatch import run_call
+from organizations.models import Organization, User
+from providers.adapters.base import ProviderError
+from routing.actions import REQUIREMENT_GENERATION
+from routing.resolve import Route, RouteUnavailable, resolve
+from usage.models import Mode, UsageEvent
+
+__all__ = [
+    "BriefingRefused",
+    "DailyCapReached",
+    "DraftRequirement",
+    "RequirementInput",
+    "TextsLocked",
+    "create_briefing",
+    "draft_briefing",
+    "drafts_left_today",
+    "is_drafting",
+    "is_locked",
+    "new_version",
+    "ordered_requirements",
+    "request_draft",
+    "requeue_drafts",
+    "save_requirements",
+    "unchecked_candidates",
+]
+
+UNTITLED = "Untitled briefing"  # until a draft brings a title
+MAX_JOB_DESCRIPTION_CHARACTERS = 50_000
+State = Briefing.State
+
+
+class DailyCapReached(BriefingRefused):
+    """The organization drafted as often today as Managed mode allows."""
+
+    def __init__(self, cap: int) -> None:
+        super().__init__(
+            f"Your organization has used its {cap} drafts in Managed mode for today (UTC). Draft again "
+            "tomorrow, write the requirements by hand, or route requirement generation to your own key in "
+            "Settings."
+        )
+
+
+def create_briefing(
+    *,
+    organization: Organization,
+    title: str,
+    actor: User | None,
+    now: datetime,
+    requirements: Sequence[DraftRequirement] = (),
+    job_description: str = "",
+) -> Briefing:
+    """A briefing written by hand. Raises BriefingRefused."""
+    with transaction.atomic():
+        briefing = Briefing.objects.create(
+            organization=organization,
+            title=checked_title(title),
+            job_description=cleaned(job_description),
+            created_by=actor,
+        )
+        if requirements:
+            save_requirements(briefing=briefing, requirements=_as_inputs(requirements), now=now)
+    return briefing
+
+
+def unchecked_candidates(briefing: Briefing) -> QuerySet[Candidate]:
+    """
+    Whom the organization could check for the first time: nobody completed or running; failed ones are back
+    in.
+    """
+    checked = briefing.checks.exclude(status=CandidateCheck.Status.FAILED).values("candidate_id")
+    return Candidate.objects.filter(organization=briefing.organization_id).exclude(pk__in=checked)
+
+
+def new_version(*, briefing: Briefing, actor: User | None) -> Briefing:
+    """A copy with free wording, under the next version number of its line."""
+    with transaction.atomic():
+        copy = Briefing.objects.create(
+            organization=briefing.organization,
+            title=briefing.title,
+            job_description=briefing.job_description,
+            version=_newest_version(briefing) + 1,
+            earlier_version=briefing,
+            created_by=actor,
+        )
+        Requirement.objects.bulk_create(
+            Requirement(
+                organization=briefing.organization,
+                briefing=copy,
+                position=requirement.position,
+                text=requirement.text,
+                kind=requirement.kind,
+                weight=requirement.weight,
+            )
+            for requirement in ordered_requirements(briefing)
+        )
+    return copy
+
+
+def _as_inputs(requirements: Iterable[DraftRequirement]) -> list[RequirementInput]:
+    return [RequirementInput(each.text, each.kind, each.weight) for each in requirements]
+
+
+def _newest_version(briefing: Briefing) -> int:
+    """The highest version among all copies of copies that go back to the same first briefing."""
+    first = briefing
+    while first.earlier_version is not None:
+        first = first.earlier_version
+    newest, generation = first.version, [first.pk]
+    while generation:
+        rows = list(Briefing.objects.filter(earlier_version__in=generation).values_list("pk", "version"))
+        newest = max([newest, *(version for _, version in rows)])
+        generation = [pk for pk, _ in rows]
+    return newest
+
+
+# Drafting --------------------------------------------------------------------------------------------
+
+
+def request_draft(
+    *,
+    organization: Organization,
+    job_description: str,
+    actor: User | None,
+    now: datetime,
+    title: str = "",
+    briefing: Briefing | None = None,
+) -> Briefing:
+    """
+    Have requirements drafted from `job_description` in the background: in a new briefing, or again in
+    `briefing`.
+
+    Costs no credits. Raises RouteUnavailable, DailyCapReached (Managed mode), TextsLocked and
+    BriefingRefused; then nothing was started.
+    """
+    job_description = cleaned(job_description).strip()
+    if not job_description:
+        raise BriefingRefused("Paste the job description that the requirements are to be drafted from.")
+    if len(job_description) > MAX_JOB_DESCRIPTION_CHARACTERS:
+        raise BriefingRefused(f"A job description has at most {MAX_JOB_DESCRIPTION_CHARACTERS:,} characters.")
+    with transaction.atomic():
+        # One organization's drafts are admitted one by one: two cannot both be the last of the day.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        route = resolve(organization=organization, action=REQUIREMENT_GENERATION.slug)
+        if route.mode == Mode.MANAGED and drafts_left_today(organization=organization, now=now) <= 0:
+            raise DailyCapReached(settings.KEYFARE_MANAGED_DAILY_RUNS)
+        if briefing is None:
+            briefing = Briefing(organization=organization, created_by=actor)
+        else:
+            briefing = Briefing.objects.for_organization(organization).select_for_update().get(pk=briefing.pk)
+            if is_drafting(briefing, now=now):
+                raise BriefingRefused("The draft is still being written.")
+            if is_locked(briefing):
+                raise TextsLocked
+        briefing.title = checked_title(title or briefing.title or UNTITLED)
+        briefing.job_description = job_description
+        briefing.state, briefing.state_detail = State.DRAFTING, ""
+        briefing.draft_requested_at, briefing.draft_run_id = now, uuid.uuid4()
+        briefing.save()
+        _queue_draft(briefing.pk)
+    return briefing
+
+
+def drafts_left_today(*, organization: Organization, now: datetime) -> int:
+    """
+    How many drafts Managed mode still allows on the UTC day of `now`: those that called a model or are
+    about to.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    called = UsageEvent.objects.for_organization(organization).filter(
+        action=REQUIREMENT_GENERATION.slug, mode=Mode.MANAGED, occurred_at__gte=midnight
+    )
+    waiting = Briefing.objects.for_organization(organization).filter(
+        state=State.DRAFTING, draft_requested_at__gte=midnight
+    )
+    runs = set(called.values_list("run_id", flat=True)) | set(waiting.values_list("draft_run_id", flat=True))
+    return max(0, settings.KEYFARE_MANAGED_DAILY_RUNS - len(runs))
+
+
+def draft_briefing(briefing_id: int, *, now: datetime) -> None:
+    """
+    Ask the model for the draft and store it, or why there is none. Does nothing unless the briefing waits
+    for one.
+
+    An answer that cannot be read is asked for once more. Run twice at the same time, the first answer counts.
+    """
+    briefing = (
+        Briefing.objects.select_related("organization").filter(pk=briefing_id, state=State.DRAFTING).first()
+    )
+    if briefing is None:
+        return
+    try:
+        route = resolve(organization=briefing.organization, action=REQUIREMENT_GENERATION.slug)
+        draft = _ask(briefing, route, now)
+    except UnparsableAnswer as unparsable:
+        _end_draft(briefing, failure=f"The model's answer could not be read, twice: {unparsable}")
+    except RouteUnavailable as unavailable:
+        _end_draft(briefing, failure=str(unavailable))
+    except ProviderError as error:
+        _end_draft(briefing, failure=error.sentence)
+    else:
+        _end_draft(briefing, draft=draft)
+
+
+def requeue_drafts(*, now: datetime) -> int:
+    """
+    Queue again the drafts whose task or worker was lost; one that is lost twice fails. Returns how many
+    were queued.
+    """
+    queued = 0
+    overdue = Briefing.objects.filter(state=State.DRAFTING, draft_requested_at__lt=now - DRAFT_PATIENCE)
+    for briefing_id in overdue.values_list("pk", flat=True):
+        with transaction.atomic():
+            briefing = overdue.select_for_update().filter(pk=briefing_id).first()
+            if briefing is None:
+                continue
+            if briefing.state_detail:
+                briefing.state, briefing.state_detail = State.FAILED, "The draft was interrupted twice."
+            else:
+                briefing.state_detail, briefing.draft_requested_at = (
+                    "Started again after an interruption.",
+                    now,
+                )
+                _queue_draft(briefing.pk)
+                queued += 1
+            briefing.save()
+    return queued
+
+
+def _queue_draft(briefing_id: int) -> None:
+    transaction.on_commit(lambda: async_task("candidates.tasks.draft_briefing", briefing_id))
+
+
+def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:
+    request = requirements_request(model=route.model, job_description=briefing.job_description)
+
+    def answer(iteration: int) -> str:
+        result = run_call(
+            organization=briefing.organization,
+            route=route,
+            run_id=briefing.draft_run_id,
+            iteration=iteration,
+            request=request,
+            now=now,
+        )
+        return result.text
+
+    text = answer(1)
+    try:
+        return parse_requirements(text)
+    except UnparsableAnswer as unparsable:
+        request = retry_request(request, text, f"The answer could not be read: {unparsable}")
+    return parse_requirements(answer(2))
+
+
+def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = "") -> None:
+    with transaction.atomic():
+        briefing = (
+            Briefing.objects.select_for_update()
+            .filter(pk=asked.pk, state=State.DRAFTING, draft_run_id=asked.draft_run_id)
+            .first()
+        )
+        if briefing is None:
+            return
+        if draft is None:
+            briefing.state, briefing.state_detail = State.FAILED, failure[:300]
+        else:
+            write_requirements(briefing, _as_inputs(draft.requirements))
+            briefing.state, briefing.state_detail = State.READY, ""
+            if briefing.title == UNTITLED and draft.title:
+                briefing.title = draft.title[:200]
+        briefing.save()

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRefresh
+
+from candidates import briefings
+from candidates.briefing_forms import DraftForm, TitleForm, requirement_rows, wanted_requirements
+from candidates.briefings import BriefingRefused
+from candidates.models import Briefing, Requirement
+from candidates.requirements import is_drafting, is_locked, ordered_requirements, save_requirements
+from candidates.results import Counts, counts_by_briefing
+from candidates.views.runs import picker_context, results_context
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from routing.resolve import RouteUnavailable
+
+PAGE_SIZE = 50
+RESULTS, CANDIDATES, REQUIREMENTS = "results", "candidates", "requirements"
+TABS = {RESULTS: "Results", CANDIDATES: "Check candidates", REQUIREMENTS: "Requirements"}
+
+
+@dataclass(frozen=True, slots=True)
+class BriefingRow:
+    """A line of the list."""
+
+    briefing: Briefing
+    musts: int
+    nices: int
+    checks: Counts
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def briefing_list(request: OrganizationHttpRequest) -> HttpResponse:
+    found = Briefing.objects.for_organization(request.organization).order_by("-pk")
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "candidates/briefings.html", {"page": page, "rows": _rows(list(page.object_list))})
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_http_methods(["GET", "POST"])
+def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
+    """
+    Two ways to begin: a draft from a job description (`how=draft`), or a title and an empty list
+    (`how=hand`).
+    """
+    draft_form, title_form = DraftForm(prefix="draft"), TitleForm(prefix="hand")
+    refused: Exception | None = None
+    if request.method == "POST":
+        try:
+            if request.POST.get("how") == "hand":
+                title_form = TitleForm(request.POST, prefix="hand")
+                if title_form.is_valid():
+                    briefing = briefings.create_briefing(
+                        organization=request.organization,
+                        title=title_form.cleaned_data["title"],
+                        actor=request.user,
+                        now=timezone.now(),
+                    )
+                    return redirect("candidates:briefing", request.organization.slug, briefing.pk)
+            else:
+                draft_form = DraftForm(request.POST, prefix="draft")
+                if draft_form.is_valid():
+                    briefing = briefings.request_draft(
+                        organization=request.organization,
+                        job_description=draft_form.cleaned_data["job_description"],
+                        title=draft_form.cleaned_data["title"],
+                        actor=request.user,
+                        now=timezone.now(),
+                    )
+                    return redirect("candidates:briefing", request.organization.slug, briefing.pk)
+        except (BriefingRefused, RouteUnavailable) as error:
+            refused = error
+    context = {"draft_form": draft_form, "title_form": title_form, "refused": refused}
+    return render(
+        request, "candidates/briefing_form.html", context, status=422 if request.method == "POST" else 200
+    )
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_http_methods(["GET", "POST"])
+def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
+    """
+    A briefing with its tabs; POST saves title and requirements. While a draft is written the page asks
+    again.
+    """
+    briefing = _briefing(request, briefing_id)
+    now = timezone.now()
+    if is_drafting(briefing, now=now) and request.method == "GET":
+        template = "candidates/briefing_drafting.html"
+        return render(request, f"{template}#drafting" if request.htmx else template, {"briefing": briefing})
+    if request.htmx and request.method == "GET":
+        return HttpResponseClientRefresh()
+    requirements = ordered_requirements(briefing)
+    locked = is_locked(briefing)
+    title_form = TitleForm(initial={"title": briefing.title})
+    rows = requirement_rows(requirements, locked=locked)
+    tab, refused = _tab(request, briefing, requirements, locked), None
+    if request.method == "POST":
+        tab = REQUIREMENTS
+        title_form = TitleForm(request.POST, initial={"title": briefing.title})
+        rows = requirement_rows(requirements, locked=locked, data=request.POST)
+        if title_form.is_valid() and rows.is_valid():
+            try:
+                changed = save_requirements(
+                    briefing=briefing,
+                    requirements=wanted_requirements(rows),
+                    title=title_form.cleaned_data["title"],
+                    now=now,
+                )
+            except BriefingRefused as error:
+                refused = error
+            else:
+                messages.success(request, _saved(changed))
+                return redirect(f"{request.path}?tab={REQUIREMENTS}")
+    context: dict[str, Any] = {
+        "briefing": briefing,
+        "requirements": requirements,
+        "locked": locked,
+        "tabs": TABS,
+        "tab": tab,
+        "title_form": title_form,
+        "rows": rows,
+        "refused": refused,
+        "is_overdue": briefing.state == Briefing.State.DRAFTING,
+    }
+    if tab == RESULTS:
+        context |= results_context(request, briefing)
+    elif tab == CANDIDATES:
+        context |= picker_context(request, briefing)
+    return render(
+        request, "candidates/briefing.html", context, status=422 if request.method == "POST" else 200
+    )
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_POST
+def draft_again(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
+    briefing = _briefing(request, briefing_id)
+    try:
+        briefings.request_draft(
+            organization=request.organization,
+            job_description=briefing.job_description,
+            actor=request.user,
+            now=timezone.now(),
+            briefing=briefing,
+        )
+    except (BriefingRefused, RouteUnavailable) as error:
+        messages.error(request, str(error))
+    return redirect("candidates:briefing", request.organization.slug, briefing.pk)
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_POST
+def copy_briefing(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
+    copy = briefings.new_version(briefing=_briefing(request, briefing_id), actor=request.user)
+    messages.success(request, f"Version {copy.version} made. Its requirements can be reworded.")
+    return redirect("candidates:briefing", request.organization.slug, copy.pk)
+
+
+def _briefing(request: OrganizationHttpRequest, briefing_id: int) -> Briefing:
+    found = Briefing.objects.for_organization(request.organization).select_related("organization")
+    return get_object_or_404(found, pk=briefing_id)
+
+
+def _tab(
+    request: OrganizationHttpRequest, briefing: Briefing, requirements: Sequence[Requirement], locked: bool
+) -> str:
+    """The tab asked for, else the one where the next step is."""
+    asked = request.GET.get("tab", "")
+    if asked in TABS:
+        return asked
+    if not requirements or briefing.state != Briefing.State.READY:
+        return REQUIREMENTS
+    return RESULTS if locked or briefing.checks.exists() else CANDIDATES
+
+
+def _rows(shown: Sequence[Briefing]) -> list[BriefingRow]:
+    kinds = Counter(
+        Requirement.objects.filter(briefing__in=[briefing.pk for briefing in shown]).values_list(
+            "briefing_id", "kind"
+        )
+    )
+    checks = counts_by_briefing(shown)
+    return [
+        BriefingRow(
+            briefing,
+            kinds[briefing.pk, Requirement.Kind.MUST],
+            kinds[briefing.pk, Requirement.Kind.NICE],
+            checks[briefing.pk],
+        )
+        for briefing in shown
+    ]
+
+
+def _saved(changed: int) -> str:
+    if not changed:
+        return "Requirements saved."
+    return f"Requirements saved. {changed} result{'s' if changed > 1 else ''} computed anew, free of charge."

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from billing.ledger import NotEnoughCredits
+from candidates.checks import OPEN, BriefingNotReady, PriceRose, accept_checks
+from candidates.credit_costs import quote
+from candidates.models import CandidateCheck, RequirementVerdict
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from providers.catalog import PROVIDERS
+from routing.resolve import Route, RouteUnavailable
+from usage.reports import run_cost
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+@never_cache
+def check_page(request: OrganizationHttpRequest, check_id: str) -> HttpResponse:
+    """
+    One check: verdicts with their evidence, the fit, what it cost and who paid. Asks again while it runs.
+    """
+    check = _check(request, check_id)
+    template = "candidates/check.html#check" if request.htmx else "candidates/check.html"
+    return render(request, template, _context(request, check))
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_POST
+def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse:
+    """Check the same person against the same briefing once more, for no more than the `agreed` credits."""
+    check = _check(request, check_id)
+    agreed = request.POST.get("agreed", "")
+    try:
+        accepted = accept_checks(
+            organization=request.organization,
+            briefing=check.briefing,
+            candidates=[check.candidate],
+            actor=request.user,
+            now=timezone.now(),
+            agreed_credits=int(agreed) if agreed.isascii() and agreed.isdigit() and len(agreed) < 10 else 0,
+        )
+    except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable) as error:
+        context = {**_context(request, check), "problem": str(error)}
+        return render(request, "candidates/check.html", context, status=422)
+    running = (
+        accepted.checks[0]
+        if accepted.checks
+        else check.briefing.checks.filter(candidate=check.candidate).order_by("-accepted_at").first()
+    )
+    return redirect("candidates:check", request.organization.slug, running.pk if running else check.pk)
+
+
+def _check(request: OrganizationHttpRequest, check_id: str) -> CandidateCheck:
+    checks = CandidateCheck.objects.for_organization(request.organization)
+    related = checks.select_related("candidate", "briefing", "profile", "created_by", "organization")
+    return get_object_or_404(related, pk=check_id)
+
+
+def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[str, Any]:
+    route = Route.from_json(check.route)
+    is_open = check.status in OPEN
+    offer = None
+    if not is_open:
+        offer = quote(
+            organization=request.organization,
+            briefing=check.briefing,
+            candidates=[check.candidate],
+            now=timezone.now(),
+        )
+    return {
+        "check": check,
+        "briefing": check.briefing,
+        "candidate": check.candidate,
+        "is_open": is_open,
+        "route": route,
+        "provider_name": PROVIDERS[route.provider].name if route.provider in PROVIDERS else route.provider,
+        "verdicts": RequirementVerdict.objects.for_organization(request.organization)
+        .filter(check_row=check)
+        .select_related("requirement")
+        .order_by("requirement__kind", "requirement__position", "pk"),
+        "cost": run_cost(
+            organization=request.organization,
+            run_id=check.run_id,
+            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+        ),
+        "quote": offer if offer and offer.count else None,
+    }

@@ -1,0 +1,270 @@
+"""The staff admin as a whole: its sidebar, its dashboard, and the models of installed apps in its look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
+from allauth.account.decorators import secure_admin_login
+from allauth.account.models import EmailAddress
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, Model, Q, Sum
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils import timezone
+from django_q import admin as q_admin
+from django_q.models import Failure, OrmQ, Schedule, Success
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminEmailInputWidget
+
+from candidates.models import CandidateCheck
+from config import onboarding
+from organizations.admin import OrganizationAdmin
+from organizations.forms import OrganizationAdminForm
+from organizations.models import Organization, User
+from providers.models import ProviderKey
+from usage import amounts
+from usage.models import Mode, UsageEvent
+
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+
+class OpenOrganizationForm(OrganizationAdminForm):
+    owner_email = forms.EmailField(
+        label="Owner",
+        widget=UnfoldAdminEmailInputWidget,
+        help_text="E-mail of a person who has an account.",
+    )
+
+    class Meta(OrganizationAdminForm.Meta):
+        fields = ("name", "slug")
+
+    def clean_owner_email(self) -> str:
+        email = str(self.cleaned_data["owner_email"]).lower()
+        if not User.objects.filter(email=email, is_active=True).exists():
+            raise forms.ValidationError("Nobody with that e-mail has an account. Add the user first.")
+        return email
+
+
+@admin.register(Organization)
+class InstallationOrganizationAdmin(OrganizationAdmin):
+    """Opens an organization with its owner, credit account and trial credits."""
+
+    def get_form(
+        self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is None:
+            kwargs["form"] = OpenOrganizationForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        return self.fields if obj else ("name", "slug", "owner_email")
+
+    def get_inlines(self, request: HttpRequest, obj: Model | None = None) -> tuple[type, ...]:
+        return self.inlines if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        opened = onboarding.open_organization(
+            name=obj.name, slug=obj.slug, owner=User.objects.get(email=form.cleaned_data["owner_email"])
+        )
+        obj.pk = opened.pk
+        obj.refresh_from_db()
+
+
+for installed in (Success, Failure, Schedule, OrmQ, EmailAddress):
+    admin.site.unregister(installed)
+
+
+class ReadOnlyTasks:
+    """What the cluster did is looked at, run again, or deleted; never edited."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Success)
+class FinishedTaskAdmin(ReadOnlyTasks, q_admin.TaskAdmin, ModelAdmin):  # type: ignore[misc]  # published without types
+    list_display = ("name", "func", "started", "stopped", "time_taken")
+    ordering = ("-stopped",)
+
+
+@admin.register(Failure)
+class FailedTaskAdmin(ReadOnlyTasks, q_admin.FailAdmin, ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "func", "started", "stopped", "short_result")
+    ordering = ("-stopped",)
+
+
+@admin.register(OrmQ)
+class WaitingTaskAdmin(ReadOnlyTasks, q_admin.QueueAdmin, ModelAdmin):  # type: ignore[misc]
+    list_display = ("id", "name", "func", "lock")
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(q_admin.ScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+    list_display = ("name", "func", "schedule_type", "next_run", "get_last_run", "get_success")
+    list_display_links = ("name",)
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[misc]
+    list_select_related = ("user",)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar: models by what staff come to do. Models that are not registered (yet) are left out."""
+    registered = {model._meta.label_lower for model in admin.site._registry}
+    groups = []
+    for title, items in SIDEBAR:
+        links = [
+            {
+                "title": label,
+                "icon": icon,
+                "link": reverse_lazy(f"admin:{model.replace('.', '_')}_changelist"),
+                "permission": _may_view(model),
+            }
+            for label, icon, model in items
+            if model in registered
+        ]
+        groups.append({"title": title, "separator": True, "items": links})
+    groups[0]["items"].insert(
+        0,
+        {"title": "Dashboard", "icon": "dashboard", "link": reverse_lazy("admin:index"), "permission": None},
+    )
+    return groups
+
+
+def _may_view(model: str) -> Any:
+    app, _, name = model.partition(".")
+    return lambda request: request.user.has_perm(f"{app}.view_{name}")
+
+
+# Label, icon (Material Symbols, bundled by Unfold), model.
+SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Customers",
+        (
+            ("Organizations", "apartment", "organizations.organization"),
+            ("Members", "badge", "organizations.membership"),
+            ("Users", "person", "organizations.user"),
+            ("E-mail addresses", "mail", "account.emailaddress"),
+            ("Audit log", "history", "organizations.auditevent"),
+        ),
+    ),
+    (
+        "Credits",
+        (
+            ("Accounts", "account_balance_wallet", "billing.creditaccount"),
+            ("Ledger entries", "receipt_long", "billing.ledgerentry"),
+            ("Lots", "redeem", "billing.creditlot"),
+            ("Holds", "hourglass_top", "billing.credithold"),
+            ("Allocations of holds", "call_split", "billing.holdallocation"),
+        ),
+    ),
+    (
+        "Keys and routing",
+        (
+            ("Provider keys", "key", "providers.providerkey"),
+            ("Validations", "fact_check", "providers.keyvalidation"),
+            ("Available models", "neurology", "providers.availablemodel"),
+            ("Organization keys", "encrypted", "providers.organizationkey"),
+            ("Managed defaults", "tune", "routing.manageddefault"),
+            ("Routing rules", "alt_route", "routing.routingrule"),
+        ),
+    ),
+    (
+        "Usage",
+        (
+            ("Calls", "monitoring", "usage.usageevent"),
+            ("Calls in flight", "flight_takeoff", "usage.inflightcall"),
+            ("Daily figures", "calendar_month", "usage.usagedaily"),
+            ("State of the rollup", "update", "usage.rollupstate"),
+        ),
+    ),
+    (
+        "Candidate checks",
+        (
+            ("Checks", "task_alt", "candidates.candidatecheck"),
+            ("Verdicts", "rule", "candidates.requirementverdict"),
+            ("Briefings", "description", "candidates.briefing"),
+            ("Requirements", "checklist", "candidates.requirement"),
+            ("Candidates", "group", "candidates.candidate"),
+            ("Profiles", "contact_page", "candidates.profile"),
+            ("Sightings", "visibility", "candidates.profilesighting"),
+        ),
+    ),
+    (
+        "Background tasks",
+        (
+            ("Schedules", "schedule", "django_q.schedule"),
+            ("Waiting", "pending", "django_q.ormq"),
+            ("Done", "check_circle", "django_q.success"),
+            ("Failed", "error", "django_q.failure"),
+        ),
+    ),
+)
+
+
+def icon_url(request: HttpRequest) -> str:
+    return static("keyfare/icon.svg")
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Unfold's DASHBOARD_CALLBACK: the figures of templates/admin/index.html. Days are UTC."""
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    calls = UsageEvent.objects.filter(occurred_at__gte=today)
+    managed = calls.filter(mode=Mode.MANAGED).aggregate(
+        calls=Count("pk"),
+        cost=Sum("cost_nanousd"),
+        unpriced=Count("pk", filter=Q(status=UsageEvent.Status.ANSWERED, cost_nanousd=None)),
+    )
+    usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
+    keys = ProviderKey.objects.filter(organization__is_platform=False)
+    checks = CandidateCheck.objects.filter(accepted_at__gte=today)
+    waiting = OrmQ.objects.count()
+    context["figures"] = [
+        {
+            "label": "Organizations",
+            "value": Organization.objects.customers().filter(closed_at=None).count(),
+            "note": "open",
+            "link": reverse_lazy("admin:organizations_organization_changelist"),
+        },
+        {
+            "label": "Keys connected",
+            "value": keys.filter(status__in=usable).count(),
+            "note": f"of {keys.count()} keys of customers",
+            "link": reverse_lazy("admin:providers_providerkey_changelist"),
+        },
+        {
+            "label": "Checks today",
+            "value": checks.count(),
+            "note": f"{checks.filter(status=CandidateCheck.Status.FAILED).count()} failed",
+            "link": reverse_lazy("admin:candidates_candidatecheck_changelist"),
+        },
+        {
+            "label": "Model calls today",
+            "value": calls.count(),
+            "note": f"{calls.exclude(status=UsageEvent.Status.ANSWERED).count()} without an answer",
+            "link": reverse_lazy("admin:usage_usageevent_changelist"),
+        },
+        {
+            "label": "Managed cost today",
+            "value": amounts.dollars(managed["cost"] if managed["calls"] else 0),
+            "note": f"estimated; {managed['unpriced']} calls unpriced",
+            "link": reverse_lazy("admin:usage_usageevent_changelist"),
+        },
+        {
+            "label": "Tasks waiting",
+            "value": waiting,
+            "note": f"{Failure.objects.filter(stopped__gte=today).count()} failed today",
+            "link": reverse_lazy("admin:django_q_ormq_changelist"),
+        },
+    ]
+    return context

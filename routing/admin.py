@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from providers.catalog import PROVIDERS
+from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
+from routing.actions import ACTIONS
+from routing.models import ManagedDefault, RoutingRule
+
+NO_KEY = "No working key"
+
+
+class ManagedDefaultForm(forms.ModelForm):
+    """Provider and model of a managed default; the model is one that a managed key lists, where any does."""
+
+    provider = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    model = forms.CharField(
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="As the provider names it, for example openai/gpt-4.1-mini.",
+    )
+
+    class Meta:
+        model = ManagedDefault
+        fields = ("provider", "model")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["provider"].choices = [(each.slug, each.name) for each in PROVIDERS.values()]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any] | None:
+        provider, model = self.cleaned_data.get("provider"), self.cleaned_data.get("model")
+        listed = AvailableModel.objects.filter(
+            organization__is_platform=True, key__provider=provider, key__status__in=USABLE_STATUSES
+        )
+        if provider and model and listed.exists() and not listed.filter(model=model).exists():
+            self.add_error(
+                "model", f"No managed {PROVIDERS[provider].name} key lists this model. Check its name."
+            )
+        return self.cleaned_data
+
+
+@admin.register(ManagedDefault)
+class ManagedDefaultAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+    """One row for each built-in action; changed here, made by `manage.py init`."""
+
+    form = ManagedDefaultForm
+    list_display = ("action_name", "provider_name", "model", "served_by", "updated_at")
+    search_fields = ("action", "provider", "model")
+    ordering = ("action",)
+    fields = ("action_name", "provider", "model", "served_by", "updated_at")
+    readonly_fields = ("action_name", "served_by", "updated_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
+    def action_name(self, default: ManagedDefault) -> str:
+        return _action_name(default.action)
+
+    @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
+    def provider_name(self, default: ManagedDefault) -> str:
+        return PROVIDERS[default.provider].name if default.provider in PROVIDERS else default.provider
+
+    @display(description="Managed key", label={NO_KEY: "danger"})  # type: ignore[untyped-decorator]
+    def served_by(self, default: ManagedDefault) -> str:
+        """The managed key that calls of this default leave with: the oldest working one of its provider."""
+        keys = ProviderKey.objects.filter(
+            organization__is_platform=True, provider=default.provider, status__in=USABLE_STATUSES
+        )
+        key = keys.defer("ciphertext").order_by("created_at").first()
+        return f"{key.label} …{key.last4}" if key else NO_KEY
+
+
+@admin.register(RoutingRule)
+class RoutingRuleAdmin(ModelAdmin):  # type: ignore[misc]
+    """What organizations chose. Read-only: routes are the organization's own decision."""
+
+    list_display = ("organization", "action_name", "key", "key_status", "model", "updated_by", "updated_at")
+    list_display_links = ("organization", "action_name")
+    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter_submit = True
+    list_select_related = ("organization", "key", "updated_by")
+    search_fields = (
+        "organization__name",
+        "organization__slug",
+        "action",
+        "model",
+        "key__provider",
+        "key__label",
+    )
+    fields = (
+        "organization",
+        "action_name",
+        "key",
+        "key_status",
+        "model",
+        "version",
+        "updated_by",
+        "updated_at",
+    )
+    readonly_fields = ("action_name", "key_status")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RoutingRule]:
+        rules: QuerySet[RoutingRule] = super().get_queryset(request)
+        return rules.defer("key__ciphertext")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
+    def action_name(self, rule: RoutingRule) -> str:
+        return _action_name(rule.action)
+
+    @display(description="Key status")  # type: ignore[untyped-decorator]
+    def key_status(self, rule: RoutingRule) -> str:
+        return rule.key.get_status_display()
+
+
+def _action_name(slug: str) -> str:
+    return ACTIONS[slug].name if slug in ACTIONS else slug

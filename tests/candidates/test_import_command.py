@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from candidates.models import Candidate
+from organizations.models import Organization
+
+
+def run(*arguments: object) -> str:
+    out = io.StringIO()
+    call_command("import_candidates", *map(str, arguments), stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+@pytest.fixture
+def good(tmp_path):
+    file = tmp_path / "good.jsonl"
+    file.write_text('{"basics": {"name": "Ann Example"}}\n{"basics": {"name": "Ben Example"}}\n')
+    return file
+
+
+@pytest.fixture
+def bad(tmp_path):
+    file = tmp_path / "bad.json"
+    file.write_text('[{"basics": {}}]')
+    return file
+
+
+def test_the_report_of_one_file_has_the_documented_shape(acme, tmp_path):
+    file = tmp_path / "mixed.jsonl"
+    file.write_text('{"basics": {"name": "Ann Example"}}\n\n{}\n')
+
+    report = json.loads(run("--organization", "acme", file, "--json"))
+
+    assert report == {
+        "imported": 1,
+        "updated": 0,
+        "unchanged": 0,
+        "errors": [
+            {
+                "line": 3,
+                "reason": "It has neither a name nor a label, e-mail or candidate_id. Fill in basics.name.",
+            }
+        ],
+    }
+
+
+def test_errors_of_several_files_name_their_file_and_the_rest_is_kept(acme, good, bad, tmp_path):
+    unreadable = tmp_path / "table.csv"
+    unreadable.write_text("name,mail\nAnn,a@example.com")
+
+    report = json.loads(run("--organization", "acme", good, bad, unreadable, "--json"))
+
+    assert report["imported"] == 2
+    assert [(error["file"], error["line"]) for error in report["errors"]] == [
+        (str(bad), 1),
+        (str(unreadable), 1),
+    ]
+    assert Candidate.objects.for_organization(acme).count() == 2
+
+
+def test_a_second_run_says_unchanged_and_still_exits_with_0(acme, good):
+    run("--organization", "acme", good)
+
+    assert run("--organization", "acme", good) == "0 imported, 0 updated, 2 unchanged, 0 with errors.\n"
+
+
+def test_an_empty_file_is_nothing_wrong(acme, tmp_path):
+    file = tmp_path / "empty.jsonl"
+    file.touch()
+
+    assert json.loads(run("--organization", "acme", file, "--json"))["errors"] == []
+
+
+def test_it_exits_with_1_if_something_was_wrong_and_no_row_was_good(acme, bad):
+    with pytest.raises(SystemExit) as stopped:
+        run("--organization", "acme", bad)
+
+    assert stopped.value.code == 1
+
+
+def test_a_file_that_is_not_there_is_said_before_anything_is_imported(acme, good, tmp_path):
+    with pytest.raises(CommandError, match=r"missing\.jsonl cannot be read: No such file or directory\."):
+        run("--organization", "acme", good, tmp_path / "missing.jsonl")
+
+    assert not Candidate.objects.exists()
+
+
+def test_it_imports_into_open_customer_organizations_only(acme, good):
+    Organization.objects.create(name="Platform", slug="platform", is_platform=True)
+    Organization.objects.create(name="Gone", slug="gone", closed_at=timezone.now())
+
+    for slug in ("nobody", "platform", "gone"):
+        with pytest.raises(CommandError, match=f"There is no organization “{slug}”"):
+            run("--organization", slug, good)

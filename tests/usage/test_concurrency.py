@@ -1,0 +1,148 @@
+"""Writers and aggregators at the same time, on a database that lets them."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event
+from usage.metering import admit_call, record_call, sweep_lost_calls
+from usage.models import Mode, RollupState, UsageEvent
+from usage.reports import last_days
+from usage.rollups import NOTHING, roll_up
+from usage.tokens import TokenUsage
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
+
+
+def in_threads(*jobs: Callable[[], None]) -> list[threading.Thread]:
+    def with_own_connection(job: Callable[[], None]) -> None:
+        try:
+            job()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=with_own_connection, args=[job]) for job in jobs]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+@contextmanager
+def open_transaction(work: Callable[[], None]):
+    """`work` done in a transaction that stays open inside the block and is committed by its end."""
+    done, go_on = threading.Event(), threading.Event()
+
+    def job() -> None:
+        with transaction.atomic():
+            work()
+            done.set()
+            assert go_on.wait(20)
+
+    (thread,) = in_threads(job)
+    assert done.wait(20)
+    yield
+    go_on.set()
+    thread.join()
+
+
+def calls_in_rollup() -> int:
+    return sum(row["calls"] for row in daily_table().values())
+
+
+def test_an_event_of_a_transaction_open_during_the_rollup_is_not_lost(acme):
+    with open_transaction(lambda: event(acme, model="slow", cost_nanousd=5)):
+        event(acme, model="quick", cost_nanousd=7)
+        roll_up(now=NOON)  # may not count "quick" yet; must not go past "slow"
+        assert last_days(organization=acme, today=TODAY, show_managed_usd=False).calls == 1
+    roll_up(now=NOON)
+
+    assert {key[3]: row["calls"] for key, row in daily_table().items()} == {"slow": 1, "quick": 1}
+    totals = last_days(organization=acme, today=TODAY, show_managed_usd=False)
+    assert (totals.calls, totals.cost_nanousd) == (2, 12)
+
+
+def test_a_second_aggregator_leaves_while_the_first_is_at_it(acme):
+    event(acme)
+    roll_up(now=NOON)
+    event(acme)
+
+    with open_transaction(lambda: list(RollupState.objects.select_for_update())):
+        assert roll_up(now=NOON) == NOTHING
+    assert roll_up(now=NOON).events == 1
+
+
+def test_eight_writers_and_two_aggregators_count_each_event_once(acme, globex):
+    writers_done = threading.Event()
+    mismatches: list[str] = []
+
+    def write(organization, number):
+        def job() -> None:
+            for at in range(40):
+                with transaction.atomic():
+                    event(organization, model=f"model-{at % 3}", cost_nanousd=at, output_tokens=number)
+                    if at % 5 == 0:
+                        event(organization, day=TODAY - timedelta(days=at), cost_nanousd=None)
+
+        return job
+
+    def aggregate() -> None:
+        while not writers_done.is_set():
+            roll_up(now=NOON)
+
+    def read() -> None:
+        seen = 0
+        while not writers_done.is_set():
+            calls = last_days(organization=acme, today=TODAY, show_managed_usd=False, days=60).calls
+            if calls < seen:
+                mismatches.append(f"{calls} after {seen}")
+            seen = calls
+
+    aggregators = in_threads(aggregate, aggregate, read)
+    for writer in in_threads(*(write([acme, globex][number % 2], number) for number in range(8))):
+        writer.join()
+    writers_done.set()
+    for aggregator in aggregators:
+        aggregator.join()
+    roll_up(now=NOON)
+
+    assert not mismatches
+    assert calls_in_rollup() == UsageEvent.objects.count() == 8 * 48
+    assert sum(row["cost_nanousd"] for row in daily_table().values()) == 8 * sum(range(40))
+    assert sum(row["output_tokens"] for row in daily_table().values()) == 40 * sum(range(8))
+    assert sum(row["unpriced_calls"] for row in daily_table().values()) == 8 * 8
+
+
+def test_one_call_recorded_by_many_at_once_is_one_event(acme):
+    call = admit_call(
+        organization=acme,
+        provider="openai",
+        model="gpt-4o",
+        action="candidate_check",
+        key_id=KEY,
+        key_label="Default",
+        mode=Mode.BYOK,
+        run_id=uuid.uuid4(),
+        iteration=1,
+        now=NOON,
+        deadline_at=NOON + timedelta(seconds=1),
+    )
+    found: list[int] = []
+
+    def record() -> None:
+        usage = TokenUsage(uncached_input=10, output=1)
+        found.append(record_call(call=call, status=UsageEvent.Status.ANSWERED, now=NOON, usage=usage).pk)
+
+    for thread in in_threads(*[record] * 6):
+        thread.join()
+
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    assert UsageEvent.objects.count() == 1
+    assert sweep_lost_calls(now=NOON + timedelta(hours=1)) == 0

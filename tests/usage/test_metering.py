@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, IntegrityError, transaction
+
+from tests.usage.conftest import NOON, TODAY, event
+from usage.metering import MOST_TOKENS, record_call, sweep_lost_calls
+from usage.models import InFlightCall, UsageEvent
+from usage.pricing import CATALOG_VERSION
+from usage.reports import last_days
+from usage.rollups import roll_up
+from usage.tokens import TokenUsage
+
+pytestmark = pytest.mark.django_db
+
+Status = UsageEvent.Status
+USAGE = TokenUsage(
+    uncached_input=600, cache_read=300, cache_write=60, cache_write_1h=40, output=100, reasoning=30
+)
+LATER = NOON + timedelta(milliseconds=1234)
+
+
+def test_a_recorded_call_is_one_event_and_no_admission(admit):
+    call = admit(run_id=(run_id := admit().run_id), iteration=2)
+
+    recorded = record_call(
+        call=call,
+        status=Status.ANSWERED,
+        now=LATER,
+        usage=USAGE,
+        served_model="gpt-4o-2024-08-06",
+        http_status=200,
+        request_id="req-1",
+    )
+
+    stored = UsageEvent.objects.get()
+    assert stored == recorded
+    assert not InFlightCall.objects.filter(pk=call.pk).exists()
+    assert (stored.call_id, stored.run_id, stored.iteration) == (call.pk, run_id, 2)
+    assert (stored.occurred_at, stored.latency_ms) == (NOON, 1234)
+    assert (stored.provider, stored.model, stored.served_model) == ("openai", "gpt-4o", "gpt-4o-2024-08-06")
+    assert (stored.uncached_input_tokens, stored.cache_read_tokens) == (600, 300)
+    assert (stored.cache_write_tokens, stored.cache_write_1h_tokens) == (100, 40)
+    assert (stored.output_tokens, stored.reasoning_tokens) == (100, 30)
+    assert (stored.input_tokens, stored.total_tokens) == (1000, 1100)
+    # 700 uncached or written at 2.50, 300 cached at 1.25, 100 out at 10 USD per million
+    assert stored.cost_nanousd == 700 * 2500 + 300 * 1250 + 100 * 10000
+    assert (stored.price_source, stored.price_version) == (UsageEvent.PriceSource.CATALOG, CATALOG_VERSION)
+
+
+def test_recording_twice_gives_the_first_event(admit):
+    call = admit()
+    first = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+
+    again = record_call(call=call, status=Status.FAILED, now=LATER, error_kind="unexpected")
+
+    assert again == first
+    assert again.status == Status.ANSWERED
+    assert UsageEvent.objects.count() == 1
+
+
+def test_an_outer_transaction_takes_event_and_admission_back_together(admit):
+    call = admit()
+
+    with transaction.atomic():
+        record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+        transaction.set_rollback(True)
+
+    assert not UsageEvent.objects.exists()
+    assert InFlightCall.objects.get() == call
+
+
+def test_a_failed_call_keeps_its_reason_and_is_priced_only_if_it_used_tokens(admit):
+    refused = record_call(
+        call=admit(), status=Status.FAILED, now=LATER, http_status=503, error_kind="overloaded"
+    )
+    unreadable = record_call(call=admit(), status=Status.FAILED, now=LATER, usage=USAGE)
+
+    assert (refused.error_kind, refused.http_status, refused.cost_nanousd) == ("overloaded", 503, None)
+    assert unreadable.cost_nanousd
+
+
+def test_whatever_a_provider_sends_the_event_is_written(admit, caplog):
+    with caplog.at_level(logging.ERROR, logger="usage.metering"):
+        stored = record_call(
+            call=admit(),
+            status=Status.ANSWERED,
+            now=NOON - timedelta(hours=1),
+            usage=TokenUsage(uncached_input=MOST_TOKENS + 1),
+            reported_cost_nanousd=-5,
+            served_model="m\x00" * 300,
+            request_id="r" * 1000,
+            error_kind="\x00",
+        )
+
+    stored.refresh_from_db()
+    assert (stored.total_tokens, stored.cost_nanousd, stored.latency_ms) == (0, None, 0)
+    assert (stored.served_model, len(stored.request_id), stored.error_kind) == ("m" * 200, 200, "")
+    assert "cannot be" in caplog.text
+
+
+def test_a_call_past_its_deadline_is_lost_without_tokens_or_price(admit):
+    overdue = admit(deadline_at=NOON)
+    running = admit(deadline_at=NOON + timedelta(hours=1))
+
+    assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 1
+
+    stored = UsageEvent.objects.get()
+    assert (stored.call_id, stored.status) == (overdue.pk, Status.LOST)
+    assert (stored.total_tokens, stored.cost_nanousd) == (0, None)
+    assert InFlightCall.objects.get() == running
+    assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 0
+
+
+def test_a_call_that_ends_after_it_was_counted_as_lost_is_recorded_once_as_well(admit):
+    call = admit(deadline_at=NOON)
+    sweep_lost_calls(now=NOON + timedelta(minutes=1))
+
+    first = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+    again = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+
+    assert first == again
+    assert first.cost_nanousd
+    assert sorted(UsageEvent.objects.values_list("status", flat=True)) == ["answered", "lost"]
+
+
+def test_an_admission_that_its_event_outlived_is_no_lost_call(admit, acme):
+    call = admit(deadline_at=NOON)
+    event(acme, call_id=call.pk)
+
+    assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 0
+    assert not InFlightCall.objects.exists()
+
+
+def test_unpriced_failed_and_lost_are_counted_apart(admit, acme):
+    record_call(call=admit(model="no-such-model"), status=Status.ANSWERED, now=LATER, usage=USAGE)
+    record_call(call=admit(), status=Status.FAILED, now=LATER)
+    admit(deadline_at=NOON - timedelta(minutes=1))
+    sweep_lost_calls(now=NOON)
+
+    totals = last_days(organization=acme, today=TODAY, show_managed_usd=False)
+
+    assert (totals.calls, totals.unpriced_calls, totals.failed_calls, totals.lost_calls) == (3, 1, 1, 1)
+    assert totals.cost_nanousd is None
+
+
+def test_the_sweep_is_a_command(admit):
+    admit(deadline_at=NOON - timedelta(days=30))
+
+    out = StringIO()
+    call_command("sweep_lost_calls", "--json", stdout=out)
+
+    assert json.loads(out.getvalue()) == {"lost": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda rows: rows.update(model="another"), lambda rows: rows.delete()],
+    ids=["update", "delete"],
+)
+def test_the_database_refuses_to_change_an_event(acme, change):
+    event(acme)
+
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        change(UsageEvent.objects.all())
+
+
+def test_the_database_refuses_a_cost_without_a_source(acme):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        event(acme, cost_nanousd=5, price_source=UsageEvent.PriceSource.NONE)
+
+
+def test_no_event_is_rolled_up_before_its_transaction_ends(admit, acme):
+    record_call(call=admit(), status=Status.ANSWERED, now=LATER, usage=USAGE)
+    roll_up(
+        now=LATER
+    )  # inside the transaction of this test: PostgreSQL leaves it for later, SQLite counts it
+
+    assert last_days(organization=acme, today=TODAY, show_managed_usd=False).calls == 1

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.usage.conftest import NOON, TODAY, event, lost_or_failed
+from usage import reports
+from usage.models import Mode, UsageEvent
+from usage.rollups import roll_up
+
+# Committed, since PostgreSQL rolls nothing up that is not.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Status = UsageEvent.Status
+Source = UsageEvent.PriceSource
+YESTERDAY = TODAY - timedelta(days=1)
+CENT = 10**7
+
+
+@pytest.fixture(params=["rolled up", "live", "half rolled up"])
+def acme_events(request, acme, globex):
+    """
+    Acme, by day (0 is today):
+
+         0  openai      gpt-4o    byok     2 cent   1,100 tokens   first call of run 1
+         0  openai      gpt-4o    byok     1 cent     100 tokens   second call of run 1
+         1  openrouter  router    byok     unpriced   500 tokens
+         6  anthropic   claude    byok     4 cent   2,000 tokens
+         6  openai      gpt-4o    managed  8 cent     300 tokens
+         7  anthropic   claude    byok     5 cent      50 tokens   requirement_generation
+        29  openai      gpt-4o    byok     failed
+        29  openai      gpt-4o    byok     lost
+        30  openai      gpt-4o    byok    90 cent                  too old
+    """
+
+    def day(number):
+        return {"day": TODAY - timedelta(days=number)}
+
+    run = uuid.uuid4()
+    claude = {"provider": "anthropic", "model": "claude"}
+    event(acme, **day(30), cost_nanousd=90 * CENT, output_tokens=9)
+    lost_or_failed(acme, Status.FAILED, **day(29))
+    lost_or_failed(acme, Status.LOST, **day(29))
+    event(
+        acme,
+        **day(7),
+        **claude,
+        action="requirement_generation",
+        cost_nanousd=5 * CENT,
+        uncached_input_tokens=50,
+    )
+    event(acme, **day(6), **claude, cost_nanousd=4 * CENT, cache_read_tokens=1500, output_tokens=500)
+    if request.param == "half rolled up":
+        roll_up(now=NOON)
+    event(acme, **day(6), mode=Mode.MANAGED, cost_nanousd=8 * CENT, uncached_input_tokens=300)
+    event(acme, **day(1), provider="openrouter", model="router", cost_nanousd=None, output_tokens=500)
+    event(
+        acme,
+        run_id=run,
+        cost_nanousd=2 * CENT,
+        uncached_input_tokens=900,
+        cache_write_tokens=100,
+        output_tokens=100,
+        reasoning_tokens=60,
+    )
+    event(acme, run_id=run, iteration=2, cost_nanousd=CENT, uncached_input_tokens=100)
+    event(globex, cost_nanousd=70 * CENT, output_tokens=7)
+    if request.param == "rolled up":
+        roll_up(now=NOON)
+    return acme
+
+
+def ask(report, organization, *, show_managed_usd=False, **more):
+    return report(organization=organization, today=TODAY, show_managed_usd=show_managed_usd, **more)
+
+
+def test_last_seven_days_include_today_and_leave_out_managed_usd(acme_events):
+    assert ask(reports.last_days, acme_events) == reports.Totals(
+        calls=5,
+        tokens=1100 + 100 + 500 + 2000 + 300,
+        input_tokens=1000 + 100 + 1500 + 300,
+        output_tokens=100 + 500 + 500,
+        cost_nanousd=7 * CENT,
+        unpriced_calls=1,
+        failed_calls=0,
+        lost_calls=0,
+        hidden_calls=1,
+    )
+
+
+def test_managed_usd_are_shown_where_the_operator_says_so(acme_events):
+    totals = ask(reports.last_days, acme_events, show_managed_usd=True)
+
+    assert (totals.cost_nanousd, totals.hidden_calls) == (15 * CENT, 0)
+
+
+def test_provider_breakdown_is_of_thirty_days_dearest_first(acme_events):
+    rows = ask(reports.provider_breakdown, acme_events)
+
+    assert [
+        (row.name, row.totals.calls, row.totals.tokens, row.totals.cost_nanousd, row.totals.hidden_calls)
+        for row in rows
+    ] == [
+        ("Anthropic", 2, 2050, 9 * CENT, 0),
+        ("OpenAI", 5, 1500, 3 * CENT, 1),
+        ("OpenRouter", 1, 500, None, 0),
+    ]
+    assert (rows[1].totals.failed_calls, rows[1].totals.lost_calls) == (1, 1)
+    assert rows[2].totals.unpriced_calls == 1
+
+
+def test_top_models_are_dearest_first_and_no_more_than_asked(acme_events):
+    rows = ask(reports.top_models, acme_events)
+
+    assert [(row.model, row.totals.cost_nanousd) for row in rows] == [
+        ("claude", 9 * CENT),
+        ("gpt-4o", 3 * CENT),
+        ("router", None),
+    ]
+    assert ask(reports.top_models, acme_events, limit=2) == rows[:2]
+
+
+def test_daily_series_have_a_value_for_each_of_thirty_days(acme_events):
+    daily = ask(reports.daily_cost_series, acme_events)
+
+    assert (daily.days[0], daily.days[-1], len(daily.days)) == (TODAY - timedelta(days=29), TODAY, 30)
+    values = {
+        series.name: {at: value for at, value in enumerate(series.values) if value} for series in daily.series
+    }
+    assert values == {"Anthropic": {22: 5 * CENT, 23: 4 * CENT}, "OpenAI": {29: 3 * CENT}, "OpenRouter": {}}
+
+
+def test_averages_are_per_run_and_of_cost_over_priced_runs_only(acme_events):
+    averages = ask(reports.action_averages, acme_events)
+
+    # candidate_check: run 1 (3 cent, 2 calls), unpriced, 4 cent, managed, failed, lost
+    assert averages == {
+        "candidate_check": reports.ActionAverages(
+            runs=6,
+            priced_runs=2,
+            average_cost_nanousd=35 * CENT // 10,
+            average_tokens=round((1200 + 500 + 2000 + 300) / 6),
+            hidden_runs=1,
+        ),
+        "requirement_generation": reports.ActionAverages(
+            runs=1, priced_runs=1, average_cost_nanousd=5 * CENT, average_tokens=50, hidden_runs=0
+        ),
+    }
+    shown = ask(reports.action_averages, acme_events, show_managed_usd=True)["candidate_check"]
+    assert (shown.priced_runs, shown.average_cost_nanousd, shown.hidden_runs) == (3, 5 * CENT, 0)
+
+
+def test_the_panel_is_one_query_and_agrees_with_each_report(acme_events):
+    with CaptureQueriesContext(connection) as queries:
+        summary = ask(reports.cost_summary, acme_events)
+
+    assert len(queries) == 1
+    assert summary.week == ask(reports.last_days, acme_events)
+    assert summary.month == ask(reports.last_days, acme_events, days=30)
+    assert summary.providers == ask(reports.provider_breakdown, acme_events)
+    assert summary.models == ask(reports.top_models, acme_events)
+    assert (summary.week_first_day, summary.month_first_day) == (
+        TODAY - timedelta(days=6),
+        TODAY - timedelta(days=29),
+    )
+    assert summary.chart is not None
+    assert [(item.name, item.total, item.share) for item in summary.chart.legend] == [
+        ("Anthropic", "$0.0900", "75%"),
+        ("OpenAI", "$0.0300", "25%"),
+    ]
+
+
+def test_an_organization_without_calls_has_spent_nothing(acme):
+    totals = ask(reports.last_days, acme)
+
+    assert (totals.calls, totals.tokens, totals.cost_nanousd) == (0, 0, 0)
+    assert ask(reports.provider_breakdown, acme) == ()
+    assert ask(reports.action_averages, acme) == {}
+    assert ask(reports.cost_summary, acme).chart is None
+
+
+@pytest.mark.parametrize("fields", [{"mode": Mode.MANAGED, "cost_nanousd": CENT}, {"cost_nanousd": None}])
+def test_a_cost_that_is_hidden_or_unknown_is_none_and_never_zero(acme, fields):
+    event(acme, output_tokens=1200, **fields)
+
+    assert ask(reports.last_days, acme).cost_nanousd is None
+    assert ask(reports.action_averages, acme)["candidate_check"].average_cost_nanousd is None
+    chart = ask(reports.cost_summary, acme).chart
+    assert (chart.unit, chart.total) == ("tokens", "1,200")
+
+
+def test_a_known_cost_of_nothing_is_zero(acme):
+    event(acme, cost_nanousd=0, output_tokens=5)
+
+    assert ask(reports.last_days, acme).cost_nanousd == 0
+
+
+def test_a_run_costs_what_its_calls_cost(acme, globex):
+    run, nothing = uuid.uuid4(), uuid.uuid4()
+    event(acme, run_id=run, cost_nanousd=3, output_tokens=10, price_source=Source.PROVIDER)
+    event(
+        acme, run_id=run, iteration=2, cost_nanousd=4, uncached_input_tokens=5, price_source=Source.PROVIDER
+    )
+    event(globex, run_id=run, cost_nanousd=90)
+
+    assert reports.run_cost(organization=acme, run_id=run) == reports.RunCost(
+        calls=2,
+        tokens=15,
+        cost_nanousd=7,
+        unpriced_calls=0,
+        mode=Mode.BYOK,
+        is_reported=True,
+        is_hidden=False,
+    )
+    event(acme, run_id=run, iteration=3, cost_nanousd=None)
+    later = reports.run_cost(organization=acme, run_id=run)
+    assert (later.cost_nanousd, later.unpriced_calls) == (7, 1)
+    assert reports.run_cost(organization=acme, run_id=nothing) == reports.RunCost(
+        calls=0, tokens=0, cost_nanousd=None, unpriced_calls=0, mode=None, is_reported=False, is_hidden=False
+    )
+
+
+def test_a_managed_run_hides_its_usd_and_many_runs_take_one_query(acme):
+    managed = event(acme, mode=Mode.MANAGED, cost_nanousd=8, output_tokens=3)
+    estimated = event(acme, cost_nanousd=5)
+
+    with CaptureQueriesContext(connection) as queries:
+        costs = reports.run_costs(organization=acme, run_ids=[managed.run_id, estimated.run_id])
+
+    assert len(queries) == 1
+    assert (costs[managed.run_id].cost_nanousd, costs[managed.run_id].is_hidden) == (None, True)
+    assert (costs[estimated.run_id].cost_nanousd, costs[estimated.run_id].is_reported) == (5, False)
+    shown = reports.run_cost(organization=acme, run_id=managed.run_id, show_managed_usd=True)
+    assert (shown.cost_nanousd, shown.mode, shown.is_hidden) == (8, Mode.MANAGED, False)
+
+
+def test_the_tail_is_found_by_index_however_many_events_are_rolled_up(acme, globex):
+    for _ in range(50):
+        event(acme)
+        event(globex)
+    roll_up(now=NOON)
+    event(acme)
+
+    with CaptureQueriesContext(connection) as queries:
+        assert ask(reports.last_days, acme).calls == 51
+    (query,) = queries.captured_queries
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute(f"EXPLAIN {query['sql']}")
+        else:
+            cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+
+    if connection.vendor == "postgresql":
+        assert "usage_event_" in plan
+    else:
+        assert "(organization_id=? AND rowid>?)" in plan or "INTEGER PRIMARY KEY (rowid>?)" in plan

@@ -1,0 +1,41 @@
+"""How amounts are printed, on pages and in charts. Integers in, text out; nothing is computed here."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+NANO = Decimal(10) ** 9
+UNPRICED = "unpriced"
+
+
+def dollars(nanousd: int | None, *, places: int = 2) -> str:
+    """Nano-USD as USD with `places` decimals; "unpriced" for None, and never zero for something."""
+    if nanousd is None:
+        return UNPRICED
+    amount, smallest = Decimal(nanousd) / NANO, Decimal(10) ** -places
+    sign = "-" if amount < 0 else ""
+    rounded = abs(amount).quantize(smallest)
+    if not rounded and amount:
+        return f"{sign}<${smallest}"
+    return f"{sign}${rounded:,}"
+
+
+def count(number: int | None) -> str:
+    """A whole number with thousands separators; "not reported" for None."""
+    return "not reported" if number is None else f"{number:,}"
+
+
+def dollar_tick(nanousd: int, step: int) -> str:
+    """A mark on an axis whose marks are `step` apart, with as many decimals as tell them apart."""
+    decimals = max(0, -(Decimal(step) / NANO).normalize().as_tuple().exponent)  # type: ignore[operator]  # finite
+    if decimals:
+        decimals = max(decimals, 2)
+    return f"${Decimal(nanousd) / NANO:,.{decimals}f}"
+
+
+def count_tick(number: int, step: int) -> str:
+    """The same for counts, short: 250k, 1.5M."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if step >= size // 10 and number >= size:
+            return f"{(Decimal(number) / size).normalize():f}{letter}"
+    return f"{number:,}"

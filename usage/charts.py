@@ -1,0 +1,235 @@
+"""
+Stacked bars as plain figures; `usage/_chart.html` draws them as SVG, without scripts or inline styles.
+
+A chart is drawn twice, wide and narrow, because one drawing scaled to a phone cannot be read; the style
+sheet shows one of them. Coordinates are text, so that no number formatting of the page reaches them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+COLOURS = 5  # the last one is grey and takes what is left
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What the bars count: `value` prints an amount, `tick` a mark on an axis with such steps."""
+
+    name: str
+    value: Callable[[int], str]
+    tick: Callable[[int, int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    name: str
+    values: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    x: str
+    y: str
+    width: str
+    height: str
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The whole height over one day: where the pointer asks for its figures."""
+
+    x: str
+    width: str
+    tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A label of an axis, with the line it stands at."""
+
+    x: str
+    y: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    id: str
+    kind: str
+    width: int
+    height: int
+    left: str
+    right: str
+    top: str
+    plot_height: str
+    bars: tuple[Bar, ...]
+    columns: tuple[Column, ...]
+    ticks: tuple[Mark, ...]
+    labels: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LegendItem:
+    colour: int
+    name: str
+    total: str
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    label: date
+    values: tuple[tuple[str, str], ...]  # column name, text
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    title: str
+    description: str
+    unit: str
+    plots: tuple[Plot, ...]
+    legend: tuple[LegendItem, ...]
+    rows: tuple[TableRow, ...]
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    kind: str
+    width: int
+    height: int
+    labels: int
+    left: float = 62
+    right: float = 18
+    top: float = 10
+    bottom: float = 26
+
+
+FRAMES = (Frame("wide", 720, 220, labels=6), Frame("narrow", 330, 200, labels=3))
+
+
+def stacked_bars(
+    *, name: str, title: str, days: Sequence[date], series: Sequence[Series], unit: Unit
+) -> Chart | None:
+    """One column a day, stacked by series, largest first; None when there is nothing to draw."""
+    shown = _fold(series)
+    totals = [sum(values) for values in zip(*(each.values for each in shown), strict=True)]
+    grand_total = sum(totals)
+    if not grand_total:
+        return None
+    rows = tuple(
+        TableRow(
+            day, tuple((each.name, unit.value(each.values[at])) for each in shown), unit.value(totals[at])
+        )
+        for at, day in enumerate(days)
+    )
+    return Chart(
+        title=title,
+        description=f"{unit.value(grand_total)} {unit.name}, {days[0]:%-d %B %Y} to {days[-1]:%-d %B %Y}.",
+        unit=unit.name,
+        plots=tuple(_plot(frame, name, days, shown, max(totals), unit, rows) for frame in FRAMES),
+        legend=tuple(
+            LegendItem(colour, each.name, unit.value(each.total), share(each.total, grand_total))
+            for colour, each in enumerate(shown, start=1)
+        ),
+        rows=rows,
+        total=unit.value(grand_total),
+    )
+
+
+def nice_ticks(most: int, about: int = 4) -> list[int]:
+    """Marks from 0 to at least `most`, at steps of 1, 2, 2.5 or 5 times a power of ten (whole numbers)."""
+    if most <= 0:
+        return [0, 1]
+    rough = most / about
+    magnitude = 10 ** max(math.floor(math.log10(rough)), 0)
+    steps = (int(factor * magnitude) for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough)
+    step = next(steps)
+    return [at * step for at in range(math.ceil(most / step) + 1)]
+
+
+def share(part: int, whole: int) -> str:
+    """A share in whole percent; small ones are not rounded to nothing."""
+    if not whole:
+        return "0%"
+    percent = round(100 * part / whole)
+    return "<1%" if part and not percent else f"{percent}%"
+
+
+def _fold(series: Sequence[Series]) -> list[Series]:
+    """Largest first; what exceeds the colours becomes one series."""
+    ordered = sorted((each for each in series if each.total), key=lambda each: (-each.total, each.name))
+    if len(ordered) <= COLOURS:
+        return ordered
+    rest = ordered[COLOURS - 1 :]
+    other = Series(
+        "Other", tuple(sum(values) for values in zip(*(each.values for each in rest), strict=True))
+    )
+    return [*ordered[: COLOURS - 1], other]
+
+
+def _plot(
+    frame: Frame,
+    name: str,
+    days: Sequence[date],
+    series: Sequence[Series],
+    most: int,
+    unit: Unit,
+    rows: Sequence[TableRow],
+) -> Plot:
+    ticks = nice_ticks(most)
+    plot_height = frame.height - frame.top - frame.bottom
+    base = frame.top + plot_height
+    slot = (frame.width - frame.left - frame.right) / len(days)
+    bars = []
+    for at in range(len(days)):
+        y = base
+        for colour, each in enumerate(series, start=1):
+            height = each.values[at] * plot_height / ticks[-1]
+            if height:
+                height = max(height, 1)  # something is never drawn as nothing
+                y -= height
+                left = frame.left + slot * (at + 0.14)
+                bars.append(Bar(_px(left), _px(y), _px(slot * 0.72), _px(height), colour))
+    every = math.ceil(len(days) / frame.labels)
+    return Plot(
+        id=f"{name}-{frame.kind}",
+        kind=frame.kind,
+        width=frame.width,
+        height=frame.height,
+        left=_px(frame.left),
+        right=_px(frame.width - frame.right),
+        top=_px(frame.top),
+        plot_height=_px(plot_height),
+        bars=tuple(bars),
+        columns=tuple(
+            Column(_px(frame.left + slot * at), _px(slot), _tip(row)) for at, row in enumerate(rows)
+        ),
+        ticks=tuple(
+            Mark(_px(frame.left - 8), _px(base - tick * plot_height / ticks[-1]), unit.tick(tick, ticks[1]))
+            for tick in ticks
+        ),
+        labels=tuple(
+            Mark(_px(frame.left + slot * (at + 0.5)), _px(frame.height - 8), f"{days[at]:%-d %b}")
+            for at in reversed(range(len(days) - 1, -1, -every))
+        ),
+    )
+
+
+def _tip(row: TableRow) -> str:
+    lines = [f"{name}: {text}" for name, text in row.values] if len(row.values) > 1 else []
+    return "\n".join([f"{row.label:%-d %B %Y}", *lines, f"Total: {row.total}"])
+
+
+def _px(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
