@@ -19,7 +19,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -31,7 +30,6 @@ from organizations.models import Organization, User
 
 Kind = LedgerEntry.Kind
 State = CreditHold.State
-T = TypeVar("T")
 
 MAX_AMOUNT = 1_000_000_000_000
 MAX_REASON = 200
@@ -145,17 +143,17 @@ def hold_credits(*, organization: Organization, requests: Sequence[HoldRequest])
                 raise IdempotencyConflict(f"hold:{hold.id}")
         return holds
 
-    def all_known() -> list[CreditHold] | None:
-        holds = known()
-        return [holds[request.id] for request in requests] if len(holds) == len(wanted) else None
-
-    def hold_the_rest() -> list[CreditHold]:
+    while True:
         holds = known()
         missing = [request for request in requests if request.id not in holds]
-        holds |= {hold.id: hold for hold in _write_holds(organization, missing)}
+        try:
+            with transaction.atomic():
+                holds |= _write_holds(organization, missing)
+        except (IntegrityError, NotEnoughCredits):
+            if len(known()) == len(wanted) - len(missing):
+                raise
+            continue  # a twin held some of them while we waited for the account
         return [holds[request.id] for request in requests]
-
-    return _once(all_known, hold_the_rest)
 
 
 def capture_hold(*, organization: Organization, hold_id: UUID, amount: int) -> LedgerEntry:
@@ -184,13 +182,13 @@ def release_hold(*, organization: Organization, hold_id: UUID) -> LedgerEntry | 
         return None
 
 
-def _once(find: Callable[[], T | None], write: Callable[[], T]) -> T:
+def _once(find: Callable[[], LedgerEntry | None], write: Callable[[], LedgerEntry]) -> LedgerEntry:
     """
     What `find` sees, else what `write` makes, in a transaction or savepoint of its own.
 
-    A twin may commit the same fact while `write` waits for the account. Then `write` fails (on the unique
-    key, on the credits the twin took, or on the hold it ended) and leaves nothing behind, and `find` sees
-    what the twin wrote. If that was a part only, or nothing, the second `write` gives the answer.
+    A twin may commit the same fact while `write` waits for the account. Then `write` fails (on the unique key,
+    on the credits the twin took, or on the hold it ended) and leaves nothing behind, and `find` sees what the
+    twin wrote.
     """
     found = find()
     if found is not None:
@@ -200,10 +198,9 @@ def _once(find: Callable[[], T | None], write: Callable[[], T]) -> T:
             return write()
     except (IntegrityError, NotEnoughCredits, HoldGone):
         found = find()
-        if found is not None:
-            return found
-        with transaction.atomic():
-            return write()
+        if found is None:
+            raise
+        return found
 
 
 def _recorded(organization: Organization, key: str, digest: str) -> LedgerEntry | None:
@@ -213,9 +210,7 @@ def _recorded(organization: Organization, key: str, digest: str) -> LedgerEntry 
     return entry
 
 
-def _take(
-    organization: Organization, *, d_posted: int = 0, d_held: int = 0, entries: int = 1
-) -> CreditAccount:
+def _take(organization: Organization, *, d_posted: int = 0, d_held: int = 0, entries: int = 1) -> CreditAccount:
     """As `move`, or NotEnoughCredits with a balance that was really too small at one moment."""
     needed = d_held - d_posted
     while (account := move(organization, d_posted=d_posted, d_held=d_held, entries=entries)) is None:
@@ -237,9 +232,7 @@ def _change_balance(
         if amount < 0:
             for lot_id, taken in FreeLots(organization).take(-amount):
                 change_lot(lot_id, d_remaining=-taken)
-        entry = write_entry(
-            account, kind, key=key, digest=digest, d_posted=amount, lot=lot, reason=reason, actor=actor
-        )
+        entry = write_entry(account, kind, key=key, digest=digest, d_posted=amount, lot=lot, reason=reason, actor=actor)
         audit.record(
             organization=organization,
             actor=actor,
@@ -254,7 +247,9 @@ def _change_balance(
     return _once(lambda: _recorded(organization, key, digest), write)
 
 
-def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) -> list[CreditHold]:
+def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) -> dict[UUID, CreditHold]:
+    if not requests:
+        return {}
     total = sum(request.amount for request in requests)
     account = _take(organization, d_held=total, entries=len(requests))
     free = FreeLots(organization)
@@ -264,16 +259,12 @@ def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) ->
     for request in requests:
         seq += 1
         held += request.amount
-        hold = CreditHold(
-            id=request.id, organization=organization, amount=request.amount, purpose=_purpose(request)
-        )
+        hold = CreditHold(id=request.id, organization=organization, amount=request.amount, purpose=_purpose(request))
         holds.append(hold)
         for position, (lot_id, amount) in enumerate(free.take(request.amount), start=1):
             held_of_lots[lot_id] += amount
             allocations.append(
-                HoldAllocation(
-                    organization=organization, hold=hold, lot_id=lot_id, position=position, amount=amount
-                )
+                HoldAllocation(organization=organization, hold=hold, lot_id=lot_id, position=position, amount=amount)
             )
         entries.append(
             LedgerEntry(
@@ -294,7 +285,7 @@ def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) ->
     CreditHold.objects.bulk_create(holds)
     HoldAllocation.objects.bulk_create(allocations)
     LedgerEntry.objects.bulk_create(entries)
-    return holds
+    return {hold.id: hold for hold in holds}
 
 
 def _hold(organization: Organization, hold_id: UUID) -> CreditHold:
@@ -304,9 +295,7 @@ def _hold(organization: Organization, hold_id: UUID) -> CreditHold:
     return hold
 
 
-def _end_hold(
-    hold: CreditHold, organization: Organization, state: State, kind: Kind, captured: int
-) -> LedgerEntry:
+def _end_hold(hold: CreditHold, organization: Organization, state: State, kind: Kind, captured: int) -> LedgerEntry:
     """
     Raises HoldGone if the hold was ended in another way, which is certain only under the account's lock.
     """
@@ -326,9 +315,7 @@ def _end_hold(
             change_lot(allocation.lot_id, d_remaining=-spent, d_held=-allocation.amount)
         if left:
             raise LedgerBroken("A hold has fewer credits pinned than it holds.")
-        return write_entry(
-            account, kind, key=key, digest=digest, d_posted=-captured, d_held=-hold.amount, hold=hold
-        )
+        return write_entry(account, kind, key=key, digest=digest, d_posted=-captured, d_held=-hold.amount, hold=hold)
 
     return _once(lambda: _recorded(organization, key, digest), write)
 

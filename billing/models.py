@@ -17,9 +17,7 @@ class CreditAccount(models.Model):
     Changed only by billing/ledger.py, always together with a ledger entry. `seq` counts the entries.
     """
 
-    organization = models.OneToOneField(
-        Organization, on_delete=models.PROTECT, primary_key=True, related_name="+"
-    )
+    organization = models.OneToOneField(Organization, on_delete=models.PROTECT, primary_key=True, related_name="+")
     posted = models.BigIntegerField(default=0, help_text="Credits owned, those held included.")
     held = models.BigIntegerField(default=0, help_text="Credits set aside by pending holds.")
     seq = models.BigIntegerField(default=0)
@@ -67,9 +65,7 @@ class CreditLot(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["organization", "created_seq"], condition=Q(remaining__gt=0), name="lot_burn_order"
-            ),
+            models.Index(fields=["organization", "created_seq"], condition=Q(remaining__gt=0), name="lot_burn_order"),
         ]
 
     def __str__(self) -> str:
@@ -131,9 +127,7 @@ class HoldAllocation(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["organization", "hold", "lot"], name="one_allocation_a_hold_and_lot"
-            ),
+            models.UniqueConstraint(fields=["organization", "hold", "lot"], name="one_allocation_a_hold_and_lot"),
             models.CheckConstraint(
                 condition=Q(amount__gt=0, captured__gte=0, captured__lte=F("amount")),
                 name="allocation_captured_at_most_amount",
@@ -167,12 +161,8 @@ class LedgerEntry(models.Model):
     d_held = models.BigIntegerField(help_text="Change of the credits held.")
     posted_after = models.BigIntegerField()
     held_after = models.BigIntegerField()
-    hold = models.ForeignKey(
-        CreditHold, null=True, blank=True, on_delete=models.PROTECT, related_name="entries"
-    )
-    lot = models.ForeignKey(
-        CreditLot, null=True, blank=True, on_delete=models.PROTECT, related_name="entries"
-    )
+    hold = models.ForeignKey(CreditHold, null=True, blank=True, on_delete=models.PROTECT, related_name="entries")
+    lot = models.ForeignKey(CreditLot, null=True, blank=True, on_delete=models.PROTECT, related_name="entries")
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -219,9 +209,7 @@ class LedgerEntry(models.Model):
                 condition=~Q(kind__in=["grant", "adjust"], reason=""),
                 name="entry_given_credits_have_a_reason",
             ),
-            models.CheckConstraint(
-                condition=~Q(kind="adjust", actor=None), name="entry_adjustment_has_an_actor"
-            ),
+            models.CheckConstraint(condition=~Q(kind="adjust", actor=None), name="entry_adjustment_has_an_actor"),
         ]
         indexes = [
             models.Index(fields=["organization", "created_at"], name="entry_by_time"),

@@ -22,9 +22,7 @@ class LedgerBroken(Exception):
     """Account and lots disagree. `manage.py verify_ledger` tells where."""
 
 
-def move(
-    organization: Organization, *, d_posted: int = 0, d_held: int = 0, entries: int = 1
-) -> CreditAccount | None:
+def move(organization: Organization, *, d_posted: int = 0, d_held: int = 0, entries: int = 1) -> CreditAccount | None:
     """
     Change the account and count `entries` entries; lock it until the transaction ends.
 
@@ -66,9 +64,7 @@ class FreeLots:
 
 
 def change_lot(lot_id: int, *, d_remaining: int = 0, d_held: int = 0) -> None:
-    CreditLot.objects.filter(pk=lot_id).update(
-        remaining=F("remaining") + d_remaining, held=F("held") + d_held
-    )
+    CreditLot.objects.filter(pk=lot_id).update(remaining=F("remaining") + d_remaining, held=F("held") + d_held)
 
 
 def add_lot(account: CreditAccount, *, amount: int, reason: str) -> CreditLot:

@@ -117,10 +117,7 @@ def _check_lots(organization: Organization, totals: _Totals) -> Iterator[str]:
         if lot.held != pinned:
             yield f"Lot {lot.pk}: {lot.held} credits are kept as held, but pending holds pin {pinned}."
         if lot.amount - lot.remaining < captured:
-            yield (
-                f"Lot {lot.pk}: {lot.amount - lot.remaining} credits are gone, "
-                f"but holds captured {captured} of it."
-            )
+            yield (f"Lot {lot.pk}: {lot.amount - lot.remaining} credits are gone, but holds captured {captured} of it.")
     for seq, amount in given.items():
         yield f"Entry {seq} gave {amount} credits, but their lot is missing."
     for name, kept, summed in (

@@ -20,7 +20,7 @@ class DraftForm(forms.Form):
     job_description = forms.CharField(
         label="Job description",
         max_length=MAX_JOB_DESCRIPTION_CHARACTERS,
-        help_text="Paste it as it is. A model proposes must-have and nice-to-have requirements, which you then edit.",
+        help_text="A model proposes must-have and nice-to-have requirements from it, which you then edit.",
         error_messages={
             "required": "Paste the job description that the requirements are to be drafted from."
         },

@@ -208,7 +208,8 @@ def drafts_left_today(*, organization: Organization, now: datetime) -> int:
         state=State.DRAFTING, draft_requested_at__gte=midnight
     )
     runs = set(called.values_list("run_id", flat=True)) | set(waiting.values_list("draft_run_id", flat=True))
-    return max(0, settings.KEYFARE_MANAGED_DAILY_RUNS - len(runs))
+    cap: int = settings.KEYFARE_MANAGED_DAILY_RUNS
+    return max(0, cap - len(runs))
 
 
 def draft_briefing(briefing_id: int, *, now: datetime) -> None:

@@ -59,7 +59,9 @@ class PriceRose(Exception):
 
     def __init__(self, *, agreed: int, price: int) -> None:
         self.agreed, self.price = agreed, price
-        super().__init__(f"These checks now cost {price} credits instead of {agreed}. Look again and confirm.")
+        super().__init__(
+            f"These checks now cost {price} credits instead of {agreed}. Look again and confirm."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,11 @@ def accept_checks(
     `agreed_credits`; then nothing was started.
     """
     with transaction.atomic():
-        briefing = Briefing.objects.for_organization(organization).select_for_update().get(pk=briefing.pk)
+        briefing = Briefing.objects.for_organization(organization).select_for_update(no_key=True).get(pk=briefing.pk)
         if briefing.state != Briefing.State.READY or not briefing.requirements.exists():
-            raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
+            raise BriefingNotReady(
+                "This briefing has no requirements yet. Add at least one, then run the checks."
+            )
         route = resolve(organization=organization, action=CANDIDATE_CHECK.slug)
         mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
         busy = set(briefing.checks.filter(status__in=OPEN).values_list("candidate_id", flat=True))
@@ -211,9 +215,14 @@ class _Worker:
             if not ids:
                 return []
             CandidateCheck.objects.filter(pk__in=ids).update(
-                status=Status.IN_PROGRESS, lease_token=token, lease_until=_lease(now), attempts=F("attempts") + 1
+                status=Status.IN_PROGRESS,
+                lease_token=token,
+                lease_until=_lease(now),
+                attempts=F("attempts") + 1,
             )
-        rows = CandidateCheck.objects.select_related("organization", "profile", "candidate").filter(pk__in=ids)
+        rows = CandidateCheck.objects.select_related("organization", "profile", "candidate").filter(
+            pk__in=ids
+        )
         requirements: dict[int, list[Requirement]] = {}
         claims = []
         for check in rows:
@@ -254,7 +263,9 @@ class _Worker:
                     request = retry_request(request, outcome.result.text, problem)
                 elif error is not None and error.kind.is_temporary and temporary < MAX_TEMPORARY_RETRIES:
                     temporary += 1
-                    await asyncio.sleep(min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS))
+                    await asyncio.sleep(
+                        min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS)
+                    )
                 else:
                     await sync_to_async(self._settle_failed)(claim, prepared, outcome, problem)
                     return
@@ -283,7 +294,9 @@ class _Worker:
     ) -> PreparedCall | None:
         now = timezone.now()
         dispatch.settle(prepared=prepared, outcome=outcome, now=now)
-        mine = CandidateCheck.objects.filter(pk=claim.check.pk, lease_token=claim.token, status=Status.IN_PROGRESS)
+        mine = CandidateCheck.objects.filter(
+            pk=claim.check.pk, lease_token=claim.token, status=Status.IN_PROGRESS
+        )
         if not mine.update(lease_until=_lease(now)):
             return None
         return self._prepare(claim, iteration)
@@ -371,5 +384,7 @@ def _lease(now: datetime) -> datetime:
 
 
 def _latest_profiles(organization: Organization, candidates: Iterable[Candidate]) -> dict[int, Profile]:
-    profiles = Profile.objects.for_organization(organization).filter(candidate__in=candidates).order_by("version")
+    profiles = (
+        Profile.objects.for_organization(organization).filter(candidate__in=candidates).order_by("version")
+    )
     return {profile.candidate_id: profile for profile in profiles}

@@ -10,9 +10,7 @@ from candidates.profile_files import MAX_FILE_BYTES, FileUnreadable, parse_file
 
 NOTHING_GIVEN = "Choose a file, or paste profiles into the box."
 BOTH_GIVEN = "Import either the file or the pasted profiles: empty the box, or choose no file."
-NO_PROFILE = (
-    "There is no profile in it. Give JSON Resume documents: one object, a list, or one object a line."
-)
+NO_PROFILE = "There is no profile in it. Give JSON Resume documents: one object, a list, or one object a line."
 
 
 class ImportForm(forms.Form):

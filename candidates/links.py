@@ -17,9 +17,7 @@ MAX_LINK_CHARACTERS = 400
 
 _CODE_HOSTS = frozenset({"github.com", "gitlab.com"})
 # What people leave in a template, and LinkedIn's own alias for whoever is logged in.
-_PLACEHOLDERS = frozenset(
-    {"me", "username", "yourname", "your-name", "yourprofile", "your-profile", "profile"}
-)
+_PLACEHOLDERS = frozenset({"me", "username", "yourname", "your-name", "yourprofile", "your-profile", "profile"})
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)+")
 

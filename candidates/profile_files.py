@@ -99,9 +99,7 @@ def parse_file(data: bytes, *, file: str = "") -> list[ProfileRow | RowError]:
     `file` is what the rows and errors name it. Raises FileUnreadable: too large, too many rows, not JSON.
     """
     if len(data) > MAX_FILE_BYTES:
-        raise FileUnreadable(
-            f"The file is larger than {MAX_FILE_BYTES // 1024**2} MB. Split it and import the parts."
-        )
+        raise FileUnreadable(f"The file is larger than {MAX_FILE_BYTES // 1024**2} MB. Split it and import the parts.")
     if data.startswith(_BYTE_ORDER_MARKS_16_32):
         raise FileUnreadable(NOT_UTF8)
     rows: list[ProfileRow | RowError] = []
@@ -120,9 +118,7 @@ def parse_file(data: bytes, *, file: str = "") -> list[ProfileRow | RowError]:
 
 def _values(data: bytes) -> Iterator[tuple[int, object]]:
     """Line and parsed JSON (or, still in bytes, a line to parse) of each profile of the file."""
-    lines = [
-        (number, line) for number, raw in enumerate(data.split(b"\n"), 1) if (line := raw.strip(b" \t\r"))
-    ]
+    lines = [(number, line) for number, raw in enumerate(data.split(b"\n"), 1) if (line := raw.strip(b" \t\r"))]
     if not lines:
         return
     if len(lines) > 1 and _is_json(lines[0][1]):
@@ -215,9 +211,7 @@ def _parsed_line(line: bytes) -> Any:
     except UnicodeDecodeError:
         raise _RowRefused("The line is not UTF-8 text.") from None
     except json.JSONDecodeError as error:
-        raise _RowRefused(
-            f"The line is not JSON: {_lower_first(error.msg)} at column {error.colno}."
-        ) from None
+        raise _RowRefused(f"The line is not JSON: {_lower_first(error.msg)} at column {error.colno}.") from None
 
 
 def _content(row: dict[str, Any]) -> dict[str, Any]:

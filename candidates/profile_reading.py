@@ -8,6 +8,7 @@ same `ReadProfile`, so that a person sees what the model saw.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from candidates.links import web_link
 
 MAX_TEXT_CHARACTERS = 30_000
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and other names are written
+SHORT_ITEM_CHARACTERS = 40
 CUT_MARK = "\n[The profile is longer; it was cut here.]"
 
 
@@ -33,6 +37,11 @@ class Entry:
     text: str = ""
     items: tuple[str, ...] = ()
     link: Link | None = None
+
+    @property
+    def has_short_items(self) -> bool:
+        """Whether the items are words rather than sentences."""
+        return all(len(item) <= SHORT_ITEM_CHARACTERS for item in self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +129,9 @@ def text_of(value: object) -> str:
 
 
 def line_of(value: object) -> str:
-    """A value as one line without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text_of(value)).split())
+    """A value as one line without control characters, and without what turns the direction of text."""
+    text = _INVISIBLE.sub("", text_of(value))
+    return " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in text).split())
 
 
 def _section_text(section: Section) -> str:
@@ -138,16 +148,12 @@ def _section_text(section: Section) -> str:
 
 
 def _sections(content: dict[str, Any]) -> Iterator[Section]:
-    def section(
-        title: str, key: str, *fields: str, note: tuple[str, ...] = (), items: str = "highlights"
-    ) -> Section:
+    def section(title: str, key: str, *fields: str, note: tuple[str, ...] = (), items: str = "highlights") -> Section:
         entries = (_entry(value, fields, note, items) for value in _list(content.get(key)))
         return Section(title, tuple(entry for entry in entries if entry))
 
     yield section("Work", "work", "position", "name", "company", note=("location",))
-    yield section(
-        "Education", "education", "studyType", "area", "institution", note=("score",), items="courses"
-    )
+    yield section("Education", "education", "studyType", "area", "institution", note=("score",), items="courses")
     yield section("Skills", "skills", "name", note=("level",), items="keywords")
     yield section("Languages", "languages", "language", "name", note=("fluency", "level"))
     yield section("Certificates", "certificates", "name", "title", "issuer")
@@ -163,9 +169,7 @@ def _sections(content: dict[str, Any]) -> Iterator[Section]:
     )
     yield Section("References", tuple(entry for entry in references if entry != Entry("")), for_prompts=False)
     others = (
-        Entry(title=line_of(key), text=text_of(value))
-        for key, value in sorted(content.items())
-        if key not in _KNOWN
+        Entry(title=line_of(key), text=text_of(value)) for key, value in sorted(content.items()) if key not in _KNOWN
     )
     yield Section("Other", tuple(entry for entry in others if entry.text))
 
@@ -216,9 +220,11 @@ def _location(value: object) -> str:
 
 
 def _facts(value: object) -> Iterator[tuple[str, str]]:
-    for key, fact in sorted(value.items()) if isinstance(value, dict) else ():
-        if text := line_of(fact):
-            yield line_of(key).replace("_", " ").capitalize(), text
+    facts = value if isinstance(value, dict) else {}
+    if years := line_of(facts.get("years_experience")):
+        yield "Experience", f"{years} years"
+    if projects := line_of(facts.get("projects_count")):
+        yield "Number of projects", projects
 
 
 def _links(basics: dict[str, Any]) -> Iterator[Link]:

@@ -84,9 +84,7 @@ def import_profiles(
             # Two imports at once would both find nobody. NO KEY: rows that refer to the organization go on.
             Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
             people = _People(organization, chunk)
-            outcomes = [
-                _import_row(row, number, people, last_rows) for number, row in enumerate(chunk, start)
-            ]
+            outcomes = [_import_row(row, number, people, last_rows) for number, row in enumerate(chunk, start)]
             people.save()
         for row, outcome in zip(chunk, outcomes, strict=True):
             if outcome in counts:
@@ -132,8 +130,7 @@ def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[t
     # A file may hold two versions of a person. Where a later row brings the newest one back anyhow, an
     # earlier one that is known says nothing new: else each import of that file would add versions.
     if people.knows(candidate, row.digest) and any(
-        last_rows.get((key, people.latest_digest(candidate)), -1) > number
-        for key in (*row.keys, *_keys_of(candidate))
+        last_rows.get((key, people.latest_digest(candidate)), -1) > number for key in (*row.keys, *_keys_of(candidate))
     ):
         return "unchanged"
     people.update(candidate, row)

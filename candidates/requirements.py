@@ -100,9 +100,7 @@ def ordered_requirements(briefing: Briefing) -> list[Requirement]:
 def is_drafting(briefing: Briefing, *, now: datetime) -> bool:
     """Whether a draft is on its way. One that takes longer than DRAFT_PATIENCE was lost."""
     requested_at = briefing.draft_requested_at
-    return (
-        briefing.state == State.DRAFTING and requested_at is not None and now - requested_at <= DRAFT_PATIENCE
-    )
+    return briefing.state == State.DRAFTING and requested_at is not None and now - requested_at <= DRAFT_PATIENCE
 
 
 def write_requirements(briefing: Briefing, wanted: Sequence[RequirementInput]) -> None:
@@ -114,8 +112,7 @@ def write_requirements(briefing: Briefing, wanted: Sequence[RequirementInput]) -
     if len(set(kept)) < len(kept) or not set(kept) <= existing.keys():
         raise BriefingRefused("The requirements were changed in the meantime. Reload the page and try again.")
     if is_locked(briefing) and (
-        set(kept) != existing.keys()
-        or any(each.id is None or each.text != existing[each.id].text for each in wanted)
+        set(kept) != existing.keys() or any(each.id is None or each.text != existing[each.id].text for each in wanted)
     ):
         raise TextsLocked
     Requirement.objects.filter(briefing=briefing).exclude(pk__in=kept).delete()
@@ -147,7 +144,7 @@ def _score_again(briefing: Briefing) -> int:
 def _completed_checks(briefing: Briefing) -> Iterator[CandidateCheck]:
     verdicts = RequirementVerdict.objects.only("check_row_id", "requirement_id", "verdict")
     return (
-        briefing.checks.filter(status=CandidateCheck.Status.COMPLETED)
+        CandidateCheck.objects.filter(briefing=briefing, status=CandidateCheck.Status.COMPLETED)
         .only("pk", "score", "category")
         .prefetch_related(Prefetch("verdicts", queryset=verdicts))
         .iterator(chunk_size=500)

@@ -49,7 +49,7 @@ class Selection:
 
     def matching(self, briefing: Briefing) -> QuerySet[Candidate]:
         """Everybody in the list, newest first."""
-        found = Candidate.objects.for_organization(briefing.organization)
+        found: QuerySet[Candidate] = Candidate.objects.for_organization(briefing.organization)
         if self.show == UNCHECKED:
             found = unchecked_candidates(briefing)
         elif self.show == CHECKED:

@@ -23,10 +23,12 @@ from candidates.models import CandidateCheck
 from config import onboarding
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
-from organizations.models import Organization, User
+from organizations.models import AuditEvent, Organization, User
 from providers.models import ProviderKey
 from usage import amounts
 from usage.models import Mode, UsageEvent
+
+LATEST_EVENTS = 12
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
@@ -39,7 +41,7 @@ class OpenOrganizationForm(OrganizationAdminForm):
     )
 
     class Meta(OrganizationAdminForm.Meta):
-        fields = ("name", "slug")
+        fields: tuple[str, ...] = ("name", "slug")
 
     def clean_owner_email(self) -> str:
         email = str(self.cleaned_data["owner_email"]).lower()
@@ -52,9 +54,7 @@ class OpenOrganizationForm(OrganizationAdminForm):
 class InstallationOrganizationAdmin(OrganizationAdmin):
     """Opens an organization with its owner, credit account and trial credits."""
 
-    def get_form(
-        self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any
-    ) -> Any:
+    def get_form(self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
             kwargs["form"] = OpenOrganizationForm
         return super().get_form(request, obj, change, **kwargs)
@@ -121,7 +121,7 @@ class EmailAddressAdmin(AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[m
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar: models by what staff come to do. Models that are not registered (yet) are left out."""
     registered = {model._meta.label_lower for model in admin.site._registry}
-    groups = []
+    groups: list[dict[str, Any]] = []
     for title, items in SIDEBAR:
         links = [
             {
@@ -134,11 +134,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             if model in registered
         ]
         groups.append({"title": title, "separator": True, "items": links})
-    groups[0]["items"].insert(
-        0,
-        {"title": "Dashboard", "icon": "dashboard", "link": reverse_lazy("admin:index"), "permission": None},
-    )
-    return groups
+    dashboard_link = {"title": "Dashboard", "icon": "dashboard", "link": reverse_lazy("admin:index")}
+    return [{"items": [dashboard_link]}, *groups]
 
 
 def _may_view(model: str) -> Any:
@@ -267,4 +264,18 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "link": reverse_lazy("admin:django_q_ormq_changelist"),
         },
     ]
+    events = AuditEvent.objects.select_related("organization").order_by("-created_at", "-pk")
+    context["audit_table"] = {
+        "headers": ["Time (UTC)", "Organization", "Who", "What", "Of what"],
+        "rows": [
+            [
+                f"{event.created_at:%Y-%m-%d %H:%M}",
+                event.organization.name,
+                event.actor_label,
+                event.title,
+                event.target,
+            ]
+            for event in events[:LATEST_EVENTS]
+        ],
+    }
     return context

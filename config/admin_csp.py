@@ -1,8 +1,8 @@
 """
 A weaker content security policy for the staff admin, and for nothing else.
 
-Unfold runs on Alpine, which evaluates expressions (`unsafe-eval`), and sets theme colours in line. With Alpine on
-the page an HTML injection is script execution: nothing a tenant wrote may be marked safe in the admin.
+Unfold runs on Alpine, which evaluates expressions (`unsafe-eval`), and sets theme colours in line. With
+Alpine on the page an HTML injection is script execution: nothing a tenant wrote may be marked safe there.
 """
 
 from __future__ import annotations

@@ -53,9 +53,7 @@ class Page:
         if user is None or not user.is_authenticated:
             return []
         return list(
-            Membership.objects.filter(
-                user=user, organization__closed_at=None, organization__is_platform=False
-            )
+            Membership.objects.filter(user=user, organization__closed_at=None, organization__is_platform=False)
             .select_related("organization")
             .order_by("organization__name", "pk")
         )
@@ -115,9 +113,9 @@ def _section_of(view_name: str) -> str:
 
 def page(request: HttpRequest) -> dict[str, object]:
     """
-    Context processor: `banner`, `signup_is_open`, `organization`, `membership`, `memberships`, `can`, `credit_balance`, `nav_items`.
+    Context processor: `banner`, `signup_is_open`, and lazily the public attributes of Page.
 
-    The values are functions, which templates call: at most two queries for a page, none for what does not ask.
+    Those are functions, which templates call: at most two queries a page, none for what does not ask.
     """
     this = Page(request)
 

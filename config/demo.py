@@ -40,12 +40,12 @@ SLUG = "demo"
 PATIENCE_SECONDS = 180
 # The simulator takes any key with "simulated-valid" in it.
 KEYS = {
-    "openrouter": "sk-or-v1-simulated-valid-demo-organization",
-    "openai": "sk-proj-simulated-valid-demo-organization",
-    "anthropic": "sk-ant-api03-simulated-valid-demo-organization",
-    "google": "AQ.simulated-valid-demo-organization",
+    "openrouter": "sk-or-v1-simulated-valid-demo-1111",
+    "openai": "sk-proj-simulated-valid-demo-2222",
+    "anthropic": "sk-ant-api03-simulated-valid-demo-3333",
+    "google": "AQ.simulated-valid-demo-4444",
 }
-MANAGED_KEY = "sk-or-v1-simulated-valid-managed-platform"
+MANAGED_KEY = "sk-or-v1-simulated-valid-managed-0000"
 ROUTED_MODEL = "anthropic/claude-sonnet-4.5"
 PEOPLE_A_MODE = 6
 
@@ -69,7 +69,9 @@ class Story:
         yield Step("Opening the demo organization", self.open_demo_organization)
         yield Step("Importing 13 fictional profiles and two briefings", self.import_data)
         yield Step("Managed mode: 6 people, briefing A (new)", lambda: self.check("A", self.managed_people))
-        yield Step("Managed mode: the same 6, briefing B (recent)", lambda: self.check("B", self.managed_people))
+        yield Step(
+            "Managed mode: the same 6, briefing B (recent)", lambda: self.check("B", self.managed_people)
+        )
         yield Step("Saving and validating four provider keys", self.connect_keys)
         yield Step("Routing every action of a check to the own OpenRouter key", self.route)
         yield Step("BYOK mode: 6 other people, briefing A (new)", lambda: self.check("A", self.byok_people))
@@ -95,12 +97,18 @@ class Story:
         if report.errors:
             raise StoryStuck(f"The demo profiles were not all imported: {report.errors[0]}")
         for briefing in json.loads((DATA / "briefings.json").read_text()):
-            if not Briefing.objects.for_organization(self.organization).filter(title=briefing["title"]).exists():
+            if (
+                not Briefing.objects.for_organization(self.organization)
+                .filter(title=briefing["title"])
+                .exists()
+            ):
                 create_briefing(
                     organization=self.organization,
                     title=briefing["title"],
                     job_description=briefing["job_description"],
-                    requirements=[DraftRequirement(**requirement) for requirement in briefing["requirements"]],
+                    requirements=[
+                        DraftRequirement(**requirement) for requirement in briefing["requirements"]
+                    ],
                     actor=self.owner,
                     now=timezone.now(),
                 )
@@ -152,7 +160,9 @@ class Story:
         events = UsageEvent.objects.for_organization(organization)
         cost = events.aggregate(sum=Sum("cost_nanousd"))["sum"] or 0
         charged = LedgerEntry.objects.for_organization(organization).filter(kind=LedgerEntry.Kind.CAPTURE)
-        connected = ProviderKey.objects.for_organization(organization).filter(status=ProviderKey.Status.CONNECTED)
+        connected = ProviderKey.objects.for_organization(organization).filter(
+            status=ProviderKey.Status.CONNECTED
+        )
         return {
             "checks": {
                 **{
@@ -183,19 +193,28 @@ class Story:
 
     def _people(self) -> list[Candidate]:
         """In the order of the file: ids of one import need not be."""
-        names = [json.loads(line)["basics"]["name"] for line in (DATA / "profiles.jsonl").read_text().splitlines()]
+        names = [
+            json.loads(line)["basics"]["name"] for line in (DATA / "profiles.jsonl").read_text().splitlines()
+        ]
         people = {person.name: person for person in Candidate.objects.for_organization(self.organization)}
         return [people[name] for name in names]
 
     def _briefing(self, key: str) -> Briefing:
-        titles = {briefing["key"]: briefing["title"] for briefing in json.loads((DATA / "briefings.json").read_text())}
+        titles = {
+            briefing["key"]: briefing["title"]
+            for briefing in json.loads((DATA / "briefings.json").read_text())
+        }
         return Briefing.objects.for_organization(self.organization).get(title=titles[key], version=1)
 
     def _connect(self, organization: Organization, provider: str, secret: str, actor: User | None) -> None:
         key = ProviderKey.objects.for_organization(organization).filter(provider=provider).first()
         if key is None:
             key = save_provider_key(
-                organization=organization, provider=provider, secret=Secret(secret), actor=actor, now=timezone.now()
+                organization=organization,
+                provider=provider,
+                secret=Secret(secret),
+                actor=actor,
+                now=timezone.now(),
             )
         if not key.is_usable:
             request_validation(key=key, actor=actor, now=timezone.now())

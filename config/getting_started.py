@@ -33,12 +33,10 @@ def steps(*, organization: Organization) -> list[Step]:
         "routed": Exists(RoutingRule.objects.for_organization(organization)),
         "imported": Exists(Candidate.objects.for_organization(organization)),
         "checked": Exists(
-            CandidateCheck.objects.for_organization(organization).filter(
-                status=CandidateCheck.Status.COMPLETED
-            )
+            CandidateCheck.objects.for_organization(organization).filter(status=CandidateCheck.Status.COMPLETED)
         ),
     }
-    done = Organization.objects.filter(pk=organization.pk).values(**facts).get()
+    done: dict[str, bool] = Organization.objects.filter(pk=organization.pk).annotate(**facts).values(*facts).get()
 
     settings_url = reverse("settings", args=[organization.slug])
     keys_url, routing_url = f"{settings_url}#llm-providers", f"{settings_url}#llm-routing"

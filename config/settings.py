@@ -170,6 +170,9 @@ Q_CLUSTER = {
     "label": "Background tasks",
 }
 
+# A pasted list of profiles; uploaded files are not counted here.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -71,9 +72,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "steps": steps,
         "steps_done": sum(step.is_done for step in steps),
         "steps_open": not all(step.is_done for step in steps),
-        "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[
-            :LATEST_CHECKS
-        ],
+        "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)
 

@@ -28,7 +28,7 @@ from providers.custody import SealBroken, SealedKey
 from providers.egress import open_client
 from providers.egress import send as send_call
 from providers.models import ProviderKey
-from providers.services import mark_key_refused
+from providers.services import mark_key_refused, note_key_used
 from routing.resolve import Route, RouteUnavailable
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent
@@ -119,6 +119,7 @@ async def send(client: httpx.AsyncClient, prepared: PreparedCall, request: ChatR
 def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:
     """Record the call. Settling twice returns the first event."""
     result, error = outcome.result, outcome.error
+    note_key_used(key_id=prepared.route.key_id, now=now)
     if error is not None:
         mark_key_refused(key_id=prepared.route.key_id, kind=error.kind, detail=error.sentence, now=now)
         return record_call(
@@ -129,6 +130,7 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
             http_status=error.http_status,
             error_kind=error.kind,
             request_id=error.request_id,
+            latency_ms=outcome.latency_ms,
         )
     assert result is not None  # noqa: S101  # one of the two is set
     return record_call(
@@ -140,11 +142,18 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
         served_model=result.served_model,
         http_status=200,
         request_id=result.request_id,
+        latency_ms=outcome.latency_ms,
     )
 
 
 def run_call(
-    *, organization: Organization, route: Route, run_id: uuid.UUID, iteration: int, request: ChatRequest, now: datetime
+    *,
+    organization: Organization,
+    route: Route,
+    run_id: uuid.UUID,
+    iteration: int,
+    request: ChatRequest,
+    now: datetime,
 ) -> ChatResult:
     """One call from start to end, for synchronous callers. Raises RouteUnavailable and ProviderError."""
     prepared = prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)

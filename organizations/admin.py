@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -31,6 +32,9 @@ class MembershipInline(TabularInline):  # type: ignore[misc]  # unfold is publis
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -77,13 +81,20 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  #
         rights = () if _actor(request).is_superuser else ("is_staff", "is_superuser", "user_permissions")
         return (*self.readonly_fields, *rights)
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """An address that staff enter counts as confirmed."""
+        super().save_model(request, obj, form, change)
+        if not change or "email" in form.changed_data:
+            EmailAddress.objects.filter(user=obj, primary=True).delete()
+            EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=True)
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if isinstance(obj, User) and obj.is_superuser and not _actor(request).is_superuser:
             return False
         return bool(super().has_change_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # people are made inactive: what they did keeps its name, and no organization loses its owner
+        return False  # people are made inactive: what they did keeps its name
 
 
 class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
@@ -152,16 +163,12 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return ("user", "organization", "created_at") if obj else ("created_at",)
 
-    def save_model(
-        self, request: HttpRequest, obj: Membership, form: MembershipAdminForm, change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: Membership, form: MembershipAdminForm, change: bool) -> None:
         actor = _actor(request)
         if change:
             services.change_role(membership=Membership.objects.get(pk=obj.pk), role=obj.role, actor=actor)
         else:
-            added = services.add_member(
-                organization=obj.organization, email=obj.user.email, role=obj.role, actor=actor
-            )
+            added = services.add_member(organization=obj.organization, email=obj.user.email, role=obj.role, actor=actor)
             obj.pk = added.pk
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

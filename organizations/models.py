@@ -25,9 +25,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     email = models.EmailField(unique=True, error_messages={"unique": "A user with that e-mail exists."})
     name = models.CharField(max_length=150, blank=True)
-    is_staff = models.BooleanField(
-        default=False, help_text="An operator of this installation: may use the admin."
-    )
+    is_staff = models.BooleanField(default=False, help_text="An operator of this installation: may use the admin.")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -145,3 +143,8 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}".strip()
+
+    @property
+    def title(self) -> str:
+        """The action in words: "provider_key.saved" reads "Provider key saved"."""
+        return self.action.replace(".", " ").replace("_", " ").capitalize()

@@ -1,7 +1,7 @@
 """
 Who may do what inside an organization.
 
-Every view under `/o/<slug>/` is wrapped by `organization_view(permission)`: people who are not logged in go to
+Every view under `/o/<slug>/` is wrapped by `organization_view(permission)`: people not logged in go to
 the login page, strangers get 404, members without the permission get 403.
 """
 
@@ -90,6 +90,6 @@ def organization_view(
             return view(request, *args, **kwargs)
 
         wrapped.permission = permission  # type: ignore[attr-defined]  # read by the test of all URLs
-        return wrapped
+        return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only
 
     return decorate

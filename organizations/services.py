@@ -61,7 +61,7 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
 
 
 def change_role(*, membership: Membership, role: str, actor: User | None) -> Membership:
-    """Give a member another role; the same role again changes nothing. Raises OnlyOwnersManageOwners, LastOwner."""
+    """Give a member another role; the same changes nothing. Raises OnlyOwnersManageOwners, LastOwner."""
     organization = membership.organization
     with transaction.atomic():
         _lock(organization)
@@ -129,7 +129,7 @@ def is_last_owner(membership: Membership) -> bool:
 
 
 def _lock(organization: Organization) -> None:
-    """Member changes of one organization happen one after another, so that two cannot remove the last owners."""
+    """Member changes of an organization happen one after another: two must not remove the last two owners."""
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
 
 

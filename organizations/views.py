@@ -7,7 +7,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_safe, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import services
 from organizations.forms import AddMemberForm, RecencyWindowForm, RoleForm
@@ -30,9 +30,7 @@ def add_member(request: OrganizationHttpRequest) -> HttpResponse:
     form = AddMemberForm(request.POST, roles=roles)
     if form.is_valid():
         try:
-            membership = services.add_member(
-                organization=request.organization, actor=request.user, **form.cleaned_data
-            )
+            membership = services.add_member(organization=request.organization, actor=request.user, **form.cleaned_data)
         except services.MemberChangeRefused as refusal:
             form.add_error("email", str(refusal))
         else:
@@ -94,9 +92,7 @@ def save_recency_window(request: OrganizationHttpRequest) -> HttpResponse:
         )
         messages.success(request, "Recency window saved.")
         if not request.htmx:
-            return redirect(
-                reverse("settings", args=[request.organization.slug]) + "#candidate-recency-window"
-            )
+            return redirect(reverse("settings", args=[request.organization.slug]) + "#candidate-recency-window")
     template = "organizations/recency_window.html" + ("#panel-response" if request.htmx else "")
     context = {"recency_form": form, "may_manage_settings": True}
     return render(request, template, context, status=200 if form.is_valid() else 422)
@@ -120,9 +116,7 @@ def _members_context(
 ) -> dict[str, Any]:
     rows = Membership.objects.for_organization(request.organization).select_related("user")
     may_manage = may(request.membership, Permission.MANAGE_MEMBERS)
-    roles = (
-        services.assignable_roles(organization=request.organization, actor=request.user) if may_manage else []
-    )
+    roles = services.assignable_roles(organization=request.organization, actor=request.user) if may_manage else []
     return {
         "members": rows.order_by("user__email"),
         "may_manage_members": may_manage,

@@ -99,10 +99,15 @@ def seal(key: ProviderKey, secret: Secret) -> None:
 def sealed_key(key: ProviderKey) -> SealedKey:
     """What opens `key` later, away from the database. Raises SealBroken if the organization's key is gone."""
     ciphertext = bytes(key.ciphertext)
-    if len(ciphertext) <= 5 + NONCE_BYTES or struct.unpack(">BI", ciphertext[:5]) != (FORMAT, key.key_version):
+    if len(ciphertext) <= 5 + NONCE_BYTES or struct.unpack(">BI", ciphertext[:5]) != (
+        FORMAT,
+        key.key_version,
+    ):
         raise SealBroken
     try:
-        organization_key = OrganizationKey.objects.for_organization(key.organization).get(version=key.key_version)
+        organization_key = OrganizationKey.objects.for_organization(key.organization).get(
+            version=key.key_version
+        )
     except (OrganizationKey.DoesNotExist, InvalidToken):
         raise SealBroken from None
     return SealedKey(ciphertext, _associated_data(key), _unwrap(organization_key))
@@ -121,7 +126,7 @@ def _current_organization_key(organization: Organization) -> OrganizationKey:
         if current is None:
             with transaction.atomic():
                 # Two people saving the organization's first key at once must end with one data key.
-                Organization.objects.select_for_update().get(pk=organization.pk)
+                Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
                 current = keys.first() or OrganizationKey.objects.create(
                     organization=organization,
                     version=1,

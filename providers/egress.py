@@ -47,9 +47,7 @@ def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 async def open_client() -> AsyncIterator[httpx.AsyncClient]:
     """A client for many calls at a time in one event loop; it keeps connections and nothing else."""
     certificates = _certificates()
-    connector = aiohttp.TCPConnector(
-        limit=0, use_dns_cache=False, ssl=certificates, socket_factory=open_socket
-    )
+    connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False, ssl=certificates, socket_factory=open_socket)
     session = aiohttp.ClientSession(
         connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     )
@@ -142,8 +140,7 @@ async def _attempt(
         logger.error("A call to %s could not be made: %s", host, type(error).__name__)
         return ProviderError(
             ErrorKind.UNEXPECTED,
-            f"The call to {host} could not be made. Try again; if it stays so, tell whoever runs this "
-            "installation.",
+            f"The call to {host} could not be made. Try again; if it stays so, tell whoever runs this installation.",
         )
 
 
@@ -182,8 +179,7 @@ async def _exchange(
                     break
                 return ProviderError(
                     ErrorKind.UNEXPECTED,
-                    f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the "
-                    "action.",
+                    f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the action.",
                     http_status=response.status_code,
                 )
         headers = {name.lower(): value for name, value in response.headers.items()}

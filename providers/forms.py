@@ -43,12 +43,8 @@ def provider_that_looks_like(pasted: str) -> Provider | None:
 
 
 def _distinctive_prefixes(provider: Provider) -> tuple[str, ...]:
-    elsewhere = [
-        prefix for other in PROVIDERS.values() if other.slug != provider.slug for prefix in other.key_prefixes
-    ]
-    return tuple(
-        prefix for prefix in provider.key_prefixes if not any(other.startswith(prefix) for other in elsewhere)
-    )
+    elsewhere = [prefix for other in PROVIDERS.values() if other.slug != provider.slug for prefix in other.key_prefixes]
+    return tuple(prefix for prefix in provider.key_prefixes if not any(other.startswith(prefix) for other in elsewhere))
 
 
 class KeyForm(forms.Form):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
 from django_q.tasks import async_task
 
@@ -37,7 +39,9 @@ class KeyLabelTaken(Exception):
     """Another key of the same provider has this label."""
 
     def __init__(self, label: str) -> None:
-        super().__init__(f"There is already a key labelled “{label}”. Replace that one, or choose another label.")
+        super().__init__(
+            f"There is already a key labelled “{label}”. Replace that one, or choose another label."
+        )
 
 
 @sensitive_variables("secret")
@@ -70,7 +74,9 @@ def save_provider_key(
 
 
 @sensitive_variables("secret")
-def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None, now: datetime) -> ProviderKey:
+def replace_provider_key(
+    *, key: ProviderKey, secret: Secret, actor: User | None, now: datetime
+) -> ProviderKey:
     """
     Put another secret in the place of `key`'s: same row, label and rules. It has to be validated anew.
 
@@ -152,12 +158,19 @@ def requeue_validations(*, now: datetime, older_than_seconds: int = 60) -> int:
     return len(ids)
 
 
-def mark_key_refused(*, key_id: Any, kind: ErrorKind, detail: str, now: datetime) -> None:
+def mark_key_refused(*, key_id: UUID, kind: ErrorKind, detail: str, now: datetime) -> None:
     """A call was refused because of the key itself: show that on the key, so that later calls stop at once."""
     if kind in (ErrorKind.INVALID, ErrorKind.NO_CREDIT):
         ProviderKey.objects.filter(pk=key_id, status__in=[Status.CONNECTED, Status.LIMITED]).update(
             status=STATUS_OF_ERROR[kind], status_detail=detail[:300], validated_at=now
         )
+
+
+def note_key_used(*, key_id: UUID, now: datetime) -> None:
+    """Write down that a call left with the key; at most once a minute, so that busy keys are not a hot row."""
+    recently = now - timedelta(minutes=1)
+    keys = ProviderKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=recently), pk=key_id)
+    keys.update(last_used_at=now)
 
 
 def _queue(validation_id: int) -> None:
@@ -199,7 +212,13 @@ def _ask_provider(key: ProviderKey) -> tuple[str, str, dict[str, Any], list[List
 
 
 def _apply_outcome(
-    key: ProviderKey, *, status: str, detail: str, limits: dict[str, Any], models: list[ListedModel], now: datetime
+    key: ProviderKey,
+    *,
+    status: str,
+    detail: str,
+    limits: dict[str, Any],
+    models: list[ListedModel],
+    now: datetime,
 ) -> None:
     temporary = status in (Status.RATE_LIMITED, Status.UNREACHABLE)
     if temporary and key.is_usable:

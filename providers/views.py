@@ -30,7 +30,7 @@ from providers.forms import AddKeyForm, KeyForm
 from providers.models import ProviderKey
 
 KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys
-FIRST_MODELS = 20  # in the card; all of them have a page of their own
+FIRST_MODELS = 12  # in the card; all of them have a page of their own
 CANNOT_SEAL = "No key can be saved now: this installation's master keys were changed. Tell its operator."
 
 
@@ -103,8 +103,7 @@ def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     services.request_validation(key=key, actor=request.user, now=timezone.now())
     if not request.htmx:
         return redirect(_settings_url(request, key))
-    row = key_row(_key_or_404(request, key_id), now=timezone.now())
-    return trigger_client_event(_status_region(request, row), KEYS_CHANGED)
+    return _status_region(request, key_row(_key_or_404(request, key_id), now=timezone.now()))
 
 
 @organization_view(Permission.VIEW)
@@ -120,8 +119,7 @@ def status(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     row = key_row(key, now=timezone.now(), watched_since=_watched_since(request))
     if row.is_validating and not row.has_given_up:
         return HttpResponse(status=204)
-    response = _status_region(request, row)
-    return response if row.is_validating else trigger_client_event(response, KEYS_CHANGED)
+    return _status_region(request, row)
 
 
 @organization_view(Permission.VIEW)
@@ -136,7 +134,7 @@ def models(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
         "models": [model_line(model) for model in available],
         "more": key.available_models.count() > len(available),
     }
-    response = render(request, f"providers/models.html{'#table' if request.htmx else ''}", context)
+    response = render(request, f"providers/models.html{'#list' if request.htmx else ''}", context)
     patch_vary_headers(response, ["HX-Request"])
     return response
 
@@ -193,4 +191,5 @@ def _card_response(request: OrganizationHttpRequest, card: ProviderCard, *, stat
 
 
 def _status_region(request: OrganizationHttpRequest, row: KeyRow) -> HttpResponse:
-    return render(request, "providers/_key_status.html", {"row": row})
+    response = render(request, "providers/_key_status.html", {"row": row})
+    return response if row.is_validating else trigger_client_event(response, KEYS_CHANGED)

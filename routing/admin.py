@@ -19,7 +19,7 @@ from routing.models import ManagedDefault, RoutingRule
 NO_KEY = "No working key"
 
 
-class ManagedDefaultForm(forms.ModelForm):
+class ManagedDefaultForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """Provider and model of a managed default; the model is one that a managed key lists, where any does."""
 
     provider = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
@@ -43,9 +43,7 @@ class ManagedDefaultForm(forms.ModelForm):
             organization__is_platform=True, key__provider=provider, key__status__in=USABLE_STATUSES
         )
         if provider and model and listed.exists() and not listed.filter(model=model).exists():
-            self.add_error(
-                "model", f"No managed {PROVIDERS[provider].name} key lists this model. Check its name."
-            )
+            self.add_error("model", f"No managed {PROVIDERS[provider].name} key lists this model. Check its name.")
         return self.cleaned_data
 
 

@@ -41,7 +41,9 @@ class Route:
 
 def resolve(*, organization: Organization, action: str) -> Route:
     """The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back."""
-    rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
+    rule = (
+        RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
+    )
     return _own_route(rule) if rule else _managed_route(action)
 
 
@@ -73,13 +75,7 @@ def _own_route(rule: RoutingRule) -> Route:
 
 def _managed_route(action: str) -> Route:
     default = ManagedDefault.objects.filter(action=action).first()
-    key = default and (
-        ProviderKey.objects.filter(
-            organization__is_platform=True, provider=default.provider, status__in=USABLE_STATUSES
-        )
-        .order_by("created_at")
-        .first()
-    )
+    key = _managed_key(default.provider) if default else None
     if default is None or key is None:
         raise RouteUnavailable(
             f"{ACTIONS[action].name} has no working managed model on this installation. Route it to a key of your "
@@ -93,3 +89,8 @@ def _managed_route(action: str) -> Route:
         key_label=key.label,
         mode=Mode.MANAGED,
     )
+
+
+def _managed_key(provider: str) -> ProviderKey | None:
+    keys = ProviderKey.objects.filter(organization__is_platform=True, provider=provider, status__in=USABLE_STATUSES)
+    return keys.order_by("created_at").first()

@@ -99,9 +99,7 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     error = ""
     if request.method == "POST":
         try:
-            services.remove_provider_key(
-                key=key, reset_actions="reset_actions" in request.POST, actor=request.user
-            )
+            services.remove_provider_key(key=key, reset_actions="reset_actions" in request.POST, actor=request.user)
         except services.KeyInUse as refusal:
             error = str(refusal)
         else:

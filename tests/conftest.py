@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -17,7 +18,8 @@ Role = Membership.Role
 @pytest.fixture(scope="session", autouse=True)
 def _flush_may_empty_append_only_tables() -> Iterator[None]:
     """Tests that commit end with a flush, which the triggers of append-only tables would refuse."""
-    flush = TransactionTestCase._fixture_teardown
+    case_class: Any = TransactionTestCase
+    flush = case_class._fixture_teardown
 
     def teardown(case: TransactionTestCase) -> None:
         with connection.cursor() as cursor:
@@ -42,9 +44,9 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
                 for _, sql in triggers:
                     cursor.execute(sql)
 
-    TransactionTestCase._fixture_teardown = teardown
+    case_class._fixture_teardown = teardown
     yield
-    TransactionTestCase._fixture_teardown = flush
+    case_class._fixture_teardown = flush
 
 
 @pytest.fixture(autouse=True)

@@ -118,9 +118,7 @@ class Frame:
 FRAMES = (Frame("wide", 720, 220, labels=6), Frame("narrow", 330, 200, labels=3))
 
 
-def stacked_bars(
-    *, name: str, title: str, days: Sequence[date], series: Sequence[Series], unit: Unit
-) -> Chart | None:
+def stacked_bars(*, name: str, title: str, days: Sequence[date], series: Sequence[Series], unit: Unit) -> Chart | None:
     """One column a day, stacked by series, largest first; None when there is nothing to draw."""
     shown = _fold(series)
     totals = [sum(values) for values in zip(*(each.values for each in shown), strict=True)]
@@ -128,9 +126,7 @@ def stacked_bars(
     if not grand_total:
         return None
     rows = tuple(
-        TableRow(
-            day, tuple((each.name, unit.value(each.values[at])) for each in shown), unit.value(totals[at])
-        )
+        TableRow(day, tuple((each.name, unit.value(each.values[at])) for each in shown), unit.value(totals[at]))
         for at, day in enumerate(days)
     )
     return Chart(
@@ -172,9 +168,7 @@ def _fold(series: Sequence[Series]) -> list[Series]:
     if len(ordered) <= COLOURS:
         return ordered
     rest = ordered[COLOURS - 1 :]
-    other = Series(
-        "Other", tuple(sum(values) for values in zip(*(each.values for each in rest), strict=True))
-    )
+    other = Series("Other", tuple(sum(values) for values in zip(*(each.values for each in rest), strict=True)))
     return [*ordered[: COLOURS - 1], other]
 
 
@@ -212,9 +206,7 @@ def _plot(
         top=_px(frame.top),
         plot_height=_px(plot_height),
         bars=tuple(bars),
-        columns=tuple(
-            Column(_px(frame.left + slot * at), _px(slot), _tip(row)) for at, row in enumerate(rows)
-        ),
+        columns=tuple(Column(_px(frame.left + slot * at), _px(slot), _tip(row)) for at, row in enumerate(rows)),
         ticks=tuple(
             Mark(_px(frame.left - 8), _px(base - tick * plot_height / ticks[-1]), unit.tick(tick, ticks[1]))
             for tick in ticks

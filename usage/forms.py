@@ -79,9 +79,7 @@ class UsageFilterForm(forms.Form):
     @property
     def problems(self) -> list[tuple[str, str]]:
         """What could not be read: label and sentence."""
-        return [
-            (str(self[name].label), str(error)) for name, errors in self.errors.items() for error in errors
-        ]
+        return [(str(self[name].label), str(error)) for name, errors in self.errors.items() for error in errors]
 
     @property
     def is_filtering(self) -> bool:

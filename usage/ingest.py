@@ -23,9 +23,7 @@ class IngestPosition(Func):
     arity = 0
     output_field = BigIntegerField()
 
-    def as_postgresql(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, Any]:
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
         return super().as_sql(compiler, connection, template="pg_current_xact_id()::text::bigint", **context)
 
 
@@ -36,9 +34,5 @@ class UtcDay(Func):
     arity = 1
     output_field = DateField()
 
-    def as_postgresql(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, Any]:
-        return super().as_sql(
-            compiler, connection, template="(%(expressions)s AT TIME ZONE 'UTC')::date", **context
-        )
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return super().as_sql(compiler, connection, template="(%(expressions)s AT TIME ZONE 'UTC')::date", **context)

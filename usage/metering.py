@@ -69,6 +69,7 @@ def record_call(
     http_status: int | None = None,
     error_kind: str = "",
     request_id: str = "",
+    latency_ms: int | None = None,
 ) -> UsageEvent:
     """
     Write the call's event, priced at the time it left, and remove its admission, in one transaction.
@@ -76,7 +77,7 @@ def record_call(
     Idempotent by the call's id: a second time returns the first event. A call that was already swept as
     lost and ended after all is written as a second event, under an id derived from the call's: its cost is
     real. What a provider sent is cut to what the columns hold; nothing it sends can keep the event from
-    being written.
+    being written. `latency_ms` is the time from sending to answer, unless given that from admission to `now`.
     """
     known = _within_reason(call, usage)
     if status == UsageEvent.Status.LOST:
@@ -115,9 +116,15 @@ def record_call(
         "cost_nanousd": cost.cost_nanousd,
         "price_source": cost.source,
         "price_version": cost.version,
-        "latency_ms": max((now - call.started_at) // timedelta(milliseconds=1), 0),
+        "latency_ms": max((now - call.started_at) // timedelta(milliseconds=1), 0)
+        if latency_ms is None
+        else latency_ms,
     }
     with transaction.atomic():
+        # The calls of a run follow one another, so what one finds here stays true.
+        others = UsageEvent.objects.for_organization(call.organization).filter(run_id=call.run_id)
+        if call.iteration > 1 and cost.cost_nanousd is not None:
+            facts["follows_priced"] = others.filter(cost_nanousd__isnull=False).exists()
         event = _write(call, call.pk, facts)
         if event.status == UsageEvent.Status.LOST and status != UsageEvent.Status.LOST:
             logger.warning("Call %s ended after it was counted as lost; recording it as well.", call.pk)
@@ -133,9 +140,7 @@ def sweep_lost_calls(*, now: datetime) -> int:
     Safe beside workers and other sweepers: whoever writes a call's event first has it.
     """
     swept = 0
-    overdue = (
-        InFlightCall.objects.filter(deadline_at__lt=now).order_by("deadline_at").values_list("pk", flat=True)
-    )
+    overdue = InFlightCall.objects.filter(deadline_at__lt=now).order_by("deadline_at").values_list("pk", flat=True)
     for call_id in list(overdue[:MOST_SWEPT]):
         with transaction.atomic():
             rows = InFlightCall.objects.select_for_update(skip_locked=True, of=("self",))
@@ -150,17 +155,13 @@ def sweep_lost_calls(*, now: datetime) -> int:
 
 
 def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> UsageEvent:
-    event, _ = UsageEvent.objects.get_or_create(
-        organization=call.organization, call_id=call_id, defaults=facts
-    )
+    event, _ = UsageEvent.objects.get_or_create(organization=call.organization, call_id=call_id, defaults=facts)
     return event
 
 
 def _within_reason(call: InFlightCall, usage: TokenUsage | None) -> TokenUsage | None:
     if usage is not None and usage.total > MOST_TOKENS:
-        logger.error(
-            "Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, usage.total
-        )
+        logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, usage.total)
         return None
     return usage
 

@@ -109,9 +109,7 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
 
     def before(self, event: UsageEvent) -> Self:
         """What follows `event` when the latest come first."""
-        return self.filter(
-            Q(occurred_at__lt=event.occurred_at) | Q(occurred_at=event.occurred_at, id__lt=event.pk)
-        )
+        return self.filter(Q(occurred_at__lt=event.occurred_at) | Q(occurred_at=event.occurred_at, id__lt=event.pk))
 
 
 class UsageEvent(models.Model):
@@ -159,6 +157,9 @@ class UsageEvent(models.Model):
     cost_nanousd = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: unpriced.")
     price_source = models.CharField(max_length=10, choices=PriceSource.choices)
     price_version = models.CharField(max_length=80, blank=True)
+    follows_priced = models.BooleanField(
+        default=False, help_text="Another call of its run has a price already, and counted the run as priced."
+    )
     latency_ms = models.PositiveBigIntegerField(default=0)
     ingest_position = models.BigIntegerField(
         db_default=IngestPosition(), editable=False, help_text="See usage/ingest.py."

@@ -238,10 +238,7 @@ def _cells(organization: Organization, today: date, days: int, *dimensions: str)
     tail = UsageEvent.objects.for_organization(organization).not_rolled_up().on_days(*period)
     rows: Iterable[Sequence[Any]] = rolled_up.union(daily_rows(tail, *dimensions), all=True)
     width = len(dimensions)
-    return [
-        _Cell(_Sums(*map(int, row[width:])), **dict(zip(dimensions, row[:width], strict=True)))
-        for row in rows
-    ]
+    return [_Cell(_Sums(*map(int, row[width:])), **dict(zip(dimensions, row[:width], strict=True))) for row in rows]
 
 
 def _sum(cells: Iterable[_Cell]) -> _Sums:
@@ -332,8 +329,7 @@ def _run_cost(events: Sequence[UsageEvent], show_managed_usd: bool) -> RunCost:
             event.status == UsageEvent.Status.ANSWERED and event.cost_nanousd is None for event in events
         ),
         mode=(Mode.MANAGED if is_managed else Mode.BYOK) if events else None,
-        is_reported=bool(priced)
-        and all(event.price_source == UsageEvent.PriceSource.PROVIDER for event in priced),
+        is_reported=bool(priced) and all(event.price_source == UsageEvent.PriceSource.PROVIDER for event in priced),
         is_hidden=is_hidden,
     )
 

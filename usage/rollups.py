@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Aggregate, Count, Exists, Max, OuterRef, Q, QuerySet, Sum, Value
+from django.db.models import Aggregate, Count, Max, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from usage.models import RollupState, UsageDaily, UsageEvent, UsageEventQuerySet
@@ -77,9 +77,7 @@ def rebuild(*, now: datetime) -> RollUpResult:
         UsageDaily.objects.all().delete()
         events = UsageEvent.objects.filter(id__lte=last_id)
         count, rows = events.count(), _add_to_daily(events)
-        _move_state(
-            position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now
-        )
+        _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
     return RollUpResult(events=count, rows=rows)
 
 
@@ -91,18 +89,10 @@ def daily_rows(events: UsageEventQuerySet, *dimensions: str) -> QuerySet[UsageEv
 
 def _aggregates() -> dict[str, Aggregate | Coalesce]:
     """What UsageDaily sums, over events; one definition for the rollup and for what is not rolled up yet."""
-    priced = Q(cost_nanousd__isnull=False)
-    earlier_with_price = UsageEvent.objects.filter(
-        priced,
-        organization=OuterRef("organization"),
-        run_id=OuterRef("run_id"),
-        iteration__lt=OuterRef("iteration"),
-    )
     return {
         "calls": Count("id"),
         "runs": Count("id", filter=Q(iteration=1)),
-        # A run counts once, with its first priced call: the calls of a run follow one another.
-        "priced_runs": Count("id", filter=priced & (Q(iteration=1) | Q(~Exists(earlier_with_price)))),
+        "priced_runs": Count("id", filter=Q(cost_nanousd__isnull=False, follows_priced=False)),
         "answered": Count("id", filter=Q(status=Status.ANSWERED)),
         "failed": Count("id", filter=Q(status=Status.FAILED)),
         "lost": Count("id", filter=Q(status=Status.LOST)),
@@ -127,6 +117,8 @@ def _add_to_daily(events: UsageEventQuerySet) -> int:
     select, parameters = daily_rows(events, *dimensions).query.get_compiler(connection=connection).as_sql()
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
     with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL work_mem = '64MB'")  # else it sorts on disk: half the speed, measured
         cursor.execute(
             f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES))}) {select} "
             f"ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}",
@@ -152,9 +144,7 @@ def _next_position() -> int:
 def _lock_state(*, skip_locked: bool) -> RollupState | None:
     """The one row, locked to the end of the transaction; None while another one holds it."""
     if not RollupState.objects.exists():
-        RollupState.objects.bulk_create(
-            [RollupState(system_identifier=_system_identifier())], ignore_conflicts=True
-        )
+        RollupState.objects.bulk_create([RollupState(system_identifier=_system_identifier())], ignore_conflicts=True)
     return RollupState.objects.select_for_update(skip_locked=skip_locked).first()
 
 

@@ -39,9 +39,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("held__gte", 0)), name="account_held_not_negative"
-                    ),
+                    models.CheckConstraint(condition=models.Q(("held__gte", 0)), name="account_held_not_negative"),
                     models.CheckConstraint(
                         condition=models.Q(("posted__gte", models.F("held"))),
                         name="account_available_not_negative",
@@ -56,9 +54,7 @@ class Migration(migrations.Migration):
                 ("amount", models.BigIntegerField()),
                 (
                     "captured",
-                    models.BigIntegerField(
-                        default=0, help_text="Credits spent in the end; the rest went back."
-                    ),
+                    models.BigIntegerField(default=0, help_text="Credits spent in the end; the rest went back."),
                 ),
                 (
                     "state",
@@ -71,9 +67,7 @@ class Migration(migrations.Migration):
                 ("purpose", models.CharField(help_text="What for, in words.", max_length=200)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
                 (
                     "organization",
@@ -90,9 +84,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("amount", models.BigIntegerField(help_text="Credits it began with.")),
                 (
@@ -110,9 +102,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
                 (
                     "organization",
@@ -129,9 +119,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("position", models.PositiveIntegerField(help_text="Burn order within the hold, from 1.")),
                 ("amount", models.BigIntegerField()),
@@ -167,9 +155,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 ("seq", models.BigIntegerField()),
                 (
@@ -197,9 +183,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), editable=False
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
                 ),
                 (
                     "actor",
@@ -246,9 +230,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="credithold",
-            index=models.Index(
-                condition=models.Q(("state", "pending")), fields=["organization"], name="hold_pending"
-            ),
+            index=models.Index(condition=models.Q(("state", "pending")), fields=["organization"], name="hold_pending"),
         ),
         migrations.AddConstraint(
             model_name="credithold",
@@ -272,9 +254,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="creditlot",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "created_seq"), name="one_lot_an_entry"
-            ),
+            constraint=models.UniqueConstraint(fields=("organization", "created_seq"), name="one_lot_an_entry"),
         ),
         migrations.AddConstraint(
             model_name="creditlot",
@@ -297,9 +277,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="holdallocation",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("amount__gt", 0), ("captured__gte", 0), ("captured__lte", models.F("amount"))
-                ),
+                condition=models.Q(("amount__gt", 0), ("captured__gte", 0), ("captured__lte", models.F("amount"))),
                 name="allocation_captured_at_most_amount",
             ),
         ),
@@ -321,9 +299,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="ledgerentry",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "idempotency_key"), name="entry_key_unique"
-            ),
+            constraint=models.UniqueConstraint(fields=("organization", "idempotency_key"), name="entry_key_unique"),
         ),
         migrations.AddConstraint(
             model_name="ledgerentry",
@@ -382,9 +358,7 @@ class Migration(migrations.Migration):
                         ("kind", "adjust"),
                         ("lot__isnull", False),
                     ),
-                    models.Q(
-                        ("d_held", 0), ("d_posted__lt", 0), ("hold", None), ("kind", "adjust"), ("lot", None)
-                    ),
+                    models.Q(("d_held", 0), ("d_posted__lt", 0), ("hold", None), ("kind", "adjust"), ("lot", None)),
                     _connector="OR",
                 ),
                 name="entry_signs_of_its_kind",

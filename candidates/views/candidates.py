@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from candidates.forms import ImportForm
+from candidates.links import normalize_link
 from candidates.models import Candidate, CandidateCheck, Profile
 from candidates.profile_reading import read_profile
 from candidates.profiles import import_profiles
@@ -93,6 +94,7 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
         profile = get_object_or_404(versions, version=int(wanted))
     else:
         raise Http404
+    content = read_profile(profile.content if profile else {})
     checks = (
         CandidateCheck.objects.for_organization(request.organization)
         .filter(candidate=candidate)
@@ -102,7 +104,8 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
     context = {
         "candidate": candidate,
         "profile": profile,
-        "content": read_profile(profile.content) if profile else None,
+        "content": content,
+        "links": [link for link in content.links if normalize_link(link.address) != candidate.link],
         "versions": versions.defer("content").order_by("-version"),
         "page": Paginator(checks, PAGE_SIZE).get_page(request.GET.get("page")),
     }

@@ -185,9 +185,7 @@ class Adapter(ABC):
     ) -> ProviderError:
         """The error that `answer` is."""
         error = error or parse_error_body(answer.body)
-        kind, sentence = (
-            self._verdict_without_body(answer) if error.is_empty else self.classify(answer, error)
-        )
+        kind, sentence = self._verdict_without_body(answer) if error.is_empty else self.classify(answer, error)
         retry_after = parse_retry_after(answer.headers)
         return ProviderError(
             kind,
@@ -264,22 +262,19 @@ class Adapter(ABC):
     def overloaded(self) -> Verdict:
         return (
             ErrorKind.OVERLOADED,
-            f"{self.provider_name} is overloaded or has a fault. Nothing is wrong with the key; try again "
-            "in a while.",
+            f"{self.provider_name} is overloaded or has a fault. Nothing is wrong with the key; try again in a while.",
         )
 
     def model_not_found(self) -> Verdict:
         return (
             ErrorKind.MODEL_NOT_FOUND,
-            f"{self.provider_name} does not offer this model to this key. Choose another model for the "
-            "action.",
+            f"{self.provider_name} does not offer this model to this key. Choose another model for the action.",
         )
 
     def bad_request(self) -> Verdict:
         return (
             ErrorKind.BAD_REQUEST,
-            f"{self.provider_name} could not work with this request. Another model may; choose one for the "
-            "action.",
+            f"{self.provider_name} could not work with this request. Another model may; choose one for the action.",
         )
 
     def too_long(self) -> Verdict:
@@ -335,8 +330,7 @@ class Adapter(ABC):
         if answer.status >= 500 or answer.status == 408:
             return (
                 ErrorKind.UNREACHABLE,
-                f"{self.provider_name} could not be reached: something in front of it answered. "
-                "Try again in a while.",
+                f"{self.provider_name} could not be reached: something in front of it answered. Try again in a while.",
             )
         return self.unknown_error()
 

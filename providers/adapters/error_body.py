@@ -59,9 +59,7 @@ class ErrorBody:
 
     @property
     def _detail_rows(self) -> list[dict[str, Any]]:
-        return (
-            [row for row in self.details if isinstance(row, dict)] if isinstance(self.details, list) else []
-        )
+        return [row for row in self.details if isinstance(row, dict)] if isinstance(self.details, list) else []
 
 
 def parse_error_body(body: bytes) -> ErrorBody:

@@ -48,8 +48,7 @@ class GoogleAdapter(Adapter):
             settings["responseMimeType"] = "application/json"
         content: dict[str, Any] = {
             "contents": [
-                {"role": ROLES[message.role], "parts": [{"text": message.text}]}
-                for message in request.messages
+                {"role": ROLES[message.role], "parts": [{"text": message.text}]} for message in request.messages
             ],
             "generationConfig": settings,
         }
@@ -105,8 +104,7 @@ class GoogleAdapter(Adapter):
             return None
         thoughts = count_of(usage.get("thoughtsTokenCount"))
         return TokenUsage.from_inclusive(
-            input_total=count_of(usage.get("promptTokenCount"))
-            + count_of(usage.get("toolUsePromptTokenCount")),
+            input_total=count_of(usage.get("promptTokenCount")) + count_of(usage.get("toolUsePromptTokenCount")),
             cache_read=count_of(usage.get("cachedContentTokenCount")),
             cache_write=0,
             output=count_of(usage.get("candidatesTokenCount")) + thoughts,

@@ -135,17 +135,12 @@ class OpenAIAdapter(Adapter):
             return self.invalid()
         if status in (401, 403):
             return self._classify_refused_key(status, error)
-        if (
-            error.code in ("context_length_exceeded", "string_above_max_length")
-            or "maximum context length" in said
-        ):
+        if error.code in ("context_length_exceeded", "string_above_max_length") or "maximum context length" in said:
             return self.too_long()
         if error.code in ("content_filter", "content_policy_violation", "invalid_prompt"):
             return self.content_refused()
         if status == 404:
-            return (
-                self.model_not_found() if error.param == "model" or "model" in said else self.unknown_error()
-            )
+            return self.model_not_found() if error.param == "model" or "model" in said else self.unknown_error()
         return self.verdict_by_status(status)
 
     def _classify_refused_key(self, status: int, error: ErrorBody) -> Verdict:
@@ -156,9 +151,7 @@ class OpenAIAdapter(Adapter):
                 f"{self.provider_name} accepts this key, but it lacks a permission. Allow it “Models” and "
                 f"“Model capabilities” at {self.key_page}, or make a key with all permissions.",
             )
-        if (
-            "ip" in error.message.split() and "authorized" in error.message
-        ) or error.code == "ip_not_authorized":
+        if ("ip" in error.message.split() and "authorized" in error.message) or error.code == "ip_not_authorized":
             return (
                 ErrorKind.LIMITED,
                 f"{self.provider_name} accepts this key only from certain IP addresses. Add this server's "
@@ -221,9 +214,7 @@ class OpenRouterAdapter(OpenAIAdapter):
             for name in ("limit", "limit_remaining", "usage", "usage_daily", "usage_weekly", "usage_monthly")
             if (amount := nanousd_of(key.get(name))) is not None
         }
-        limits |= {
-            name: text for name in ("limit_reset", "expires_at") if (text := text_of(key.get(name), 40))
-        }
+        limits |= {name: text for name in ("limit_reset", "expires_at") if (text := text_of(key.get(name), 40))}
         if isinstance(key.get("is_free_tier"), bool):
             limits["is_free_tier"] = key["is_free_tier"]
         return limits
@@ -268,9 +259,7 @@ class OpenRouterAdapter(OpenAIAdapter):
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         status = answer.status
-        if (
-            status == 200
-        ):  # the model had begun when it failed; a code that is no status names a fault upstream
+        if status == 200:  # the model had begun when it failed; a code that is no status names a fault upstream
             status = error.code_as_status or 502
         said = error.message
         if status == 402 and "retry-after" in answer.headers:
@@ -279,9 +268,7 @@ class OpenRouterAdapter(OpenAIAdapter):
                 "Calls that are still running have reserved the rest of this OpenRouter key's budget. "
                 "Wait until they have ended, then try again.",
             )
-        if status == 403 and (
-            member(error.metadata, "reasons") or "moderation" in said or "guardrail" in said
-        ):
+        if status == 403 and (member(error.metadata, "reasons") or "moderation" in said or "guardrail" in said):
             return self.content_refused()
         if status == 404 or (status == 400 and "not a valid model" in said):
             return self.model_not_found()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import lru_cache
 
 from providers.simulator.drafts import draft
@@ -11,10 +10,6 @@ from providers.simulator.verdicts import verdicts
 
 UNPARSABLE_MARKER = "[[simulate-unparsable]]"
 CHARACTERS_IN_A_TOKEN = 4
-
-REQUIREMENTS = re.compile(r"<requirements>(.*?)</requirements>", re.DOTALL)
-PROFILE = re.compile(r"<profile>(.*?)</profile>", re.DOTALL)
-JOB_DESCRIPTION = re.compile(r"<job_description>(.*?)</job_description>", re.DOTALL)
 
 
 @lru_cache(maxsize=1_024)
@@ -24,20 +19,27 @@ def answer(prompt: str) -> str:
 
     A profile with the marker `[[simulate-unparsable]]` gets prose where JSON is asked for, every time.
     """
-    requirements, profile = REQUIREMENTS.search(prompt), PROFILE.search(prompt)
-    if requirements and profile:
-        if UNPARSABLE_MARKER in profile.group(1):
+    requirements, profile = between(prompt, "requirements"), between(prompt, "profile")
+    if requirements is not None and profile is not None:
+        if UNPARSABLE_MARKER in profile:
             return "The candidate looks promising on the whole, but I would rather not commit myself."
         try:
-            listed = json.loads(requirements.group(1))
+            listed = json.loads(requirements)
         except ValueError:
             return "The requirements could not be read."
         rows = listed if isinstance(listed, list) else []
-        return _json({"verdicts": verdicts(rows, profile.group(1).strip())})
-    job = JOB_DESCRIPTION.search(prompt)
-    if job:
-        return _json(draft(job.group(1).strip()))
+        return _json({"verdicts": verdicts(rows, profile)})
+    job_description = between(prompt, "job_description")
+    if job_description is not None:
+        return _json(draft(job_description))
     return _json({"answer": "This is a simulated answer."})
+
+
+def between(prompt: str, tag: str) -> str | None:
+    """What stands between the first pair of these tags, None if there is none."""
+    start = prompt.find(f"<{tag}>")
+    end = prompt.find(f"</{tag}>", start)
+    return None if start < 0 or end < 0 else prompt[start + len(tag) + 2 : end].strip()
 
 
 def tokens_in(characters: int) -> int:

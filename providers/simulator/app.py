@@ -63,9 +63,7 @@ class Simulator:
             wire, reply = await self._answer(scope["method"], scope["path"], dict(scope["headers"]), body)
             await _send(send, wire, reply)
 
-    async def _answer(
-        self, method: str, path: str, headers: dict[bytes, bytes], body: bytes
-    ) -> tuple[Wire, Reply]:
+    async def _answer(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[Wire, Reply]:
         if method == "POST":
             wire, model = _chat_route(path)
             if wire:

@@ -15,21 +15,15 @@ LONG_SENTENCE_WORDS = 16
 
 PIECE = re.compile(r"[\n•·●▪◦;]|â€¢|\s[-–—*]{1,2}\s|-{2,}|\*{2,}|(?<=[.!?])\s+|(?:^|\s)\(?\d{1,2}[.)]\s")
 LEADING = re.compile(r"^(?:[\s\-–—*•·●:.,)]+|and\s|or\s|either:?\s)+", re.IGNORECASE)
-TITLE_LINE = re.compile(
-    r"^\s*(?:job title|title|position|role)\s*[:\-–]\s*(.+)$", re.IGNORECASE | re.MULTILINE
-)
+TITLE_LINE = re.compile(r"^\s*(?:job title|title|position|role)\s*[:\-–]\s*(.+)$", re.IGNORECASE | re.MULTILINE)
 LOOKING_FOR = re.compile(
     r"\b(?:looking for|seeking|seeks|hiring|searching for)\s+(?:an?|our|the)\s+(?:qualified |experienced )?"
     r"([A-Za-z][A-Za-z/&+# -]{3,60}?)(?=[,.;:\n]| to | who | with | for | in | and | that )",
     re.IGNORECASE,
 )
-BESIDE_THE_POINT = re.compile(
-    r"\b(as assigned|as described|equal opportunity|to apply|salary)\b", re.IGNORECASE
-)
+BESIDE_THE_POINT = re.compile(r"\b(as assigned|as described|equal opportunity|to apply|salary)\b", re.IGNORECASE)
 ANYBODY = re.compile(r"candidate|individual|person|people|professional|someone", re.IGNORECASE)
-MUST = re.compile(
-    r"\b(must|required?|requires|minimum|at least|mandatory|essential|need(ed)? to)\b", re.IGNORECASE
-)
+MUST = re.compile(r"\b(must|required?|requires|minimum|at least|mandatory|essential|need(ed)? to)\b", re.IGNORECASE)
 WISH = re.compile(
     r"\b(preferred|preferably|nice to have|plus|bonus|desirable|desired|advantage|ideally|ideal)\b",
     re.IGNORECASE,
@@ -72,9 +66,7 @@ def draft(job_description: str) -> dict[str, Any]:
         is_must = bool(MUST.search(piece)) and not WISH.search(piece) and musts < 3
         musts += is_must
         weight = 1 if WISH.search(piece) else min(1 + len(_skills(piece)), 3)
-        requirements.append(
-            {"text": text, "kind": "must" if is_must else "nice", "weight": 1 if is_must else weight}
-        )
+        requirements.append({"text": text, "kind": "must" if is_must else "nice", "weight": 1 if is_must else weight})
     for skill in _skills(job_description):
         if len(requirements) >= FEWEST_REQUIREMENTS:
             break
@@ -102,7 +94,7 @@ def _pieces(text: str) -> list[str]:
     pieces, seen = [], {title(text).lower()}
     for part in PIECE.split(text):
         piece = LEADING.sub("", " ".join((part or "").split())).rstrip(" .,:-–")
-        if len(significant_words(piece)) >= 2 and piece.lower() not in seen:
+        if significant_words(piece) and " " in piece and piece.lower() not in seen:
             seen.add(piece.lower())
             pieces.append(piece)
     return pieces
@@ -126,9 +118,7 @@ def _worth(piece: str) -> int:
 
 
 def _skills(piece: str) -> list[str]:
-    return list(
-        dict.fromkeys(SKILLS[found] for word in WORD.findall(piece) if (found := stem(word)) in SKILLS)
-    )
+    return list(dict.fromkeys(SKILLS[found] for word in WORD.findall(piece) if (found := stem(word)) in SKILLS))
 
 
 def _short(piece: str) -> str:

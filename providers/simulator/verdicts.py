@@ -9,13 +9,14 @@ numbers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from providers.simulator.words import WORD, significant_words, stem, years_in
 
-SENTENCE = re.compile(r"[^\n]+?(?:[.!?;](?=\s)|(?=\n)|$)")
+BOUNDARY = re.compile(r"[.!?]\s+(?=[^a-z\s])|;\s+|\n\s*")
 LONGEST_QUOTE = 240
 SEEN_BEFORE_THE_WORD = 60
 # About circumstances and wishes, which people do not write into profiles.
@@ -27,23 +28,32 @@ UNTOLD = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadProfile:
     """A profile taken apart: its sentences as they stand there, with their stems."""
 
+    text: str
     sentences: tuple[tuple[str, frozenset[str]], ...]
     stems: frozenset[str]
-    years: int | None
+
+    @cached_property
+    def years(self) -> int | None:
+        return years_in(self.text)
 
 
 @lru_cache(maxsize=256)
 def read_profile(text: str) -> ReadProfile:
-    sentences = tuple(
-        (sentence, frozenset(stem(word) for word in WORD.findall(sentence)))
-        for found in SENTENCE.findall(text)
-        if (sentence := found.strip())
-    )
-    return ReadProfile(sentences, frozenset().union(*(stems for _, stems in sentences)), years_in(text))
+    sentences = tuple((sentence, frozenset(map(stem, WORD.findall(sentence)))) for sentence in sentences_in(text))
+    return ReadProfile(text, sentences, frozenset().union(*(stems for _, stems in sentences)))
+
+
+def sentences_in(text: str) -> Iterator[str]:
+    """The lines of a text, and the sentences in them; a point before a small letter ends none ("B.Sc. in")."""
+    start = 0
+    for boundary in BOUNDARY.finditer(text):
+        yield text[start : boundary.start() + 1].strip()
+        start = boundary.end()
+    yield text[start:].strip()
 
 
 def verdicts(requirements: list[Any], profile: str) -> list[dict[str, Any]]:
@@ -97,9 +107,7 @@ def best_quote(found: list[frozenset[str]], profile: ReadProfile) -> str:
 
 
 def years_quote(profile: ReadProfile) -> str:
-    return next((text for text, _ in profile.sentences if years_in(text) == profile.years), "")[
-        :LONGEST_QUOTE
-    ]
+    return next((text for text, _ in profile.sentences if years_in(text) == profile.years), "")[:LONGEST_QUOTE]
 
 
 def _row(outcome: str, quote: str, reason: str) -> dict[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-WORD = re.compile(r"[a-z0-9][a-z0-9+#.'’]*", re.IGNORECASE)
-WORD_OR_ALTERNATIVE = re.compile(rf"{WORD.pattern}|/", re.IGNORECASE)
-YEARS = re.compile(
-    r"\b(\d{1,2})(?:\.\d)?\s*\+?\s*(?:-|–|to)?\s*(?:\d{1,2}\s*\+?\s*)?(?:years?|yrs?)\b", re.IGNORECASE
-)
+WORD = re.compile(r"[^\W_][\w+#.'’]*")
+WORD_OR_ALTERNATIVE = re.compile(rf"{WORD.pattern}|/")
+YEARS = re.compile(r"(\d+)(?:\.\d)?\s*\+?\s*(?:(?:-|–|to)\s*\d{1,2}\s*\+?\s*)?(?:[Yy]ears?|YEARS?|[Yy]rs?)\b")
+MOST_YEARS = 60
+NUMBER = re.compile(r"\d[\d.+]*")
 
 ENDINGS = (
     "isations", "izations", "isation", "ization", "ements", "ments", "ement", "ment", "ations", "ation",
@@ -28,18 +28,19 @@ SAME_WORDS = {
     "leadership": "lead", "leader": "lead", "taught": "teach", "wrote": "write", "written": "write",
 }  # fmt: skip
 COMMON = frozenset(
-    """a about above across after all also an and any are as at be been being both but by can could day days
-    do does each either etc for from full-time had has have he her high his how i if in including into is it
-    its may more most must need needs needed nice no not of on one or other our over own per plus preferred
-    preferably she should so some such than that the their them then these they this those through to under up
-    us use used using very want was we well were what when where which while who will with within without work
-    working would year years you your
+    """a about above across after all also an and any are as at be been being both but by can could day
+    days do does each either etc for from full-time had has have he her high his how i if in
+    including into is it its may more most must need needs needed nice no not of on one or other our
+    over own per plus preferred preferably she should so some such than that the their them then
+    these they this those through to under up us use used using very want was we well were what when
+    where which while who will with within without work working would year years you your
 
-    ability able advanced background basic best bonus comfortable degree demonstrated desirable desired
-    essential excellent expert expertise experience experienced familiar familiarity good great hands-on hands
-    in-depth ideal ideally knowledge least mandatory min minimum operating possess practical proficiency proficient
-    profile proven qualification qualifications related relevant require required requirement requirements
-    requires skill skilled skills solid strong thorough track record understanding""".split()  # noqa: SIM905
+    ability able advanced background basic best bonus comfortable degree demonstrated desirable
+    desired essential excellent expert expertise experience experienced familiar familiarity good
+    great hands-on hands in-depth ideal ideally knowledge least mandatory min minimum operating
+    possess practical proficiency proficient profile proven qualification qualifications related
+    relevant require required requirement requirements requires skill skilled skills solid strong
+    thorough track record understanding""".split()  # noqa: SIM905
 )
 
 
@@ -48,7 +49,7 @@ def stem(word: str) -> str:
     """What a word shares with its relatives ("manag" for managed and management); "" for a common word."""
     word = word.lower().replace("’", "'").removesuffix("'s").strip(".'")
     word = SAME_WORDS.get(word) or SAME_WORDS.get(word.replace(".", ""), word.replace(".", ""))
-    if word in COMMON or word.isdigit() or (len(word) == 1 and word not in "cr"):
+    if word in COMMON or NUMBER.fullmatch(word) or (len(word) == 1 and word not in "cr"):
         return ""
     shortened = True
     while shortened:
@@ -90,6 +91,8 @@ def significant_words(text: str) -> tuple[tuple[frozenset[str], str], ...]:
     return tuple(groups.items())
 
 
+@lru_cache(maxsize=1_024)
 def years_in(text: str) -> int | None:
     """The largest number of years that a text speaks of."""
-    return max((int(years) for years in YEARS.findall(text)), default=None)
+    found = (int(years) for years in YEARS.findall(text) if len(years) <= 2)
+    return max((years for years in found if years <= MOST_YEARS), default=None)

@@ -15,9 +15,7 @@ from organizations.models import AuditEvent, Organization
 
 
 def grant(organization: Organization, amount: int, key: str = "first grant") -> LedgerEntry:
-    return ledger.grant_credits(
-        organization=organization, amount=amount, reason="A promise kept", idempotency_key=key
-    )
+    return ledger.grant_credits(organization=organization, amount=amount, reason="A promise kept", idempotency_key=key)
 
 
 def hold(organization: Organization, *amounts: int) -> list[CreditHold]:

@@ -52,7 +52,7 @@ def test_every_row_is_listed_searched_and_read_but_never_changed(used, as_staff,
 
 
 def test_a_hold_is_found_by_its_id(used, as_staff):
-    wanted = CreditHold.objects.for_organization(used).first()
+    wanted = CreditHold.objects.for_organization(used).get(amount=4)
 
     found = as_staff.get(reverse("admin:billing_credithold_changelist"), {"q": str(wanted.pk)})
 
@@ -105,9 +105,7 @@ def test_staff_take_free_credits_back(used, form_url, as_staff):
         ({"reason": " "}, "This field is required."),
     ],
 )
-def test_bad_input_is_explained_beside_the_field_and_moves_nothing(
-    used, form_url, as_staff, change, sentence
-):
+def test_bad_input_is_explained_beside_the_field_and_moves_nothing(used, form_url, as_staff, change, sentence):
     sent = {"amount": "5", "reason": "x", "idempotency_key": fresh_key(as_staff, form_url)} | change
     before = rows()
 

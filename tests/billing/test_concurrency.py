@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,8 +76,8 @@ def test_of_capture_and_release_exactly_one_wins(acme):
     calls: list[Callable[[], Any]] = []
     for each in held:
         calls += [
-            lambda id=each.id: ledger.capture_hold(organization=acme, hold_id=id, amount=4),
-            lambda id=each.id: ledger.release_hold(organization=acme, hold_id=id),
+            partial(ledger.capture_hold, organization=acme, hold_id=each.id, amount=4),
+            partial(ledger.release_hold, organization=acme, hold_id=each.id),
         ]
 
     answers = at_once(calls)

@@ -52,9 +52,7 @@ def test_a_member_sees_the_balance_and_what_each_entry_was_for(used, as_bob):
 
 def test_an_adjustment_names_who_made_it(acme, as_alice, staff):
     grant(acme, 2_000)
-    ledger.adjust_credits(
-        organization=acme, amount=-1_500, reason="Typed too much", idempotency_key="x", actor=staff
-    )
+    ledger.adjust_credits(organization=acme, amount=-1_500, reason="Typed too much", idempotency_key="x", actor=staff)
 
     html = as_alice.get(URL).content.decode()
 
@@ -128,15 +126,11 @@ def test_long_ledgers_are_paged_newest_first(acme, as_alice):
     assert "page=2" in first.content.decode()
 
 
-def test_the_number_of_queries_does_not_grow_with_the_ledger(
-    acme, as_alice, staff, django_assert_max_num_queries
-):
+def test_the_number_of_queries_does_not_grow_with_the_ledger(acme, as_alice, staff, django_assert_max_num_queries):
     grant(acme, 100)
     hold(acme, *[1] * 40)
     for number in range(5):
-        ledger.adjust_credits(
-            organization=acme, amount=1, reason="x", idempotency_key=f"{number}", actor=staff
-        )
+        ledger.adjust_credits(organization=acme, amount=1, reason="x", idempotency_key=f"{number}", actor=staff)
     as_alice.get(URL)
 
     with django_assert_max_num_queries(12):
@@ -148,9 +142,7 @@ def test_a_stranger_finds_nothing(used, as_charlie):
 
 
 def test_an_entry_of_another_organization_is_not_shown(used, globex, as_alice):
-    ledger.grant_credits(
-        organization=globex, amount=7, reason="For Globex only", idempotency_key="g", actor=None
-    )
+    ledger.grant_credits(organization=globex, amount=7, reason="For Globex only", idempotency_key="g", actor=None)
 
     assert "For Globex only" not in as_alice.get(URL).content.decode()
 

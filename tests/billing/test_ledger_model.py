@@ -118,9 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=calls, amount=amounts)
     def grant(self, amount: int) -> Any:
         self.model.give(amount)
-        return self.call(
-            ledger.grant_credits, amount=amount, reason="A grant", idempotency_key=str(uuid.uuid4())
-        )
+        return self.call(ledger.grant_credits, amount=amount, reason="A grant", idempotency_key=str(uuid.uuid4()))
 
     @rule(target=holds, amounts=st.lists(amounts, min_size=1, max_size=4))
     def hold_many(self, amounts: list[int]) -> Any:
@@ -184,9 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def ledger_and_model_agree(self) -> None:
         balance = ledger.balance(organization=self.organization)
         assert balance.posted == sum(lot.remaining for lot in self.model.lots)
-        assert balance.held == sum(
-            hold.amount for hold in self.model.holds.values() if hold.state == "pending"
-        )
+        assert balance.held == sum(hold.amount for hold in self.model.holds.values() if hold.state == "pending")
         assert balance.available == self.model.available
         assert lots(self.organization) == [(lot.amount, lot.remaining, lot.held) for lot in self.model.lots]
         assert LedgerEntry.objects.for_organization(self.organization).count() == self.model.entries

@@ -66,9 +66,7 @@ def test_an_organization_without_candidates_is_shown_the_way_to_import(as_bob):
 def test_the_list_shows_the_own_people_with_their_last_result(as_bob, acme, globex):
     [noor] = add(acme, person("Noor Example", label="Engineer", email="noor@example.com"))
     add(globex, person("Somebody Else"))
-    check(
-        noor, category=CandidateCheck.Category.NONE, score=10, completed_at=timezone.now().replace(year=2020)
-    )
+    check(noor, category=CandidateCheck.Category.NONE, score=10, completed_at=timezone.now().replace(year=2020))
     check(noor)
 
     page = as_bob.get(LIST)
@@ -172,9 +170,7 @@ def test_a_long_list_of_errors_is_cut_and_says_so(as_bob, acme):
         ({"file": b"{}", "text": "{}"}, BOTH_GIVEN),
     ],
 )
-def test_what_cannot_be_read_gets_a_sentence_and_422_and_nothing_is_lost(
-    as_bob, acme, fields, sentence, htmx
-):
+def test_what_cannot_be_read_gets_a_sentence_and_422_and_nothing_is_lost(as_bob, acme, fields, sentence, htmx):
     if "file" in fields:
         fields = fields | {"file": SimpleUploadedFile("people.json", fields["file"])}
 
@@ -261,9 +257,7 @@ def test_nothing_in_a_profile_runs_in_the_readers_browser(as_bob, acme):
 
 
 def test_a_profile_of_wrong_types_is_still_a_page(as_bob, acme):
-    [noor] = add(
-        acme, {"candidate_id": 7, "basics": ["x"], "work": "all day", "skills": {"name": 1}, "meta": []}
-    )
+    [noor] = add(acme, {"candidate_id": 7, "basics": ["x"], "work": "all day", "skills": {"name": 1}, "meta": []})
 
     assert "all day" in as_bob.get(reverse("candidates:detail", args=["acme", noor.pk])).text
 

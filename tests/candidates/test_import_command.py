@@ -67,7 +67,7 @@ def test_errors_of_several_files_name_their_file_and_the_rest_is_kept(acme, good
 def test_a_second_run_says_unchanged_and_still_exits_with_0(acme, good):
     run("--organization", "acme", good)
 
-    assert run("--organization", "acme", good) == "0 imported, 0 updated, 2 unchanged, 0 with errors.\n"
+    assert run("--organization", "acme", good) == "0 imported, 0 updated, 2 unchanged, 0 refused.\n"
 
 
 def test_an_empty_file_is_nothing_wrong(acme, tmp_path):

@@ -9,7 +9,7 @@ from django.conf import settings
 from candidates.links import normalize_link, profile_link, web_link
 from candidates.models import CandidateCheck, Requirement
 from candidates.profile_reading import CUT_MARK, MAX_TEXT_CHARACTERS, profile_text, read_profile
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles import ProfileRow, import_profiles, parse_file
 from candidates.scoring import score
 from providers.simulator.verdicts import verdicts
 
@@ -154,7 +154,7 @@ def test_the_text_for_prompts_is_readable_and_always_the_same():
 Noor Example
 Engineer
 Utrecht, NL
-Years experience: 5
+Experience: 5 years
 
 Summary
 Builds things.
@@ -212,8 +212,13 @@ def test_wrong_types_are_read_as_what_they_say():
     assert profile.sections[0].entries[0].items == ("One thing",)
 
 
-def test_the_people_of_the_demo_are_thirteen_and_fictional(acme):
+def demo_rows() -> list[ProfileRow]:
     rows = parse_file((DEMO_DATA / "profiles.jsonl").read_bytes())
+    return [row for row in rows if isinstance(row, ProfileRow)]
+
+
+def test_the_people_of_the_demo_are_thirteen_and_fictional(acme):
+    rows = demo_rows()
 
     report = import_profiles(organization=acme, rows=rows, actor=None)
 
@@ -231,14 +236,12 @@ def test_the_people_of_the_demo_are_thirteen_and_fictional(acme):
     ],
 )
 def test_the_briefings_of_the_demo_find_people_who_fit_and_people_who_do_not(key, categories):
-    [briefing] = [
-        each for each in json.loads((DEMO_DATA / "briefings.json").read_text()) if each["key"] == key
-    ]
+    [briefing] = [each for each in json.loads((DEMO_DATA / "briefings.json").read_text()) if each["key"] == key]
     requirements = [Requirement(pk=number, **row) for number, row in enumerate(briefing["requirements"], 1)]
     asked = [{"id": requirement.pk, "requirement": requirement.text} for requirement in requirements]
 
     found = []
-    for row in parse_file((DEMO_DATA / "profiles.jsonl").read_bytes())[:12]:
+    for row in demo_rows()[:12]:
         answers = verdicts(asked, profile_text(row.content))
         found.append(score(requirements, {answer["id"]: answer["verdict"] for answer in answers})[1])
 

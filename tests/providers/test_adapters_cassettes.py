@@ -16,9 +16,7 @@ from providers.catalog import PROVIDERS
 CASSETTES = Path(__file__).resolve().parents[3] / "shared" / "data" / "cassettes"
 CHATS = ("chat_completions", "messages", "generateContent", "count_tokens", "embedContent")
 
-pytestmark = pytest.mark.skipif(
-    not CASSETTES.is_dir(), reason="needs the recordings in ../shared/data/cassettes"
-)
+pytestmark = pytest.mark.skipif(not CASSETTES.is_dir(), reason="needs the recordings in ../shared/data/cassettes")
 
 KINDS = {
     "auth_invalid_key": ErrorKind.INVALID,
@@ -41,9 +39,7 @@ def recordings() -> Iterator[Any]:
 
 
 def recorded(name: str, index: int) -> HttpAnswer:
-    response = json.loads((CASSETTES / name).read_text(), parse_float=float)["interactions"][index][
-        "response"
-    ]
+    response = json.loads((CASSETTES / name).read_text(), parse_float=float)["interactions"][index]["response"]
     body = response["body_text"] if "body_text" in response else json.dumps(response["body"])
     return HttpAnswer(response["status"], response["headers"], body.encode())
 
@@ -104,9 +100,7 @@ def test_a_larger_list_of_openrouter_is_read_whole():
     content = json.loads(listing.read_text())
     rows = content["data"] if isinstance(content, dict) else content
 
-    models = PROVIDERS["openrouter"].adapter.parse_models(
-        HttpAnswer(200, {}, json.dumps({"data": rows}).encode())
-    )
+    models = PROVIDERS["openrouter"].adapter.parse_models(HttpAnswer(200, {}, json.dumps({"data": rows}).encode()))
 
     assert len(models) == len(rows) > 100
     assert all(model.input_nanousd_per_mtok is None or model.input_nanousd_per_mtok >= 0 for model in models)

@@ -78,9 +78,7 @@ def holds_no_secret(error: ProviderError) -> bool:
         and CANARY not in "".join(traceback.format_exception(error))
         # This test's own frames know the canary; the ones of egress must not.
         and not any(
-            CANARY in str(frame.locals)
-            for frame in frames.stack
-            if frame.filename.endswith("providers/egress.py")
+            CANARY in str(frame.locals) for frame in frames.stack if frame.filename.endswith("providers/egress.py")
         )
     )
 
@@ -154,14 +152,7 @@ def test_bytes_beyond_the_budget_are_refused_even_without_a_length():
 
 
 def test_an_answer_of_just_the_budget_is_taken():
-    assert (
-        len(
-            exchange(
-                answering(reply("HTTP/1.1 200 OK", "Content-Length: 9", body=b"x" * 9)), max_bytes=9
-            ).body
-        )
-        == 9
-    )
+    assert len(exchange(answering(reply("HTTP/1.1 200 OK", "Content-Length: 9", body=b"x" * 9)), max_bytes=9).body) == 9
 
 
 def test_of_a_long_error_only_the_beginning_is_read():
@@ -305,9 +296,7 @@ def test_a_hundred_calls_are_in_flight_together():
         async with server(serve) as address, open_client() as client:
             call = HttpCall("GET", address, {}, None)
             started = time.monotonic()
-            await asyncio.gather(
-                *(send(client, call, credential_headers={}, timeout_seconds=20) for _ in range(100))
-            )
+            await asyncio.gather(*(send(client, call, credential_headers={}, timeout_seconds=20) for _ in range(100)))
             return time.monotonic() - started
 
     assert asyncio.run(run()) < 5

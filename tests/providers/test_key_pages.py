@@ -58,7 +58,7 @@ def test_a_pasted_key_is_saved_sealed_and_the_page_shows_its_last_four(as_alice,
         alice,
     )
     assert "Key saved." in text(response)
-    assert "…ary7" in text(response)
+    assert "…4ry7" in text(response)
     assert "Saved, not validated" in text(response)
     assert AuditEvent.objects.get(action="provider_key.saved").actor == alice
 
@@ -127,9 +127,7 @@ def test_a_taken_label_is_refused_beside_the_field_and_kept(as_alice, acme, head
     ],
 )
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
-def test_a_dirty_paste_is_refused_in_a_sentence_that_does_not_repeat_it(
-    as_alice, acme, pasted, sentence, headers
-):
+def test_a_dirty_paste_is_refused_in_a_sentence_that_does_not_repeat_it(as_alice, acme, pasted, sentence, headers):
     response = as_alice.post(SAVE, {"key": pasted}, headers=headers)
 
     assert response.status_code == 422
@@ -145,9 +143,7 @@ def test_a_key_that_looks_like_another_providers_is_questioned_then_saved_anyway
     assert questioned.status_code == 422
     assert "This looks like a key from OpenRouter." in text(questioned)
     assert "#provider-openrouter" in text(questioned)
-    assert re.search(r'<input[^>]*name="key"[^>]*hx-preserve', text(questioned)), (
-        "the browser keeps its input"
-    )
+    assert re.search(r'<input[^>]*name="key"[^>]*hx-preserve', text(questioned)), "the browser keeps its input"
     assert KEY not in text(questioned)
     assert not ProviderKey.objects.exists()
 
@@ -164,9 +160,7 @@ def test_a_prefix_that_many_providers_share_raises_no_question(as_alice, acme):
 
 
 def test_a_key_refused_before_is_not_preserved_as_a_faulty_field(as_alice, acme):
-    response = as_alice.post(
-        "/o/acme/settings/keys/openai/save/", {"key": KEY, "key_was_refused": "1"}, headers=HTMX
-    )
+    response = as_alice.post("/o/acme/settings/keys/openai/save/", {"key": KEY, "key_was_refused": "1"}, headers=HTMX)
 
     assert "hx-preserve" not in text(response)
 
@@ -182,7 +176,7 @@ def test_a_replaced_key_waits_for_validation(as_alice, key):
     response = as_alice.post(url(key, "replace"), {"key": KEY}, follow=True)
 
     key.refresh_from_db()
-    assert (key.status, key.last4, key.secret_version) == (Status.SAVED, "ary7", 2)
+    assert (key.status, key.last4, key.secret_version) == (Status.SAVED, "4ry7", 2)
     assert "Key replaced." in text(response)
     assert "Saved, not validated" in text(response)
 
@@ -446,7 +440,7 @@ def test_an_error_report_with_all_local_variables_does_not_hold_the_key(acme, al
     request._messages = CookieStorage(request)
     with pytest.raises(RuntimeError) as raised:
         views.save(request, "acme", provider="openrouter")
-    reporter = ExceptionReporter(request, raised.type, raised.value, raised.tb)
+    reporter = ExceptionReporter(request, raised.type, raised.value, raised.tb.tb_next)  # without this test
     reports = reporter.get_traceback_html() + reporter.get_traceback_text()
 
     assert "The database is on fire." in reports

@@ -233,9 +233,7 @@ def test_choosing_the_stored_key_again_brings_its_model_back(as_alice, acme, key
     assert f'value="{MODEL}"' in text(response)
 
 
-def test_choosing_the_managed_default_empties_the_model_and_shows_the_managed_one(
-    as_alice, acme, key, routed
-):
+def test_choosing_the_managed_default_empties_the_model_and_shows_the_managed_one(as_alice, acme, key, routed):
     response = model_field(as_alice, **table(candidate_check=("", MODEL, f"{key.pk} {MODEL}")))
 
     assert "value=" not in text(response)
@@ -320,9 +318,7 @@ def test_a_managed_default_is_shown_as_such_with_its_model(as_alice, acme, simul
 def test_a_managed_default_without_a_working_key_says_what_is_missing(as_alice, acme):
     ensure_platform()
 
-    assert "has no working managed model on this installation" in text(
-        as_alice.get("/o/acme/settings/routing/")
-    )
+    assert "has no working managed model on this installation" in text(as_alice.get("/o/acme/settings/routing/"))
 
 
 @pytest.mark.parametrize(

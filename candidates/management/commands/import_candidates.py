@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -17,13 +16,12 @@ from organizations.models import Organization
 
 class Command(BaseCommand):
     help = (
-        "Import candidate profiles (JSON Resume as .json or .jsonl). Good rows are kept, bad ones are listed; "
-        "importing the same again adds nothing. “line” counts the lines of a .jsonl, or the items of a JSON "
-        "list; 0 is the whole file. Exits with 1 if something was wrong and no row was good."
+        "Import candidate profiles (JSON Resume as .json or .jsonl). Good rows are kept and bad ones listed; "
+        "importing the same again adds nothing. “line” counts the lines of a .jsonl, or the items of a list; "
+        "0 is the whole file. Exits with 1 if something was wrong and no row was good."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.formatter_class = argparse.HelpFormatter
         parser.add_argument("files", nargs="+", metavar="FILE", type=Path)
         parser.add_argument("--organization", required=True, metavar="SLUG", help="whose candidates they are")
         parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
@@ -56,10 +54,10 @@ class Command(BaseCommand):
         else:
             self.stdout.write(
                 f"{report.imported} imported, {report.updated} updated, {report.unchanged} unchanged, "
-                f"{len(report.errors)} with errors."
+                f"{len(report.errors)} refused."
             )
-            for error in report.errors:
-                self.stderr.write(f"{error.file + ': ' if several else ''}line {error.line}: {error.reason}")
+            for row in report.errors:
+                self.stderr.write(f"{row.file + ': ' if several else ''}line {row.line}: {row.reason}")
         if report.errors and not report.kept:
             sys.exit(1)
 

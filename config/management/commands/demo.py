@@ -41,7 +41,9 @@ class Command(BaseCommand):
             self._write_env_file()
             start_again()
         if "demo" not in settings.ENV_FILE.parts:
-            raise CommandError("The demo keeps to itself: run `make demo`, never this command on a real installation.")
+            raise CommandError(
+                "The demo keeps to itself: run `make demo`, never this command on a real installation."
+            )
         signal.signal(signal.SIGTERM, _stop)
         port, simulator_port = options["port"], settings.DEMO_SIMULATOR_PORT
         if not options["no_serve"]:
@@ -78,7 +80,9 @@ class Command(BaseCommand):
         console.print(_table(summary))
         if serve:
             _start_web(children, port)
-            console.print(f"\nKeyfare runs on [bold]http://localhost:{port}[/] (results are simulated). Ctrl-C ends it.")
+            console.print(
+                f"\nKeyfare runs on [bold]http://localhost:{port}[/] (results are simulated). Ctrl-C ends it."
+            )
         self.stdout.write(json.dumps(summary))
         self.stdout.flush()
         while serve:
@@ -129,7 +133,16 @@ def _start(children: ExitStack, *arguments: str) -> None:
 
 
 def _start_web(children: ExitStack, port: int) -> None:
-    command = ["-m", "uvicorn", "config.asgi:application", "--host", HOST, "--port", str(port), "--no-access-log"]
+    command = [
+        "-m",
+        "uvicorn",
+        "config.asgi:application",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
     _spawn(children, [sys.executable, *command, "--log-level", "warning"])
     for _ in range(150):
         with socket.socket() as probe:

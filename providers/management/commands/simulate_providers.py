@@ -32,13 +32,9 @@ class Command(BaseCommand):
         name, bound_port = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
         address = f"http://{name}:{bound_port}"
         setting = ",".join(f"{slug}={url}" for slug, url in origins(address).items())
-        self.stdout.write(
-            f"Simulating OpenRouter, OpenAI, Anthropic and Google at {address}. Stop with Ctrl-C."
-        )
+        self.stdout.write(f"Simulating OpenRouter, OpenAI, Anthropic and Google at {address}. Stop with Ctrl-C.")
         self.stdout.write("Keys: sk-or-v1-simulated-valid-…; also simulated-invalid, simulated-no-credit,")
-        self.stdout.write(
-            "simulated-rate-limited, simulated-limited and simulated-overloaded. To use it, set:"
-        )
+        self.stdout.write("simulated-rate-limited, simulated-limited and simulated-overloaded. To use it, set:")
         self.stdout.write(f"KEYFARE_PROVIDER_ORIGINS={setting}")
         self.stdout.flush()
         config = uvicorn.Config(create_app(delay), access_log=False, log_level="warning", lifespan="off")
@@ -54,8 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
         is_loopback = False
     if not is_loopback:
         raise CommandError(
-            f"The simulator only listens on this machine, and {host} is no loopback address. Use 127.0.0.1 "
-            "or ::1."
+            f"The simulator only listens on this machine, and {host} is no loopback address. Use 127.0.0.1 or ::1."
         )
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +59,5 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except (OSError, OverflowError):
         listening.close()
-        raise CommandError(
-            f"Port {port} on {host} is not free. Stop what uses it, or choose another --port."
-        ) from None
+        raise CommandError(f"Port {port} on {host} is not free. Stop what uses it, or choose another --port.") from None
     return listening

@@ -62,11 +62,7 @@ class AnthropicWire(Wire):
             return self.bad_request("model: Field required")
         if not isinstance(limit, int) or not is_positive(limit):
             return self.bad_request("max_tokens: Field required")
-        if (
-            not isinstance(messages, list)
-            or not messages
-            or not all(isinstance(row, dict) for row in messages)
-        ):
+        if not isinstance(messages, list) or not messages or not all(isinstance(row, dict) for row in messages):
             return self.bad_request("messages: at least one message is required")
         if content.get("stream"):
             return self.bad_request("Streaming is not simulated.")
@@ -107,6 +103,4 @@ class AnthropicWire(Wire):
             }
             for model in self.models.values()
         ]
-        return Reply(
-            200, {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
-        )
+        return Reply(200, {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]})

@@ -73,11 +73,7 @@ class GoogleWire(Wire):
                 "generateContent. Call ModelService.ListModels to see the list of available models and "
                 "their supported methods."
             )
-        if (
-            not isinstance(contents, list)
-            or not contents
-            or not all(isinstance(row, dict) for row in contents)
-        ):
+        if not isinstance(contents, list) or not contents or not all(isinstance(row, dict) for row in contents):
             return self.bad_request("* GenerateContentRequest.contents: contents is not specified")
         settings = content.get("generationConfig")
         limit = settings.get("maxOutputTokens", 65_536) if isinstance(settings, dict) else 65_536

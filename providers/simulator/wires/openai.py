@@ -35,9 +35,7 @@ class OpenAIWire(Wire):
                 said = "You exceeded your current quota, please check your plan and billing details."
                 return self.error(429, said, "insufficient_quota", "insufficient_quota")
             case KeyState.RATE_LIMITED:
-                said = (
-                    "Rate limit reached for requests per min (RPM): Limit 3, Used 3. Please try again in 20s."
-                )
+                said = "Rate limit reached for requests per min (RPM): Limit 3, Used 3. Please try again in 20s."
                 return self.error(429, said, "requests", "rate_limit_exceeded", retry_after="20")
             case KeyState.LIMITED:
                 said = (
@@ -70,11 +68,7 @@ class OpenAIWire(Wire):
             return self.bad_request("you must provide a model parameter")
         if model not in self.models:
             return self.model_not_found(model)
-        if (
-            not isinstance(messages, list)
-            or not messages
-            or not all(isinstance(row, dict) for row in messages)
-        ):
+        if not isinstance(messages, list) or not messages or not all(isinstance(row, dict) for row in messages):
             return self.bad_request("Missing required parameter: 'messages'.")
         if content.get("stream"):
             return self.bad_request("Streaming is not simulated.")
@@ -93,13 +87,10 @@ class OpenAIWire(Wire):
                 "Unsupported parameter: 'max_tokens' is not supported with this model. "
                 "Use 'max_completion_tokens' instead."
             )
-        wants_json = (
-            isinstance(shape := content.get("response_format"), dict) and shape.get("type") == "json_object"
-        )
+        wants_json = isinstance(shape := content.get("response_format"), dict) and shape.get("type") == "json_object"
         if wants_json and not any("json" in text.lower() for _, text in texts):
             return (
-                "'messages' must contain the word 'json' in some form, "
-                "to use 'response_format' of type 'json_object'."
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
             )
         return ""
 
@@ -139,8 +130,7 @@ class OpenAIWire(Wire):
 
     def listing(self) -> Reply:
         rows = [
-            {"id": model, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
-            for model in self.models
+            {"id": model, "object": "model", "created": 1_700_000_000, "owned_by": "system"} for model in self.models
         ]
         return Reply(200, {"object": "list", "data": rows})
 
@@ -158,9 +148,7 @@ class OpenRouterWire(OpenAIWire):
             case KeyState.NO_CREDIT:
                 return self.error(402, "Insufficient credits. Add more and retry.", "", None)
             case KeyState.RATE_LIMITED:
-                return self.error(
-                    429, "Rate limit exceeded: 20 requests per minute.", "", None, retry_after="20"
-                )
+                return self.error(429, "Rate limit exceeded: 20 requests per minute.", "", None, retry_after="20")
             case KeyState.LIMITED:
                 return self.error(403, "This API key is not permitted to do this.", "", None)
             case KeyState.OVERLOADED:
@@ -209,8 +197,7 @@ class OpenRouterWire(OpenAIWire):
         prompt = float(generated.input_tokens * listed.input_price / 1_000_000)
         completion = float(generated.output_tokens * listed.output_price / 1_000_000)
         cost = float(
-            (generated.input_tokens * listed.input_price + generated.output_tokens * listed.output_price)
-            / 1_000_000
+            (generated.input_tokens * listed.input_price + generated.output_tokens * listed.output_price) / 1_000_000
         )
         return {
             "prompt_tokens": generated.input_tokens,

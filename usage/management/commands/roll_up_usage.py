@@ -11,14 +11,10 @@ from usage.rollups import RollupRefused, rebuild, roll_up
 
 
 class Command(BaseCommand):
-    help = (
-        "Add new usage events to the daily figures that pages read. Safe to run at any time, by any number."
-    )
+    help = "Add new usage events to the daily figures that pages read. Safe to run at any time, by any number."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--rebuild", action="store_true", help="Derive all daily figures anew from the events."
-        )
+        parser.add_argument("--rebuild", action="store_true", help="Derive all daily figures anew from the events.")
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:

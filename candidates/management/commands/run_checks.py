@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet, Sum
+from django.utils import timezone
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from billing.ledger import NotEnoughCredits, balance
+from candidates.briefings import unchecked_candidates
+from candidates.checks import OPEN, Accepted, BriefingNotReady, accept_checks, run_pending_checks
+from candidates.models import Briefing, Candidate, CandidateCheck
+from organizations.models import Organization
+from routing.resolve import RouteUnavailable
+
+LOOK_SECONDS = 0.5
+LARGEST_ID = 2**63 - 1
+Status = CandidateCheck.Status
+
+
+class Command(BaseCommand):
+    help = (
+        "Check an organization's candidates against a briefing, here and now. Who was checked already, or is "
+        "being checked, is skipped. Ctrl-C leaves the rest to the background workers."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.formatter_class = argparse.HelpFormatter
+        parser.add_argument("--organization", required=True, metavar="SLUG", help="whose candidates")
+        parser.add_argument("--briefing", required=True, type=int, metavar="ID", help="number in its address")
+        parser.add_argument("--limit", type=int, metavar="N", help="check at most so many, oldest import first")
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        organization = _organization(options["organization"])
+        briefing = _briefing(organization, options["briefing"])
+        limit = options["limit"]
+        if limit is not None and limit < 1:
+            raise CommandError("--limit takes a whole number from 1.")
+        unchecked = unchecked_candidates(briefing)
+        waiting = unchecked.count()
+        skipped = Candidate.objects.for_organization(organization).count() - waiting
+        people = list(unchecked.order_by("pk")[:limit])
+        accepted = _accept(organization, briefing, people) if people else Accepted([], skipped=0)
+        skipped += accepted.skipped
+        checks = CandidateCheck.objects.for_organization(organization).filter(
+            pk__in=[check.pk for check in accepted.checks]
+        )
+        _work_off(checks, organization, total=len(accepted.checks))
+        result = {
+            "briefing": briefing.pk,
+            "accepted": len(accepted.checks),
+            "skipped": skipped,
+            "left": waiting - len(people),
+            "completed": checks.filter(status=Status.COMPLETED).count(),
+            "failed": checks.filter(status=Status.FAILED).count(),
+            **{name: checks.filter(category=name).count() for name in CandidateCheck.Category.values},
+            "credits": checks.aggregate(sum=Sum("charged"))["sum"] or 0,
+            "credits_available": balance(organization=organization).available,
+        }
+        failures = Counter(checks.filter(status=Status.FAILED).values_list("failure", flat=True))
+        if options["json"]:
+            self.stdout.write(json.dumps({**result, "failures": dict(failures.most_common())}))
+        else:
+            self._print(result, failures)
+
+    def _print(self, result: dict[str, Any], failures: Counter[str]) -> None:
+        table = Table("Result", "Checks", show_edge=False)
+        for label, name in (
+            ("Strong fit", "strong"),
+            ("Possible fit", "possible"),
+            ("No fit", "none"),
+            ("Failed, free", "failed"),
+        ):
+            table.add_row(label, str(result[name]))
+        console = Console(file=self.stdout)
+        console.print(table)
+        self.stdout.write(
+            f"{result['accepted']} checked for {result['credits']} credits, {result['skipped']} skipped as "
+            f"checked already, {result['left']} left. {result['credits_available']} credits available."
+        )
+        for failure, count in failures.most_common():
+            self.stderr.write(f"{count} failed: {failure}")
+
+
+def _accept(organization: Organization, briefing: Briefing, people: list[Candidate]) -> Accepted:
+    try:
+        return accept_checks(
+            organization=organization, briefing=briefing, candidates=people, actor=None, now=timezone.now()
+        )
+    except (BriefingNotReady, NotEnoughCredits, RouteUnavailable) as error:
+        raise CommandError(str(error)) from None
+
+
+def _work_off(checks: QuerySet[CandidateCheck], organization: Organization, *, total: int) -> None:
+    """Work until all `checks` are done; what another worker took is waited for."""
+    if not total:
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        bar = progress.add_task("Checking candidates", total=total)
+        while True:
+            run_pending_checks(organization_id=organization.pk, on_finished=lambda status: progress.advance(bar))
+            left = checks.filter(status__in=OPEN).count()
+            progress.update(bar, completed=total - left)
+            if not left:
+                return
+            time.sleep(LOOK_SECONDS)
+
+
+def _organization(slug: str) -> Organization:
+    organization = Organization.objects.customers().filter(slug=slug, closed_at=None).first()
+    if organization is None:
+        raise CommandError(f"There is no organization “{slug}”.")
+    return organization
+
+
+def _briefing(organization: Organization, briefing_id: int) -> Briefing:
+    briefings = Briefing.objects.for_organization(organization).select_related("organization")
+    found = briefings.filter(pk=briefing_id).first() if 0 < briefing_id <= LARGEST_ID else None
+    if found is not None:
+        return found
+    known = ", ".join(f"{each.pk} ({each})" for each in briefings.order_by("-pk")[:5])
+    raise CommandError(
+        f"{organization} has no briefing {briefing_id}. "
+        + (f"There are: {known}." if known else "It has no briefing at all: write one first.")
+    )

@@ -1,0 +1,101 @@
+"""What an owner does in the browser, from pasting a key to reading a result; with the simulator as the provider."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from playwright.sync_api import Page, expect
+
+from tests.builders import connect_managed_key, give_credits, import_people, write_briefing
+from tests.conftest import logged_in
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; name one by CHROMIUM="),
+    pytest.mark.django_db(transaction=True),
+]
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": arguments}
+
+
+@pytest.fixture
+def browsing(page: Page, alice, live_server) -> Iterator[Page]:
+    """Alice's browser, logged in; the test fails on any console error or breach of the content security policy."""
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    cookie = logged_in(alice).cookies[settings.SESSION_COOKIE_NAME].value
+    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
+    page.set_default_timeout(10_000)
+    yield page
+    assert [line for line in trouble if "422" not in line] == []  # Chromium reports a refused form as an error
+
+
+def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server, acme, simulated_providers):
+    connect_managed_key()
+    give_credits(acme, 10)
+    write_briefing(acme, ("Django", "must"), ("Kubernetes", "nice"), title="Django Developer")
+    import_people(acme, "Builds Django services on Kubernetes.", "Paints houses.")
+    page = browsing
+
+    page.goto(f"{live_server.url}/settings#llm-providers")
+    card = page.locator("#provider-openrouter")
+    card.get_by_label("Paste key").fill("two words")
+    card.get_by_role("button", name="Save key").click()
+    expect(card.get_by_role("alert")).to_be_visible()
+    card.get_by_label("Paste key").fill("sk-or-v1-simulated-valid-0042")
+    card.get_by_role("button", name="Save key").click()
+    expect(card.get_by_text("…0042").first).to_be_visible()
+    card.get_by_role("button", name="Validate key").click()
+    expect(card.get_by_text("Connected", exact=True)).to_be_visible()
+
+    page.reload()
+    routing = page.locator("#llm-routing")
+    for row in ("Candidate check", "Requirement generation"):
+        line = routing.locator("tr").filter(has_text=row)
+        line.get_by_role("combobox").first.select_option(label="OpenRouter · Default")
+        line.locator("input[list], input[name*=model]").first.fill("openai/gpt-4.1-mini")
+    routing.get_by_role("button", name="Save routing").click()
+    expect(page.get_by_text("Routing saved.")).to_be_visible()
+
+    page.get_by_role("link", name="Briefings").first.click()
+    page.get_by_role("link", name="Django Developer").first.click()
+    page.goto(page.url.split("?")[0] + "?tab=candidates")
+    expect(page.locator("#quote")).to_contain_text(re.compile(r"2 new.*2 credits", re.S))
+    page.get_by_role("button", name="Check the 2 selected").click()
+    page.get_by_role("link", name="Person1").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Person1")
+    expect(page.get_by_text("Strong fit").first).to_be_visible()
+    expect(page.get_by_text("Builds Django services on Kubernetes.").first).to_be_visible()
+    expect(page.get_by_text("BYOK").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, simulated_providers, scheme, width):
+    give_credits(acme, 10)
+    briefing = write_briefing(acme, ("Django", "must"))
+    import_people(acme, "Builds Django services.")
+    page = browsing
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+
+    for path in ("", "settings", "candidates/", "briefings/", f"briefings/{briefing.pk}/", "usage/", "credits/", "members/"):
+        page.goto(f"{live_server.url}/o/acme/{path}")
+        found = Axe().run(page, options=WCAG)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django_q.models import Schedule
+
+from billing.ledger import balance
+from config.installation import write_env_file
+from config.onboarding import ensure_platform, open_organization
+from config.schedules import JOBS, ensure_schedules
+from organizations.models import Membership, Organization, User
+from providers.checks import master_keys
+from routing.models import ManagedDefault
+
+PASSWORD = "correct horse battery"
+
+
+def init(env_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYFARE_")}
+    for name in ("SECRET_KEY", "DATABASE_URL", "DEBUG"):
+        environment.pop(name, None)
+    environment |= {"KEYFARE_ENV_FILE": str(env_file), "KEYFARE_OWNER_PASSWORD": PASSWORD}
+    command = [sys.executable, "manage.py", "init", *arguments]
+    return subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True)
+
+
+def test_init_takes_a_bare_machine_to_a_first_owner_and_repeating_it_changes_nothing(tmp_path):
+    env_file = tmp_path / "var" / "keyfare.env"
+
+    first = init(env_file, "--email", "Owner@Acme.example", "--organization", "Acme GmbH")
+    written = env_file.read_text()
+    second = init(env_file)
+
+    assert first.returncode == 0, first.stderr
+    assert "Back this file up" in first.stdout
+    assert "owner@acme.example owns it" in first.stdout
+    assert oct(env_file.stat().st_mode)[-3:] == "600"
+    assert second.returncode == 0, second.stderr
+    assert env_file.read_text() == written
+
+
+def test_init_without_a_terminal_says_which_flag_to_give(tmp_path):
+    process = init(tmp_path / "keyfare.env")
+
+    assert process.returncode == 1
+    assert "give --email" in process.stderr
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"email": "no address", "organization": "New"}, "no e-mail address"),
+        ({"email": "new@acme.example", "organization": "Acme"}, "already an organization"),
+        ({"email": "new@acme.example", "organization": "New", "slug": "Not A Slug"}, "no name for a URL"),
+        ({"email": "alice@acme.example", "organization": "New"}, "already a user"),
+    ],
+)
+def test_init_refuses_bad_input_with_a_sentence_and_changes_nothing(acme, alice, monkeypatch, options, sentence):
+    monkeypatch.setenv("KEYFARE_OWNER_PASSWORD", PASSWORD)
+
+    with pytest.raises(CommandError, match=sentence):
+        call_command("init", **options)
+
+    assert User.objects.count() == 1
+    assert Organization.objects.customers().count() == 1
+
+
+@pytest.mark.django_db
+def test_init_refuses_a_weak_password(monkeypatch):
+    monkeypatch.setenv("KEYFARE_OWNER_PASSWORD", "password")
+
+    with pytest.raises(CommandError, match="too common"):
+        call_command("init", email="new@acme.example", organization="New")
+    assert not User.objects.exists()
+
+
+def test_secrets_are_never_overwritten(tmp_path):
+    path = tmp_path / "keyfare.env"
+    write_env_file(path)
+
+    with pytest.raises(FileExistsError):
+        write_env_file(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ([], "keyfare.E001"),
+        ([""], "keyfare.E002"),
+        (["short"], "keyfare.E002"),
+        (["an-installation-secret-that-is-long-enough"], "keyfare.E003"),
+    ],
+)
+def test_a_missing_or_weak_master_key_is_an_error(settings, keys, error):
+    settings.SECRET_KEY = "an-installation-secret-that-is-long-enough"
+    settings.FERNET_KEYS = keys
+
+    assert [found.id for found in master_keys()] == [error]
+
+
+def test_a_new_organization_starts_with_its_owner_and_trial_credits(db, settings):
+    settings.KEYFARE_TRIAL_CREDITS = 25
+    owner = User.objects.create_user("owner@new.example")
+
+    organization = open_organization(name="New", slug="new", owner=owner)
+
+    assert Membership.objects.get(organization=organization).role == Membership.Role.OWNER
+    assert balance(organization=organization).available == 25
+
+
+def test_the_platform_exists_once_and_has_a_default_for_every_action(db):
+    assert ensure_platform() == ensure_platform()
+    assert Organization.objects.filter(is_platform=True).count() == 1
+    assert ManagedDefault.objects.exists()
+
+
+def test_schedules_are_written_once_and_name_commands_that_run(db):
+    ensure_schedules()
+    ensure_schedules()
+
+    assert set(Schedule.objects.values_list("name", flat=True)) == set(JOBS)
+    for command in JOBS:
+        call_command(command)

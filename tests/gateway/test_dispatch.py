@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import traceback
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from gateway import dispatch
+from gateway.dispatch import Outcome
+from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
+from providers.models import OrganizationKey, ProviderKey
+from routing.actions import REQUIREMENT_GENERATION
+from routing.resolve import RouteUnavailable, resolve
+from tests.builders import NOW, connect_managed_key, route_to_own_key
+from usage.models import InFlightCall, UsageEvent
+
+pytestmark = pytest.mark.usefixtures("simulated_providers")
+ACTION = REQUIREMENT_GENERATION.slug
+MODEL = "openai/gpt-4.1-mini"
+QUESTION = ChatRequest(
+    model=MODEL,
+    system="Answer in JSON.",
+    messages=(Message("user", "<job_description>\nMust know Django.\n</job_description>"),),
+)
+
+
+def prepare(organization, **changes):
+    route = replace(resolve(organization=organization, action=ACTION), **changes)
+    return dispatch.prepare(organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, now=NOW)
+
+
+def ask(organization, request=QUESTION):
+    route = resolve(organization=organization, action=ACTION)
+    return dispatch.run_call(
+        organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, request=request, now=NOW
+    )
+
+
+def test_a_call_is_answered_and_leaves_one_event_with_its_cost(acme):
+    key = route_to_own_key(acme)
+
+    result = ask(acme)
+
+    event = UsageEvent.objects.get()
+    assert "requirements" in result.text
+    assert (event.status, event.mode, event.key_id, event.model) == ("answered", "byok", key.pk, MODEL)
+    assert event.cost_nanousd
+    assert not InFlightCall.objects.exists()
+    assert ProviderKey.objects.get(pk=key.pk).last_used_at is not None
+
+
+def test_a_managed_call_is_counted_for_the_organization_that_made_it(acme):
+    managed = connect_managed_key()
+
+    ask(acme)
+
+    event = UsageEvent.objects.for_organization(acme).get()
+    assert (event.mode, event.key_id) == ("managed", managed.pk)
+
+
+def test_a_refused_call_leaves_a_failed_event_and_raises_the_sentence(acme):
+    route_to_own_key(acme)
+
+    with pytest.raises(ProviderError) as refused:
+        route = replace(resolve(organization=acme, action=ACTION), model="no/such-model")
+        dispatch.run_call(
+            organization=acme,
+            route=route,
+            run_id=uuid.uuid4(),
+            iteration=1,
+            request=replace(QUESTION, model="no/such-model"),
+            now=NOW,
+        )
+
+    assert refused.value.kind == ErrorKind.MODEL_NOT_FOUND
+    event = UsageEvent.objects.get()
+    assert (event.status, event.error_kind, event.cost_nanousd) == ("failed", "model_not_found", None)
+
+
+def test_an_admitted_call_that_is_never_settled_stays_in_flight(acme):
+    route_to_own_key(acme)
+
+    prepared = prepare(acme)
+
+    assert InFlightCall.objects.get().pk == prepared.call.pk
+    assert not UsageEvent.objects.exists()
+
+
+def test_settling_twice_leaves_one_event(acme):
+    route_to_own_key(acme)
+    prepared = prepare(acme)
+    outcome = Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy."))
+
+    first = dispatch.settle(prepared=prepared, outcome=outcome, now=NOW)
+
+    assert dispatch.settle(prepared=prepared, outcome=outcome, now=NOW) == first
+    assert UsageEvent.objects.count() == 1
+
+
+def test_a_route_to_somebody_elses_key_is_refused(acme, globex):
+    theirs = route_to_own_key(globex)
+    route_to_own_key(acme)
+
+    with pytest.raises(RouteUnavailable, match="was removed"):
+        prepare(acme, key_id=theirs.pk)
+    assert not InFlightCall.objects.exists()
+
+
+def test_a_managed_route_to_an_organizations_key_is_refused(acme, globex):
+    theirs = route_to_own_key(globex)
+    connect_managed_key()
+
+    with pytest.raises(RouteUnavailable):
+        prepare(acme, key_id=theirs.pk)
+
+
+def test_a_key_bound_to_another_origin_never_leaves(acme, settings, simulator):
+    route_to_own_key(acme)
+    served = simulator.app.model_calls
+    settings.KEYFARE_PROVIDER_ORIGINS = {"openrouter": "http://127.0.0.1:1/api/v1"}
+
+    with pytest.raises(RouteUnavailable, match="needs re-entry"):
+        ask(acme)
+    assert simulator.app.model_calls == served
+
+
+def test_an_unreadable_key_says_that_it_needs_re_entry(acme):
+    route_to_own_key(acme)
+    OrganizationKey.objects.all().delete()
+
+    with pytest.raises(RouteUnavailable, match="Paste it again"):
+        ask(acme)
+
+
+def test_neither_a_prepared_call_nor_a_failure_shows_the_key(acme, settings):
+    route_to_own_key(acme)
+    prepared = prepare(acme)
+    settings.KEYFARE_PROVIDER_ORIGINS = {
+        name: url.replace("127.0.0.1", "localhost.invalid") for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items()
+    }
+    secret = prepared.sealed_key.open().reveal()
+
+    try:
+        raise RuntimeError(f"{prepared!r}")
+    except RuntimeError:
+        shown = traceback.format_exc()
+
+    assert secret not in shown
+    assert repr(prepared.sealed_key.data_key) not in shown

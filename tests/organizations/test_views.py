@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from organizations import audit
+from organizations.models import Membership, User
+
+Role = Membership.Role
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def dora(db) -> User:
+    return User.objects.create_user("dora@acme.example", "correct horse battery")
+
+
+def url(name: str, *arguments: object) -> str:
+    return reverse(f"organizations:{name}", args=["acme", *arguments])
+
+
+def pk(user: User) -> int:
+    return Membership.objects.get(user=user).pk
+
+
+# Members ------------------------------------------------------------------------------------------------
+
+
+def test_everybody_reads_the_list_of_members(as_bob, alice):
+    page = as_bob.get(url("members")).content.decode()
+
+    assert alice.email in page
+    assert "Add member" not in page
+    assert "Remove" not in page
+
+
+def test_an_owner_adds_a_member(as_alice, dora):
+    response = as_alice.post(url("add-member"), {"email": dora.email, "role": "admin"})
+
+    assert response.status_code == 302
+    assert response.url == url("members")
+    assert Membership.objects.get(user=dora).role == Role.ADMIN
+
+
+def test_htmx_gets_the_list_and_the_toast_only(as_alice, dora):
+    response = as_alice.post(url("add-member"), {"email": dora.email, "role": "member"}, headers=HTMX)
+    fragment = response.content.decode()
+
+    assert response.status_code == 200
+    assert "<html" not in fragment
+    assert 'id="members"' in fragment
+    assert 'hx-swap-oob="beforeend"' in fragment
+    assert "dora@acme.example added." in fragment
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_refusal_stands_beside_the_field_and_keeps_what_was_typed(as_alice, headers):
+    response = as_alice.post(url("add-member"), {"email": "nobody@acme.example", "role": "admin"}, headers=headers)
+    answer = response.content.decode()
+
+    assert response.status_code == 422
+    assert "has an account here" in answer
+    assert 'value="nobody@acme.example"' in answer
+    assert 'aria-invalid="true"' in answer
+    assert ("<html" in answer) is (headers == {})
+
+
+def test_an_admin_is_not_offered_the_role_of_owner(as_ada, alice, dora):
+    assert 'value="owner"' not in as_ada.get(url("members")).content.decode()
+
+    response = as_ada.post(url("add-member"), {"email": dora.email, "role": "owner"})
+
+    assert response.status_code == 422
+    assert not Membership.objects.filter(user=dora).exists()
+
+
+def test_an_owner_changes_a_role(as_alice, bob):
+    response = as_alice.post(url("change-role", pk(bob)), {"role": "admin"}, headers=HTMX)
+
+    assert response.status_code == 200
+    assert Membership.objects.get(user=bob).role == Role.ADMIN
+
+
+def test_the_last_owner_cannot_step_down(as_alice, alice):
+    response = as_alice.post(url("change-role", pk(alice)), {"role": "member"})
+
+    assert response.status_code == 422
+    assert "needs an owner" in response.content.decode()
+    assert Membership.objects.get(user=alice).role == Role.OWNER
+
+
+def test_who_changes_the_own_role_sees_the_page_anew(as_ada, ada, alice):
+    response = as_ada.post(url("change-role", pk(ada)), {"role": "member"}, headers=HTMX)
+
+    assert response["HX-Redirect"] == url("members")
+
+
+def test_an_unknown_role_is_refused(as_alice, bob):
+    response = as_alice.post(url("change-role", pk(bob)), {"role": "king"})
+
+    assert response.status_code == 422
+    assert Membership.objects.get(user=bob).role == Role.MEMBER
+
+
+def test_removal_asks_first_and_then_removes(as_alice, bob):
+    question = as_alice.get(url("remove-member", pk(bob)))
+    answer = as_alice.post(url("remove-member", pk(bob)))
+
+    assert "Remove bob@acme.example?" in question.content.decode()
+    assert answer.status_code == 302
+    assert not Membership.objects.filter(user=bob).exists()
+    assert User.objects.filter(pk=bob.pk).exists()
+
+
+def test_who_removes_themselves_leaves_the_organization(as_ada, ada, alice):
+    response = as_ada.post(url("remove-member", pk(ada)), headers=HTMX)
+
+    assert response["HX-Redirect"] == reverse("home")
+    assert as_ada.get(url("members")).status_code == 404
+
+
+def test_a_member_of_another_organization_is_not_found(as_alice, charlie):
+    assert as_alice.post(url("change-role", pk(charlie)), {"role": "member"}).status_code == 404
+    assert as_alice.post(url("remove-member", pk(charlie))).status_code == 404
+    assert Membership.objects.get(user=charlie).role == Role.OWNER
+
+
+def test_the_list_takes_as_many_queries_for_many_members(as_alice, acme, bob, ada, django_assert_max_num_queries):
+    for number in range(15):
+        user = User.objects.create_user(f"person{number}@acme.example")
+        Membership.objects.create(organization=acme, user=user)
+
+    as_alice.get(url("members"))  # writes the organization into the session
+
+    with django_assert_max_num_queries(8):
+        as_alice.get(url("members"))
+
+
+# Audit log ----------------------------------------------------------------------------------------------
+
+
+def test_owners_and_admins_read_the_audit_log_of_their_organization(as_ada, acme, globex, alice):
+    audit.record(organization=acme, actor=alice, action="member.added", target="x@acme.example", role="admin")
+    audit.record(organization=globex, actor=None, action="member.added", target="secret@globex.example")
+
+    page = as_ada.get(url("audit")).content.decode()
+
+    assert "Member added" in page
+    assert "x@acme.example" in page
+    assert "secret@globex.example" not in page
+
+
+def test_the_audit_log_comes_in_pages(as_alice, acme):
+    for number in range(51):
+        audit.record(organization=acme, actor=None, action="test.counted", target=f"row {number}")
+
+    newest, oldest = as_alice.get(url("audit")), as_alice.get(url("audit"), {"page": 2})
+
+    assert "row 50" in newest.content.decode()
+    assert "1–50 of 51" in newest.content.decode()
+    assert "row 0" in oldest.content.decode()
+
+
+# Recency window -----------------------------------------------------------------------------------------
+
+
+def test_the_recency_window_is_saved(as_ada, acme, alice):
+    response = as_ada.post(url("recency-window"), {"days": "60"})
+
+    acme.refresh_from_db()
+    assert acme.recency_window_days == 60
+    assert response.url == "/o/acme/settings#candidate-recency-window"
+
+
+def test_htmx_gets_the_saved_panel_and_the_toast(as_alice):
+    fragment = as_alice.post(url("recency-window"), {"days": "90"}, headers=HTMX).content.decode()
+
+    assert "<html" not in fragment
+    assert 'id="candidate-recency-window"' in fragment
+    assert "Recency window saved." in fragment
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+@pytest.mark.parametrize("days", ["45", "", "many"])
+def test_another_window_is_refused_with_a_sentence(as_alice, acme, days, headers):
+    response = as_alice.post(url("recency-window"), {"days": days}, headers=headers)
+
+    acme.refresh_from_db()
+    assert response.status_code == 422
+    assert acme.recency_window_days == 30
+    assert 'role="alert"' in response.content.decode()
+
+
+# Who may come in ----------------------------------------------------------------------------------------
+
+PAGES = ["members", "audit"]
+ACTIONS = ["add-member", "change-role", "remove-member", "recency-window"]
+
+
+def path(name: str, bob: User) -> str:
+    return url(name, pk(bob)) if name in ("change-role", "remove-member") else url(name)
+
+
+@pytest.mark.parametrize("name", [*PAGES, *ACTIONS])
+def test_anonymous_people_log_in_first(client, bob, name):
+    for method in (client.get, client.post):
+        response = method(path(name, bob))
+
+        assert response.status_code == 302
+        assert response.url.startswith("/accounts/login/")
+
+
+@pytest.mark.parametrize("name", [*PAGES, *ACTIONS])
+def test_strangers_find_nothing(as_charlie, bob, name):
+    for method in (as_charlie.get, as_charlie.post):
+        assert method(path(name, bob)).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["audit", *ACTIONS])
+def test_members_may_not_manage(as_bob, bob, alice, name):
+    method = as_bob.get if name == "audit" else as_bob.post
+
+    assert method(path(name, bob), {"role": "owner", "days": "90"}).status_code == 403
+    assert Membership.objects.get(user=bob).role == Role.MEMBER
+
+
+@pytest.mark.parametrize("name", ["add-member", "change-role", "recency-window"])
+def test_actions_are_posts(as_alice, bob, name):
+    assert as_alice.get(path(name, bob)).status_code == 405
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_read_only(as_alice, bob, name):
+    assert as_alice.post(path(name, bob)).status_code == 405
