@@ -47,6 +47,8 @@ LABELS = {
     Status.NEEDS_REENTRY.label: "danger",
 }
 CHANGE_KEYS = "providers.change_providerkey"
+WORD_JOINER = "\u2060"  # keeps a narrow column from breaking after the ellipsis
+OVERRIDDEN, MOVED = "Set by environment", "Needs re-entry"
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
@@ -96,7 +98,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
         "state",
         "validated_at",
         "last_used_at",
-        "destination",
+        "route",
     )
     list_display_links = ("owner", "provider_name")
     list_filter = (
@@ -160,7 +162,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     @display(description="Owner", ordering="organization__name")  # type: ignore[untyped-decorator]
     def owner(self, key: ProviderKey) -> str:
-        return "Managed (this installation)" if key.organization.is_platform else key.organization.name
+        return "Managed" if key.organization.is_platform else key.organization.name
 
     @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
     def provider_name(self, key: ProviderKey) -> str:
@@ -168,11 +170,17 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     @display(description="Key")  # type: ignore[untyped-decorator]
     def masked(self, key: ProviderKey) -> str:
-        return f"…{key.last4}" if key.last4 else "…"
+        return f"…{WORD_JOINER}{key.last4}"
 
     @display(description="Status", ordering="status", label=LABELS)  # type: ignore[untyped-decorator]
     def state(self, key: ProviderKey) -> str:
         return key.get_status_display()
+
+    @display(description="Sent to", label={OVERRIDDEN: "warning", MOVED: "danger"})  # type: ignore[untyped-decorator]
+    def route(self, key: ProviderKey) -> str:
+        if key.provider not in PROVIDERS or key.origin != origin_of(key.provider):
+            return MOVED
+        return OVERRIDDEN if effective_base_url(key.provider) != PROVIDERS[key.provider].base_url else "The provider"
 
     @display(description="Sent to")  # type: ignore[untyped-decorator]
     def destination(self, key: ProviderKey) -> str:

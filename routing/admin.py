@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -11,6 +11,8 @@ from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from organizations.audit import record
+from organizations.models import Organization, User
 from providers.catalog import PROVIDERS
 from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
 from routing.actions import ACTIONS
@@ -63,6 +65,19 @@ class ManagedDefaultAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is publis
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: ManagedDefault, form: Any, change: Any) -> None:
+        super().save_model(request, obj, form, change)
+        platform = Organization.objects.filter(is_platform=True).first()
+        if platform and form.changed_data:
+            record(
+                organization=platform,
+                actor=cast(User, request.user),
+                action="managed_default.changed",
+                target=_action_name(obj.action),
+                provider=obj.provider,
+                model=obj.model,
+            )
 
     @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
     def action_name(self, default: ManagedDefault) -> str:

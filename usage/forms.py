@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
+from django.http import QueryDict
 
 from usage.models import Mode, UsageEvent, UsageEventQuerySet
 
@@ -53,8 +52,8 @@ class UsageFilterForm(forms.Form):
         required=False, error_messages={"invalid": "That is not the id of a run; follow a link to it."}
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="filter-%s", **kwargs)
+    def __init__(self, address: QueryDict) -> None:
+        super().__init__(address, auto_id="filter-%s")
 
     def add_prefix(self, field_name: str) -> str:
         """`from` is a word of Python, so its field has another name than in the address."""

@@ -116,18 +116,15 @@ def record_call(
         "cost_nanousd": cost.cost_nanousd,
         "price_source": cost.source,
         "price_version": cost.version,
-        "latency_ms": max((now - call.started_at) // timedelta(milliseconds=1), 0)
-        if latency_ms is None
-        else latency_ms,
+        "latency_ms": max(latency_ms if latency_ms is not None else _milliseconds(now - call.started_at), 0),
     }
     with transaction.atomic():
-        # The calls of a run follow one another, so what one finds here stays true.
-        others = UsageEvent.objects.for_organization(call.organization).filter(run_id=call.run_id)
         if call.iteration > 1 and cost.cost_nanousd is not None:
-            facts["follows_priced"] = others.filter(cost_nanousd__isnull=False).exists()
+            facts["follows_priced"] = _has_priced_call(call)
         event = _write(call, call.pk, facts)
         if event.status == UsageEvent.Status.LOST and status != UsageEvent.Status.LOST:
             logger.warning("Call %s ended after it was counted as lost; recording it as well.", call.pk)
+            facts["follows_priced"] = cost.cost_nanousd is not None and _has_priced_call(call)
             event = _write(call, uuid.uuid5(call.pk, "ended after all"), facts)
         InFlightCall.objects.for_organization(call.organization).filter(pk=call.pk).delete()
     return event
@@ -152,6 +149,16 @@ def sweep_lost_calls(*, now: datetime) -> int:
     if swept:
         logger.warning("%d calls ended without a trace and count as lost.", swept)
     return swept
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+def _has_priced_call(call: InFlightCall) -> bool:
+    """Stays true or false while this call is recorded: the calls of a run follow one another."""
+    of_run = UsageEvent.objects.for_organization(call.organization).filter(run_id=call.run_id)
+    return of_run.filter(cost_nanousd__isnull=False).exists()
 
 
 def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> UsageEvent:

@@ -46,9 +46,7 @@ def lost_or_failed(organization: Organization, status: UsageEvent.Status, **fiel
 def daily_table() -> dict[tuple[Any, ...], dict[str, int]]:
     """All of UsageDaily: dimensions to measures."""
     return {
-        tuple(getattr(row, name) for name in UsageDaily.DIMENSIONS): {
-            name: getattr(row, name) for name in MEASURES
-        }
+        tuple(getattr(row, name) for name in UsageDaily.DIMENSIONS): {name: getattr(row, name) for name in MEASURES}
         for row in UsageDaily.objects.all()
     }
 

@@ -91,9 +91,7 @@ def test_the_drawing_needs_no_inline_style_or_script_and_no_localized_number():
     assert 'viewBox="0 0 720 220"' in html
 
 
-@pytest.mark.parametrize(
-    ("part", "whole", "expected"), [(0, 0, "0%"), (1, 3, "33%"), (1, 1000, "<1%"), (0, 5, "0%")]
-)
+@pytest.mark.parametrize(("part", "whole", "expected"), [(0, 0, "0%"), (1, 3, "33%"), (1, 1000, "<1%"), (0, 5, "0%")])
 def test_shares(part, whole, expected):
     assert share(part, whole) == expected
 

@@ -20,9 +20,7 @@ from usage.tokens import TokenUsage
 pytestmark = pytest.mark.django_db
 
 Status = UsageEvent.Status
-USAGE = TokenUsage(
-    uncached_input=600, cache_read=300, cache_write=60, cache_write_1h=40, output=100, reasoning=30
-)
+USAGE = TokenUsage(uncached_input=600, cache_read=300, cache_write=60, cache_write_1h=40, output=100, reasoning=30)
 LATER = NOON + timedelta(milliseconds=1234)
 
 
@@ -77,9 +75,7 @@ def test_an_outer_transaction_takes_event_and_admission_back_together(admit):
 
 
 def test_a_failed_call_keeps_its_reason_and_is_priced_only_if_it_used_tokens(admit):
-    refused = record_call(
-        call=admit(), status=Status.FAILED, now=LATER, http_status=503, error_kind="overloaded"
-    )
+    refused = record_call(call=admit(), status=Status.FAILED, now=LATER, http_status=503, error_kind="overloaded")
     unreadable = record_call(call=admit(), status=Status.FAILED, now=LATER, usage=USAGE)
 
     assert (refused.error_kind, refused.http_status, refused.cost_nanousd) == ("overloaded", 503, None)
@@ -178,8 +174,6 @@ def test_the_database_refuses_a_cost_without_a_source(acme):
 
 def test_no_event_is_rolled_up_before_its_transaction_ends(admit, acme):
     record_call(call=admit(), status=Status.ANSWERED, now=LATER, usage=USAGE)
-    roll_up(
-        now=LATER
-    )  # inside the transaction of this test: PostgreSQL leaves it for later, SQLite counts it
+    roll_up(now=LATER)  # inside the transaction of this test: PostgreSQL leaves it for later, SQLite counts it
 
     assert last_days(organization=acme, today=TODAY, show_managed_usd=False).calls == 1

@@ -26,9 +26,7 @@ ROWS = 5000  # of each trace
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        not TRACES.is_dir(), reason="needs the recorded traffic in ../shared/data/usage_traces"
-    ),
+    pytest.mark.skipif(not TRACES.is_dir(), reason="needs the recorded traffic in ../shared/data/usage_traces"),
 ]
 
 
@@ -55,9 +53,7 @@ def write(organization, calls: list[tuple[datetime, TokenUsage]], provider: str,
     """Writes one event a call; returns their cost."""
     events = []
     for at, usage in calls:
-        cost = price(
-            provider=provider, model=model, served_model="", usage=usage, at=at, reported_cost_nanousd=None
-        )
+        cost = price(provider=provider, model=model, served_model="", usage=usage, at=at, reported_cost_nanousd=None)
         events.append(
             UsageEvent(
                 organization=organization,

@@ -67,7 +67,7 @@ def acme_events(request, acme, globex):
         output_tokens=100,
         reasoning_tokens=60,
     )
-    event(acme, run_id=run, iteration=2, cost_nanousd=CENT, uncached_input_tokens=100)
+    event(acme, run_id=run, iteration=2, follows_priced=True, cost_nanousd=CENT, uncached_input_tokens=100)
     event(globex, cost_nanousd=70 * CENT, output_tokens=7)
     if request.param == "rolled up":
         roll_up(now=NOON)
@@ -128,9 +128,7 @@ def test_daily_series_have_a_value_for_each_of_thirty_days(acme_events):
     daily = ask(reports.daily_cost_series, acme_events)
 
     assert (daily.days[0], daily.days[-1], len(daily.days)) == (TODAY - timedelta(days=29), TODAY, 30)
-    values = {
-        series.name: {at: value for at, value in enumerate(series.values) if value} for series in daily.series
-    }
+    values = {series.name: {at: value for at, value in enumerate(series.values) if value} for series in daily.series}
     assert values == {"Anthropic": {22: 5 * CENT, 23: 4 * CENT}, "OpenAI": {29: 3 * CENT}, "OpenRouter": {}}
 
 
@@ -202,9 +200,7 @@ def test_a_known_cost_of_nothing_is_zero(acme):
 def test_a_run_costs_what_its_calls_cost(acme, globex):
     run, nothing = uuid.uuid4(), uuid.uuid4()
     event(acme, run_id=run, cost_nanousd=3, output_tokens=10, price_source=Source.PROVIDER)
-    event(
-        acme, run_id=run, iteration=2, cost_nanousd=4, uncached_input_tokens=5, price_source=Source.PROVIDER
-    )
+    event(acme, run_id=run, iteration=2, cost_nanousd=4, uncached_input_tokens=5, price_source=Source.PROVIDER)
     event(globex, run_id=run, cost_nanousd=90)
 
     assert reports.run_cost(organization=acme, run_id=run) == reports.RunCost(

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, lost_or_failed, start_rollup_anew
+from usage.metering import record_call
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
 from usage.rollups import NOTHING, RollUpResult, rebuild, roll_up
 
@@ -46,7 +47,15 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
         "output_tokens": 50,
     }
     event(acme, run_id=run, reasoning_tokens=10, cost_nanousd=700, latency_ms=900, **tokens)
-    event(acme, run_id=run, iteration=2, cost_nanousd=300, latency_ms=100, uncached_input_tokens=5)
+    event(
+        acme,
+        run_id=run,
+        iteration=2,
+        follows_priced=True,
+        cost_nanousd=300,
+        latency_ms=100,
+        uncached_input_tokens=5,
+    )
     event(acme, cost_nanousd=None, output_tokens=4)
     lost_or_failed(acme, Status.FAILED, error_kind="overloaded")
     lost_or_failed(acme, Status.LOST)
@@ -74,15 +83,15 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
     }
 
 
-def test_a_run_is_priced_once_even_if_its_first_call_failed(acme):
+def test_a_run_is_priced_once_even_if_its_first_call_failed(admit):
     run = uuid.uuid4()
-    lost_or_failed(acme, Status.FAILED, run_id=run)
-    event(acme, run_id=run, iteration=2, cost_nanousd=5)
-    roll_up(now=NOON)
-    event(acme, run_id=run, iteration=3, cost_nanousd=6)
-    roll_up(now=NOON)
+    record_call(call=admit(run_id=run), status=Status.FAILED, now=NOON)
+    for iteration in (2, 3):
+        call = admit(run_id=run, iteration=iteration)
+        record_call(call=call, status=Status.ANSWERED, now=NOON, reported_cost_nanousd=iteration)
+        roll_up(now=NOON)
 
-    assert list(UsageDaily.objects.values_list("runs", "priced_runs", "cost_nanousd")) == [(1, 1, 11)]
+    assert list(UsageDaily.objects.values_list("runs", "priced_runs", "cost_nanousd")) == [(1, 1, 5)]
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 10])
