@@ -38,7 +38,7 @@ from django.db import connection, transaction  # noqa: E402  # models come after
 
 from organizations.models import Organization  # noqa: E402
 from usage import reports, rollups  # noqa: E402
-from usage.models import Mode, UsageDaily, UsageEvent  # noqa: E402
+from usage.models import Mode, RollupState, UsageDaily, UsageEvent  # noqa: E402
 
 NOW = datetime.now(UTC)
 BATCH = 2000
@@ -93,8 +93,9 @@ def insert_events(organization: Organization, count: int) -> None:
     """Rows as the gateway writes them, by the fastest way that both databases have."""
     chance = random.Random(1)
     fields = [field for field in UsageEvent._meta.concrete_fields if field.name not in ("id", "ingest_position")]
-    columns = ", ".join(field.column for field in fields)
-    statement = f"INSERT INTO usage_usageevent ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
+    columns = [str(field.column) for field in fields]
+    holes = ", ".join(["%s"] * len(fields))
+    statement = f"INSERT INTO usage_usageevent ({', '.join(columns)}) VALUES ({holes})"  # noqa: S608
     keys = [uuid.UUID(int=number) for number in range(2)]
     for start in range(0, count, BATCH):
         events = (an_event(organization, chance, keys) for _ in range(min(BATCH, count - start)))
@@ -134,7 +135,7 @@ def an_event(organization: Organization, chance: random.Random, keys: list[uuid.
 
 def forget_rollup() -> None:
     UsageDaily.objects.all().delete()
-    rollups.RollupState.objects.all().delete()
+    RollupState.objects.all().delete()
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE usage_usagedaily")

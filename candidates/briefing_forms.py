@@ -21,9 +21,7 @@ class DraftForm(forms.Form):
         label="Job description",
         max_length=MAX_JOB_DESCRIPTION_CHARACTERS,
         help_text="A model proposes must-have and nice-to-have requirements from it, which you then edit.",
-        error_messages={
-            "required": "Paste the job description that the requirements are to be drafted from."
-        },
+        error_messages={"required": "Paste the job description that the requirements are to be drafted from."},
         widget=forms.Textarea(attrs={"rows": 12}),
     )
     title = forms.CharField(
@@ -35,20 +33,29 @@ class DraftForm(forms.Form):
 
 
 class TitleForm(forms.Form):
-    title = forms.CharField(
-        label="Title", max_length=200, error_messages={"required": "Give the briefing a title."}
-    )
+    title = forms.CharField(label="Title", max_length=200, error_messages={"required": "Give the briefing a title."})
 
 
 class RequirementForm(forms.Form):
     id = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    text = forms.CharField(label="Requirement", max_length=MAX_REQUIREMENT_CHARACTERS, required=False)
-    kind = forms.ChoiceField(label="Kind", choices=Requirement.Kind.choices, initial=Requirement.Kind.NICE)
+    text = forms.CharField(
+        label="Requirement",
+        max_length=MAX_REQUIREMENT_CHARACTERS,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 1, "class": "input"}),
+    )
+    kind = forms.ChoiceField(
+        label="Kind",
+        choices=Requirement.Kind.choices,
+        initial=Requirement.Kind.NICE,
+        widget=forms.Select(attrs={"class": "input auto"}),
+    )
     weight = forms.IntegerField(
         label="Weight",
         min_value=1,
         max_value=MAX_WEIGHT,
         initial=1,
+        widget=forms.TextInput(attrs={"class": "input auto", "inputmode": "numeric", "size": 4}),
         error_messages={
             "required": "Give a weight.",
             "invalid": "A weight is a whole number.",
@@ -80,9 +87,7 @@ def requirement_rows(
     One row for each requirement, and empty ones to add more. Locked texts are shown and never read from
     `data`.
     """
-    existing = [
-        {"id": each.pk, "text": each.text, "kind": each.kind, "weight": each.weight} for each in requirements
-    ]
+    existing = [{"id": each.pk, "text": each.text, "kind": each.kind, "weight": each.weight} for each in requirements]
     empty = 0 if locked else min(EMPTY_ROWS, MAX_REQUIREMENTS - len(existing))
     rows = _RequirementFormSet(
         data,

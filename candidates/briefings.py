@@ -219,9 +219,7 @@ def draft_briefing(briefing_id: int, *, now: datetime) -> None:
 
     An answer that cannot be read is asked for once more. Run twice at the same time, the first answer counts.
     """
-    briefing = (
-        Briefing.objects.select_related("organization").filter(pk=briefing_id, state=State.DRAFTING).first()
-    )
+    briefing = Briefing.objects.select_related("organization").filter(pk=briefing_id, state=State.DRAFTING).first()
     if briefing is None:
         return
     try:

@@ -66,17 +66,13 @@ class Quote:
         return sum(line.count for line in self.lines if line.kind == kind)
 
 
-def quote(
-    *, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
-) -> Quote:
+def quote(*, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime) -> Quote:
     """
     What checking `candidates` against `briefing` would cost now. Who is being checked already is left out.
     """
     busy = set(
         CandidateCheck.objects.for_organization(organization)
-        .filter(
-            briefing=briefing, status__in=[CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS]
-        )
+        .filter(briefing=briefing, status__in=[CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS])
         .values_list("candidate_id", flat=True)
     )
     wanted = [candidate for candidate in candidates if candidate.pk not in busy]

@@ -60,6 +60,7 @@ _OUR_TAG = re.compile(
     r"[<＜﹤‹〈⟨〈«](?=[\s\u200b-\u200f\u2060\ufeff/\\]*(?:requirements|profile|job_description))",
     re.IGNORECASE,
 )
+_AROUND_QUOTES = "\"'“”„‘’«»…*•·–- "  # quotation marks, ellipses, and bullets of the profile's lists
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _KINDS = {
     "must": Requirement.Kind.MUST,
@@ -173,19 +174,13 @@ def parse_requirements(text: str) -> Draft:
         if not wording:
             raise UnparsableAnswer(f"requirement {number} has no text.")
         if len(wording) > MAX_REQUIREMENT_CHARACTERS:
-            raise UnparsableAnswer(
-                f"requirement {number} is longer than {MAX_REQUIREMENT_CHARACTERS} characters."
-            )
+            raise UnparsableAnswer(f"requirement {number} is longer than {MAX_REQUIREMENT_CHARACTERS} characters.")
         kind = _KINDS.get(_word(entry.get("kind")))
         if kind is None:
             raise UnparsableAnswer(f'the kind of requirement {number} is neither "must" nor "nice".')
-        drafted.setdefault(
-            wording.casefold(), DraftRequirement(wording, kind, _weight(entry.get("weight", 1), number))
-        )
+        drafted.setdefault(wording.casefold(), DraftRequirement(wording, kind, _weight(entry.get("weight", 1), number)))
     if not 1 <= len(drafted) <= MAX_DRAFTED_REQUIREMENTS:
-        raise UnparsableAnswer(
-            f"it has {len(drafted)} requirements instead of 1 to {MAX_DRAFTED_REQUIREMENTS}."
-        )
+        raise UnparsableAnswer(f"it has {len(drafted)} requirements instead of 1 to {MAX_DRAFTED_REQUIREMENTS}.")
     return Draft(_line(found.get("title"))[:200], tuple(drafted.values()))
 
 
@@ -236,9 +231,7 @@ def _object_with(text: str, name: str) -> dict[str, Any]:
         if name in found:
             return found
         any_object = True
-    raise UnparsableAnswer(
-        f'its JSON object has no "{name}".' if any_object else "it holds no complete JSON object."
-    )
+    raise UnparsableAnswer(f'its JSON object has no "{name}".' if any_object else "it holds no complete JSON object.")
 
 
 def _objects(text: str, attempts: int = 40) -> Iterator[dict[str, Any]]:
@@ -269,7 +262,7 @@ def _verdict(entry: dict[str, Any], number: int, requirement: Requirement, evide
     word = _word(entry.get("verdict"))
     if word not in RequirementVerdict.Verdict.values:
         raise UnparsableAnswer(f"the verdict for id {number} is none of met, partly, not_met, unknown.")
-    quote = _line(entry.get("quote")).strip("\"'“”„‘’«»… ").removesuffix("...").removeprefix("...").strip()
+    quote = _line(entry.get("quote")).removesuffix("...").removeprefix("...").strip(_AROUND_QUOTES)
     reason = _line(entry.get("reason"))[:MAX_REASON_CHARACTERS]
     if quote and (len(quote) > MAX_QUOTE_CHARACTERS or _comparable(quote) not in evidence):
         quote, reason = "", f"{reason} {QUOTE_NOT_FOUND}".strip()

@@ -31,9 +31,7 @@ def person_digest(candidate: Candidate) -> str:
     return _person_digests(candidate)[0]
 
 
-def kind_for(
-    *, candidates: Sequence[Candidate], organization: Organization, now: datetime
-) -> dict[int, Kind]:
+def kind_for(*, candidates: Sequence[Candidate], organization: Organization, now: datetime) -> dict[int, Kind]:
     """
     Candidate id → whether a check accepted at `now` is new or existing recent. Two queries a thousand
     candidates.
@@ -47,15 +45,13 @@ def kind_for(
         batch = candidates[start : start + BATCH]
         digests = {candidate.pk: person_digest(candidate) for candidate in batch}
         seen = set(
-            ProfileSighting.objects.filter(
-                person_digest__in=digests.values(), last_checked_at__gte=since
-            ).values_list("person_digest", flat=True)
+            ProfileSighting.objects.filter(person_digest__in=digests.values(), last_checked_at__gte=since).values_list(
+                "person_digest", flat=True
+            )
         )
         own = set(
             CandidateCheck.objects.for_organization(organization)
-            .filter(
-                candidate__in=list(digests), status=CandidateCheck.Status.COMPLETED, completed_at__gte=since
-            )
+            .filter(candidate__in=list(digests), status=CandidateCheck.Status.COMPLETED, completed_at__gte=since)
             .values_list("candidate_id", flat=True)
         )
         for pk, digest in digests.items():

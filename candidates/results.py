@@ -70,9 +70,9 @@ def progress(briefing: Briefing, *, now: datetime) -> Progress:
     running = counts.get(Status.PENDING, 0) + counts.get(Status.IN_PROGRESS, 0)
     done, total, oldest = 0, 0, None
     if running:
-        oldest = checks.filter(status__in=[Status.PENDING, Status.IN_PROGRESS]).aggregate(
-            oldest=Min("accepted_at")
-        )["oldest"]
+        oldest = checks.filter(status__in=[Status.PENDING, Status.IN_PROGRESS]).aggregate(oldest=Min("accepted_at"))[
+            "oldest"
+        ]
     if oldest is not None:
         batch = checks.filter(accepted_at__gte=oldest)
         finished = Q(status__in=[Status.COMPLETED, Status.FAILED])

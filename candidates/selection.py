@@ -55,18 +55,14 @@ class Selection:
         elif self.show == CHECKED:
             found = found.exclude(pk__in=unchecked_candidates(briefing).values("pk"))
         for word in self.query.split():
-            found = found.filter(
-                Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word)
-            )
+            found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
         return found.order_by("-pk")
 
     def people(self, briefing: Briefing) -> list[Candidate]:
         """Those who are chosen, newest first."""
-        chosen = self.matching(briefing)
-        if self.others:
-            chosen = chosen.exclude(pk__in=self.shown - self.ticked)
-        else:
-            chosen = chosen.filter(pk__in=self.ticked)
+        matching = self.matching(briefing)
+        unticked = self.shown - self.ticked
+        chosen = matching.exclude(pk__in=unticked) if self.others else matching.filter(pk__in=self.ticked)
         return list(chosen[: self.first])
 
 

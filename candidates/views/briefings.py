@@ -81,9 +81,7 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
         except (BriefingRefused, RouteUnavailable) as error:
             refused = error
     context = {"draft_form": draft_form, "title_form": title_form, "refused": refused}
-    return render(
-        request, "candidates/briefing_form.html", context, status=422 if request.method == "POST" else 200
-    )
+    return render(request, "candidates/briefing_form.html", context, status=422 if request.method == "POST" else 200)
 
 
 @organization_view(Permission.CHECK_CANDIDATES)
@@ -137,9 +135,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
         context |= results_context(request, briefing)
     elif tab == CANDIDATES:
         context |= picker_context(request, briefing)
-    return render(
-        request, "candidates/briefing.html", context, status=422 if request.method == "POST" else 200
-    )
+    return render(request, "candidates/briefing.html", context, status=422 if request.method == "POST" else 200)
 
 
 @organization_view(Permission.CHECK_CANDIDATES)
@@ -186,9 +182,7 @@ def _tab(
 
 def _rows(shown: Sequence[Briefing]) -> list[BriefingRow]:
     kinds = Counter(
-        Requirement.objects.filter(briefing__in=[briefing.pk for briefing in shown]).values_list(
-            "briefing_id", "kind"
-        )
+        Requirement.objects.filter(briefing__in=[briefing.pk for briefing in shown]).values_list("briefing_id", "kind")
     )
     checks = counts_by_briefing(shown)
     return [

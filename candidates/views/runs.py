@@ -59,9 +59,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     if agreed is None or _whole(request.POST.get("count")) != offer.count:
         return _confirm(request, briefing, selection, status=200)
     if offer.total > agreed:
-        return _confirm(
-            request, briefing, selection, problem=str(PriceRose(agreed=agreed, price=offer.total))
-        )
+        return _confirm(request, briefing, selection, problem=str(PriceRose(agreed=agreed, price=offer.total)))
     try:
         accepted = accept_checks(
             organization=request.organization,
@@ -74,9 +72,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable) as error:
         return _confirm(request, briefing, selection, problem=str(error))
     messages.success(request, _started(len(accepted.checks), accepted.skipped))
-    return redirect(
-        f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results"
-    )
+    return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
 
 
 @organization_view(Permission.VIEW)
@@ -86,9 +82,7 @@ def show_progress(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     """The results as they come; asked for every two seconds while something runs."""
     briefing = _briefing(request, briefing_id)
     if not request.htmx:
-        return redirect(
-            f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results"
-        )
+        return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
     context = {"briefing": briefing, **results_context(request, briefing)}
     return render(request, "candidates/_progress.html", context)
 
@@ -130,9 +124,7 @@ def _with_price(
     return [(person, kinds[person.pk], CREDIT_COSTS[offer.mode, kinds[person.pk]]) for person in people]
 
 
-def _quote_context(
-    request: OrganizationHttpRequest, briefing: Briefing, selection: Selection
-) -> dict[str, Any]:
+def _quote_context(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
     people = selection.people(briefing)
     offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=timezone.now())
     return {"selection": selection, "quote": offer, "unroutable": _unroutable(request)}

@@ -196,7 +196,7 @@ class OpenRouterAdapter(OpenAIAdapter):
             raise self.unexpected(answer)
         if key.get("is_management_key") is True or key.get("is_provisioning_key") is True:
             raise self._refuse(
-                ErrorKind.LIMITED,
+                ErrorKind.INVALID,
                 "This is an OpenRouter management key, which cannot call models. "
                 f"Make an ordinary key at {self.key_page} and replace it here.",
                 answer,

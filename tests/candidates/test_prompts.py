@@ -190,6 +190,7 @@ def test_an_answer_that_is_not_what_was_asked_for_is_refused_and_the_fault_named
         ("  builds DJANGO services\non postgresql ", "builds DJANGO services on postgresql"),
         ("“Builds Django services…”", "Builds Django services"),
         ("...since 2015.", "since 2015."),
+        ("- Builds Django", "Builds Django"),
         ("", ""),
         (None, ""),
         (["x"], ""),

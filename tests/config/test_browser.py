@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.builders import connect_managed_key, give_credits, import_people, write_briefing
 from tests.conftest import logged_in
@@ -26,10 +26,20 @@ pytestmark = [
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args):
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Of this module only: while Playwright runs, its event loop occupies the thread of the tests."""
     arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": arguments}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    with chromium.new_page() as page:
+        yield page
 
 
 @pytest.fixture
@@ -40,7 +50,8 @@ def browsing(page: Page, alice, live_server) -> Iterator[Page]:
     page.on("pageerror", lambda error: trouble.append(str(error)))
     cookie = logged_in(alice).cookies[settings.SESSION_COOKIE_NAME].value
     page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(20_000)
+    expect.set_options(timeout=20_000)
     yield page
     assert [line for line in trouble if "422" not in line] == []  # Chromium reports a refused form as an error
 
@@ -67,7 +78,9 @@ def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server
     routing = page.locator("#llm-routing")
     for row in ("Candidate check", "Requirement generation"):
         line = routing.locator("tr").filter(has_text=row)
-        line.get_by_role("combobox").first.select_option(label="OpenRouter · Default")
+        with page.expect_response(re.compile("/settings/routing/")):
+            line.get_by_role("combobox").first.select_option(label="OpenRouter · Default")
+        expect(line.locator(".htmx-request, .htmx-swapping, .htmx-settling")).to_have_count(0)
         line.locator("input[list], input[name*=model]").first.fill("openai/gpt-4.1-mini")
     routing.get_by_role("button", name="Save routing").click()
     expect(page.get_by_text("Routing saved.")).to_be_visible()

@@ -57,7 +57,7 @@ def test_an_openrouter_key_without_a_limit_is_connected():
     [
         ({"limit": 5, "limit_remaining": 0}, ErrorKind.NO_CREDIT),
         ({"limit": 5, "limit_remaining": -0.2}, ErrorKind.NO_CREDIT),
-        ({"is_management_key": True}, ErrorKind.LIMITED),
+        ({"is_management_key": True}, ErrorKind.INVALID),
     ],
 )
 def test_an_openrouter_key_that_cannot_call_models_is_not_connected(facts, kind):

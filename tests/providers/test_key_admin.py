@@ -198,9 +198,9 @@ def test_no_row_of_providers_or_routing_can_be_added_or_changed_by_hand(as_staff
     rule = save_routing(organization=acme, action="candidate_check", key=own, model="openai/gpt-4.1-mini", actor=None)
     rows = {
         "providers/providerkey": own,
-        "providers/organizationkey": OrganizationKey.objects.first(),
-        "providers/keyvalidation": KeyValidation.objects.first(),
-        "providers/availablemodel": AvailableModel.objects.first(),
+        "providers/organizationkey": OrganizationKey.objects.earliest("pk"),
+        "providers/keyvalidation": KeyValidation.objects.earliest("pk"),
+        "providers/availablemodel": AvailableModel.objects.earliest("pk"),
         "routing/routingrule": rule,
     }
     for model, row in rows.items():

@@ -18,9 +18,10 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KEY = uuid.UUID(int=1)
 
 
-def event(organization: Organization, *, day: date = TODAY, **fields: Any) -> UsageEvent:
+def event(organization: Organization, **fields: Any) -> UsageEvent:
     """A usage event as it would stand in the table; an answered, priced BYOK call unless told otherwise."""
     cost = fields.get("cost_nanousd", 0)
+    day: date = fields.pop("day", TODAY)
     values: dict[str, Any] = {
         "call_id": uuid.uuid4(),
         "occurred_at": datetime.combine(day, time(10), tzinfo=UTC),

@@ -35,7 +35,7 @@ def in_threads(*jobs: Callable[[], None]) -> list[threading.Thread]:
 
 
 @contextmanager
-def open_transaction(work: Callable[[], None]):
+def open_transaction(work: Callable[[], object]):
     """`work` done in a transaction that stays open inside the block and is committed by its end."""
     done, go_on = threading.Event(), threading.Event()
 

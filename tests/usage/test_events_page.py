@@ -199,7 +199,7 @@ class TestCostPanel:
         assert f"{URL}?provider=openrouter&amp;from=2026-10-23&amp;to=2026-11-21" in html
         assert "model=a%2Fb%2Bc" in html
         assert "status=answered&amp;price=none" in html
-        assert "1 unpriced call" in html
+        assert "1 call</a> unpriced" in html
         assert "style=" not in html
 
     def test_managed_calls_are_paid_with_credits(self, acme):

@@ -52,6 +52,13 @@ def test_a_recorded_call_is_one_event_and_no_admission(admit):
     assert (stored.price_source, stored.price_version) == (UsageEvent.PriceSource.CATALOG, CATALOG_VERSION)
 
 
+@pytest.mark.parametrize(("measured", "expected"), [(None, 1234), (17, 17), (-3, 0)])
+def test_the_callers_own_latency_wins_over_the_time_since_admission(admit, measured, expected):
+    recorded = record_call(call=admit(), status=Status.ANSWERED, now=LATER, latency_ms=measured)
+
+    assert recorded.latency_ms == expected
+
+
 def test_recording_twice_gives_the_first_event(admit):
     call = admit()
     first = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
