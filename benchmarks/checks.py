@@ -73,9 +73,7 @@ def set_up(count: int):
         organization=organization,
         title="Benchmark",
         job_description="",
-        requirements=[
-            DraftRequirement(text=f"Experience with {skill}", kind="nice", weight=1) for skill in SKILLS[:6]
-        ],
+        requirements=[DraftRequirement(text=f"Experience with {skill}", kind="nice", weight=1) for skill in SKILLS[:6]],
         actor=owner,
         now=timezone.now(),
     )
@@ -122,9 +120,7 @@ def connect(organization, port: int):
     validate_key(validation_id=validation.pk, now=now)
     key = ProviderKey.objects.get(pk=key.pk)
     for action in ACTIONS:
-        save_routing(
-            organization=organization, action=action, key=key, model="openai/gpt-4.1-mini", actor=None
-        )
+        save_routing(organization=organization, action=action, key=key, model="openai/gpt-4.1-mini", actor=None)
 
 
 def run_checks(organization, briefing, people) -> float:
@@ -134,9 +130,7 @@ def run_checks(organization, briefing, people) -> float:
     from candidates.checks import accept_checks, run_pending_checks
 
     now = timezone.now()
-    grant_credits(
-        organization=organization, amount=len(people), reason="Benchmark", idempotency_key=f"benchmark {now}"
-    )
+    grant_credits(organization=organization, amount=len(people), reason="Benchmark", idempotency_key=f"benchmark {now}")
     accept_checks(organization=organization, briefing=briefing, candidates=people, actor=None, now=now)
     started = time.perf_counter()
     worked = run_pending_checks(organization_id=organization.pk)
@@ -217,17 +211,13 @@ def main() -> None:
         ours_rate = options.checks / statistics.median(ours)
         floor_rate = options.checks / statistics.median(floor)
         print(f"Database: {connection.vendor}. {options.checks} checks, {options.rounds} rounds, medians.")
-        print(
-            f"Instant simulator: {ours_rate:,.0f} checks/s end to end, {floor_rate:,.0f} bare calls/s", end=""
-        )
+        print(f"Instant simulator: {ours_rate:,.0f} checks/s end to end, {floor_rate:,.0f} bare calls/s", end="")
         print(f" → ratio {ours_rate / floor_rate:.2f}")
         with simulator(2) as port:
             connect(organization, port)
             took = run_checks(organization, briefing, people[:200])
         least = math.ceil(200 / settings.KEYFARE_CHECKS_IN_FLIGHT) * 2
-        print(
-            f"2-second simulator: 200 checks in {took:.1f} s; {settings.KEYFARE_CHECKS_IN_FLIGHT} in flight allow"
-        )
+        print(f"2-second simulator: 200 checks in {took:.1f} s; {settings.KEYFARE_CHECKS_IN_FLIGHT} in flight allow")
         print(f"{least} s at best → ratio {took / least:.2f}")
     finally:
         connection.creation.destroy_test_db(

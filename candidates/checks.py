@@ -27,7 +27,7 @@ from django_q.tasks import async_task
 
 from billing.ledger import HoldRequest, capture_hold, hold_credits, release_hold
 from candidates import recency
-from candidates.credit_costs import CREDIT_COSTS
+from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile, Requirement, RequirementVerdict
 from candidates.profiles import profile_text
 from candidates.prompts import UnparsableAnswer, Verdict, check_request, parse_verdicts, retry_request
@@ -42,7 +42,6 @@ from routing.resolve import Route, RouteUnavailable, mode_of, resolve
 
 logger = logging.getLogger(__name__)
 
-ACTIONS_OF_A_CHECK = (CANDIDATE_CHECK.slug,)
 MAX_CLAIMS = 3  # a check whose worker died this often fails
 MAX_TEMPORARY_RETRIES = 2
 LONGEST_WAIT_SECONDS = 30.0
@@ -59,9 +58,7 @@ class PriceRose(Exception):
 
     def __init__(self, *, agreed: int, price: int) -> None:
         self.agreed, self.price = agreed, price
-        super().__init__(
-            f"These checks now cost {price} credits instead of {agreed}. Look again and confirm."
-        )
+        super().__init__(f"These checks now cost {price} credits instead of {agreed}. Look again and confirm.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +92,7 @@ def accept_checks(
     with transaction.atomic():
         briefing = Briefing.objects.for_organization(organization).select_for_update(no_key=True).get(pk=briefing.pk)
         if briefing.state != Briefing.State.READY or not briefing.requirements.exists():
-            raise BriefingNotReady(
-                "This briefing has no requirements yet. Add at least one, then run the checks."
-            )
+            raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
         route = resolve(organization=organization, action=CANDIDATE_CHECK.slug)
         mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
         busy = set(briefing.checks.filter(status__in=OPEN).values_list("candidate_id", flat=True))
@@ -220,9 +215,7 @@ class _Worker:
                 lease_until=_lease(now),
                 attempts=F("attempts") + 1,
             )
-        rows = CandidateCheck.objects.select_related("organization", "profile", "candidate").filter(
-            pk__in=ids
-        )
+        rows = CandidateCheck.objects.select_related("organization", "profile", "candidate").filter(pk__in=ids)
         requirements: dict[int, list[Requirement]] = {}
         claims = []
         for check in rows:
@@ -263,9 +256,7 @@ class _Worker:
                     request = retry_request(request, outcome.result.text, problem)
                 elif error is not None and error.kind.is_temporary and temporary < MAX_TEMPORARY_RETRIES:
                     temporary += 1
-                    await asyncio.sleep(
-                        min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS)
-                    )
+                    await asyncio.sleep(min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS))
                 else:
                     await sync_to_async(self._settle_failed)(claim, prepared, outcome, problem)
                     return
@@ -294,16 +285,12 @@ class _Worker:
     ) -> PreparedCall | None:
         now = timezone.now()
         dispatch.settle(prepared=prepared, outcome=outcome, now=now)
-        mine = CandidateCheck.objects.filter(
-            pk=claim.check.pk, lease_token=claim.token, status=Status.IN_PROGRESS
-        )
+        mine = CandidateCheck.objects.filter(pk=claim.check.pk, lease_token=claim.token, status=Status.IN_PROGRESS)
         if not mine.update(lease_until=_lease(now)):
             return None
         return self._prepare(claim, iteration)
 
-    def _complete(
-        self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, verdicts: Sequence[Verdict]
-    ) -> None:
+    def _complete(self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, verdicts: Sequence[Verdict]) -> None:
         now = timezone.now()
         with transaction.atomic():
             dispatch.settle(prepared=prepared, outcome=outcome, now=now)
@@ -324,8 +311,10 @@ class _Worker:
             if check.hold_id:
                 capture_hold(organization=check.organization, hold_id=check.hold_id, amount=check.price)
             check.charged = check.price
+            # Weights may have changed while the model was asked.
+            requirements = list(Requirement.objects.filter(briefing_id=check.briefing_id))
             check.score, check.category = score(
-                claim.requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
+                requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
             )
             recency.record_sighting(candidate=check.candidate, now=now)
             self._finish(check, Status.COMPLETED, now)
@@ -384,7 +373,5 @@ def _lease(now: datetime) -> datetime:
 
 
 def _latest_profiles(organization: Organization, candidates: Iterable[Candidate]) -> dict[int, Profile]:
-    profiles = (
-        Profile.objects.for_organization(organization).filter(candidate__in=candidates).order_by("version")
-    )
+    profiles = Profile.objects.for_organization(organization).filter(candidate__in=candidates).order_by("version")
     return {profile.candidate_id: profile for profile in profiles}

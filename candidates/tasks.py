@@ -11,9 +11,7 @@ TIME_BUDGET_SECONDS = 240.0
 
 
 def run_checks(organization_id: int) -> None:
-    worked = checks.run_pending_checks(
-        organization_id=organization_id, time_budget_seconds=TIME_BUDGET_SECONDS
-    )
+    worked = checks.run_pending_checks(organization_id=organization_id, time_budget_seconds=TIME_BUDGET_SECONDS)
     if worked.ran_out_of_time:
         checks.queue_checks(organization_id)
 

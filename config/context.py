@@ -29,7 +29,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("Candidates", "users", "candidates:list", ("candidates:list", "candidates:import", "candidates:detail")),
     ("Briefings", "clipboard-list", "candidates:briefings", ("candidates:",)),
     ("Usage", "chart-column", "usage:events", ("usage:",)),
-    ("Credits", "coins", "billing:credits", ("billing:",)),
+    ("Credits", "coins", "credits", ("credits",)),
     ("Members", "users-round", "organizations:members", ("organizations:",)),
     (
         "Settings",

@@ -69,9 +69,7 @@ class Story:
         yield Step("Opening the demo organization", self.open_demo_organization)
         yield Step("Importing 13 fictional profiles and two briefings", self.import_data)
         yield Step("Managed mode: 6 people, briefing A (new)", lambda: self.check("A", self.managed_people))
-        yield Step(
-            "Managed mode: the same 6, briefing B (recent)", lambda: self.check("B", self.managed_people)
-        )
+        yield Step("Managed mode: the same 6, briefing B (recent)", lambda: self.check("B", self.managed_people))
         yield Step("Saving and validating four provider keys", self.connect_keys)
         yield Step("Routing every action of a check to the own OpenRouter key", self.route)
         yield Step("BYOK mode: 6 other people, briefing A (new)", lambda: self.check("A", self.byok_people))
@@ -97,18 +95,12 @@ class Story:
         if report.errors:
             raise StoryStuck(f"The demo profiles were not all imported: {report.errors[0]}")
         for briefing in json.loads((DATA / "briefings.json").read_text()):
-            if (
-                not Briefing.objects.for_organization(self.organization)
-                .filter(title=briefing["title"])
-                .exists()
-            ):
+            if not Briefing.objects.for_organization(self.organization).filter(title=briefing["title"]).exists():
                 create_briefing(
                     organization=self.organization,
                     title=briefing["title"],
                     job_description=briefing["job_description"],
-                    requirements=[
-                        DraftRequirement(**requirement) for requirement in briefing["requirements"]
-                    ],
+                    requirements=[DraftRequirement(**requirement) for requirement in briefing["requirements"]],
                     actor=self.owner,
                     now=timezone.now(),
                 )
@@ -120,9 +112,7 @@ class Story:
     def route(self) -> None:
         key = ProviderKey.objects.for_organization(self.organization).get(provider="openrouter")
         for action in ACTIONS:
-            save_routing(
-                organization=self.organization, action=action, key=key, model=ROUTED_MODEL, actor=self.owner
-            )
+            save_routing(organization=self.organization, action=action, key=key, model=ROUTED_MODEL, actor=self.owner)
 
     def check(self, briefing: str, people: Callable[[], list[Candidate]]) -> None:
         """Check `people` against a briefing, unless they were, and wait until a worker has done it."""
@@ -160,9 +150,7 @@ class Story:
         events = UsageEvent.objects.for_organization(organization)
         cost = events.aggregate(sum=Sum("cost_nanousd"))["sum"] or 0
         charged = LedgerEntry.objects.for_organization(organization).filter(kind=LedgerEntry.Kind.CAPTURE)
-        connected = ProviderKey.objects.for_organization(organization).filter(
-            status=ProviderKey.Status.CONNECTED
-        )
+        connected = ProviderKey.objects.for_organization(organization).filter(status=ProviderKey.Status.CONNECTED)
         return {
             "checks": {
                 **{
@@ -193,17 +181,12 @@ class Story:
 
     def _people(self) -> list[Candidate]:
         """In the order of the file: ids of one import need not be."""
-        names = [
-            json.loads(line)["basics"]["name"] for line in (DATA / "profiles.jsonl").read_text().splitlines()
-        ]
+        names = [json.loads(line)["basics"]["name"] for line in (DATA / "profiles.jsonl").read_text().splitlines()]
         people = {person.name: person for person in Candidate.objects.for_organization(self.organization)}
         return [people[name] for name in names]
 
     def _briefing(self, key: str) -> Briefing:
-        titles = {
-            briefing["key"]: briefing["title"]
-            for briefing in json.loads((DATA / "briefings.json").read_text())
-        }
+        titles = {briefing["key"]: briefing["title"] for briefing in json.loads((DATA / "briefings.json").read_text())}
         return Briefing.objects.for_organization(self.organization).get(title=titles[key], version=1)
 
     def _connect(self, organization: Organization, provider: str, secret: str, actor: User | None) -> None:

@@ -12,17 +12,23 @@ from django.utils import timezone
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
+import billing.views
 import organizations.views
 import providers.views
 import routing.views
 from billing import ledger
+from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
 from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from routing.resolve import mode_of
 from usage import reports
+from usage.models import Mode
 
 LATEST_CHECKS = 8
+FREE_CHECKS_SHOWN = 20
+Kind = CandidateCheck.Kind
 
 
 @require_safe
@@ -53,6 +59,7 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
         "cost": _cost(request),
         **providers.views.panel_context(request),
         **routing.views.panel_context(request),
+        "mode_note": _mode_note(request),
         **organizations.views.recency_panel_context(request),
     }
     return render(request, "config/settings.html", context)
@@ -75,6 +82,36 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
+    """The balance, every movement behind it, and the checks that cost 0 and so have no ledger entry."""
+    free = CandidateCheck.objects.for_organization(request.organization).filter(
+        status=CandidateCheck.Status.COMPLETED, charged=0
+    )
+    context = {
+        **billing.views.credits_context(request),
+        "free_checks": free.select_related("candidate", "briefing").order_by("-completed_at", "pk")[:FREE_CHECKS_SHOWN],
+        "free_checks_count": free.count(),
+        "prices": [
+            (payer, CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT])
+            for mode, payer in ((Mode.MANAGED, "Managed keys"), (Mode.BYOK, "Your own keys (BYOK)"))
+        ],
+    }
+    return render(request, "config/credits.html", context)
+
+
+def _mode_note(request: OrganizationHttpRequest) -> str:
+    mode = mode_of(organization=request.organization, actions=ACTIONS_OF_A_CHECK)
+    new, recent = CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT]
+    why = (
+        "every action that a check calls runs on your own key"
+        if mode == Mode.BYOK
+        else "not every action that a check calls runs on your own key"
+    )
+    return f"Checks run in {mode.label} mode, because {why}. A new check costs {new}, an existing recent one {recent}."
 
 
 def _cost(request: OrganizationHttpRequest) -> reports.CostSummary:

@@ -105,9 +105,7 @@ def sealed_key(key: ProviderKey) -> SealedKey:
     ):
         raise SealBroken
     try:
-        organization_key = OrganizationKey.objects.for_organization(key.organization).get(
-            version=key.key_version
-        )
+        organization_key = OrganizationKey.objects.for_organization(key.organization).get(version=key.key_version)
     except (OrganizationKey.DoesNotExist, InvalidToken):
         raise SealBroken from None
     return SealedKey(ciphertext, _associated_data(key), _unwrap(organization_key))

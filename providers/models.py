@@ -94,9 +94,7 @@ class ProviderKey(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["organization", "provider", "label"], name="key_label_unique_per_provider"
-            ),
+            models.UniqueConstraint(fields=["organization", "provider", "label"], name="key_label_unique_per_provider"),
         ]
 
     def __str__(self) -> str:
@@ -128,9 +126,7 @@ class KeyValidation(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["key"], condition=Q(state="queued"), name="one_queued_validation_a_key"
-            ),
+            models.UniqueConstraint(fields=["key"], condition=Q(state="queued"), name="one_queued_validation_a_key"),
         ]
 
     def __str__(self) -> str:

@@ -39,9 +39,7 @@ class KeyLabelTaken(Exception):
     """Another key of the same provider has this label."""
 
     def __init__(self, label: str) -> None:
-        super().__init__(
-            f"There is already a key labelled “{label}”. Replace that one, or choose another label."
-        )
+        super().__init__(f"There is already a key labelled “{label}”. Replace that one, or choose another label.")
 
 
 @sensitive_variables("secret")
@@ -74,9 +72,7 @@ def save_provider_key(
 
 
 @sensitive_variables("secret")
-def replace_provider_key(
-    *, key: ProviderKey, secret: Secret, actor: User | None, now: datetime
-) -> ProviderKey:
+def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None, now: datetime) -> ProviderKey:
     """
     Put another secret in the place of `key`'s: same row, label and rules. It has to be validated anew.
 

@@ -41,9 +41,7 @@ class Route:
 
 def resolve(*, organization: Organization, action: str) -> Route:
     """The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back."""
-    rule = (
-        RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
-    )
+    rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
     return _own_route(rule) if rule else _managed_route(action)
 
 

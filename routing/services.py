@@ -25,9 +25,7 @@ class KeyInUse(Exception):
     def __init__(self, actions: Sequence[Action]) -> None:
         self.actions = actions
         names = ", ".join(action.name for action in actions)
-        super().__init__(
-            f"This key is used by: {names}. Reset them to the managed default, or route them elsewhere."
-        )
+        super().__init__(f"This key is used by: {names}. Reset them to the managed default, or route them elsewhere.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +73,7 @@ def save_routing(
             raise RuleRefused(f"Validate the key “{key.label}” first: only a connected key can be chosen.")
         listed = key.available_models.values_list("model", flat=True)
         if not model or (listed and model not in set(listed)):
-            raise RuleRefused(
-                f"“{model}” is not among the models this key can call. Choose one from the list."
-            )
+            raise RuleRefused(f"“{model}” is not among the models this key can call. Choose one from the list.")
         rule = RoutingRule.objects.for_organization(organization).filter(action=action).first()
         if rule and (rule.key_id, rule.model) == (key.pk, model):
             return rule
@@ -103,9 +99,7 @@ def reset_routing(*, organization: Organization, action: str, actor: User | None
     with transaction.atomic():
         removed, _ = RoutingRule.objects.for_organization(organization).filter(action=action).delete()
         if removed:
-            record(
-                organization=organization, actor=actor, action="routing.reset", target=ACTIONS[action].name
-            )
+            record(organization=organization, actor=actor, action="routing.reset", target=ACTIONS[action].name)
     return bool(removed)
 
 
@@ -117,9 +111,7 @@ def actions_using(key: ProviderKey) -> list[Action]:
 def remove_provider_key(*, key: ProviderKey, reset_actions: bool, actor: User | None) -> None:
     """Remove `key` for good. Raises KeyInUse, unless `reset_actions` puts its actions on the managed default."""
     with transaction.atomic():
-        key = (
-            ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).get(pk=key.pk)
-        )
+        key = ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).get(pk=key.pk)
         used_by = actions_using(key)
         if used_by and not reset_actions:
             raise KeyInUse(used_by)

@@ -58,9 +58,7 @@ def give_credits(organization: Organization, amount: int) -> None:
     grant_credits(organization=organization, amount=amount, reason="Test", idempotency_key=f"test:{amount}")
 
 
-def write_briefing(
-    organization: Organization, *requirements: tuple[str, str], title: str = "Engineer"
-) -> Briefing:
+def write_briefing(organization: Organization, *requirements: tuple[str, str], title: str = "Engineer") -> Briefing:
     """A briefing from (text, "must" or "nice") pairs."""
     drafts = [DraftRequirement(text=text, kind=kind, weight=1) for text, kind in requirements]
     return create_briefing(organization=organization, title=title, requirements=drafts, actor=None, now=NOW)

@@ -6,144 +6,222 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('billing', '0001_initial'),
-        ('candidates', '0001_initial'),
-        ('organizations', '0001_initial'),
+        ("billing", "0001_initial"),
+        ("candidates", "0001_initial"),
+        ("organizations", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='briefing',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="briefing",
+            name="created_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='briefing',
-            name='earlier_version',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='candidates.briefing'),
+            model_name="briefing",
+            name="earlier_version",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="candidates.briefing",
+            ),
         ),
         migrations.AddField(
-            model_name='briefing',
-            name='organization',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization'),
+            model_name="briefing",
+            name="organization",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="organizations.organization"
+            ),
         ),
         migrations.AddField(
-            model_name='candidate',
-            name='organization',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization'),
+            model_name="candidate",
+            name="organization",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="organizations.organization"
+            ),
         ),
         migrations.AddField(
-            model_name='candidatecheck',
-            name='briefing',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='checks', to='candidates.briefing'),
+            model_name="candidatecheck",
+            name="briefing",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="checks", to="candidates.briefing"
+            ),
         ),
         migrations.AddField(
-            model_name='candidatecheck',
-            name='candidate',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='checks', to='candidates.candidate'),
+            model_name="candidatecheck",
+            name="candidate",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="checks", to="candidates.candidate"
+            ),
         ),
         migrations.AddField(
-            model_name='candidatecheck',
-            name='created_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="candidatecheck",
+            name="created_by",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='candidatecheck',
-            name='hold',
-            field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='billing.credithold'),
+            model_name="candidatecheck",
+            name="hold",
+            field=models.OneToOneField(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="billing.credithold",
+            ),
         ),
         migrations.AddField(
-            model_name='candidatecheck',
-            name='organization',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization'),
+            model_name="candidatecheck",
+            name="organization",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="organizations.organization"
+            ),
         ),
         migrations.AddField(
-            model_name='profile',
-            name='candidate',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='profiles', to='candidates.candidate'),
+            model_name="profile",
+            name="candidate",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="profiles", to="candidates.candidate"
+            ),
         ),
         migrations.AddField(
-            model_name='profile',
-            name='organization',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization'),
+            model_name="profile",
+            name="organization",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="organizations.organization"
+            ),
         ),
         migrations.AddField(
-            model_name='candidatecheck',
-            name='profile',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='candidates.profile'),
+            model_name="candidatecheck",
+            name="profile",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="candidates.profile"
+            ),
         ),
         migrations.AddField(
-            model_name='requirement',
-            name='briefing',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='requirements', to='candidates.briefing'),
+            model_name="requirement",
+            name="briefing",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="requirements", to="candidates.briefing"
+            ),
         ),
         migrations.AddField(
-            model_name='requirement',
-            name='organization',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization'),
+            model_name="requirement",
+            name="organization",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="organizations.organization"
+            ),
         ),
         migrations.AddField(
-            model_name='requirementverdict',
-            name='check_row',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='verdicts', to='candidates.candidatecheck'),
+            model_name="requirementverdict",
+            name="check_row",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="verdicts", to="candidates.candidatecheck"
+            ),
         ),
         migrations.AddField(
-            model_name='requirementverdict',
-            name='organization',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='organizations.organization'),
+            model_name="requirementverdict",
+            name="organization",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="organizations.organization"
+            ),
         ),
         migrations.AddField(
-            model_name='requirementverdict',
-            name='requirement',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='candidates.requirement'),
+            model_name="requirementverdict",
+            name="requirement",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="candidates.requirement"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(condition=models.Q(('link', ''), _negated=True), fields=('organization', 'link'), name='candidate_link_unique'),
+            model_name="candidate",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("link", ""), _negated=True),
+                fields=("organization", "link"),
+                name="candidate_link_unique",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(condition=models.Q(('email', ''), _negated=True), fields=('organization', 'email'), name='candidate_email_unique'),
+            model_name="candidate",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("email", ""), _negated=True),
+                fields=("organization", "email"),
+                name="candidate_email_unique",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(condition=models.Q(('external_id', ''), _negated=True), fields=('organization', 'external_id'), name='candidate_external_id_unique'),
+            model_name="candidate",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("external_id", ""), _negated=True),
+                fields=("organization", "external_id"),
+                name="candidate_external_id_unique",
+            ),
         ),
         migrations.AddIndex(
-            model_name='profile',
-            index=models.Index(fields=['organization', 'digest'], name='profile_by_digest'),
+            model_name="profile",
+            index=models.Index(fields=["organization", "digest"], name="profile_by_digest"),
         ),
         migrations.AddConstraint(
-            model_name='profile',
-            constraint=models.UniqueConstraint(fields=('organization', 'candidate', 'version'), name='one_profile_a_version'),
+            model_name="profile",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "candidate", "version"), name="one_profile_a_version"
+            ),
         ),
         migrations.AddIndex(
-            model_name='candidatecheck',
-            index=models.Index(fields=['organization', '-accepted_at'], name='check_by_organization'),
+            model_name="candidatecheck",
+            index=models.Index(fields=["organization", "-accepted_at"], name="check_by_organization"),
         ),
         migrations.AddIndex(
-            model_name='candidatecheck',
-            index=models.Index(condition=models.Q(('status__in', ['pending', 'in_progress'])), fields=['organization', 'lease_until'], name='check_open_by_lease'),
+            model_name="candidatecheck",
+            index=models.Index(
+                condition=models.Q(("status__in", ["pending", "in_progress"])),
+                fields=["organization", "lease_until"],
+                name="check_open_by_lease",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='candidatecheck',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ['pending', 'in_progress'])), fields=('organization', 'briefing', 'candidate'), name='one_open_check_a_candidate_and_briefing'),
+            model_name="candidatecheck",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status__in", ["pending", "in_progress"])),
+                fields=("organization", "briefing", "candidate"),
+                name="one_open_check_a_candidate_and_briefing",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='candidatecheck',
-            constraint=models.CheckConstraint(condition=models.Q(('charged', None), ('charged__lte', models.F('price')), _connector='OR'), name='charged_at_most_the_pinned_price'),
+            model_name="candidatecheck",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("charged", None), ("charged__lte", models.F("price")), _connector="OR"),
+                name="charged_at_most_the_pinned_price",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='requirement',
-            constraint=models.CheckConstraint(condition=models.Q(('weight__gte', 1)), name='requirement_weight_at_least_1'),
+            model_name="requirement",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("weight__gte", 1)), name="requirement_weight_at_least_1"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='requirementverdict',
-            constraint=models.UniqueConstraint(fields=('organization', 'check_row', 'requirement'), name='one_verdict_a_requirement'),
+            model_name="requirementverdict",
+            constraint=models.UniqueConstraint(
+                fields=("organization", "check_row", "requirement"), name="one_verdict_a_requirement"
+            ),
         ),
     ]

@@ -31,7 +31,7 @@ def test_a_member_sees_the_balance_and_what_each_entry_was_for(used, as_bob):
     page = as_bob.get(URL)
 
     assert page.status_code == 200
-    assert reverse("billing:credits", args=["acme"]) == URL
+    assert reverse("credits", args=["acme"]) == URL
     assert page.context["summary"] == statement.CreditSummary(available=14, held=2, spent=4, granted=20)
     shown = [
         (line.label, line.purpose, signed(line.change), signed(line.held), line.available_after)

@@ -168,7 +168,7 @@ def test_too_few_credits_are_said_before_and_nothing_starts(as_bob, acme, manage
     answer = as_bob.post(url("run", briefing.pk), ticking(*people, agreed=8, count=2))
 
     assert "1 credit too few" in words(page)
-    assert reverse("billing:credits", args=["acme"]) in page.content.decode()
+    assert reverse("credits", args=["acme"]) in page.content.decode()
     assert 'name="agreed"' not in page.content.decode()
     assert answer.status_code == 422
     assert "only 7 are available" in words(answer)

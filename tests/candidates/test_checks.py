@@ -229,9 +229,7 @@ def test_a_worker_that_died_loses_its_checks_to_the_next_one(acme, briefing):
     give_credits(acme, 1)
     (row,) = accept(briefing, import_people(acme, DJANGO)).checks
     died = timezone.now() - timedelta(seconds=1)
-    CandidateCheck.objects.update(
-        status=Status.IN_PROGRESS, lease_token=uuid.uuid4(), lease_until=died, attempts=1
-    )
+    CandidateCheck.objects.update(status=Status.IN_PROGRESS, lease_token=uuid.uuid4(), lease_until=died, attempts=1)
 
     assert organizations_with_waiting_checks(now=timezone.now()) == [acme.pk]
     run_pending_checks(organization_id=acme.pk)

@@ -27,9 +27,7 @@ from usage.models import InFlightCall, UsageEvent
 
 pytestmark = [
     pytest.mark.postgresql,
-    pytest.mark.skipif(
-        connection.vendor != "postgresql", reason="a second process needs the PostgreSQL pass"
-    ),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="a second process needs the PostgreSQL pass"),
     pytest.mark.django_db(transaction=True),
 ]
 PEOPLE = 40
@@ -63,17 +61,13 @@ def worker_process(organization_id: int) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(
-    acme, simulated_providers, monkeypatch
-):
+def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(acme, simulated_providers, monkeypatch):
     simulated_providers.app.delay_seconds = 0.2
     route_to_own_key(acme)
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, *["Builds Django services."] * PEOPLE)
-    monkeypatch.setattr(
-        checks, "queue_checks", lambda organization_id: None
-    )  # the process below does the work
+    monkeypatch.setattr(checks, "queue_checks", lambda organization_id: None)  # the process below does the work
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     completed = CandidateCheck.objects.filter(status=CandidateCheck.Status.COMPLETED)
 

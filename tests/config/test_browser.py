@@ -107,7 +107,16 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
 
-    for path in ("", "settings", "candidates/", "briefings/", f"briefings/{briefing.pk}/", "usage/", "credits/", "members/"):
+    for path in (
+        "",
+        "settings",
+        "candidates/",
+        "briefings/",
+        f"briefings/{briefing.pk}/",
+        "usage/",
+        "credits/",
+        "members/",
+    ):
         page.goto(f"{live_server.url}/o/acme/{path}")
         found = Axe().run(page, options=WCAG)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"

@@ -15,9 +15,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-pytestmark = pytest.mark.skipif(
-    connection.vendor != "sqlite", reason="the demo brings its own SQLite database"
-)
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the demo brings its own SQLite database")
 ARRANGED_BY_TESTS = {"SECRET_KEY", "DATABASE_URL", "DEBUG", "EMAIL_URL", "SITE_URL"}
 
 

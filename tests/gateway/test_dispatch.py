@@ -61,9 +61,9 @@ def test_a_managed_call_is_counted_for_the_organization_that_made_it(acme):
 
 def test_a_refused_call_leaves_a_failed_event_and_raises_the_sentence(acme):
     route_to_own_key(acme)
+    route = replace(resolve(organization=acme, action=ACTION), model="no/such-model")
 
     with pytest.raises(ProviderError) as refused:
-        route = replace(resolve(organization=acme, action=ACTION), model="no/such-model")
         dispatch.run_call(
             organization=acme,
             route=route,

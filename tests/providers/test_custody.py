@@ -93,7 +93,9 @@ def test_without_its_organization_key_a_key_is_unreadable_for_good(acme):
 def test_with_another_master_key_a_key_does_not_open(acme, settings):
     key = saved(acme)
     field: Any = OrganizationKey._meta.get_field("wrapped")
-    before: dict[str, Any] = {name: field.__dict__.pop(name) for name in ("keys", "fernet_keys", "fernet") if name in field.__dict__}
+    before: dict[str, Any] = {
+        name: field.__dict__.pop(name) for name in ("keys", "fernet_keys", "fernet") if name in field.__dict__
+    }
     settings.FERNET_KEYS = ["another-master-key-0123456789-0123456789-ab"]
     try:
         with pytest.raises(SealBroken):

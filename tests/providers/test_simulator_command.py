@@ -40,7 +40,7 @@ def test_a_delay_is_between_nothing_and_ten_minutes(delay):
 
 def test_the_command_prints_the_setting_and_serves():
     command = [sys.executable, "manage.py", "simulate_providers", "--port", "0", "--delay", "0.01"]
-    with subprocess.Popen(  # noqa: S603 # our own command
+    with subprocess.Popen(  # our own command
         command, cwd=PROJECT, env=dict(os.environ), stdout=subprocess.PIPE, text=True
     ) as process:
         try:

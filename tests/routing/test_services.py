@@ -56,9 +56,7 @@ def test_a_check_is_byok_only_if_every_action_it_calls_is(acme):
     assert mode_of(organization=acme, actions=[CHECK, REQUIREMENT_GENERATION.slug]) == Mode.MANAGED
 
 
-@pytest.mark.parametrize(
-    "status", [status for status in ProviderKey.Status if status not in ("connected", "limited")]
-)
+@pytest.mark.parametrize("status", [status for status in ProviderKey.Status if status not in ("connected", "limited")])
 def test_an_action_on_a_broken_key_refuses_with_a_sentence_and_never_falls_back(acme, status):
     connect_managed_key()
     key = route_to_own_key(acme)

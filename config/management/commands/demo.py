@@ -41,9 +41,7 @@ class Command(BaseCommand):
             self._write_env_file()
             start_again()
         if "demo" not in settings.ENV_FILE.parts:
-            raise CommandError(
-                "The demo keeps to itself: run `make demo`, never this command on a real installation."
-            )
+            raise CommandError("The demo keeps to itself: run `make demo`, never this command on a real installation.")
         signal.signal(signal.SIGTERM, _stop)
         port, simulator_port = options["port"], settings.DEMO_SIMULATOR_PORT
         if not options["no_serve"]:

@@ -42,13 +42,9 @@ class Command(BaseCommand):
         name = (options["organization"] or self._ask("Name of the organization: ", "--organization")).strip()
         slug = options["slug"] or slugify(name)[:60]
         if not slug or slugify(slug) != slug:
-            raise CommandError(
-                f"“{slug}” is no name for a URL: use lower-case letters, digits and hyphens (--slug)."
-            )
+            raise CommandError(f"“{slug}” is no name for a URL: use lower-case letters, digits and hyphens (--slug).")
         if Organization.objects.filter(slug=slug).exists():
-            raise CommandError(
-                f"There is already an organization with the slug “{slug}”. Choose another: --slug."
-            )
+            raise CommandError(f"There is already an organization with the slug “{slug}”. Choose another: --slug.")
         if User.objects.filter(email=email).exists():
             raise CommandError(f"There is already a user {email}. Open more organizations in the admin.")
         password = self._password(email)
