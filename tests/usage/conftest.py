@@ -3,19 +3,51 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import Max
 
 from organizations.models import Organization
+from usage import rollups
 from usage.metering import admit_call
 from usage.models import InFlightCall, Mode, RollupState, UsageDaily, UsageEvent
-from usage.rollups import MEASURES
+from usage.rollups import MEASURES, RollUpResult
 
 TODAY = date(2026, 11, 21)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KEY = uuid.UUID(int=1)
+
+
+def settle() -> None:
+    """
+    Wait until every event so far can be rolled up.
+
+    Transaction ids are of the whole PostgreSQL cluster, so transactions of the other test processes, in databases of
+    their own, hold the watermark back for as long as they run.
+    """
+    if connection.vendor != "postgresql":
+        return
+    give_up_at = monotonic() + 30
+    newest = UsageEvent.objects.aggregate(newest=Max("ingest_position"))["newest"] or 0
+    with connection.cursor() as cursor:
+        while monotonic() < give_up_at:
+            cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+            if cursor.fetchone()[0] > newest:
+                return
+            sleep(0.02)
+
+
+def roll_up(*, now: datetime) -> RollUpResult:
+    settle()
+    return rollups.roll_up(now=now)
+
+
+def rebuild(*, now: datetime) -> RollUpResult:
+    settle()
+    return rollups.rebuild(now=now)
 
 
 def event(organization: Organization, **fields: Any) -> UsageEvent:

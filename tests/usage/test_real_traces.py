@@ -13,11 +13,11 @@ import pytest
 from django.conf import settings
 from django.db.models import F, Sum
 
-from tests.usage.conftest import KEY, NOON
+from tests.usage.conftest import KEY, NOON, roll_up
 from usage.models import Mode, UsageDaily, UsageEvent
 from usage.pricing import price
 from usage.reports import last_days
-from usage.rollups import MEASURES, roll_up
+from usage.rollups import MEASURES
 from usage.tokens import TokenUsage
 
 TRACES = Path(settings.BASE_DIR).parent / "shared" / "data" / "usage_traces"

@@ -7,10 +7,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.usage.conftest import NOON, TODAY, event, lost_or_failed
+from tests.usage.conftest import NOON, TODAY, event, lost_or_failed, roll_up
 from usage import reports
 from usage.models import Mode, UsageEvent
-from usage.rollups import roll_up
 
 # Committed, since PostgreSQL rolls nothing up that is not.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,10 +11,20 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, lost_or_failed, start_rollup_anew
+from tests.usage.conftest import (
+    KEY,
+    NOON,
+    TODAY,
+    daily_table,
+    event,
+    lost_or_failed,
+    rebuild,
+    roll_up,
+    start_rollup_anew,
+)
 from usage.metering import record_call
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
-from usage.rollups import NOTHING, RollUpResult, rebuild, roll_up
+from usage.rollups import NOTHING, RollUpResult
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
