@@ -31,5 +31,11 @@ def seconds(milliseconds: int) -> str:
 
 
 @register.filter
+def action_name(slug: str) -> str:
+    """An action in words; actions themselves are above this app, events hold their slugs."""
+    return slug.replace("_", " ").replace("-", " ").capitalize()
+
+
+@register.filter
 def provider_name(slug: str) -> str:
     return pricing.provider_name(slug)

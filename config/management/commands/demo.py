@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -42,7 +42,8 @@ class Command(BaseCommand):
             start_again()
         if "demo" not in settings.ENV_FILE.parts:
             raise CommandError("The demo keeps to itself: run `make demo`, never this command on a real installation.")
-        signal.signal(signal.SIGTERM, _stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
         port, simulator_port = options["port"], settings.DEMO_SIMULATOR_PORT
         if not options["no_serve"]:
             _refuse_taken_port(port, "Choose another with `make demo PORT=8001`.")
@@ -166,11 +167,11 @@ def _spawn(children: ExitStack, command: list[str]) -> None:
 def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         child.wait(CHILD_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):  # whatever is left of it: a cluster can wedge when it is stopped
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    child.wait()
 
 
 def _end_with_parent() -> None:
