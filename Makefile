@@ -1,5 +1,6 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 PORT ?= 8000
 SERVE ?= 1

@@ -25,6 +25,7 @@ from config.installation import prepare_database, start_again, write_env_file
 HOST = "127.0.0.1"
 FIRST_SIMULATOR_PORT = 9001
 CHILD_GRACE_SECONDS = 8
+START_PATIENCE_SECONDS = 60
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -63,6 +64,7 @@ class Command(BaseCommand):
     def _play(self, console: Console, children: ExitStack, *, port: int, serve: bool) -> None:
         prepare_database(verbosity=0)
         _start(children, "simulate_providers", "--port", str(settings.DEMO_SIMULATOR_PORT))
+        _wait_for(settings.DEMO_SIMULATOR_PORT, "provider simulator")
         _start(children, "qcluster")
         story = Story(owner_password=settings.DEMO_PASSWORD)
         steps = list(story.steps())
@@ -143,12 +145,17 @@ def _start_web(children: ExitStack, port: int) -> None:
         "--no-access-log",
     ]
     _spawn(children, [sys.executable, *command, "--log-level", "warning"])
-    for _ in range(150):
+    _wait_for(port, "web server")
+
+
+def _wait_for(port: int, what: str) -> None:
+    give_up_at = time.monotonic() + START_PATIENCE_SECONDS
+    while time.monotonic() < give_up_at:
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.1)
-    raise StoryStuck(f"The web server did not start on port {port}.")
+    raise StoryStuck(f"The {what} did not start on port {port}.")
 
 
 def _spawn(children: ExitStack, command: list[str]) -> None:
