@@ -102,7 +102,8 @@ def connect(organization, port: int):
 
     from providers.custody import Secret
     from providers.models import ProviderKey
-    from providers.services import save_provider_key, validate_key
+    from providers.services import save_provider_key
+    from providers.validation import validate_key
     from routing.actions import ACTIONS
     from routing.services import save_routing
 

@@ -29,7 +29,8 @@ from config.onboarding import ensure_platform, open_organization
 from organizations.models import Organization, User
 from providers.custody import Secret
 from providers.models import KeyValidation, ProviderKey
-from providers.services import request_validation, requeue_validations, save_provider_key
+from providers.services import save_provider_key
+from providers.validation import request_validation, requeue_validations
 from routing.actions import ACTIONS
 from routing.services import save_routing
 from usage.models import Mode, UsageEvent

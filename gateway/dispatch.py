@@ -28,7 +28,7 @@ from providers.custody import SealBroken, SealedKey
 from providers.egress import open_client
 from providers.egress import send as send_call
 from providers.models import ProviderKey
-from providers.services import mark_key_refused, note_key_used
+from providers.validation import mark_key_refused, note_key_used
 from routing.resolve import Route, RouteUnavailable
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent

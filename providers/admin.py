@@ -27,7 +27,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from organizations.models import Organization, User
-from providers import services
+from providers import services, validation
 from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.custody import SealBroken
@@ -205,7 +205,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
     @action(description="Validate selected keys", permissions=["validate"])  # type: ignore[untyped-decorator]
     def validate(self, request: HttpRequest, keys: QuerySet[ProviderKey]) -> None:
         for key in keys:
-            services.request_validation(key=key, actor=_person(request), now=timezone.now())
+            validation.request_validation(key=key, actor=_person(request), now=timezone.now())
         messages.success(request, "Validation started. Reload this page to see the result.")
 
     @action(  # type: ignore[untyped-decorator]
@@ -222,7 +222,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
     )
     def validate_this(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         key = get_object_or_404(ProviderKey, pk=object_id)
-        services.request_validation(key=key, actor=_person(request), now=timezone.now())
+        validation.request_validation(key=key, actor=_person(request), now=timezone.now())
         messages.success(request, "Validation started. Reload this page to see the result.")
         return HttpResponseClientRedirect(reverse("admin:providers_providerkey_change", args=[key.pk]))
 
@@ -268,7 +268,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
             except SealBroken:
                 form.add_error("key", "The master keys do not open the platform's own key. Check KEYFARE_MASTER_KEYS.")
             else:
-                services.request_validation(key=key, actor=_person(request), now=timezone.now())
+                validation.request_validation(key=key, actor=_person(request), now=timezone.now())
                 messages.success(request, "Key saved. It is being validated; reload this page to see the result.")
                 return redirect("admin:providers_providerkey_change", key.pk)
         context = {

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
-from django_q.tasks import async_task
 
 from organizations.audit import record
 from organizations.models import Organization, User
 from providers import custody
-from providers.adapters.base import ErrorKind, ListedModel, ProviderError
-from providers.catalog import PROVIDERS, effective_base_url, origin_of
-from providers.custody import SealBroken, Secret
-from providers.egress import send_now
-from providers.models import AvailableModel, KeyValidation, ProviderKey
+from providers.catalog import PROVIDERS, origin_of
+from providers.custody import Secret
+from providers.models import KeyValidation, ProviderKey
 
-VALIDATION_TIMEOUT_SECONDS = 10
-VALIDATION_MAX_BYTES = 8 * 1024 * 1024  # OpenRouter lists hundreds of models with long descriptions
 Status = ProviderKey.Status
-
-# What a refusal says about the key. Temporary trouble says nothing about it, so it keeps an earlier verdict.
-STATUS_OF_ERROR = {
-    ErrorKind.INVALID: Status.INVALID,
-    ErrorKind.LIMITED: Status.LIMITED,
-    ErrorKind.NO_CREDIT: Status.NO_CREDIT,
-    ErrorKind.RATE_LIMITED: Status.RATE_LIMITED,
-    ErrorKind.OVERLOADED: Status.UNREACHABLE,
-    ErrorKind.UNREACHABLE: Status.UNREACHABLE,
-}
 
 
 class KeyLabelTaken(Exception):
@@ -65,7 +47,7 @@ def save_provider_key(
         with transaction.atomic():
             custody.seal(key, secret)
             key.save(force_insert=True)
-            _audit(key, actor, "provider_key.saved")
+            record_change(key, actor, "provider_key.saved")
     except IntegrityError:
         raise KeyLabelTaken(label) from None
     return key
@@ -79,7 +61,7 @@ def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None
     Sealed for the provider's origin as it is now, so this also mends a key whose origin changed.
     """
     with transaction.atomic():
-        key = _locked(key)
+        key = locked(key)
         key.origin = origin_of(key.provider)
         custody.seal(key, secret)
         key.secret_version += 1
@@ -90,156 +72,22 @@ def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None
         KeyValidation.objects.filter(key=key, state=KeyValidation.State.QUEUED).update(
             state=KeyValidation.State.DONE, detail="The key was replaced.", finished_at=now
         )
-        _audit(key, actor, "provider_key.replaced")
+        record_change(key, actor, "provider_key.replaced")
     return key
 
 
 def delete_provider_key(*, key: ProviderKey, actor: User | None) -> None:
     """Delete the row and with it the sealed key. Rules must be gone first: `routing.services.remove_provider_key`."""
     with transaction.atomic():
-        _audit(key, actor, "provider_key.removed")
+        record_change(key, actor, "provider_key.removed")
         key.delete()
 
 
-def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -> KeyValidation:
-    """Validate `key` in the background. While one validation waits, asking again returns that one."""
-    with transaction.atomic():
-        key = _locked(key)
-        queued = key.validations.filter(state=KeyValidation.State.QUEUED).first()
-        if queued is None:
-            queued = KeyValidation.objects.create(
-                organization=key.organization, key=key, secret_version=key.secret_version, requested_at=now
-            )
-            _audit(key, actor, "provider_key.validation_requested")
-        if key.status != Status.VALIDATING and not key.is_usable:
-            key.status, key.status_detail = Status.VALIDATING, ""
-            key.save(update_fields=["status", "status_detail"])
-        validation_id = queued.pk
-        transaction.on_commit(lambda: _queue(validation_id))
-    return queued
-
-
-def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
-    """
-    Ask the provider about a key and write down what it says; the body of the background task.
-
-    Returns None when nothing waits under that id any more. Running twice, or late for a replaced key, changes nothing.
-    """
-    validation = (
-        KeyValidation.objects.select_related("key__organization")
-        .filter(pk=validation_id, state=KeyValidation.State.QUEUED)
-        .first()
-    )
-    if validation is None:
-        return None
-    status, detail, limits, models = _ask_provider(validation.key)
-    with transaction.atomic():
-        key = _locked(validation.key)
-        settled = KeyValidation.objects.filter(pk=validation.pk, state=KeyValidation.State.QUEUED).update(
-            state=KeyValidation.State.DONE, outcome=status, detail=detail, finished_at=now
-        )
-        if settled and key.secret_version == validation.secret_version:
-            _apply_outcome(key, status=status, detail=detail, limits=limits, models=models, now=now)
-    validation.refresh_from_db()
-    return validation
-
-
-def requeue_validations(*, now: datetime, older_than_seconds: int = 60) -> int:
-    """Queue again what was requested a while ago and never ran: its task was lost. Returns how many."""
-    cutoff = now - timedelta(seconds=older_than_seconds)
-    lost = KeyValidation.objects.filter(state=KeyValidation.State.QUEUED, requested_at__lt=cutoff)
-    ids = list(lost.values_list("pk", flat=True))
-    for validation_id in ids:
-        _queue(validation_id)
-    return len(ids)
-
-
-def mark_key_refused(*, key_id: UUID, kind: ErrorKind, detail: str, now: datetime) -> None:
-    """A call was refused because of the key itself: show that on the key, so that later calls stop at once."""
-    if kind in (ErrorKind.INVALID, ErrorKind.NO_CREDIT):
-        ProviderKey.objects.filter(pk=key_id, status__in=[Status.CONNECTED, Status.LIMITED]).update(
-            status=STATUS_OF_ERROR[kind], status_detail=detail[:300], validated_at=now
-        )
-
-
-def note_key_used(*, key_id: UUID, now: datetime) -> None:
-    """Write down that a call left with the key; at most once a minute, so that busy keys are not a hot row."""
-    recently = now - timedelta(minutes=1)
-    keys = ProviderKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=recently), pk=key_id)
-    keys.update(last_used_at=now)
-
-
-def _queue(validation_id: int) -> None:
-    async_task("providers.tasks.validate_key", validation_id)
-
-
-def _locked(key: ProviderKey) -> ProviderKey:
+def locked(key: ProviderKey) -> ProviderKey:
     return ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).get(pk=key.pk)
 
 
-def _ask_provider(key: ProviderKey) -> tuple[str, str, dict[str, Any], list[ListedModel]]:
-    """Status, its sentence, provider-reported limits, and the models the key can call."""
-    adapter = PROVIDERS[key.provider].adapter
-    base_url = effective_base_url(key.provider)
-    if key.origin != origin_of(key.provider):
-        return Status.NEEDS_REENTRY, str(SealBroken()), {}, []
-    try:
-        headers = adapter.credential_headers(custody.sealed_key(key).open())
-        answer = send_now(
-            adapter.validation_call(base_url),
-            credential_headers=headers,
-            timeout_seconds=VALIDATION_TIMEOUT_SECONDS,
-            max_bytes=VALIDATION_MAX_BYTES,
-        )
-        limits = adapter.parse_validation(answer)
-        listing = adapter.models_call(base_url)
-        if listing != adapter.validation_call(base_url):
-            answer = send_now(
-                listing,
-                credential_headers=headers,
-                timeout_seconds=VALIDATION_TIMEOUT_SECONDS,
-                max_bytes=VALIDATION_MAX_BYTES,
-            )
-        return Status.CONNECTED, "", limits, adapter.parse_models(answer)
-    except SealBroken as error:
-        return Status.NEEDS_REENTRY, str(error), {}, []
-    except ProviderError as error:
-        return STATUS_OF_ERROR.get(error.kind, Status.UNREACHABLE), error.sentence, {}, []
-
-
-def _apply_outcome(
-    key: ProviderKey,
-    *,
-    status: str,
-    detail: str,
-    limits: dict[str, Any],
-    models: list[ListedModel],
-    now: datetime,
-) -> None:
-    temporary = status in (Status.RATE_LIMITED, Status.UNREACHABLE)
-    if temporary and key.is_usable:
-        key.status_detail = f"The check at {now:%Y-%m-%d %H:%M} UTC did not get through: {detail}"[:300]
-    else:
-        key.status, key.status_detail, key.validated_at = status, detail[:300], now
-    if status == Status.CONNECTED:
-        key.provider_limits = limits
-        key.available_models.all().delete()
-        AvailableModel.objects.bulk_create(
-            AvailableModel(
-                organization=key.organization,
-                key=key,
-                model=model.id,
-                name=model.name,
-                context_tokens=model.context_tokens,
-                input_nanousd_per_mtok=model.input_nanousd_per_mtok,
-                output_nanousd_per_mtok=model.output_nanousd_per_mtok,
-            )
-            for model in models
-        )
-    key.save()
-
-
-def _audit(key: ProviderKey, actor: User | None, action: str) -> None:
+def record_change(key: ProviderKey, actor: User | None, action: str) -> None:
     record(
         organization=key.organization,
         actor=actor,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from providers import services
+from providers import validation
 
 
 def validate_key(validation_id: int) -> None:
-    services.validate_key(validation_id=validation_id, now=timezone.now())
+    validation.validate_key(validation_id=validation_id, now=timezone.now())
 
 
 def requeue_validations() -> None:
-    services.requeue_validations(now=timezone.now())
+    validation.requeue_validations(now=timezone.now())

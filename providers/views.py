@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, retarget, trigger_client_event
 
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from providers import services
+from providers import services, validation
 from providers.cards import (
     KeyRow,
     ProviderCard,
@@ -100,7 +100,7 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 @require_POST
 def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     key = _key_or_404(request, key_id)
-    services.request_validation(key=key, actor=request.user, now=timezone.now())
+    validation.request_validation(key=key, actor=request.user, now=timezone.now())
     if not request.htmx:
         return redirect(_settings_url(request, key))
     return _status_region(request, key_row(_key_or_404(request, key_id), now=timezone.now()))

@@ -14,7 +14,8 @@ from config.onboarding import ensure_platform
 from organizations.models import Organization
 from providers.custody import Secret
 from providers.models import KeyValidation, ProviderKey
-from providers.services import save_provider_key, validate_key
+from providers.services import save_provider_key
+from providers.validation import validate_key
 from routing.actions import ACTIONS
 from routing.services import save_routing
 

@@ -7,13 +7,8 @@ import pytest
 from organizations.models import AuditEvent
 from providers.custody import Secret
 from providers.models import AvailableModel, KeyValidation, ProviderKey
-from providers.services import (
-    replace_provider_key,
-    request_validation,
-    requeue_validations,
-    save_provider_key,
-    validate_key,
-)
+from providers.services import replace_provider_key, save_provider_key
+from providers.validation import request_validation, requeue_validations, validate_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Status = ProviderKey.Status

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from candidates import briefings, checks
-from providers.services import requeue_validations
+from providers.validation import requeue_validations
 
 
 class Command(BaseCommand):
