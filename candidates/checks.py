@@ -178,6 +178,7 @@ class _Worker:
         self.organization_id = organization_id
         self.on_finished = on_finished
         self.in_flight = settings.KEYFARE_CHECKS_IN_FLIGHT
+        self.is_broken = False  # no new claims: what broke may break every check, at the price of a call each
         self.counts = {Status.COMPLETED: 0, Status.FAILED: 0}
 
     async def run(self, time_budget_seconds: float | None) -> Worked:
@@ -189,7 +190,7 @@ class _Worker:
                 out_of_time = stop_at is not None and time.monotonic() > stop_at
                 free = self.in_flight - len(running)
                 # Claim by the handful: one query for each finished check would be half of all queries.
-                if not out_of_time and (not running or free >= self.in_flight // 4):
+                if not out_of_time and not self.is_broken and (not running or free >= self.in_flight // 4):
                     for claim in await sync_to_async(self._claim)(free):
                         running.add(asyncio.create_task(self._check(client, claim)))
                 if not running:
@@ -263,8 +264,9 @@ class _Worker:
                 iteration += 1
                 prepared = await sync_to_async(self._settle_and_prepare)(claim, prepared, outcome, iteration)
         except Exception:
-            # One broken check must not take the others of this worker with it. Its lease runs out and it is
-            # claimed again; after MAX_CLAIMS it fails free of charge.
+            # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
+            # claimed again, and after MAX_CLAIMS it fails free of charge.
+            self.is_broken = True
             logger.exception("Check %s was interrupted", claim.check.pk)
 
     def _prepare(self, claim: _Claim, iteration: int) -> PreparedCall | None:

@@ -301,3 +301,15 @@ def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkey
     assert row.lease_until is not None
     assert balance(organization=acme).held == 1
     assert "was interrupted" in caplog.text
+
+
+def test_after_an_unexpected_error_a_worker_claims_nothing_more(acme, briefing, monkeypatch, settings):
+    settings.KEYFARE_CHECKS_IN_FLIGHT = 1
+    route_to_own_key(acme)
+    give_credits(acme, 3)
+    accept(briefing, import_people(acme, DJANGO, DJANGO, DJANGO))
+    monkeypatch.setattr(checks, "score", lambda *arguments: 1 // 0)
+
+    run_pending_checks(organization_id=acme.pk)
+
+    assert CandidateCheck.objects.filter(status=Status.PENDING).count() == 2
