@@ -223,7 +223,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         unpriced=Count("pk", filter=Q(status=UsageEvent.Status.ANSWERED, cost_nanousd=None)),
     )
     usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
-    keys = ProviderKey.objects.filter(organization__is_platform=False)
+    keys = ProviderKey.objects.filter(organization__is_platform=False, replaces=None)
     checks = CandidateCheck.objects.filter(accepted_at__gte=today)
     waiting = OrmQ.objects.count()
     context["figures"] = [

@@ -44,6 +44,7 @@ class PreparedCall:
     call: InFlightCall
     route: Route
     sealed_key: SealedKey
+    secret_version: int
     base_url: str
 
 
@@ -94,7 +95,7 @@ def prepare(
         now=now,
         deadline_at=now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE,
     )
-    return PreparedCall(call, route, sealed_key, effective_base_url(route.provider))
+    return PreparedCall(call, route, sealed_key, key.secret_version, effective_base_url(route.provider))
 
 
 async def send(client: httpx.AsyncClient, prepared: PreparedCall, request: ChatRequest) -> Outcome:
@@ -121,7 +122,13 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
     result, error = outcome.result, outcome.error
     note_key_used(key_id=prepared.route.key_id, now=now)
     if error is not None:
-        mark_key_refused(key_id=prepared.route.key_id, kind=error.kind, detail=error.sentence, now=now)
+        mark_key_refused(
+            key_id=prepared.route.key_id,
+            secret_version=prepared.secret_version,
+            kind=error.kind,
+            detail=error.sentence,
+            now=now,
+        )
         return record_call(
             call=prepared.call,
             status=UsageEvent.Status.FAILED,

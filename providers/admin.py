@@ -27,7 +27,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from organizations.models import Organization, User
-from providers import services, validation
+from providers import replacement, services, validation
 from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.custody import SealBroken
@@ -122,6 +122,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
         "state",
         "status_detail",
         "validated_at",
+        "new_key",
         "reported",
         "last_used_at",
         "destination",
@@ -132,7 +133,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderKey]:
         keys: QuerySet[ProviderKey] = super().get_queryset(request)
-        return keys.defer("ciphertext")
+        return keys.filter(replaces=None).defer("ciphertext")
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Managed keys only, one by one; a customer's key is the customer's to remove."""
@@ -194,6 +195,12 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
         if key.origin != origin_of(key.provider):
             notes.append(f"sealed for {key.origin}, so it has to be entered again")
         return f"{effective} ({'; '.join(notes)})" if notes else effective
+
+    @display(description="New key, not serving yet")  # type: ignore[untyped-decorator]
+    def new_key(self, key: ProviderKey) -> str:
+        return "; ".join(
+            f"…{new.last4}: {new.get_status_display()}. {new.status_detail}".strip() for new in key.replacements.all()
+        )
 
     @display(description="Limits, as reported")  # type: ignore[untyped-decorator]
     def reported(self, key: ProviderKey) -> str:
@@ -269,8 +276,11 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
                 form.add_error("key", "The master keys do not open the platform's own key. Check KEYFARE_MASTER_KEYS.")
             else:
                 validation.request_validation(key=key, actor=_person(request), now=timezone.now())
-                messages.success(request, "Key saved. It is being validated; reload this page to see the result.")
-                return redirect("admin:providers_providerkey_change", key.pk)
+                waits = " It takes over when the provider accepts it." if key.replaces_id else ""
+                messages.success(
+                    request, f"Key saved. It is being validated; reload this page to see the result.{waits}"
+                )
+                return redirect("admin:providers_providerkey_change", replaced.pk if replaced else key.pk)
         context = {
             **self.admin_site.each_context(request),
             "title": f"Replace managed key “{replaced.label}”" if replaced else "Add managed key",
@@ -346,7 +356,7 @@ def _person(request: HttpRequest) -> User:
 @sensitive_variables()
 def _store(form: ManagedKeyForm, *, platform: Organization, replaced: ProviderKey | None, actor: User) -> ProviderKey:
     if replaced:
-        return services.replace_provider_key(
+        return replacement.replace_provider_key(
             key=replaced, secret=form.cleaned_data["key"], actor=actor, now=timezone.now()
         )
     return services.save_provider_key(

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from organizations.models import Organization
@@ -53,6 +53,29 @@ class ModelLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """A new secret that waits beside the key it is to replace."""
+
+    key: ProviderKey
+    provider: Provider
+    is_validating: bool
+
+    @property
+    def tone(self) -> str:
+        return "info" if self.is_validating else TONES[self.key.status]
+
+    @property
+    def sentence(self) -> str:
+        if self.is_validating:
+            return f"{self.provider.name} is being asked about it. It takes over as soon as it is accepted."
+        return self.key.status_detail or "It has not been validated yet, so it has not taken over."
+
+    @property
+    def masked(self) -> str:
+        return _masked(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
     key: ProviderKey
     provider: Provider
@@ -63,6 +86,7 @@ class KeyRow:
     watched_since: int  # Unix seconds when the page began to wait for the validation
     has_given_up: bool = False
     is_fresh: bool = False  # just saved or replaced: validating it is the next step
+    replacement: Replacement | None = None
 
     @property
     def tone(self) -> str:
@@ -83,7 +107,7 @@ class KeyRow:
 
     @property
     def masked(self) -> str:
-        return f"…{self.key.last4}" if self.key.last4 else "…"
+        return _masked(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +118,18 @@ class ProviderCard:
 
 
 def keys_of(organization: Organization) -> QuerySet[ProviderKey]:
-    """The organization's keys with `model_count` and `has_queued_validation`, oldest first."""
+    """
+    The organization's keys with `model_count` and `has_queued_validation`, oldest first.
+
+    A pending replacement is none of them: it stands in its key's `replacements`.
+    """
     queued = KeyValidation.objects.filter(key=OuterRef("pk"), state=KeyValidation.State.QUEUED)
+    pending = ProviderKey.objects.for_organization(organization).defer("ciphertext")
     return (
         ProviderKey.objects.for_organization(organization)
+        .filter(replaces=None)
         .select_related("created_by")
+        .prefetch_related(Prefetch("replacements", pending.annotate(has_queued_validation=Exists(queued))))
         .defer("ciphertext")
         .annotate(model_count=Count("available_models"), has_queued_validation=Exists(queued))
         .order_by("created_at", "pk")
@@ -143,7 +174,8 @@ def key_row(
     provider = PROVIDERS[key.provider]
     seconds = int(now.timestamp())
     since = seconds if watched_since is None else watched_since
-    is_validating: bool = getattr(key, "has_queued_validation", False) or key.status == Status.VALIDATING
+    replacement = next((_replacement(pending) for pending in key.replacements.all()), None)
+    is_validating = _is_validating(key) or bool(replacement and replacement.is_validating)
     return KeyRow(
         key=key,
         provider=provider,
@@ -154,6 +186,7 @@ def key_row(
         watched_since=since,
         has_given_up=is_validating and seconds - since >= POLL_FOR_SECONDS,
         is_fresh=is_fresh,
+        replacement=replacement,
     )
 
 
@@ -203,6 +236,18 @@ def _card(
         initial={"label": free_label({row.key.label for row in rows})},
     )
     return ProviderCard(provider, rows, add_form)
+
+
+def _replacement(pending: ProviderKey) -> Replacement:
+    return Replacement(pending, PROVIDERS[pending.provider], _is_validating(pending))
+
+
+def _is_validating(key: ProviderKey) -> bool:
+    return bool(getattr(key, "has_queued_validation", False)) or key.status == Status.VALIDATING
+
+
+def _masked(key: ProviderKey) -> str:
+    return f"…{key.last4}" if key.last4 else "…"
 
 
 def _moment(text: str) -> datetime | None:

@@ -96,6 +96,15 @@ def seal(key: ProviderKey, secret: Secret) -> None:
     key.ciphertext = struct.pack(">BI", FORMAT, key.key_version) + nonce + sealed
 
 
+def move_secret(source: ProviderKey, target: ProviderKey) -> None:
+    """
+    Seal the secret of `source` into `target` anew; saves neither. Raises SealBroken.
+
+    A seal binds the row, so a ciphertext cannot just be copied from one to the other.
+    """
+    seal(target, sealed_key(source).open())
+
+
 def sealed_key(key: ProviderKey) -> SealedKey:
     """What opens `key` later, away from the database. Raises SealBroken if the organization's key is gone."""
     ciphertext = bytes(key.ciphertext)

@@ -80,6 +80,15 @@ class ProviderKey(models.Model):
     secret_version = models.PositiveIntegerField(
         default=1, editable=False, help_text="Counts replacements; a validation of an older one changes nothing."
     )
+    replaces = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.CASCADE,
+        related_name="replacements",
+        help_text="The key that serves until this one is validated; see `providers.replacement`.",
+    )
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.SAVED)
     status_detail = models.CharField(max_length=300, blank=True)
     validated_at = models.DateTimeField(null=True, blank=True, help_text="When the status was last established.")
@@ -94,7 +103,21 @@ class ProviderKey(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["organization", "provider", "label"], name="key_label_unique_per_provider"),
+            models.UniqueConstraint(
+                fields=["organization", "provider", "label"],
+                condition=Q(replaces=None),
+                name="key_label_unique_per_provider",
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "replaces"],
+                condition=Q(replaces__isnull=False),
+                name="one_pending_replacement_a_key",
+            ),
+            # No rule can name it and no call can leave with it: everything that serves is Connected or Limited.
+            models.CheckConstraint(
+                condition=Q(replaces=None) | ~Q(status__in=["connected", "limited"]),
+                name="a_pending_replacement_does_not_serve",
+            ),
         ]
 
     def __str__(self) -> str:

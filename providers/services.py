@@ -1,4 +1,4 @@
-"""Saving, replacing, validating and deleting provider keys."""
+"""Saving and deleting provider keys. Replacing and validating have files of their own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from organizations.models import Organization, User
 from providers import custody
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import Secret
-from providers.models import KeyValidation, ProviderKey
-
-Status = ProviderKey.Status
+from providers.models import ProviderKey
 
 
 class KeyLabelTaken(Exception):
@@ -50,29 +48,6 @@ def save_provider_key(
             record_change(key, actor, "provider_key.saved")
     except IntegrityError:
         raise KeyLabelTaken(label) from None
-    return key
-
-
-@sensitive_variables("secret")
-def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None, now: datetime) -> ProviderKey:
-    """
-    Put another secret in the place of `key`'s: same row, label and rules. It has to be validated anew.
-
-    Sealed for the provider's origin as it is now, so this also mends a key whose origin changed.
-    """
-    with transaction.atomic():
-        key = locked(key)
-        key.origin = origin_of(key.provider)
-        custody.seal(key, secret)
-        key.secret_version += 1
-        key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
-        key.provider_limits = {}
-        key.save()
-        key.available_models.all().delete()
-        KeyValidation.objects.filter(key=key, state=KeyValidation.State.QUEUED).update(
-            state=KeyValidation.State.DONE, detail="The key was replaced.", finished_at=now
-        )
-        record_change(key, actor, "provider_key.replaced")
     return key
 
 

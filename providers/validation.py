@@ -18,7 +18,8 @@ from providers.adapters.base import ErrorKind, ListedModel, ProviderError
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.custody import SealBroken
 from providers.egress import send_now
-from providers.models import AvailableModel, KeyValidation, ProviderKey
+from providers.models import USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
+from providers.replacement import take_over
 from providers.services import locked, record_change
 
 VALIDATION_TIMEOUT_SECONDS = 10
@@ -39,7 +40,7 @@ STATUS_OF_ERROR = {
 def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -> KeyValidation:
     """Validate `key` in the background. While one validation waits, asking again returns that one."""
     with transaction.atomic():
-        key = locked(key)
+        key = _locked_with_replaced(key)
         queued = key.validations.filter(state=KeyValidation.State.QUEUED).first()
         if queued is None:
             queued = KeyValidation.objects.create(
@@ -58,10 +59,11 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
     """
     Ask the provider about a key and write down what it says; the body of the background task.
 
-    Returns None when nothing waits under that id any more. Running twice, or late for a replaced key, changes nothing.
+    Returns None when nothing waits under that id any more. Running twice, or late for a key that was replaced or
+    removed meanwhile, changes nothing. A pending replacement that the provider accepts takes its key's place.
     """
     validation = (
-        KeyValidation.objects.select_related("key__organization")
+        KeyValidation.objects.select_related("key__organization", "key__replaces")
         .filter(pk=validation_id, state=KeyValidation.State.QUEUED)
         .first()
     )
@@ -69,11 +71,16 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
         return None
     status, detail, limits, models = _ask_provider(validation.key)
     with transaction.atomic():
-        key = locked(validation.key)
+        try:
+            key = _locked_with_replaced(validation.key)
+        except ProviderKey.DoesNotExist:
+            return None
         settled = KeyValidation.objects.filter(pk=validation.pk, state=KeyValidation.State.QUEUED).update(
             state=KeyValidation.State.DONE, outcome=status, detail=detail, finished_at=now
         )
         if settled and key.secret_version == validation.secret_version:
+            if key.replaces and status in USABLE_STATUSES:
+                key = take_over(pending=key, now=now)
             _apply_outcome(key, status=status, detail=detail, limits=limits, models=models, now=now)
     validation.refresh_from_db()
     return validation
@@ -89,12 +96,15 @@ def requeue_validations(*, now: datetime, older_than_seconds: int = 60) -> int:
     return len(ids)
 
 
-def mark_key_refused(*, key_id: UUID, kind: ErrorKind, detail: str, now: datetime) -> None:
-    """A call was refused because of the key itself: show that on the key, so that later calls stop at once."""
+def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, detail: str, now: datetime) -> None:
+    """
+    A call was refused because of the key itself: show that on the key, so that later calls stop at once.
+
+    A call that left with a secret which was replaced meanwhile says nothing about the new one.
+    """
     if kind in (ErrorKind.INVALID, ErrorKind.NO_CREDIT):
-        ProviderKey.objects.filter(pk=key_id, status__in=[Status.CONNECTED, Status.LIMITED]).update(
-            status=STATUS_OF_ERROR[kind], status_detail=detail[:300], validated_at=now
-        )
+        keys = ProviderKey.objects.filter(pk=key_id, secret_version=secret_version, status__in=USABLE_STATUSES)
+        keys.update(status=STATUS_OF_ERROR[kind], status_detail=detail[:300], validated_at=now)
 
 
 def note_key_used(*, key_id: UUID, now: datetime) -> None:
@@ -102,6 +112,17 @@ def note_key_used(*, key_id: UUID, now: datetime) -> None:
     recently = now - timedelta(minutes=1)
     keys = ProviderKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=recently), pk=key_id)
     keys.update(last_used_at=now)
+
+
+def _locked_with_replaced(key: ProviderKey) -> ProviderKey:
+    """`key` locked; of a pending replacement the key it replaces too, that one first."""
+    if key.replaces_id is None:
+        return locked(key)
+    serving = locked(ProviderKey(pk=key.replaces_id))
+    pending = ProviderKey.objects.select_related("organization", "created_by").select_for_update(of=("self",))
+    key = pending.get(pk=key.pk)
+    key.replaces = serving
+    return key
 
 
 def _queue(validation_id: int) -> None:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, retarget, trigger_client_event
 
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from providers import services, validation
+from providers import replacement, services, validation
 from providers.cards import (
     KeyRow,
     ProviderCard,
@@ -82,13 +82,17 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     )
     if form.is_valid():
         try:
-            services.replace_provider_key(
+            new = replacement.replace_provider_key(
                 key=key, secret=form.cleaned_data["key"], actor=request.user, now=timezone.now()
             )
         except SealBroken:
             form.add_error("key", CANNOT_SEAL)
         else:
-            messages.success(request, "Key replaced.")
+            if new.replaces:
+                validation.request_validation(key=new, actor=request.user, now=timezone.now())
+                messages.success(request, "New key saved. It takes over as soon as it is validated.")
+            else:
+                messages.success(request, "Key replaced.")
             return _saved(request, key)
     _prepare_to_correct(request, form)
     template = "providers/_replace_form.html" if request.htmx else "providers/page.html"
@@ -101,9 +105,26 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     key = _key_or_404(request, key_id)
     validation.request_validation(key=key, actor=request.user, now=timezone.now())
-    if not request.htmx:
-        return redirect(_settings_url(request, key))
-    return _status_region(request, key_row(_key_or_404(request, key_id), now=timezone.now()))
+    return _status_now(request, key)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def validate_replacement(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Ask again about the new key that waits beside this one."""
+    key = _key_or_404(request, key_id)
+    for pending in key.replacements.all():
+        validation.request_validation(key=pending, actor=request.user, now=timezone.now())
+    return _status_now(request, key)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def discard_replacement(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Drop the new key that waits beside this one."""
+    key = _key_or_404(request, key_id)
+    replacement.discard_replacement(key=key, actor=request.user)
+    return _status_now(request, key)
 
 
 @organization_view(Permission.VIEW)
@@ -188,6 +209,13 @@ def _refused(request: OrganizationHttpRequest, card: ProviderCard) -> HttpRespon
 
 def _card_response(request: OrganizationHttpRequest, card: ProviderCard, *, status: int) -> HttpResponse:
     return render(request, "providers/_card_response.html", {"card": card}, status=status)
+
+
+def _status_now(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
+    """The key's status region after something was done to it."""
+    if not request.htmx:
+        return redirect(_settings_url(request, key))
+    return _status_region(request, key_row(_key_or_404(request, key.pk), now=timezone.now()))
 
 
 def _status_region(request: OrganizationHttpRequest, row: KeyRow) -> HttpResponse:

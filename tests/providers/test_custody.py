@@ -11,7 +11,8 @@ from django.core.management import call_command
 from providers import custody
 from providers.custody import SealBroken, Secret
 from providers.models import OrganizationKey, ProviderKey
-from providers.services import KeyLabelTaken, replace_provider_key, save_provider_key
+from providers.replacement import replace_provider_key
+from providers.services import KeyLabelTaken, save_provider_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CANARY = "sk-or-v1-simulated-canary-0123456789"
@@ -147,7 +148,7 @@ def test_a_label_is_unique_for_a_provider(acme):
 
 def test_a_replaced_key_has_to_be_validated_anew_and_opens_to_the_new_one(acme):
     key = saved(acme)
-    ProviderKey.objects.update(status=ProviderKey.Status.CONNECTED)
+    ProviderKey.objects.update(status=ProviderKey.Status.INVALID)
 
     replaced = replace_provider_key(key=key, secret=Secret("sk-or-v1-simulated-another-9999"), actor=None, now=NOW)
 

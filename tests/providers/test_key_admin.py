@@ -100,10 +100,19 @@ def test_staff_replace_a_managed_key(as_staff, managed_key, django_capture_on_co
     with django_capture_on_commit_callbacks(execute=True):
         as_staff.post(replace_url(managed_key), {"key": "sk-or-v1-simulated-invalid-0002"})
 
-    managed_key.refresh_from_db()
     assert "Replace managed key “Default”" in text(page)
     assert 'name="slug"' not in text(page)
-    assert (managed_key.secret_version, managed_key.last4, managed_key.status) == (2, "0002", Status.INVALID)
+    managed_key.refresh_from_db()
+    assert (managed_key.secret_version, managed_key.last4, managed_key.status) == (1, "0001", Status.CONNECTED)
+    refused = text(as_staff.get(f"{LIST}{managed_key.pk}/change/"))
+    assert "…0002: Invalid." in refused
+    assert "…0002" not in text(as_staff.get(LIST))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        as_staff.post(replace_url(managed_key), {"key": "sk-or-v1-simulated-valid-0003"})
+
+    managed_key.refresh_from_db()
+    assert (managed_key.secret_version, managed_key.last4, managed_key.status) == (2, "0003", Status.CONNECTED)
 
 
 def test_staff_cannot_replace_or_remove_a_customers_key(as_staff, acme, platform):

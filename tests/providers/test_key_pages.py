@@ -169,7 +169,9 @@ def test_an_unknown_provider_is_not_found(as_alice):
 # Replacing ------------------------------------------------------------------------------------------
 
 
-def test_a_replaced_key_waits_for_validation(as_alice, key):
+def test_a_key_that_does_not_serve_is_replaced_at_once_and_waits_for_validation(as_alice, key):
+    ProviderKey.objects.update(status=Status.INVALID)
+
     response = as_alice.post(url(key, "replace"), {"key": KEY}, follow=True)
 
     key.refresh_from_db()
@@ -305,7 +307,7 @@ def test_more_keys_cost_no_more_queries(acme, key, django_assert_num_queries):
     for number in range(3):
         connect_key(acme, label=f"Key {number}")
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         provider_cards(acme, now=timezone.now())
 
 

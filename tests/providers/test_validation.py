@@ -7,7 +7,8 @@ import pytest
 from organizations.models import AuditEvent
 from providers.custody import Secret
 from providers.models import AvailableModel, KeyValidation, ProviderKey
-from providers.services import replace_provider_key, save_provider_key
+from providers.replacement import replace_provider_key
+from providers.services import save_provider_key
 from providers.validation import request_validation, requeue_validations, validate_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -68,9 +69,8 @@ def test_validating_again_replaces_the_list_of_models(acme, simulated_providers)
 
 
 def test_an_unreachable_provider_does_not_break_a_connected_key(acme, simulated_providers, settings):
-    key = validated(saved(acme, "openai", "valid"))
     base_url = settings.KEYFARE_PROVIDER_ORIGINS["openai"]
-    replace_provider_key(key=key, secret=Secret("sk-proj-simulated-overloaded-0001"), actor=None, now=NOW)
+    key = saved(acme, "openai", "overloaded")
     ProviderKey.objects.update(status=Status.CONNECTED)
 
     key = validated(ProviderKey.objects.get())

@@ -1,0 +1,102 @@
+"""
+Replacing the secret of a key while calls are using it.
+
+A key that serves keeps serving: the new secret waits in a row of its own (`ProviderKey.replaces`, at most one a key),
+is validated there, and takes the old one's place in one transaction as soon as the provider accepts it. The row that
+stays is the old one, with its id, label, rules and history, so that work which pinned the key goes on; the new
+secret is sealed anew into it, because a seal binds the row. What the provider refuses never serves: its verdict
+stays beside the serving key until somebody tries again, discards it or pastes another.
+
+A key that does not serve has nothing to protect: its secret is replaced at once.
+
+Whoever needs both rows locks the serving one first.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.views.decorators.debug import sensitive_variables
+
+from organizations.models import User
+from providers import custody
+from providers.catalog import origin_of
+from providers.custody import Secret
+from providers.models import KeyValidation, ProviderKey
+from providers.services import locked, record_change
+
+Status = ProviderKey.Status
+
+
+@sensitive_variables("secret")
+def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None, now: datetime) -> ProviderKey:
+    """
+    Put another secret in the place of `key`'s. Returns the key to validate now.
+
+    That is a pending replacement where `key` serves, else `key` itself. A replacement that was pending before gives
+    way. Sealed for the provider's origin as it is now, so this also mends a key whose origin changed.
+    Raises SealBroken, with nothing changed.
+    """
+    with transaction.atomic():
+        key = locked(key)
+        key.replacements.all().delete()
+        if key.is_usable:
+            pending = ProviderKey(
+                organization=key.organization,
+                provider=key.provider,
+                label=key.label,
+                origin=origin_of(key.provider),
+                replaces=key,
+                created_by=actor,
+            )
+            custody.seal(pending, secret)
+            pending.save(force_insert=True)
+            record_change(pending, actor, "provider_key.replacement_saved")
+            return pending
+        key.origin = origin_of(key.provider)
+        custody.seal(key, secret)
+        _start_over(key, now=now)
+        key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
+        key.save()
+        record_change(key, actor, "provider_key.replaced")
+    return key
+
+
+def take_over(*, pending: ProviderKey, now: datetime) -> ProviderKey:
+    """
+    Put the validated secret of `pending` into the key it replaces, and drop the pending row.
+
+    In the caller's transaction, which holds both rows; the caller sets the status. Raises SealBroken.
+    """
+    key = pending.replaces
+    assert key is not None  # noqa: S101  # only pending replacements take over
+    key.origin = pending.origin
+    custody.move_secret(pending, key)
+    _start_over(key, now=now)
+    pending.validations.update(key=key, secret_version=key.secret_version)
+    pending.delete()
+    record_change(key, pending.created_by, "provider_key.replaced")
+    return key
+
+
+def discard_replacement(*, key: ProviderKey, actor: User | None) -> bool:
+    """Drop the pending replacement of `key`. Returns whether there was one."""
+    with transaction.atomic():
+        key = locked(key)
+        pending = key.replacements.select_related("organization").first()
+        if pending is None:
+            return False
+        record_change(pending, actor, "provider_key.replacement_discarded")
+        pending.delete()
+    return True
+
+
+def _start_over(key: ProviderKey, *, now: datetime) -> None:
+    """Forget what the provider said about the old secret. What is still asked about it will change nothing."""
+    key.secret_version += 1
+    key.provider_limits = {}
+    key.available_models.all().delete()
+    key.validations.filter(state=KeyValidation.State.QUEUED).update(
+        state=KeyValidation.State.DONE, detail="The key was replaced.", finished_at=now
+    )
