@@ -266,7 +266,9 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
             messages.error(request, "This installation has no platform organization yet. Run: manage.py init")
             return redirect("admin:providers_providerkey_changelist")
         replaced = get_object_or_404(_managed_keys(), pk=key_id) if key_id else None
-        form = ManagedKeyForm(request.POST if request.method == "POST" else None, replaced=replaced)
+        form = ManagedKeyForm(
+            request.POST if request.method == "POST" else None, replaced=replaced, organization=platform
+        )
         if form.is_valid():
             try:
                 key = _store(form, platform=platform, replaced=replaced, actor=_person(request))

@@ -13,6 +13,8 @@ built (`providers/adapters`) and here, nowhere else.
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import os
 import struct
 from dataclasses import dataclass, field
@@ -29,6 +31,7 @@ from providers.models import OrganizationKey, ProviderKey
 FORMAT = 1
 NONCE_BYTES = 12
 SHORTEST_KEY_WITH_HINT = 20
+FINGERPRINT_BYTES = 16
 
 
 class SealBroken(Exception):
@@ -86,13 +89,27 @@ class SealedKey:
             raise SealBroken from None
 
 
+def fingerprint(organization: Organization, secret: Secret) -> str:
+    """
+    The same for the same secret in the same organization, as long as its data key is not rotated; 128 bits in hex.
+
+    Keyed by what is derived from the data key, so that neither the database alone nor another organization's keys
+    tell which secret it is. `seal` stores it; who seals under a new data key stores a new one. Raises SealBroken.
+    """
+    return _fingerprint(_unwrap(_current_organization_key(organization)), secret)
+
+
 def seal(key: ProviderKey, secret: Secret) -> None:
-    """Put `secret` into `key` (ciphertext, key_version, last4), sealed for key's own origin; does not save."""
+    """
+    Put `secret` into `key` (ciphertext, key_version, last4, fingerprint), sealed for key's own origin; does not save.
+    """
     organization_key = _current_organization_key(key.organization)
     key.key_version = organization_key.version
     key.last4 = secret.last4
     nonce = os.urandom(NONCE_BYTES)
-    sealed = AESGCM(_unwrap(organization_key)).encrypt(nonce, secret.reveal().encode(), _associated_data(key))
+    data_key = _unwrap(organization_key)
+    key.fingerprint = _fingerprint(data_key, secret)
+    sealed = AESGCM(data_key).encrypt(nonce, secret.reveal().encode(), _associated_data(key))
     key.ciphertext = struct.pack(">BI", FORMAT, key.key_version) + nonce + sealed
 
 
@@ -123,6 +140,11 @@ def sealed_key(key: ProviderKey) -> SealedKey:
 def _associated_data(key: ProviderKey) -> bytes:
     parts = ("keyfare/provider-key/1", key.organization_id, key.id, key.key_version, key.provider, key.origin)
     return b"".join(struct.pack(">I", len(raw)) + raw for raw in (str(part).encode() for part in parts))
+
+
+def _fingerprint(data_key: bytes, secret: Secret) -> str:
+    derived = hmac.digest(data_key, b"keyfare/fingerprint/1", hashlib.sha256)
+    return hmac.digest(derived, secret.reveal().encode(), hashlib.sha256)[:FINGERPRINT_BYTES].hex()
 
 
 def _current_organization_key(organization: Organization) -> OrganizationKey:

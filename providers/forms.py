@@ -19,9 +19,11 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
+from organizations.models import Organization
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import Secret
 from providers.models import ProviderKey
+from providers.services import keys_with_secret
 
 SHORTEST_KEY, LONGEST_KEY = 8, 512
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
@@ -48,7 +50,11 @@ def _distinctive_prefixes(provider: Provider) -> tuple[str, ...]:
 
 
 class KeyForm(forms.Form):
-    """A key of one provider. `cleaned_data["key"]` is a Secret."""
+    """
+    A key of one provider. `cleaned_data["key"]` is a Secret.
+
+    A key that looks like another provider's, or that `organization` pasted before, is asked about, not refused.
+    """
 
     key = forms.CharField(
         label="Paste key",
@@ -66,11 +72,12 @@ class KeyForm(forms.Form):
         provider: Provider,
         auto_id: str,
         initial: dict[str, str] | None = None,
+        organization: Organization | None = None,
     ) -> None:
         super().__init__(data, auto_id=auto_id, initial=initial, label_suffix="")
         self.provider = provider
+        self.organization = organization
         self.looks_like: Provider | None = None
-        self.fields["anyway"].label = f"It is a key for {provider.name}: save it anyway"
 
     def clean_key(self) -> Secret:
         pasted = str(self.cleaned_data["key"])
@@ -83,8 +90,14 @@ class KeyForm(forms.Form):
         return Secret(pasted)
 
     def clean(self) -> dict[str, Any]:
-        if self.looks_like and not self.cleaned_data.get("anyway"):
-            self.add_error("anyway", self.complaint_about_lookalike(self.looks_like))
+        if not self.cleaned_data.get("anyway"):
+            if self.looks_like:
+                self.add_error("anyway", self.complaint_about_lookalike(self.looks_like))
+                self.fields["anyway"].label = f"It is a key for {self.provider.name}: save it anyway"
+            if "key" in self.cleaned_data and self.organization:
+                twins = keys_with_secret(organization=self.organization, secret=self.cleaned_data["key"])
+                if twins:
+                    self.add_error("anyway", _complaint_about_twin(twins[0]))
         return self.cleaned_data
 
     def complaint_about_lookalike(self, other: Provider) -> str:
@@ -122,10 +135,16 @@ class ManagedKeyForm(AddKeyForm):
 
     field_order = ["slug", "label", "key", "anyway"]
 
-    def __init__(self, data: Mapping[str, Any] | None = None, *, replaced: ProviderKey | None = None) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        replaced: ProviderKey | None = None,
+        organization: Organization | None = None,
+    ) -> None:
         slug = replaced.provider if replaced else str((data or {}).get("slug", ""))
         provider = PROVIDERS.get(slug) or next(iter(PROVIDERS.values()))
-        super().__init__(data, provider=provider, auto_id="managed-%s")
+        super().__init__(data, provider=provider, auto_id="managed-%s", organization=organization)
         if replaced:
             del self.fields["slug"], self.fields["label"]
         else:
@@ -148,6 +167,13 @@ def free_label(taken: Collection[str]) -> str:
         number += 1
         label = f"Key {number}"
     return label
+
+
+def _complaint_about_twin(twin: ProviderKey) -> str:
+    name = f"{PROVIDERS[twin.provider].name} key “{twin.label}”"
+    if twin.replaces_id:
+        return f"This very key waits already to replace the {name}."
+    return f"This very key is saved already, as the {name}. A key of its own for every use can be revoked alone."
 
 
 def _complaint(pasted: str) -> str | None:

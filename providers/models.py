@@ -77,6 +77,12 @@ class ProviderKey(models.Model):
     ciphertext = models.BinaryField(editable=False)
     key_version = models.PositiveIntegerField(editable=False)
     last4 = models.CharField(max_length=4, blank=True, editable=False)
+    fingerprint = models.CharField(
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text="Keyed digest of the secret (`custody.fingerprint`): tells a second paste of it, and nothing else.",
+    )
     secret_version = models.PositiveIntegerField(
         default=1, editable=False, help_text="Counts replacements; a validation of an older one changes nothing."
     )

@@ -11,7 +11,7 @@ from organizations.audit import record
 from organizations.models import Organization, User
 from providers import custody
 from providers.catalog import PROVIDERS, origin_of
-from providers.custody import Secret
+from providers.custody import SealBroken, Secret
 from providers.models import ProviderKey
 
 
@@ -49,6 +49,17 @@ def save_provider_key(
     except IntegrityError:
         raise KeyLabelTaken(label) from None
     return key
+
+
+@sensitive_variables("secret")
+def keys_with_secret(*, organization: Organization, secret: Secret) -> list[ProviderKey]:
+    """The keys of `organization` that hold the very same secret already, whatever their provider; oldest first."""
+    try:
+        fingerprint = custody.fingerprint(organization, secret)
+    except SealBroken:  # saving it will say so
+        return []
+    keys = ProviderKey.objects.for_organization(organization).filter(fingerprint=fingerprint)
+    return list(keys.defer("ciphertext").order_by("created_at", "pk"))
 
 
 def delete_provider_key(*, key: ProviderKey, actor: User | None) -> None:

@@ -45,7 +45,7 @@ def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
 @sensitive_variables()
 def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
     chosen = _provider_or_404(provider)
-    form = AddKeyForm(request.POST, provider=chosen, auto_id=f"{chosen.slug}-%s")
+    form = AddKeyForm(request.POST, provider=chosen, auto_id=f"{chosen.slug}-%s", organization=request.organization)
     if form.is_valid():
         try:
             key = services.save_provider_key(
@@ -79,6 +79,7 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
         request.POST if request.method == "POST" else None,
         provider=PROVIDERS[key.provider],
         auto_id=f"replace-{key.pk}-%s",
+        organization=request.organization,
     )
     if form.is_valid():
         try:

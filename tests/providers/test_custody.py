@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 from datetime import UTC, datetime
@@ -155,3 +156,27 @@ def test_a_replaced_key_has_to_be_validated_anew_and_opens_to_the_new_one(acme):
     assert replaced.pk == key.pk
     assert replaced.status == ProviderKey.Status.SAVED
     assert custody.sealed_key(replaced).open().reveal() == "sk-or-v1-simulated-another-9999"
+
+
+def test_a_fingerprint_is_the_same_for_the_same_secret_of_one_organization_only(acme, globex):
+    first, second, other = (
+        custody.fingerprint(organization, Secret(value))
+        for organization, value in ((acme, "sk-one-0001"), (acme, "sk-one-0001"), (acme, "sk-one-0002"))
+    )
+
+    assert first == second != other
+    assert first != custody.fingerprint(globex, Secret("sk-one-0001"))
+    assert len(first) == 32
+
+
+def test_sealing_under_a_new_organization_key_writes_its_fingerprint(acme):
+    key = saved(acme)
+    before = key.fingerprint
+    OrganizationKey.objects.create(
+        organization=acme, version=2, wrapped=f"{acme.pk}:2:{base64.b64encode(bytes(32)).decode()}"
+    )
+
+    secret = custody.sealed_key(key).open()
+    custody.seal(key, secret)
+
+    assert key.fingerprint == custody.fingerprint(acme, secret) != before

@@ -81,7 +81,7 @@ def test_a_short_key_shows_no_last_four(as_alice, acme):
 
 def test_several_keys_of_one_provider_live_under_their_labels(as_alice, acme):
     as_alice.post(SAVE, {"key": KEY})
-    response = as_alice.post(SAVE, {"key": KEY, "label": "Batch work"}, follow=True)
+    response = as_alice.post(SAVE, {"key": f"{KEY}-of-its-own", "label": "Batch work"}, follow=True)
 
     assert set(ProviderKey.objects.values_list("label", flat=True)) == {"Default", "Batch work"}
     assert "Batch work" in text(response)
@@ -91,7 +91,7 @@ def test_several_keys_of_one_provider_live_under_their_labels(as_alice, acme):
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
 def test_a_taken_label_is_refused_beside_the_field_and_kept(as_alice, acme, headers):
     as_alice.post(SAVE, {"key": KEY, "label": "Ours"})
-    response = as_alice.post(SAVE, {"key": KEY, "label": "Ours"}, headers=headers)
+    response = as_alice.post(SAVE, {"key": f"{KEY}-of-its-own", "label": "Ours"}, headers=headers)
 
     assert response.status_code == 422
     assert "There is already a key labelled “Ours”." in text(response)
@@ -151,7 +151,7 @@ def test_a_key_that_looks_like_another_providers_is_questioned_then_saved_anyway
 
 def test_a_prefix_that_many_providers_share_raises_no_question(as_alice, acme):
     for provider in PREFIXES:
-        as_alice.post(f"/o/acme/settings/keys/{provider}/save/", {"key": "sk-some0123456789some"})
+        as_alice.post(f"/o/acme/settings/keys/{provider}/save/", {"key": f"sk-some0123456789{provider}"})
 
     assert ProviderKey.objects.count() == len(PREFIXES)
 
@@ -160,6 +160,39 @@ def test_a_key_refused_before_is_not_preserved_as_a_faulty_field(as_alice, acme)
     response = as_alice.post("/o/acme/settings/keys/openai/save/", {"key": KEY, "key_was_refused": "1"}, headers=HTMX)
 
     assert "hx-preserve" not in text(response)
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
+def test_a_key_pasted_a_second_time_is_asked_about_then_saved_anyway(as_alice, acme, headers):
+    as_alice.post(SAVE, {"key": KEY, "label": "Ours"})
+    asked = as_alice.post(SAVE, {"key": f" {KEY} ", "label": "Twin"}, headers=headers)
+
+    assert asked.status_code == 422
+    assert "This very key is saved already, as the OpenRouter key “Ours”." in text(asked)
+    assert KEY not in text(asked)
+    assert ProviderKey.objects.get().fingerprint not in text(asked)
+    assert bool(re.search(r'<input[^>]*name="key"[^>]*hx-preserve', text(asked))) == bool(headers)
+
+    as_alice.post(SAVE, {"key": KEY, "label": "Twin", "anyway": "on"}, headers=headers)
+
+    assert ProviderKey.objects.count() == 2
+
+
+def test_replacing_a_key_by_itself_is_asked_about(as_alice, key):
+    same = as_alice.post(url(key, "replace"), {"key": "sk-or-v1-simulated-valid-0001"}, headers=HTMX)
+    as_alice.post(url(key, "replace"), {"key": KEY}, headers=HTMX)
+    pending = as_alice.post(url(key, "replace"), {"key": KEY}, headers=HTMX)
+
+    assert "This very key is saved already" in text(same)
+    assert "This very key waits already to replace the OpenRouter key “Default”." in text(pending)
+
+
+def test_another_organizations_key_raises_no_question(as_alice, acme, globex, simulated_providers):
+    connect_key(globex)
+
+    as_alice.post(SAVE, {"key": "sk-or-v1-simulated-valid-0001"})
+
+    assert ProviderKey.objects.for_organization(acme).count() == 1
 
 
 def test_an_unknown_provider_is_not_found(as_alice):
