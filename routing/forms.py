@@ -89,6 +89,53 @@ class RouteForm(forms.Form):
         return self.cleaned_data
 
 
+class RemoveKeyForm(forms.Form):
+    """What the actions of a key that goes use from then on: the managed default, or a model of another key."""
+
+    RESET = "managed"
+
+    instead = forms.ChoiceField(
+        label="From then on these actions use",
+        error_messages={
+            "required": "Choose what these actions use from then on.",
+            "invalid_choice": "Choose a connected key, or the managed default.",
+        },
+    )
+    model = forms.CharField(
+        label="Model",
+        max_length=RoutingRule._meta.get_field("model").max_length,
+        required=False,
+        help_text="One that the chosen key can call.",
+        widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        key: ProviderKey,
+        others: Sequence[ProviderKey],
+        initial: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(data, auto_id=f"remove-{key.pk}-%s", initial=initial, label_suffix="")
+        self.others = {str(other.pk): other for other in others}
+        cast(forms.ChoiceField, self.fields["instead"]).choices = [
+            ("", "Choose…"),
+            *_grouped(others),
+            (self.RESET, "Managed default"),
+        ]
+        self.fields["model"].widget.attrs["list"] = f"remove-{key.pk}-models"
+
+    @property
+    def successor(self) -> ProviderKey | None:
+        return self.others.get(str(self["instead"].value()))
+
+    def clean(self) -> dict[str, Any]:
+        if self.successor and not self.cleaned_data.get("model") and "model" not in self.errors:
+            self.add_error("model", "Choose a model.")
+        return self.cleaned_data
+
+
 def route_initial(row: RoutingRow) -> dict[str, str]:
     key, model = choice_of(row.rule)
     return {"key": key, "model": model, "was": write_choice((key, model))}

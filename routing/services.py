@@ -25,7 +25,7 @@ class KeyInUse(Exception):
     def __init__(self, actions: Sequence[Action]) -> None:
         self.actions = actions
         names = ", ".join(action.name for action in actions)
-        super().__init__(f"This key is used by: {names}. Reset them to the managed default, or route them elsewhere.")
+        super().__init__(f"This key is used by: {names}. Choose what they use from now on.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +108,39 @@ def actions_using(key: ProviderKey) -> list[Action]:
     return [ACTIONS[slug] for slug in slugs]
 
 
-def remove_provider_key(*, key: ProviderKey, reset_actions: bool, actor: User | None) -> None:
-    """Remove `key` for good. Raises KeyInUse, unless `reset_actions` puts its actions on the managed default."""
+def remove_provider_key(
+    *,
+    key: ProviderKey,
+    actor: User | None,
+    reset_actions: bool = False,
+    successor: ProviderKey | None = None,
+    model: str = "",
+) -> None:
+    """
+    Remove `key` for good, once no action is routed to it any more.
+
+    Its actions go to `model` on `successor`, another usable key of the organization; or, with `reset_actions`, to
+    the managed default. Raises KeyInUse where neither was chosen, RuleRefused where the successor cannot serve them
+    and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
+    """
     with transaction.atomic():
-        key = ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).get(pk=key.pk)
+        # In one order, so that two people who move actions in opposite directions wait for each other.
+        wanted = {key.pk, *([successor.pk] if successor else [])}
+        rows = ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).order_by("pk")
+        found = {row.pk: row for row in rows.filter(pk__in=wanted)}
+        if found.keys() != wanted:
+            raise ProviderKey.DoesNotExist
+        key = found[key.pk]
         used_by = actions_using(key)
-        if used_by and not reset_actions:
+        if used_by and not (successor or reset_actions):
             raise KeyInUse(used_by)
+        if successor and successor.pk == key.pk:
+            raise RuleRefused("Choose another key than the one that is removed.")
         for action in used_by:
-            reset_routing(organization=key.organization, action=action.slug, actor=actor)
+            if successor:
+                save_routing(
+                    organization=key.organization, action=action.slug, key=found[successor.pk], model=model, actor=actor
+                )
+            else:
+                reset_routing(organization=key.organization, action=action.slug, actor=actor)
         delete_provider_key(key=key, actor=actor)

@@ -19,8 +19,8 @@ from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import services
 from routing.actions import ACTIONS
-from routing.forms import RouteForm, choice_of
-from routing.table import listed_models, route_forms, routing_page
+from routing.forms import RemoveKeyForm, RouteForm, choice_of
+from routing.table import listed_models, route_forms, routing_page, selectable_keys
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
 
@@ -91,23 +91,61 @@ def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
 def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
-    """Ask before a key goes, naming the actions that use it; then remove it."""
+    """Ask before a key goes what the actions that use it are to use from then on; then remove it."""
     key = keys_of(request.organization).filter(pk=key_id).first()
     if key is None:
         raise Http404
-    provider = PROVIDERS[key.provider]
-    error = ""
-    if request.method == "POST":
+    actions = services.actions_using(key)
+    form = _remove_form(request, key) if actions else None
+    if request.method == "POST" and (form is None or form.is_valid()):
         try:
-            services.remove_provider_key(key=key, reset_actions="reset_actions" in request.POST, actor=request.user)
-        except services.KeyInUse as refusal:
-            error = str(refusal)
+            services.remove_provider_key(
+                key=key,
+                reset_actions=bool(form and form.cleaned_data["instead"] == form.RESET),
+                successor=form.successor if form else None,
+                model=form.cleaned_data["model"] if form else "",
+                actor=request.user,
+            )
+        except services.KeyInUse as refusal:  # somebody routed an action to it just now
+            actions, form = refusal.actions, _remove_form(request, key)
+            form.is_valid()
+        except services.RuleRefused as refusal:
+            assert form is not None  # noqa: S101  # only actions of a key are moved
+            form.add_error("model", str(refusal))
+        except ProviderKey.DoesNotExist:
+            if not keys_of(request.organization).filter(pk=key_id).exists():
+                raise Http404 from None
+            assert form is not None  # noqa: S101  # the successor came from it
+            form.add_error("instead", "This key was removed meanwhile. Choose another one.")
         else:
             messages.success(request, "Key removed.")
             return _key_removed(request, key)
-    context = {"key": key, "provider": provider, "actions": services.actions_using(key), "error": error}
+    context = {
+        "key": key,
+        "provider": PROVIDERS[key.provider],
+        "actions": actions,
+        "form": form,
+        "models": sorted(listed_models(form.successor)) if form else [],
+    }
     template = "routing/_remove_key.html" if request.htmx else "routing/remove_key.html"
-    return render(request, template, context, status=422 if error else 200)
+    return render(request, template, context, status=422 if form and form.errors else 200)
+
+
+def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKeyForm:
+    """Bound when posted; else with the choice made so far, and with the model where all actions have the same."""
+    others = [other for other in selectable_keys(request.organization) if other.pk != key.pk]
+    if request.method == "POST":
+        return RemoveKeyForm(request.POST, key=key, others=others)
+    models = set(key.routing_rules.values_list("model", flat=True))
+    initial = {
+        "instead": request.GET.get("instead", ""),
+        "model": request.GET.get("model") or (models.pop() if len(models) == 1 else ""),
+    }
+    form = RemoveKeyForm(key=key, others=others, initial=initial)
+    listed = listed_models(form.successor)
+    if listed and form.initial["model"] not in listed:
+        form.initial["model"] = ""
+    return form
 
 
 def _save_row(request: OrganizationHttpRequest, form: RouteForm) -> bool:

@@ -16,6 +16,9 @@ from providers.custody import Secret
 from providers.models import KeyValidation, ProviderKey
 from providers.replacement import replace_provider_key
 from providers.validation import validate_key
+from routing.actions import ACTIONS
+from routing.models import RoutingRule
+from routing.services import RuleRefused, remove_provider_key, save_routing
 from tests.builders import NOW, connect_key
 
 pytestmark = [
@@ -26,6 +29,7 @@ pytestmark = [
 ]
 Status = ProviderKey.Status
 ROUNDS = 8
+MODEL = "openai/gpt-4.1-mini"
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -87,6 +91,27 @@ def test_a_replacement_beside_a_validation_that_ends_leaves_the_newest_secret_wa
         assert secret_of(newest).endswith(f"{number + 1:04d}"), "the one pasted last is never lost"
         validate_key(validation_id=waiting(newest), now=NOW)
         assert secret_of(key).endswith(f"{number + 1:04d}")
+
+
+def test_keys_removed_in_favour_of_each_other_at_once_leave_one_that_serves(acme):
+    for _ in range(ROUNDS):
+        one, two = (connect_key(acme, label=label) for label in ("One", "Two"))
+        for action, key in zip(list(ACTIONS)[:2], (one, two), strict=True):
+            save_routing(organization=acme, action=action, key=key, model=MODEL, actor=None)
+
+        def remove(key, successor):
+            try:
+                remove_provider_key(key=key, successor=successor, model=MODEL, actor=None)
+            except (RuleRefused, ProviderKey.DoesNotExist):
+                return False
+            return True
+
+        answers = at_once(partial(remove, one, two), partial(remove, two, one))
+
+        assert sorted(answers) == [False, True]
+        assert set(RoutingRule.objects.values_list("key", flat=True)) == {ProviderKey.objects.get().pk}
+        RoutingRule.objects.all().delete()
+        ProviderKey.objects.all().delete()
 
 
 def test_two_workers_with_the_same_validation_take_over_once(acme):

@@ -7,7 +7,7 @@ import pytest
 from organizations.models import AuditEvent
 from providers.models import ProviderKey
 from routing.models import RoutingRule
-from tests.builders import connect_managed_key
+from tests.builders import connect_key, connect_managed_key
 
 HTMX = {"HX-Request": "true"}
 
@@ -38,21 +38,52 @@ def test_a_key_in_use_names_its_actions_and_requires_the_choice(as_alice, acme, 
     refused = as_alice.post(f"/o/acme/settings/keys/{key.pk}/remove/", headers=headers)
 
     assert "Candidate check" in text(asked)
-    assert 'name="reset_actions"' in text(asked)
+    assert 'name="instead"' in text(asked)
+    assert "There is no other connected key." in text(asked)
     assert refused.status_code == 422
-    assert "This key is used by: Candidate check." in text(refused)
+    assert "Choose what these actions use from then on." in text(refused)
     assert routed_actions() == {"candidate_check"}
     assert ProviderKey.objects.filter(pk=key.pk).exists()
 
 
 def test_removing_a_key_in_use_resets_its_actions(as_alice, acme, key, routed):
-    response = as_alice.post(f"/o/acme/settings/keys/{key.pk}/remove/", {"reset_actions": "1"}, headers=HTMX)
+    response = as_alice.post(f"/o/acme/settings/keys/{key.pk}/remove/", {"instead": "managed"}, headers=HTMX)
 
     assert response["HX-Retarget"] == "#provider-openrouter"
     assert "keysChanged" in response["HX-Trigger"]
     assert 'id="provider-openrouter"' in text(response)
     assert routed_actions() == set()
     assert not ProviderKey.objects.filter(pk=key.pk).exists()
+
+
+def test_the_actions_of_a_removed_key_move_to_another_key(as_alice, acme, key, routed):
+    other = connect_key(acme, "openai", label="Other")
+    url = f"/o/acme/settings/keys/{key.pk}/remove/"
+
+    chosen = as_alice.get(url, {"instead": str(other.pk), "model": "openai/gpt-4.1-mini"}, headers=HTMX)
+    without_model = as_alice.post(url, {"instead": str(other.pk)}, headers=HTMX)
+    unlisted = as_alice.post(url, {"instead": str(other.pk), "model": "no-such-model"}, headers=HTMX)
+    done = as_alice.post(url, {"instead": str(other.pk), "model": "gpt-4.1-mini"}, headers=HTMX)
+
+    assert '<option value="gpt-4.1-mini">' in text(chosen)
+    assert 'value="openai/gpt-4.1-mini"' not in text(chosen), "a model that this key does not list is emptied"
+    assert (without_model.status_code, unlisted.status_code, done.status_code) == (422, 422, 200)
+    assert "Choose a model." in text(without_model)
+    assert "not among the models this key can call" in text(unlisted)
+    rule = RoutingRule.objects.get()
+    assert (rule.action, rule.key, rule.model) == ("candidate_check", other, "gpt-4.1-mini")
+    assert not ProviderKey.objects.filter(pk=key.pk).exists()
+
+
+def test_actions_move_to_nothing_but_another_connected_key_of_the_organization(as_alice, acme, globex, key, routed):
+    broken, foreign = connect_key(acme, label="Broken", kind="invalid"), connect_key(globex)
+
+    for other in (broken, foreign, key):
+        data = {"instead": str(other.pk), "model": "openai/gpt-4.1-mini"}
+        refused = as_alice.post(f"/o/acme/settings/keys/{key.pk}/remove/", data)
+        assert refused.status_code == 422
+        assert "Choose a connected key, or the managed default." in text(refused)
+    assert RoutingRule.objects.get().key == key
 
 
 def test_a_managed_key_cannot_be_removed_from_an_organizations_page(as_alice, acme, simulated_providers):

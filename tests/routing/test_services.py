@@ -118,12 +118,39 @@ def test_a_key_in_use_is_not_removed_unless_its_actions_are_reset(acme):
     key = route_to_own_key(acme)
 
     with pytest.raises(KeyInUse, match="Candidate check"):
-        remove_provider_key(key=key, reset_actions=False, actor=None)
+        remove_provider_key(key=key, actor=None)
     assert ProviderKey.objects.filter(pk=key.pk).exists()
 
     remove_provider_key(key=key, reset_actions=True, actor=None)
     assert not ProviderKey.objects.filter(pk=key.pk).exists()
     assert not RoutingRule.objects.exists()
+
+
+def test_a_key_in_use_hands_its_actions_to_another_one(acme):
+    key, other = route_to_own_key(acme), connect_key(acme, label="Other")
+
+    remove_provider_key(key=key, successor=other, model="anthropic/claude-sonnet-4.5", actor=None)
+
+    assert set(RoutingRule.objects.values_list("action", "key", "model")) == {
+        (action, other.pk, "anthropic/claude-sonnet-4.5") for action in ACTIONS
+    }
+    assert not ProviderKey.objects.filter(pk=key.pk).exists()
+    assert AuditEvent.objects.filter(action="routing.saved", details__key_label="Other").count() == len(ACTIONS)
+
+
+@pytest.mark.parametrize("kind", ["valid", "invalid"])
+def test_a_successor_that_cannot_serve_leaves_everything_as_it_was(acme, globex, kind):
+    key = route_to_own_key(acme)
+    broken, foreign = connect_key(acme, label="Other", kind=kind), connect_key(globex)
+
+    for successor, model in ((broken, MODEL if kind == "invalid" else "no/such-model"), (foreign, MODEL), (key, MODEL)):
+        with pytest.raises(RuleRefused):
+            remove_provider_key(key=key, successor=successor, model=model, actor=None)
+    ProviderKey.objects.filter(pk=broken.pk).delete()
+    with pytest.raises(ProviderKey.DoesNotExist):
+        remove_provider_key(key=key, successor=broken, model=MODEL, actor=None)
+
+    assert RoutingRule.objects.filter(key=key, model=MODEL).count() == len(ACTIONS)
 
 
 def test_every_action_gets_a_managed_default_and_what_staff_set_stays(db):
