@@ -45,6 +45,7 @@ LABELS = {
     Status.RATE_LIMITED.label: "warning",
     Status.UNREACHABLE.label: "warning",
     Status.NEEDS_REENTRY.label: "danger",
+    Status.DISABLED.label: "default",
 }
 CHANGE_KEYS = "providers.change_providerkey"
 WORD_JOINER = "\u2060"  # keeps a narrow column from breaking after the ellipsis
@@ -122,6 +123,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
         "state",
         "status_detail",
         "validated_at",
+        "last_check",
         "new_key",
         "reported",
         "last_used_at",
@@ -196,6 +198,11 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
             notes.append(f"sealed for {key.origin}, so it has to be entered again")
         return f"{effective} ({'; '.join(notes)})" if notes else effective
 
+    @display(description="Last check failed", empty_value="no")  # type: ignore[untyped-decorator]
+    def last_check(self, key: ProviderKey) -> str | None:
+        at = key.last_check_failed_at
+        return f"{at:%Y-%m-%d %H:%M} UTC: {key.last_check_failure}" if at else None
+
     @display(description="New key, not serving yet")  # type: ignore[untyped-decorator]
     def new_key(self, key: ProviderKey) -> str:
         return "; ".join(
@@ -211,7 +218,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     @action(description="Validate selected keys", permissions=["validate"])  # type: ignore[untyped-decorator]
     def validate(self, request: HttpRequest, keys: QuerySet[ProviderKey]) -> None:
-        for key in keys:
+        for key in keys.exclude(status=Status.DISABLED):
             validation.request_validation(key=key, actor=_person(request), now=timezone.now())
         messages.success(request, "Validation started. Reload this page to see the result.")
 
@@ -229,8 +236,12 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
     )
     def validate_this(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         key = get_object_or_404(ProviderKey, pk=object_id)
-        validation.request_validation(key=key, actor=_person(request), now=timezone.now())
-        messages.success(request, "Validation started. Reload this page to see the result.")
+        try:
+            validation.request_validation(key=key, actor=_person(request), now=timezone.now())
+        except validation.KeyDisabled as refusal:
+            messages.error(request, str(refusal))
+        else:
+            messages.success(request, "Validation started. Reload this page to see the result.")
         return HttpResponseClientRedirect(reverse("admin:providers_providerkey_change", args=[key.pk]))
 
     @action(  # type: ignore[untyped-decorator]

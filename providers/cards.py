@@ -29,6 +29,7 @@ TONES: dict[str, str] = {
     Status.RATE_LIMITED: "warn",
     Status.UNREACHABLE: "warn",
     Status.NEEDS_REENTRY: "bad",
+    Status.DISABLED: "muted",
 }
 
 
@@ -102,7 +103,7 @@ class KeyRow:
         if self.key.status == Status.VALIDATING:
             return f"Asking {self.provider.name} about this key…"
         if self.key.status == Status.CONNECTED:
-            return f"{self.provider.name} accepts this key."
+            return f"{self.provider.name} accepts this key. Actions can be routed to it."
         return f"{self.provider.name} did not say why."
 
     @property

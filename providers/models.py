@@ -68,6 +68,7 @@ class ProviderKey(models.Model):
         RATE_LIMITED = "rate_limited", "Rate limited"
         UNREACHABLE = "unreachable", "Unreachable"
         NEEDS_REENTRY = "needs_reentry", "Needs re-entry"
+        DISABLED = "disabled", "Disabled"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
@@ -98,6 +99,10 @@ class ProviderKey(models.Model):
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.SAVED)
     status_detail = models.CharField(max_length=300, blank=True)
     validated_at = models.DateTimeField(null=True, blank=True, help_text="When the status was last established.")
+    last_check_failed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a check that came after the status was established did not get through."
+    )
+    last_check_failure = models.CharField(max_length=300, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     provider_limits = models.JSONField(default=dict, blank=True, help_text="As the provider reports them.")
     created_by = models.ForeignKey(
@@ -133,6 +138,11 @@ class ProviderKey(models.Model):
     def is_usable(self) -> bool:
         """Whether a rule may name this key, and calls may leave with it. Temporary trouble does not unroute."""
         return self.status in USABLE_STATUSES
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether it is known if the key works. Trouble on the way to its provider does not change what is known."""
+        return self.status in USABLE_STATUSES | BROKEN_STATUSES
 
 
 class KeyValidation(models.Model):
@@ -185,3 +195,7 @@ class AvailableModel(models.Model):
 
 
 USABLE_STATUSES = frozenset({ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED})
+# A provider's (or the seal's) word that the key does not work: calls stop until it is mended.
+BROKEN_STATUSES = frozenset(
+    {ProviderKey.Status.INVALID, ProviderKey.Status.NO_CREDIT, ProviderKey.Status.NEEDS_REENTRY}
+)

@@ -23,8 +23,8 @@ from organizations.models import User
 from providers import custody
 from providers.catalog import origin_of
 from providers.custody import Secret
-from providers.models import KeyValidation, ProviderKey
-from providers.services import locked, record_change
+from providers.models import ProviderKey
+from providers.services import close_validations, locked, record_change
 
 Status = ProviderKey.Status
 
@@ -57,7 +57,8 @@ def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None
         key.origin = origin_of(key.provider)
         custody.seal(key, secret)
         _start_over(key, now=now)
-        key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
+        if key.status != Status.DISABLED:
+            key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
         key.save()
         record_change(key, actor, "provider_key.replaced")
     return key
@@ -96,7 +97,6 @@ def _start_over(key: ProviderKey, *, now: datetime) -> None:
     """Forget what the provider said about the old secret. What is still asked about it will change nothing."""
     key.secret_version += 1
     key.provider_limits = {}
+    key.last_check_failed_at, key.last_check_failure = None, ""
     key.available_models.all().delete()
-    key.validations.filter(state=KeyValidation.State.QUEUED).update(
-        state=KeyValidation.State.DONE, detail="The key was replaced.", finished_at=now
-    )
+    close_validations(key, reason="The key was replaced.", now=now)

@@ -12,7 +12,7 @@ from organizations.models import Organization, User
 from providers import custody
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken, Secret
-from providers.models import ProviderKey
+from providers.models import KeyValidation, ProviderKey
 
 
 class KeyLabelTaken(Exception):
@@ -60,6 +60,38 @@ def keys_with_secret(*, organization: Organization, secret: Secret) -> list[Prov
         return []
     keys = ProviderKey.objects.for_organization(organization).filter(fingerprint=fingerprint)
     return list(keys.defer("ciphertext").order_by("created_at", "pk"))
+
+
+def disable_provider_key(*, key: ProviderKey, actor: User | None, now: datetime) -> ProviderKey:
+    """Stop every use of `key` until it is enabled; what is being asked about it changes nothing any more."""
+    with transaction.atomic():
+        key = locked(key)
+        if key.status == ProviderKey.Status.DISABLED:
+            return key
+        key.status, key.status_detail = ProviderKey.Status.DISABLED, "It was switched off here; enable it to use it."
+        key.last_check_failed_at, key.last_check_failure = None, ""
+        key.save(update_fields=["status", "status_detail", "last_check_failed_at", "last_check_failure"])
+        close_validations(key, reason="The key was disabled.", now=now)
+        record_change(key, actor, "provider_key.disabled")
+    return key
+
+
+def enable_provider_key(*, key: ProviderKey, actor: User | None) -> ProviderKey:
+    """Make a disabled key an ordinary one again. It has to be validated anew: much may have happened meanwhile."""
+    with transaction.atomic():
+        key = locked(key)
+        if key.status == ProviderKey.Status.DISABLED:
+            key.status, key.status_detail, key.validated_at = ProviderKey.Status.SAVED, "", None
+            key.save(update_fields=["status", "status_detail", "validated_at"])
+            record_change(key, actor, "provider_key.enabled")
+    return key
+
+
+def close_validations(key: ProviderKey, *, reason: str, now: datetime) -> None:
+    """End what is still being asked about `key` without a result."""
+    key.validations.filter(state=KeyValidation.State.QUEUED).update(
+        state=KeyValidation.State.DONE, detail=reason, finished_at=now
+    )
 
 
 def delete_provider_key(*, key: ProviderKey, actor: User | None) -> None:

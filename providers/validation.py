@@ -37,17 +37,30 @@ STATUS_OF_ERROR = {
 }
 
 
+class KeyDisabled(Exception):
+    """A disabled key is not asked about."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"The key “{label}” is disabled. Enable it first.")
+
+
 def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -> KeyValidation:
-    """Validate `key` in the background. While one validation waits, asking again returns that one."""
+    """
+    Validate `key` in the background. While one validation waits, asking again returns that one.
+
+    What is known of the key holds until there is an answer. Raises KeyDisabled.
+    """
     with transaction.atomic():
         key = _locked_with_replaced(key)
+        if key.status == Status.DISABLED:
+            raise KeyDisabled(key.label)
         queued = key.validations.filter(state=KeyValidation.State.QUEUED).first()
         if queued is None:
             queued = KeyValidation.objects.create(
                 organization=key.organization, key=key, secret_version=key.secret_version, requested_at=now
             )
             record_change(key, actor, "provider_key.validation_requested")
-        if key.status != Status.VALIDATING and not key.is_usable:
+        if key.status != Status.VALIDATING and not key.has_verdict:
             key.status, key.status_detail = Status.VALIDATING, ""
             key.save(update_fields=["status", "status_detail"])
         validation_id = queued.pk
@@ -168,11 +181,14 @@ def _apply_outcome(
     models: list[ListedModel],
     now: datetime,
 ) -> None:
+    if key.status == Status.DISABLED:  # a replacement took over while it was switched off
+        return key.save()
     temporary = status in (Status.RATE_LIMITED, Status.UNREACHABLE)
-    if temporary and key.is_usable:
-        key.status_detail = f"The check at {now:%Y-%m-%d %H:%M} UTC did not get through: {detail}"[:300]
+    if temporary and key.has_verdict:
+        key.last_check_failed_at, key.last_check_failure = now, detail[:300]
     else:
         key.status, key.status_detail, key.validated_at = status, detail[:300], now
+        key.last_check_failed_at, key.last_check_failure = None, ""
     if status == Status.CONNECTED:
         key.provider_limits = limits
         key.available_models.all().delete()

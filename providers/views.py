@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -105,6 +106,25 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 @require_POST
 def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     key = _key_or_404(request, key_id)
+    with suppress(validation.KeyDisabled):  # from a page that does not show that yet
+        validation.request_validation(key=key, actor=request.user, now=timezone.now())
+    return _status_now(request, key)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Stop every use of a key; its rules stay, and refuse."""
+    key = _key_or_404(request, key_id)
+    services.disable_provider_key(key=key, actor=request.user, now=timezone.now())
+    return _status_now(request, key)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def enable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Let a disabled key be used again, as soon as it is validated."""
+    key = services.enable_provider_key(key=_key_or_404(request, key_id), actor=request.user)
     validation.request_validation(key=key, actor=request.user, now=timezone.now())
     return _status_now(request, key)
 
@@ -115,7 +135,8 @@ def validate_replacement(request: OrganizationHttpRequest, key_id: UUID) -> Http
     """Ask again about the new key that waits beside this one."""
     key = _key_or_404(request, key_id)
     for pending in key.replacements.all():
-        validation.request_validation(key=pending, actor=request.user, now=timezone.now())
+        with suppress(ProviderKey.DoesNotExist):  # discarded just now
+            validation.request_validation(key=pending, actor=request.user, now=timezone.now())
     return _status_now(request, key)
 
 

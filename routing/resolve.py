@@ -55,9 +55,10 @@ def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
 def _own_route(rule: RoutingRule) -> Route:
     key = rule.key
     if not key.is_usable:
+        mend = "enable" if key.status == ProviderKey.Status.DISABLED else "validate or replace"
         raise RouteUnavailable(
             f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, which is "
-            f"{key.get_status_display().lower()}. {key.status_detail} An owner or admin can validate or replace the "
+            f"{key.get_status_display().lower()}. {key.status_detail} An owner or admin can {mend} the "
             "key in Settings, or reset the action to the managed default.".replace("  ", " ")
         )
     return Route(

@@ -361,6 +361,33 @@ def test_limits_are_shown_as_the_provider_reported_them(as_alice, key):
     assert "31 Jan 2027" in page
 
 
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
+def test_a_key_is_disabled_and_enabled_again(as_alice, key, headers, django_capture_on_commit_callbacks):
+    as_alice.post(url(key, "disable"), headers=headers)
+    page = text(as_alice.get("/o/acme/settings"))
+    as_alice.post(url(key, "validate"), headers=headers)
+    key.refresh_from_db()
+    assert key.status == Status.DISABLED
+    assert "It was switched off here; enable it to use it." in page
+    assert f'action="{url(key, "enable")}"' in page
+    assert f'action="{url(key, "disable")}"' not in page
+
+    with django_capture_on_commit_callbacks(execute=True):
+        as_alice.post(url(key, "enable"), headers=headers)
+    key.refresh_from_db()
+    assert key.status == Status.CONNECTED
+
+
+def test_a_failed_check_is_shown_beside_the_verdict_it_did_not_change(as_alice, key):
+    ProviderKey.objects.update(last_check_failed_at=timezone.now(), last_check_failure="OpenRouter is overloaded.")
+
+    page = text(as_alice.get("/o/acme/settings"))
+
+    assert "Last check failed" in page
+    assert "OpenRouter is overloaded." in page
+    assert "accepts this key" in page
+
+
 # Who may ----------------------------------------------------------------------------------------------
 
 
@@ -380,12 +407,21 @@ def test_a_member_may_look_at_status_and_models_only(as_bob, key):
     assert as_bob.post(SAVE, {"key": KEY}).status_code == 403
     assert as_bob.post(url(key, "replace"), {"key": KEY}).status_code == 403
     assert as_bob.get(url(key, "replace")).status_code == 403
-    assert as_bob.post(url(key, "validate")).status_code == 403
+    for verb in ("validate", "disable", "enable"):
+        assert as_bob.post(url(key, verb)).status_code == 403
 
 
 @pytest.mark.parametrize(
     ("method", "verb"),
-    [("post", "replace"), ("get", "replace"), ("post", "validate"), ("get", "status"), ("get", "models")],
+    [
+        ("post", "replace"),
+        ("get", "replace"),
+        ("post", "validate"),
+        ("post", "disable"),
+        ("post", "enable"),
+        ("get", "status"),
+        ("get", "models"),
+    ],
 )
 def test_a_stranger_finds_nothing_here_nor_under_their_own_organization(as_charlie, key, method, verb):
     data = {"key": KEY} if method == "post" else {}
@@ -403,7 +439,14 @@ def test_a_stranger_cannot_save_a_key(as_charlie, acme):
 
 @pytest.mark.parametrize(
     ("method", "verb"),
-    [("put", "replace"), ("get", "validate"), ("post", "status"), ("post", "models")],
+    [
+        ("put", "replace"),
+        ("get", "validate"),
+        ("get", "disable"),
+        ("get", "enable"),
+        ("post", "status"),
+        ("post", "models"),
+    ],
 )
 def test_a_wrong_method_is_refused(as_alice, key, method, verb):
     assert getattr(as_alice, method)(url(key, verb)).status_code == 405

@@ -12,7 +12,7 @@ from providers.adapters.base import ErrorKind
 from providers.custody import SealBroken, Secret
 from providers.models import KeyValidation, ProviderKey
 from providers.replacement import discard_replacement, replace_provider_key
-from providers.services import delete_provider_key
+from providers.services import delete_provider_key, disable_provider_key
 from providers.validation import mark_key_refused, request_validation, validate_key
 from routing.actions import ACTIONS, CANDIDATE_CHECK
 from routing.models import RoutingRule
@@ -178,6 +178,17 @@ def test_a_replacement_of_a_broken_key_is_in_place_at_once_and_drops_what_was_pe
 
     assert (new.pk, new.status) == (key.pk, Status.SAVED)
     assert ProviderKey.objects.get() == key
+
+
+def test_a_replacement_that_takes_over_a_disabled_key_leaves_it_disabled(key):
+    pending = replaced(key)
+    disable_provider_key(key=key, actor=None, now=NOW)
+
+    validated(pending)
+
+    only = ProviderKey.objects.get()
+    assert (only.pk, only.status, only.last4) == (key.pk, Status.DISABLED, "0002")
+    assert replaced(key, number="0003").status == Status.DISABLED
 
 
 def test_a_replacement_that_cannot_be_sealed_leaves_everything_as_it_was(key, monkeypatch):

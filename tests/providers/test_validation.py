@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from organizations.models import AuditEvent
+from providers import validation
 from providers.custody import Secret
-from providers.models import AvailableModel, KeyValidation, ProviderKey
+from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
 from providers.replacement import replace_provider_key
-from providers.services import save_provider_key
-from providers.validation import request_validation, requeue_validations, validate_key
+from providers.services import disable_provider_key, enable_provider_key, save_provider_key
+from providers.validation import KeyDisabled, request_validation, requeue_validations, validate_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Status = ProviderKey.Status
@@ -27,10 +28,10 @@ def saved(organization, provider: str, kind: str) -> ProviderKey:
 
 
 def validated(key: ProviderKey) -> ProviderKey:
-    validation = KeyValidation.objects.create(
+    waiting = KeyValidation.objects.create(
         organization=key.organization, key=key, secret_version=key.secret_version, requested_at=NOW
     )
-    validate_key(validation_id=validation.pk, now=NOW)
+    validate_key(validation_id=waiting.pk, now=NOW)
     return ProviderKey.objects.get(pk=key.pk)
 
 
@@ -76,8 +77,69 @@ def test_an_unreachable_provider_does_not_break_a_connected_key(acme, simulated_
     key = validated(ProviderKey.objects.get())
 
     assert key.status == Status.CONNECTED
-    assert "did not get through" in key.status_detail
-    assert base_url not in key.status_detail
+    assert key.last_check_failed_at == NOW
+    assert "overloaded" in key.last_check_failure
+    assert base_url not in key.last_check_failure
+
+
+@pytest.mark.parametrize("kind", ["rate-limited", "overloaded"])
+@pytest.mark.parametrize("verdict", sorted(USABLE_STATUSES | BROKEN_STATUSES))
+def test_trouble_on_the_way_keeps_the_last_verdict_with_its_reason(acme, simulated_providers, verdict, kind):
+    key = saved(acme, "openai", kind)
+    ProviderKey.objects.update(status=verdict, status_detail="The reason.")
+
+    request_validation(key=key, actor=None, now=NOW)
+    assert ProviderKey.objects.get().status == verdict
+    validate_key(validation_id=KeyValidation.objects.get().pk, now=NOW)
+
+    key = ProviderKey.objects.get()
+    assert (key.status, key.status_detail, key.validated_at) == (verdict, "The reason.", None)
+    assert key.last_check_failed_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("invalid", Status.INVALID), ("no-credit", Status.NO_CREDIT), ("limited", Status.LIMITED)],
+)
+def test_a_verdict_changes_a_connected_key_and_ends_what_is_said_of_failed_checks(
+    acme, simulated_providers, kind, status
+):
+    key = saved(acme, "openai", kind)
+    ProviderKey.objects.update(status=Status.CONNECTED, last_check_failed_at=NOW, last_check_failure="Overloaded.")
+
+    key = validated(key)
+
+    assert (key.status, key.last_check_failed_at, key.last_check_failure) == (status, None, "")
+
+
+def test_a_disabled_key_is_asked_about_only_when_it_is_enabled_again(acme, alice, simulated_providers):
+    key = validated(saved(acme, "openai", "valid"))
+    waiting = request_validation(key=key, actor=None, now=NOW)
+
+    disable_provider_key(key=key, actor=alice, now=NOW)
+    disable_provider_key(key=key, actor=alice, now=NOW)
+    assert validate_key(validation_id=waiting.pk, now=NOW) is None
+    with pytest.raises(KeyDisabled, match="Enable it first"):
+        request_validation(key=key, actor=alice, now=NOW)
+    assert ProviderKey.objects.get().status == Status.DISABLED
+
+    enable_provider_key(key=key, actor=alice)
+    assert ProviderKey.objects.get().status == Status.SAVED
+    assert validated(key).status == Status.CONNECTED
+    assert AuditEvent.objects.filter(action__in=["provider_key.disabled", "provider_key.enabled"]).count() == 2
+
+
+def test_a_key_disabled_while_its_provider_is_asked_stays_disabled(acme, simulated_providers, monkeypatch):
+    key = saved(acme, "openai", "valid")
+    ask = validation._ask_provider
+
+    def asked(key):
+        disable_provider_key(key=key, actor=None, now=NOW)
+        return ask(key)
+
+    monkeypatch.setattr(validation, "_ask_provider", asked)
+
+    assert validated(key).status == Status.DISABLED
 
 
 def test_a_changed_origin_needs_the_key_again_and_sends_it_nowhere(acme, simulated_providers, settings):

@@ -62,7 +62,8 @@ def test_an_action_on_a_broken_key_refuses_with_a_sentence_and_never_falls_back(
     key = route_to_own_key(acme)
     ProviderKey.objects.filter(pk=key.pk).update(status=status)
 
-    with pytest.raises(RouteUnavailable, match="owner or admin can validate or replace"):
+    mend = "enable" if status == "disabled" else "validate or replace"
+    with pytest.raises(RouteUnavailable, match=f"owner or admin can {mend}"):
         resolve(organization=acme, action=CHECK)
 
 
