@@ -145,6 +145,7 @@ def run_floor(organization, briefing, people) -> float:
 
     from candidates.models import Profile
     from candidates.prompts import check_request
+    from providers.addresses import ANYWHERE
     from providers.catalog import PROVIDERS, effective_base_url
     from providers.custody import Secret
     from providers.egress import open_client
@@ -162,7 +163,8 @@ def run_floor(organization, briefing, people) -> float:
 
     async def loop() -> None:
         gate = asyncio.Semaphore(settings.KEYFARE_CHECKS_IN_FLIGHT)
-        async with open_client() as client:
+        async with open_client() as egress:
+            client = await egress.client(ANYWHERE)
 
             async def one(call) -> None:
                 async with gate:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import httpx
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.db import transaction
@@ -36,7 +35,7 @@ from gateway import dispatch
 from gateway.dispatch import Outcome, PreparedCall
 from organizations.models import Organization, User
 from providers.adapters.base import ChatRequest
-from providers.egress import open_client
+from providers.egress import Egress, open_client
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable, mode_of, resolve
 
@@ -240,7 +239,7 @@ class _Worker:
             )
         return claims
 
-    async def _check(self, client: httpx.AsyncClient, claim: _Claim) -> None:
+    async def _check(self, client: Egress, claim: _Claim) -> None:
         """One check from claim to result: at most one retry of an unparsable answer, two of temporary trouble."""
         try:
             request, unparsable, temporary, iteration = claim.request, 0, 0, 1

@@ -172,6 +172,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Validations", "fact_check", "providers.keyvalidation"),
             ("Available models", "neurology", "providers.availablemodel"),
             ("Organization keys", "encrypted", "providers.organizationkey"),
+            ("Private endpoints", "lan", "providers.privateendpoint"),
             ("Managed defaults", "tune", "routing.manageddefault"),
             ("Routing rules", "alt_route", "routing.routingrule"),
         ),

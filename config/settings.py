@@ -32,6 +32,8 @@ FERNET_KEYS = env.list("KEYFARE_MASTER_KEYS", default=[])
 KEYFARE_DIGEST_KEY = env.str("KEYFARE_DIGEST_KEY", default="")
 # "openai=http://127.0.0.1:9001/v1,…": sends a built-in provider's traffic elsewhere, for demo and tests.
 KEYFARE_PROVIDER_ORIGINS = env.dict("KEYFARE_PROVIDER_ORIGINS", default={})
+# Ports of servers that organizations name by their base URL; 8443 is a common second one.
+KEYFARE_CUSTOM_SERVER_PORTS = env.list("KEYFARE_CUSTOM_SERVER_PORTS", cast=int, default=[443])
 KEYFARE_SIGNUP_OPEN = env.bool("KEYFARE_SIGNUP_OPEN", default=False)
 KEYFARE_TRIAL_CREDITS = env.int("KEYFARE_TRIAL_CREDITS", default=50)
 KEYFARE_SHOW_MANAGED_USD = env.bool("KEYFARE_SHOW_MANAGED_USD", default=False)

@@ -15,7 +15,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import httpx
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.utils import timezone
@@ -23,9 +22,10 @@ from django.utils import timezone
 from organizations.models import Organization
 from providers import custody
 from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
-from providers.catalog import PROVIDERS, effective_base_url, origin_of
+from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken, SealedKey
-from providers.egress import open_client
+from providers.destinations import BaseUrlRefused, Destination, destination_of
+from providers.egress import Egress, open_client
 from providers.egress import send as send_call
 from providers.models import ProviderKey
 from providers.validation import mark_key_refused, note_key_used
@@ -45,7 +45,7 @@ class PreparedCall:
     route: Route
     sealed_key: SealedKey
     secret_version: int
-    base_url: str
+    destination: Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,14 @@ def prepare(
     if not key.is_usable:
         raise RouteUnavailable(f"{name} is {key.get_status_display().lower()}. {key.status_detail}".strip())
     try:
-        if key.origin != origin_of(key.provider):
+        if key.origin != origin_of(key.provider, key.base_url):
             raise SealBroken
         sealed_key = custody.sealed_key(key)
+        destination = destination_of(key)
     except SealBroken as broken:
         raise RouteUnavailable(f"{name} needs re-entry. {broken}") from None
+    except BaseUrlRefused as refused:
+        raise RouteUnavailable(f"{name} cannot be used. {refused}") from None
     call = admit_call(
         organization=organization,
         provider=route.provider,
@@ -95,19 +98,20 @@ def prepare(
         now=now,
         deadline_at=now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE,
     )
-    return PreparedCall(call, route, sealed_key, key.secret_version, effective_base_url(route.provider))
+    return PreparedCall(call, route, sealed_key, key.secret_version, destination)
 
 
-async def send(client: httpx.AsyncClient, prepared: PreparedCall, request: ChatRequest) -> Outcome:
+async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
     """Ask the provider. Never raises for what a provider or a broken seal can cause: that is the outcome's error."""
     adapter = PROVIDERS[prepared.route.provider].adapter
     started = time.perf_counter()
     try:
         answer = await send_call(
             client,
-            adapter.chat_call(prepared.base_url, request),
+            adapter.chat_call(prepared.destination.base_url, request),
             credential_headers=adapter.credential_headers(prepared.sealed_key.open()),
             timeout_seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS,
+            reach=prepared.destination.reach,
         )
         outcome = Outcome(result=adapter.parse_chat(answer))
     except SealBroken as broken:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
@@ -32,7 +33,13 @@ from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.custody import SealBroken
 from providers.forms import ManagedKeyForm
-from providers.models import AvailableModel, KeyValidation, OrganizationKey, ProviderKey
+from providers.models import AvailableModel, KeyValidation, OrganizationKey, PrivateEndpoint, ProviderKey
+from providers.private_endpoints import (
+    EndpointRefused,
+    allow_private_endpoint,
+    normalized_endpoint,
+    withdraw_private_endpoint,
+)
 
 Status = ProviderKey.Status
 LABELS = {
@@ -181,8 +188,10 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     @display(description="Sent to", label={OVERRIDDEN: "warning", MOVED: "danger"})  # type: ignore[untyped-decorator]
     def route(self, key: ProviderKey) -> str:
-        if key.provider not in PROVIDERS or key.origin != origin_of(key.provider):
+        if key.provider not in PROVIDERS or key.origin != origin_of(key.provider, key.base_url):
             return MOVED
+        if key.base_url:
+            return "A server of their own"
         return OVERRIDDEN if effective_base_url(key.provider) != PROVIDERS[key.provider].base_url else "The provider"
 
     @display(description="Sent to")  # type: ignore[untyped-decorator]
@@ -190,6 +199,8 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
         """Where calls with this key go now; an installation may point a provider elsewhere."""
         if key.provider not in PROVIDERS:
             return key.origin
+        if key.base_url:
+            return key.base_url
         effective = effective_base_url(key.provider)
         notes = []
         if effective != PROVIDERS[key.provider].base_url:
@@ -300,7 +311,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
             "opts": self.model._meta,
             "form": form,
             "replaced": replaced,
-            "providers": PROVIDERS.values(),
+            "providers": [provider for provider in PROVIDERS.values() if not provider.takes_base_url],
         }
         status = 422 if form.errors else 200
         return TemplateResponse(request, "providers/managed_key_admin.html", context, status=status)
@@ -352,6 +363,47 @@ class AvailableModelAdmin(ReadOnlyAdmin):
     @display(description="Output, per million", ordering="output_nanousd_per_mtok")  # type: ignore[untyped-decorator]
     def output_price(self, model: AvailableModel) -> str:
         return _price(model.output_nanousd_per_mtok)
+
+
+class PrivateEndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    def clean(self) -> dict[str, Any]:
+        facts = self.cleaned_data
+        if "host" in facts and "network" in facts:
+            try:
+                facts["host"], facts["network"] = normalized_endpoint(facts["host"], facts["network"])
+            except EndpointRefused as refused:
+                self.add_error(refused.field, str(refused))
+        return facts
+
+
+@admin.register(PrivateEndpoint)
+class PrivateEndpointAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+    """Servers in private networks that organizations may use. Allowed and withdrawn, never changed."""
+
+    list_display = ("organization", "host", "port", "network", "created_at")
+    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter_submit = True
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "organization__slug", "host", "network")
+    fields = ("organization", "host", "port", "network")
+    autocomplete_fields = ("organization",)
+    form = PrivateEndpointForm
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: PrivateEndpoint, form: Any, change: bool) -> None:
+        allowed = allow_private_endpoint(
+            organization=obj.organization, host=obj.host, port=obj.port, network=obj.network, actor=_person(request)
+        )
+        obj.pk, obj.created_at = allowed.pk, allowed.created_at
+
+    def delete_model(self, request: HttpRequest, obj: PrivateEndpoint) -> None:
+        withdraw_private_endpoint(endpoint=obj, actor=_person(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PrivateEndpoint]) -> None:
+        for endpoint in queryset.select_related("organization"):
+            withdraw_private_endpoint(endpoint=endpoint, actor=_person(request))
 
 
 def _price(nanousd: int | None) -> str:

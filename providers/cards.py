@@ -102,13 +102,18 @@ class KeyRow:
             return "Press Validate key to find out whether it works. Actions cannot use it before that."
         if self.key.status == Status.VALIDATING:
             return f"Asking {self.provider.name} about this key…"
+        if self.key.status == Status.CONNECTED and not self.key.last4 and self.provider.takes_base_url:
+            return "The server answers."
         if self.key.status == Status.CONNECTED:
             return f"{self.provider.name} accepts this key. Actions can be routed to it."
         return f"{self.provider.name} did not say why."
 
     @property
     def masked(self) -> str:
-        return _masked(self.key)
+        """The end of the key; of a server, whose key may be short or none, where it is."""
+        if self.key.last4 or not self.key.base_url:
+            return _masked(self.key)
+        return self.key.base_url.partition("://")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,7 @@ def key_row(
     return KeyRow(
         key=key,
         provider=provider,
-        form=form or KeyForm(provider=provider, auto_id=f"replace-{key.pk}-%s"),
+        form=form or KeyForm(provider=provider, auto_id=f"replace-{key.pk}-%s", initial=initial_of(key)),
         model_count=getattr(key, "model_count", 0),
         limits=reported_limits(key.provider_limits),
         is_validating=is_validating,
@@ -189,6 +194,11 @@ def key_row(
         is_fresh=is_fresh,
         replacement=replacement,
     )
+
+
+def initial_of(key: ProviderKey) -> dict[str, str]:
+    """What the form to replace `key` starts with; never anything of the key itself."""
+    return {"base_url": key.base_url} if key.base_url else {}
 
 
 def model_line(model: AvailableModel) -> ModelLine:

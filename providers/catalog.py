@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from providers.adapters.anthropic import AnthropicAdapter
 from providers.adapters.base import Adapter
+from providers.adapters.compatible import CompatibleAdapter, OllamaAdapter
 from providers.adapters.google import GoogleAdapter
+from providers.adapters.mistral import MistralAdapter
 from providers.adapters.openai import OpenAIAdapter, OpenRouterAdapter
+
+
+class KeyNeed(StrEnum):
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,8 @@ class Provider:
     A provider as the settings page shows it and as calls reach it.
 
     `key_hint` and `key_prefixes` help people to see that they pasted the right thing; they never decide
-    whether a key is accepted (providers change their formats).
+    whether a key is accepted (providers change their formats). `base_url` is "" where every organization names a
+    server of its own; `path_to_leave_out` is what people copy along with its base URL.
     """
 
     slug: str
@@ -30,6 +40,17 @@ class Provider:
     key_hint: str
     key_prefixes: tuple[str, ...]
     recommended: bool = False
+    key_need: KeyNeed = KeyNeed.REQUIRED
+    base_url_hint: str = ""
+    path_to_leave_out: str = ""
+
+    @property
+    def takes_base_url(self) -> bool:
+        return not self.base_url
+
+    @property
+    def has_no_key(self) -> bool:
+        return self.key_need is KeyNeed.NONE
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -72,17 +93,57 @@ PROVIDERS: dict[str, Provider] = {
             key_hint="AQ.… or AIza…",
             key_prefixes=("AQ.", "AIza"),
         ),
+        Provider(
+            slug="mistral",
+            name="Mistral",
+            adapter=MistralAdapter(),
+            base_url="https://api.mistral.ai/v1",
+            key_page_url=MistralAdapter.key_page,
+            key_hint="32 letters and digits",
+            key_prefixes=(),
+        ),
+        Provider(
+            slug="ollama",
+            name="Ollama",
+            adapter=OllamaAdapter(),
+            base_url="",
+            key_page_url="",
+            key_hint="",
+            key_prefixes=(),
+            key_need=KeyNeed.NONE,
+            base_url_hint="https://ollama.example.com",
+            path_to_leave_out="/v1",
+        ),
+        Provider(
+            slug="openai_compatible",
+            name="OpenAI-compatible server",
+            adapter=CompatibleAdapter(),
+            base_url="",
+            key_page_url="",
+            key_hint="whatever the server expects; leave it empty if it expects none",
+            key_prefixes=(),
+            key_need=KeyNeed.OPTIONAL,
+            base_url_hint="https://llm.example.com/v1",
+        ),
     )
 }
 
 
 def effective_base_url(slug: str) -> str:
-    """Where calls to a provider go: its own address, unless KEYFARE_PROVIDER_ORIGINS names another."""
+    """
+    Where calls to a provider go: its own address, unless KEYFARE_PROVIDER_ORIGINS names another.
+
+    "" for a provider whose servers organizations name themselves.
+    """
     override: str | None = settings.KEYFARE_PROVIDER_ORIGINS.get(slug)
     return (override or PROVIDERS[slug].base_url).rstrip("/")
 
 
-def origin_of(slug: str) -> str:
-    """The origin a provider's key may travel to: scheme, host and port where it is not the usual one."""
-    address = urlsplit(effective_base_url(slug))
+def origin_of(slug: str, base_url: str = "") -> str:
+    """
+    The origin a provider's key may travel to: scheme, host and port where it is not the usual one.
+
+    `base_url` is the key's own, "" for the provider's.
+    """
+    address = urlsplit(base_url or effective_base_url(slug))
     return f"{address.scheme}://{address.netloc}".lower()

@@ -49,6 +49,9 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value = value
 
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
     def reveal(self) -> str:
         return self._value
 

@@ -2,9 +2,10 @@
 The one way out: every call to a provider leaves through here.
 
 Speed: httpx over aiohttp's transport (plain httpx falls to about 100 calls a second with 64 in flight).
-Safety: no proxy or credentials from the environment, no redirects, no cookies, no compression, one wall-clock
-deadline over connecting, headers and body, and a byte budget counted on the stream. Whatever fails becomes a
-ProviderError whose text and chain hold nothing of the key.
+Safety: every connection attempt is allowed or refused on its resolved address, no proxy or credentials from the
+environment, no redirects, no cookies, no compression, one wall-clock deadline over connecting, headers and body, at
+most 128 headers of 8 KiB, and a byte budget counted on the stream. Whatever fails becomes a ProviderError whose text
+and chain hold nothing of the key. An address that is refused reads, and takes as long, as one where nobody answers.
 """
 
 from __future__ import annotations
@@ -13,71 +14,144 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
+from aiohttp.abc import ResolveResult
 from httpx_aiohttp import AiohttpTransport
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
+from providers.addresses import PUBLIC, Reach
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BODY = 32 * 1024 * 1024
+LARGEST_REQUEST = 10 * 1024 * 1024
+MOST_HEADERS, LONGEST_HEADER = 128, 8190
+CONNECT_SECONDS = 5
+# No connection to a server that an organization named fails faster, whatever the reason.
+FASTEST_FAILURE_SECONDS = 1.0
+
+CHECK_CONNECTION = "Check this server's internet connection and try again in a while."
+CHECK_CUSTOM = (
+    "Check the base URL and that the server runs. One in a private network has to be allowed by whoever runs this "
+    "installation."
+)
 
 
-def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+class AddressRefused(OSError):
+    """A connection attempt to an address outside the call's reach. Reads as "unreachable" everywhere."""
+
+
+def open_socket(address: aiohttp.AddrInfoType, *, reach: Reach) -> socket.socket:
     """
-    The socket for one connection attempt.
+    The socket for one connection attempt. Raises AddressRefused.
 
-    Sees the resolved address of every attempt just before it is made, so this is the place that refuses
-    addresses.
+    Sees the resolved address of every attempt just before it is made (of names, rebound ones too, and of addresses
+    written into the URL), so no connection exists that was not decided here.
     """
-    family, kind, protocol, _, _ = address
+    family, kind, protocol, _, peer = address
+    if family not in (socket.AF_INET, socket.AF_INET6) or not reach.permits(str(peer[0]), int(peer[1])):
+        raise AddressRefused("address refused")
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
+class WholeAnswerResolver(aiohttp.ThreadedResolver):
+    """Refuses a name of which any address is out of reach: one honest address must not vouch for the others."""
+
+    def __init__(self, reach: Reach) -> None:
+        super().__init__()
+        self._reach = reach
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        if not all(self._reach.permits(each["host"], port) for each in found):
+            raise AddressRefused("address refused")
+        return found
+
+
+class Egress:
+    """
+    The connections of one event loop. It keeps connections and nothing else.
+
+    Those of each reach are apart, so that a call never rides on a connection that was allowed for another one.
+    """
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._clients: dict[Reach, httpx.AsyncClient] = {}
+
+    async def client(self, reach: Reach) -> httpx.AsyncClient:
+        if reach not in self._clients:
+            client = _client(reach)
+            self._clients[reach] = client  # before anything is awaited: calls ask for it at the same time
+            self._stack.push_async_callback(client.aclose)
+        return self._clients[reach]
+
+
 @asynccontextmanager
-async def open_client() -> AsyncIterator[httpx.AsyncClient]:
-    """A client for many calls at a time in one event loop; it keeps connections and nothing else."""
+async def open_client() -> AsyncIterator[Egress]:
+    """For many calls at a time in one event loop."""
+    async with AsyncExitStack() as stack:
+        yield Egress(stack)
+
+
+def _client(reach: Reach) -> httpx.AsyncClient:
     certificates = _certificates()
-    connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False, ssl=certificates, socket_factory=open_socket)
-    session = aiohttp.ClientSession(
-        connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        use_dns_cache=False,
+        ssl=certificates,
+        resolver=WholeAnswerResolver(reach),
+        socket_factory=partial(open_socket, reach=reach),
     )
-    transport = AiohttpTransport(client=session, verify=certificates, trust_env=False)
-    async with httpx.AsyncClient(
-        transport=transport,
+    session = aiohttp.ClientSession(
+        connector=connector,
+        trust_env=False,
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        max_headers=MOST_HEADERS,
+    )
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(client=session, verify=certificates, trust_env=False),
         trust_env=False,
         follow_redirects=False,
-        timeout=None,  # the deadline of each call is its own  # noqa: S113
+        # The deadline of each call is its own, and covers everything.
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"user-agent": "Keyfare", "accept-encoding": "identity"},
-    ) as client:
-        yield client
+    )
 
 
 async def send(
-    client: httpx.AsyncClient,
+    egress: Egress,
     call: HttpCall,
     *,
     credential_headers: Mapping[str, str],
     timeout_seconds: float,
     max_bytes: int = LARGEST_BODY,
+    reach: Reach = PUBLIC,
 ) -> HttpAnswer:
     """
     Make one call and read the whole answer, whatever its status; of an error's body at most 64 KiB.
 
-    `timeout_seconds` is wall clock over everything. Raises ProviderError: UNREACHABLE if no whole answer came
-    in time, UNEXPECTED if it was larger than `max_bytes`, compressed, or could not be asked for.
+    `reach` is where the call may connect to; `timeout_seconds` is wall clock over everything. Raises ProviderError:
+    UNREACHABLE if no whole answer came in time, UNEXPECTED if it was larger than `max_bytes`, compressed, or could
+    not be asked for.
     """
-    outcome = await _attempt(client, call, credential_headers, timeout_seconds, max_bytes)
+    outcome = await _attempt(egress, call, credential_headers, timeout_seconds, max_bytes, reach)
     if isinstance(outcome, HttpAnswer):
         return outcome
     del credential_headers  # so that no traceback's frame holds the key
@@ -90,9 +164,10 @@ def send_now(
     credential_headers: Mapping[str, str],
     timeout_seconds: float,
     max_bytes: int = LARGEST_BODY,
+    reach: Reach = PUBLIC,
 ) -> HttpAnswer:
     """`send` for code that is not asynchronous: one call in an event loop of its own."""
-    once = partial(_attempt_alone, call, credential_headers, timeout_seconds, max_bytes)
+    once = partial(_attempt_alone, call, credential_headers, timeout_seconds, max_bytes, reach)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -107,23 +182,41 @@ def send_now(
 
 
 async def _attempt_alone(
-    call: HttpCall, credential_headers: Mapping[str, str], timeout_seconds: float, max_bytes: int
+    call: HttpCall, credential_headers: Mapping[str, str], timeout_seconds: float, max_bytes: int, reach: Reach
 ) -> HttpAnswer | ProviderError:
-    async with open_client() as client:
-        return await _attempt(client, call, credential_headers, timeout_seconds, max_bytes)
+    async with open_client() as egress:
+        return await _attempt(egress, call, credential_headers, timeout_seconds, max_bytes, reach)
 
 
 async def _attempt(
-    client: httpx.AsyncClient,
+    egress: Egress,
     call: HttpCall,
     credential_headers: Mapping[str, str],
     timeout_seconds: float,
     max_bytes: int,
+    reach: Reach,
 ) -> HttpAnswer | ProviderError:
     """The answer, or what went wrong: returned, as an error raised here would carry frames and a chain."""
+    started = time.monotonic()
+    outcome = await _attempt_in_time(egress, call, credential_headers, timeout_seconds, max_bytes, reach)
+    if reach.is_custom and isinstance(outcome, ProviderError):
+        floor = min(FASTEST_FAILURE_SECONDS, timeout_seconds)
+        await asyncio.sleep(max(0.0, floor - (time.monotonic() - started)))
+    return outcome
+
+
+async def _attempt_in_time(
+    egress: Egress,
+    call: HttpCall,
+    credential_headers: Mapping[str, str],
+    timeout_seconds: float,
+    max_bytes: int,
+    reach: Reach,
+) -> HttpAnswer | ProviderError:
     host = urlsplit(call.url).hostname or "The provider"
     try:
         async with asyncio.timeout(timeout_seconds):
+            client = await egress.client(reach)
             return await _exchange(client, call, credential_headers, max_bytes, host)
     except TimeoutError:
         return ProviderError(
@@ -134,7 +227,7 @@ async def _attempt(
         logger.info("No connection to %s: %s", host, type(error).__name__)
         return ProviderError(
             ErrorKind.UNREACHABLE,
-            f"{host} could not be reached. Check this server's internet connection and try again in a while.",
+            f"{host} could not be reached. {CHECK_CUSTOM if reach.is_custom else CHECK_CONNECTION}",
         )
     except Exception as error:  # whatever it is, its text may hold a header
         logger.error("A call to %s could not be made: %s", host, type(error).__name__)
@@ -155,6 +248,10 @@ async def _exchange(
         return ProviderError(
             ErrorKind.UNEXPECTED,
             "The key holds characters that no key has and that cannot be sent. Paste it again.",
+        )
+    if call.body is not None and len(call.body) > LARGEST_REQUEST:
+        return ProviderError(
+            ErrorKind.BAD_REQUEST, "The text is longer than any model takes. Shorten the profile or the briefing."
         )
     request = client.build_request(
         call.method, call.url, headers={**call.headers, **credential_headers}, content=call.body

@@ -20,7 +20,7 @@ from unfold.widgets import (
 )
 
 from organizations.models import Organization
-from providers.catalog import PROVIDERS, Provider
+from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
 from providers.custody import Secret
 from providers.models import ProviderKey
 from providers.services import keys_with_secret
@@ -51,11 +51,21 @@ def _distinctive_prefixes(provider: Provider) -> tuple[str, ...]:
 
 class KeyForm(forms.Form):
     """
-    A key of one provider. `cleaned_data["key"]` is a Secret.
+    A key of one provider. `cleaned_data["key"]` is a Secret, empty for a server that expects none.
 
     A key that looks like another provider's, or that `organization` pasted before, is asked about, not refused.
+
+    Whether an organization may use the base URL is for `providers.destinations` to say, when the key is stored.
     """
 
+    base_url = forms.CharField(
+        label="Base URL",
+        max_length=500,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "inputmode": "url", "class": "mono"}
+        ),
+        error_messages={"required": "Enter the base URL of the server."},
+    )
     key = forms.CharField(
         label="Paste key",
         widget=forms.PasswordInput(
@@ -74,13 +84,25 @@ class KeyForm(forms.Form):
         initial: dict[str, str] | None = None,
         organization: Organization | None = None,
     ) -> None:
+        # A server that the operator's environment names is the one to suggest.
+        initial = {"base_url": effective_base_url(provider.slug), **(initial or {})}
         super().__init__(data, auto_id=auto_id, initial=initial, label_suffix="")
         self.provider = provider
         self.organization = organization
+        if provider.takes_base_url:
+            self.fields["base_url"].widget.attrs["placeholder"] = provider.base_url_hint
+        else:
+            del self.fields["base_url"]
+        if provider.has_no_key:
+            del self.fields["key"], self.fields["anyway"]
+            return
+        self.fields["key"].required = provider.key_need is KeyNeed.REQUIRED
         self.looks_like: Provider | None = None
 
     def clean_key(self) -> Secret:
         pasted = str(self.cleaned_data["key"])
+        if not pasted:
+            return Secret("")
         complaint = _complaint(pasted)
         if complaint:
             raise forms.ValidationError(complaint)
@@ -90,12 +112,16 @@ class KeyForm(forms.Form):
         return Secret(pasted)
 
     def clean(self) -> dict[str, Any]:
+        if self.provider.has_no_key:
+            self.cleaned_data["key"] = Secret("")
+            return self.cleaned_data
         if not self.cleaned_data.get("anyway"):
             if self.looks_like:
                 self.add_error("anyway", self.complaint_about_lookalike(self.looks_like))
                 self.fields["anyway"].label = f"It is a key for {self.provider.name}: save it anyway"
-            if "key" in self.cleaned_data and self.organization:
-                twins = keys_with_secret(organization=self.organization, secret=self.cleaned_data["key"])
+            pasted = self.cleaned_data.get("key")
+            if pasted and self.organization:
+                twins = keys_with_secret(organization=self.organization, secret=pasted)
                 if twins:
                     self.add_error("anyway", _complaint_about_twin(twins[0]))
         return self.cleaned_data
@@ -119,7 +145,7 @@ class AddKeyForm(KeyForm):
         help_text="Tells your keys of this provider apart.",
     )
 
-    field_order = ["label", "key", "anyway"]
+    field_order = ["label", "base_url", "key", "anyway"]
 
     def clean_label(self) -> str:
         label = str(self.cleaned_data["label"])
@@ -143,12 +169,13 @@ class ManagedKeyForm(AddKeyForm):
         organization: Organization | None = None,
     ) -> None:
         slug = replaced.provider if replaced else str((data or {}).get("slug", ""))
-        provider = PROVIDERS.get(slug) or next(iter(PROVIDERS.values()))
+        offered = {each.slug: each for each in PROVIDERS.values() if not each.takes_base_url}
+        provider = PROVIDERS[slug] if replaced else offered.get(slug) or next(iter(offered.values()))
         super().__init__(data, provider=provider, auto_id="managed-%s", organization=organization)
         if replaced:
             del self.fields["slug"], self.fields["label"]
         else:
-            choices = [(each.slug, each.name) for each in PROVIDERS.values()]
+            choices = [(each.slug, each.name) for each in offered.values()]
             cast(forms.ChoiceField, self.fields["slug"]).choices = choices
             self.fields["label"].widget = UnfoldAdminTextInputWidget()
         pasted = self.fields["key"].widget.attrs

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from fernet_fields import EncryptedTextField
@@ -74,6 +75,9 @@ class ProviderKey(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     provider = models.CharField(max_length=40)
     label = models.CharField(max_length=80, default="Default")
+    base_url = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="Of a server that the organization named, else blank."
+    )
     origin = models.CharField(max_length=200, editable=False)
     ciphertext = models.BinaryField(editable=False)
     key_version = models.PositiveIntegerField(editable=False)
@@ -143,6 +147,34 @@ class ProviderKey(models.Model):
     def has_verdict(self) -> bool:
         """Whether it is known if the key works. Trouble on the way to its provider does not change what is known."""
         return self.status in USABLE_STATUSES | BROKEN_STATUSES
+
+
+class PrivateEndpoint(models.Model):
+    """
+    A server in a private network that staff allow one organization to use, for Ollama and OpenAI-compatible servers.
+
+    The only way to plain http and to addresses that are not on the internet. `network` is what `host` may resolve to.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    host = models.CharField(max_length=200, help_text="Name or IP address, as in the base URL.")
+    port = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    network = models.CharField(
+        max_length=50, help_text="What the host may resolve to, as small as it can be: 10.1.2.3/32, fd12:3456::/64."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["PrivateEndpoint"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "host", "port", "network"], name="private_endpoint_allowed_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} in {self.network}"
 
 
 class KeyValidation(models.Model):

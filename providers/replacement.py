@@ -23,6 +23,7 @@ from organizations.models import User
 from providers import custody
 from providers.catalog import origin_of
 from providers.custody import Secret
+from providers.destinations import normalized_base_url
 from providers.models import ProviderKey
 from providers.services import close_validations, locked, record_change
 
@@ -30,23 +31,31 @@ Status = ProviderKey.Status
 
 
 @sensitive_variables("secret")
-def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None, now: datetime) -> ProviderKey:
+def replace_provider_key(
+    *, key: ProviderKey, secret: Secret, actor: User | None, now: datetime, base_url: str = ""
+) -> ProviderKey:
     """
     Put another secret in the place of `key`'s. Returns the key to validate now.
 
     That is a pending replacement where `key` serves, else `key` itself. A replacement that was pending before gives
-    way. Sealed for the provider's origin as it is now, so this also mends a key whose origin changed.
-    Raises SealBroken, with nothing changed.
+    way. Sealed for the provider's origin as it is now, so this also mends a key whose origin changed. `base_url` is
+    where it goes from now on, for a server that the organization names (default: where it went).
+    Raises SealBroken and BaseUrlRefused, with nothing changed.
     """
     with transaction.atomic():
         key = locked(key)
+        base_url = normalized_base_url(
+            organization=key.organization, provider=key.provider, base_url=base_url or key.base_url
+        )
+        origin = origin_of(key.provider, base_url)
         key.replacements.all().delete()
         if key.is_usable:
             pending = ProviderKey(
                 organization=key.organization,
                 provider=key.provider,
                 label=key.label,
-                origin=origin_of(key.provider),
+                base_url=base_url,
+                origin=origin,
                 replaces=key,
                 created_by=actor,
             )
@@ -54,7 +63,7 @@ def replace_provider_key(*, key: ProviderKey, secret: Secret, actor: User | None
             pending.save(force_insert=True)
             record_change(pending, actor, "provider_key.replacement_saved")
             return pending
-        key.origin = origin_of(key.provider)
+        key.base_url, key.origin = base_url, origin
         custody.seal(key, secret)
         _start_over(key, now=now)
         if key.status != Status.DISABLED:
@@ -72,7 +81,7 @@ def take_over(*, pending: ProviderKey, now: datetime) -> ProviderKey:
     """
     key = pending.replaces
     assert key is not None  # noqa: S101  # only pending replacements take over
-    key.origin = pending.origin
+    key.base_url, key.origin = pending.base_url, pending.origin
     custody.move_secret(pending, key)
     _start_over(key, now=now)
     pending.validations.update(key=key, secret_version=key.secret_version)

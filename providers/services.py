@@ -12,6 +12,7 @@ from organizations.models import Organization, User
 from providers import custody
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken, Secret
+from providers.destinations import normalized_base_url
 from providers.models import KeyValidation, ProviderKey
 
 
@@ -31,13 +32,20 @@ def save_provider_key(
     actor: User | None,
     now: datetime,
     label: str = "Default",
+    base_url: str = "",
 ) -> ProviderKey:
-    """Seal and store a new key, not yet validated. Raises KeyLabelTaken."""
+    """
+    Seal and store a new key, not yet validated. Raises KeyLabelTaken and BaseUrlRefused.
+
+    A server that expects no key has an empty secret.
+    """
+    base_url = normalized_base_url(organization=organization, provider=provider, base_url=base_url)
     key = ProviderKey(
         organization=organization,
         provider=provider,
         label=label,
-        origin=origin_of(provider),
+        base_url=base_url,
+        origin=origin_of(provider, base_url),
         created_by=actor,
         created_at=now,
     )
@@ -112,4 +120,5 @@ def record_change(key: ProviderKey, actor: User | None, action: str) -> None:
         action=action,
         target=f"{PROVIDERS[key.provider].name} · {key.label}",
         last4=key.last4,
+        **({"base_url": key.base_url} if key.base_url else {}),
     )

@@ -4,7 +4,9 @@ What a provider says of a key: asked in the background, written down on the key,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +16,10 @@ from django_q.tasks import async_task
 
 from organizations.models import User
 from providers import custody
-from providers.adapters.base import ErrorKind, ListedModel, ProviderError
-from providers.catalog import PROVIDERS, effective_base_url, origin_of
+from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, ListedModel, ProviderError
+from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken
+from providers.destinations import BaseUrlRefused, destination_of
 from providers.egress import send_now
 from providers.models import USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
 from providers.replacement import take_over
@@ -24,6 +27,7 @@ from providers.services import locked, record_change
 
 VALIDATION_TIMEOUT_SECONDS = 10
 VALIDATION_MAX_BYTES = 8 * 1024 * 1024  # OpenRouter lists hundreds of models with long descriptions
+KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
 Status = ProviderKey.Status
 
 # What a refusal says about the key. Temporary trouble says nothing about it, so it keeps an earlier verdict.
@@ -145,31 +149,40 @@ def _queue(validation_id: int) -> None:
 def _ask_provider(key: ProviderKey) -> tuple[str, str, dict[str, Any], list[ListedModel]]:
     """Status, its sentence, provider-reported limits, and the models the key can call."""
     adapter = PROVIDERS[key.provider].adapter
-    base_url = effective_base_url(key.provider)
-    if key.origin != origin_of(key.provider):
+    if key.origin != origin_of(key.provider, key.base_url):
         return Status.NEEDS_REENTRY, str(SealBroken()), {}, []
     try:
+        destination = destination_of(key)
         headers = adapter.credential_headers(custody.sealed_key(key).open())
-        answer = send_now(
-            adapter.validation_call(base_url),
-            credential_headers=headers,
+        ask = partial(
+            send_now,
             timeout_seconds=VALIDATION_TIMEOUT_SECONDS,
             max_bytes=VALIDATION_MAX_BYTES,
+            reach=destination.reach,
         )
+        proof, listing = adapter.validation_call(destination.base_url), adapter.models_call(destination.base_url)
+        answer = ask(proof, credential_headers=headers)
         limits = adapter.parse_validation(answer)
-        listing = adapter.models_call(base_url)
-        if listing != adapter.validation_call(base_url):
-            answer = send_now(
-                listing,
-                credential_headers=headers,
-                timeout_seconds=VALIDATION_TIMEOUT_SECONDS,
-                max_bytes=VALIDATION_MAX_BYTES,
-            )
-        return Status.CONNECTED, "", limits, adapter.parse_models(answer)
+        if listing != proof:
+            answer = ask(listing, credential_headers=headers)
+        models = adapter.parse_models(answer)
+        is_unchecked = adapter.may_be_open and headers and _answers_anybody(adapter, partial(ask, proof))
+        return Status.CONNECTED, KEY_NOT_CHECKED if is_unchecked else "", limits, models
     except SealBroken as error:
         return Status.NEEDS_REENTRY, str(error), {}, []
+    except BaseUrlRefused as error:
+        return Status.UNREACHABLE, str(error), {}, []
     except ProviderError as error:
         return STATUS_OF_ERROR.get(error.kind, Status.UNREACHABLE), error.sentence, {}, []
+
+
+def _answers_anybody(adapter: Adapter, ask: Callable[..., HttpAnswer]) -> bool:
+    """Whether the call that proves a key succeeds without one too."""
+    try:
+        adapter.parse_validation(ask(credential_headers={}))
+    except ProviderError:
+        return False
+    return True
 
 
 def _apply_outcome(

@@ -19,6 +19,7 @@ from providers import replacement, services, validation
 from providers.cards import (
     KeyRow,
     ProviderCard,
+    initial_of,
     key_row,
     keys_of,
     model_line,
@@ -27,6 +28,7 @@ from providers.cards import (
 )
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import SealBroken
+from providers.destinations import BaseUrlRefused
 from providers.forms import AddKeyForm, KeyForm
 from providers.models import ProviderKey
 
@@ -54,13 +56,16 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
                 provider=chosen.slug,
                 secret=form.cleaned_data["key"],
                 label=form.cleaned_data["label"],
+                base_url=form.cleaned_data.get("base_url", ""),
                 actor=request.user,
                 now=timezone.now(),
             )
         except services.KeyLabelTaken as error:
             form.add_error("label", str(error))
+        except BaseUrlRefused as error:
+            form.add_error("base_url", str(error))
         except SealBroken:
-            form.add_error("key", CANNOT_SEAL)
+            form.add_error("key" if "key" in form.fields else None, CANNOT_SEAL)
         else:
             messages.success(request, "Key saved.")
             return _saved(request, key)
@@ -81,14 +86,21 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
         provider=PROVIDERS[key.provider],
         auto_id=f"replace-{key.pk}-%s",
         organization=request.organization,
+        initial=initial_of(key),
     )
     if form.is_valid():
         try:
             new = replacement.replace_provider_key(
-                key=key, secret=form.cleaned_data["key"], actor=request.user, now=timezone.now()
+                key=key,
+                secret=form.cleaned_data["key"],
+                base_url=form.cleaned_data.get("base_url", ""),
+                actor=request.user,
+                now=timezone.now(),
             )
+        except BaseUrlRefused as error:
+            form.add_error("base_url", str(error))
         except SealBroken:
-            form.add_error("key", CANNOT_SEAL)
+            form.add_error("key" if "key" in form.fields else None, CANNOT_SEAL)
         else:
             if new.replaces:
                 validation.request_validation(key=new, actor=request.user, now=timezone.now())
@@ -210,6 +222,8 @@ def _prepare_to_correct(request: OrganizationHttpRequest, form: KeyForm) -> None
     that element), because it cannot be sent back.
     """
     form.focus_first_error()
+    if "key" not in form.fields:
+        return
     if form.errors and request.htmx and "key" not in form.errors and "key_was_refused" not in request.POST:
         form.fields["key"].widget.attrs["hx-preserve"] = "true"
 

@@ -107,7 +107,7 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
                 actor=request.user,
             )
         except services.KeyInUse as refusal:  # somebody routed an action to it just now
-            actions, form = refusal.actions, _remove_form(request, key)
+            actions, form = list(refusal.actions), _remove_form(request, key)
             form.is_valid()
         except services.RuleRefused as refusal:
             assert form is not None  # noqa: S101  # only actions of a key are moved

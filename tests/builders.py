@@ -20,7 +20,14 @@ from routing.actions import ACTIONS
 from routing.services import save_routing
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-PREFIXES = {"openrouter": "sk-or-v1-", "openai": "sk-proj-", "anthropic": "sk-ant-api03-", "google": "AQ."}
+PREFIXES = {
+    "openrouter": "sk-or-v1-",
+    "openai": "sk-proj-",
+    "anthropic": "sk-ant-api03-",
+    "google": "AQ.",
+    "mistral": "",
+    "openai_compatible": "",
+}
 
 
 def connect_key(
@@ -30,7 +37,7 @@ def connect_key(
     key = save_provider_key(
         organization=organization,
         provider=provider,
-        secret=Secret(f"{PREFIXES[provider]}simulated-{kind}-0001"),
+        secret=Secret("" if provider == "ollama" else f"{PREFIXES[provider]}simulated-{kind}-0001"),
         actor=None,
         now=NOW,
         label=label,

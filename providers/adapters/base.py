@@ -150,6 +150,7 @@ class Adapter(ABC):
     provider_name: ClassVar[str]
     key_page: ClassVar[str]
     request_id_header: ClassVar[str] = "x-request-id"
+    may_be_open: ClassVar[bool] = False  # to callers with any key or none
 
     @abstractmethod
     def credential_headers(self, secret: Secret) -> dict[str, str]:

@@ -99,7 +99,8 @@ class OpenAIAdapter(Adapter):
         listed = self.read(answer).get("data")
         if not isinstance(listed, list):
             raise self.unexpected(answer)
-        return [model for row in rows(listed) if (model := self.listed_model(row)).id]
+        models = (self.listed_model(row) for row in rows(listed))
+        return list({model.id: model for model in models if model.id}.values())
 
     def listed_model(self, row: dict[str, Any]) -> ListedModel:
         model_id = text_of(row.get("id"))

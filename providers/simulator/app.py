@@ -1,5 +1,5 @@
 """
-The providers, simulated: one ASGI application that answers as OpenRouter, OpenAI, Anthropic and Google do.
+The providers, simulated: one ASGI application that answers as all the providers do.
 
 For the demo, tests and benchmarks: it needs no internet and no real key, and its answers depend on nothing
 but the prompt. What a key is good for stands in the key itself (see `KeyState`), for model calls and for the
@@ -16,6 +16,7 @@ from typing import Any
 
 from providers.simulator.wires.anthropic import AnthropicWire
 from providers.simulator.wires.base import KeyState, Reply, Wire, encode, next_id
+from providers.simulator.wires.compatible import CompatibleWire, MistralWire, OllamaWire
 from providers.simulator.wires.google import GoogleWire
 from providers.simulator.wires.openai import OpenAIWire, OpenRouterWire
 
@@ -24,23 +25,33 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 OPENAI, OPENROUTER, ANTHROPIC, GOOGLE = OpenAIWire(), OpenRouterWire(), AnthropicWire(), GoogleWire()
+MISTRAL, OLLAMA, COMPATIBLE = MistralWire(), OllamaWire(), CompatibleWire()
 
 BASE_PATHS = {
     "openrouter": "/openrouter/api/v1",
     "openai": "/openai/v1",
     "anthropic": "/anthropic/v1",
     "google": "/google/v1beta",
+    "mistral": "/mistral/v1",
+    "ollama": "/ollama",
+    "openai_compatible": "/compatible/v1",
 }
 CHATS: dict[str, Wire] = {
     "/openai/v1/chat/completions": OPENAI,
     "/openrouter/api/v1/chat/completions": OPENROUTER,
     "/anthropic/v1/messages": ANTHROPIC,
+    "/mistral/v1/chat/completions": MISTRAL,
+    "/ollama/v1/chat/completions": OLLAMA,
+    "/compatible/v1/chat/completions": COMPATIBLE,
 }
 LISTINGS: dict[str, Wire] = {
     "/openai/v1/models": OPENAI,
     "/openrouter/api/v1/models/user": OPENROUTER,
     "/anthropic/v1/models": ANTHROPIC,
     "/google/v1beta/models": GOOGLE,
+    "/mistral/v1/models": MISTRAL,
+    "/ollama/api/tags": OLLAMA,
+    "/compatible/v1/models": COMPATIBLE,
 }
 PUBLIC_LISTING = "/openrouter/api/v1/models"
 KEY_FACTS = "/openrouter/api/v1/key"

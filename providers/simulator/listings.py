@@ -81,4 +81,19 @@ MODELS: dict[str, dict[str, SimulatedModel]] = {
         ("mistralai/mistral-large-2512", "Mistral: Mistral Large 3 2512", 262_144, "0.5", "1.5"),
         ("x-ai/grok-4.7", "xAI: Grok 4.7", 500_000, "2", "6"),
     ),
+    "mistral": _listing(
+        ("mistral-large-latest", "Mistral Large", 262_144, "2", "6"),
+        ("mistral-medium-latest", "Mistral Medium", 131_072, "1.5", "7.5"),
+        ("mistral-small-latest", "Mistral Small", 131_072, "0.1", "0.3"),
+        ("ministral-8b-latest", "Ministral 8B", 131_072, "0.1", "0.1"),
+    ),
+    "ollama": _listing(
+        ("qwen3:8b", "qwen3:8b", 40_960, "0", "0"),
+        ("gpt-oss:20b", "gpt-oss:20b", 131_072, "0", "0"),
+        ("llama3.2:3b", "llama3.2:3b", 131_072, "0", "0"),
+    ),
+    "openai_compatible": _listing(
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", 131_072, "0", "0"),
+        ("Qwen/Qwen3-32B", "Qwen/Qwen3-32B", 40_960, "0", "0"),
+    ),
 }

@@ -73,7 +73,9 @@ def test_a_success_in_an_unknown_form_is_unexpected(slug, content):
     adapter = PROVIDERS[slug].adapter
     strange = answer(content)
 
-    for parse in (adapter.parse_chat, adapter.parse_models, adapter.parse_validation):
+    # A bare list of models is known of some servers.
+    parsers = (adapter.parse_chat, adapter.parse_models, adapter.parse_validation)
+    for parse in parsers[:1] if slug == "openai_compatible" and content == [] else parsers:
         with pytest.raises(ProviderError) as refused:
             parse(strange)
         assert refused.value.kind is ErrorKind.UNEXPECTED

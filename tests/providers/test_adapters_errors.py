@@ -32,6 +32,10 @@ def anthropic(kind: str, message: str, **details: object) -> Any:
     return {"type": "error", "error": error, "request_id": "req_011"}
 
 
+def mistral(status: int, kind: str, message: str, code: str) -> dict[str, Any]:
+    return {"object": "error", "message": message, "type": kind, "param": None, "code": code, "raw_status_code": status}
+
+
 def google(code: int, status: str, message: str, *details: object) -> Any:
     return {"error": {"code": code, "message": message, "status": status, "details": list(details)}}
 
@@ -282,6 +286,33 @@ ERRORS: list[tuple[str, int, object, dict[str, str], ErrorKind]] = [
     ("anthropic", 200, anthropic("overloaded_error", "Overloaded"), {}, OVERLOADED),
     ("anthropic", 200, anthropic("rate_limit_error", "x"), {}, RATE_LIMITED),
     ("google", 200, [google(503, "UNAVAILABLE", "x")], {}, OVERLOADED),
+]
+
+ERRORS += [
+    ("mistral", 401, {"detail": "Unauthorized"}, {}, INVALID),
+    ("mistral", 401, {"message": "Unauthorized", "request_id": "0123"}, {}, INVALID),
+    ("mistral", 402, {"detail": "Payment required"}, {}, NO_CREDIT),
+    ("mistral", 403, {"detail": "Forbidden"}, {}, LIMITED),
+    ("mistral", 429, mistral(429, "rate_limited", "Rate limit exceeded", "1300"), {}, RATE_LIMITED),
+    ("mistral", 429, mistral(429, "x", "Service tier capacity exceeded for this model.", "3505"), {}, OVERLOADED),
+    ("mistral", 400, mistral(400, "invalid_model", "Invalid model: x", "1500"), {}, MODEL_NOT_FOUND),
+    ("mistral", 400, mistral(400, "x", "Prompt contains 9 tokens, too large for model", "3051"), {}, BAD_REQUEST),
+    ("mistral", 500, mistral(500, "internal_server_error", "Oops", "3700"), {}, OVERLOADED),
+    ("ollama", 404, {"error": "model 'x' not found"}, {}, MODEL_NOT_FOUND),
+    ("ollama", 404, openai("model 'x' not found", "not_found_error"), {}, MODEL_NOT_FOUND),
+    ("ollama", 403, {"error": "forbidden"}, {}, INVALID),
+    ("ollama", 429, {"error": "too many"}, {}, RATE_LIMITED),
+    ("ollama", 500, {"error": "llama runner process has terminated"}, {}, OVERLOADED),
+    ("ollama", 402, {"error": "payment required"}, {}, NO_CREDIT),
+    ("ollama", 413, {"error": "too large"}, {}, BAD_REQUEST),
+    ("openai_compatible", 401, {"error": {"message": "Invalid API Key", "code": 401}}, {}, INVALID),
+    ("openai_compatible", 400, openai("exceeds", "exceed_context_size_error"), {}, BAD_REQUEST),
+    ("openai_compatible", 400, openai("No connected db.", "no_db_connection", "400"), {}, BAD_REQUEST),
+    ("openai_compatible", 403, {"error": "forbidden"}, {}, LIMITED),
+    ("openai_compatible", 402, {"error": "Insufficient Balance"}, {}, NO_CREDIT),
+    ("openai_compatible", 404, {"error": "model 'x' not found"}, {}, MODEL_NOT_FOUND),
+    ("openai_compatible", 429, openai("x", "rate", "429"), {}, RATE_LIMITED),
+    ("openai_compatible", 500, {"detail": "Internal Server Error"}, {}, OVERLOADED),
 ]
 
 # What any server in front of a provider may send.

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
+from providers.addresses import ANYWHERE
 from providers.egress import open_client, send, send_now
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -48,6 +49,7 @@ def exchange(serve: Serve, *, timeout_seconds: float = 5, max_bytes: int = 1_000
                 HttpCall("POST", f"{address}/v1/chat", {"content-type": "application/json"}, b"{}"),
                 credential_headers=CREDENTIALS,
                 timeout_seconds=timeout_seconds,
+                reach=ANYWHERE,
                 max_bytes=max_bytes,
             )
 
@@ -178,6 +180,7 @@ def test_a_redirect_is_not_followed():
                     HttpCall("GET", address, {}, None),
                     credential_headers=CREDENTIALS,
                     timeout_seconds=5,
+                    reach=ANYWHERE,
                 )
 
     assert asyncio.run(run()).status == 307
@@ -224,6 +227,7 @@ def test_nobody_there_is_unreachable(url):
             HttpCall("GET", url.format(port=free_port()), {}, None),
             credential_headers=CREDENTIALS,
             timeout_seconds=5,
+            reach=ANYWHERE,
         )
 
     assert error.value.kind is ErrorKind.UNREACHABLE
@@ -238,6 +242,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(line_end):
             HttpCall("GET", f"http://127.0.0.1:{free_port()}", {}, None),
             credential_headers={"x-api-key": CANARY + line_end},
             timeout_seconds=5,
+            reach=ANYWHERE,
         )
 
     assert error.value.kind is ErrorKind.UNEXPECTED
@@ -249,7 +254,9 @@ def test_failures_are_logged_without_the_key(caplog):
 
     refused(answering(b""))
     with pytest.raises(ProviderError):
-        send_now(HttpCall("GET", "nonsense://", {}, None), credential_headers=CREDENTIALS, timeout_seconds=5)
+        send_now(
+            HttpCall("GET", "nonsense://", {}, None), credential_headers=CREDENTIALS, timeout_seconds=5, reach=ANYWHERE
+        )
 
     assert "127.0.0.1" in caplog.text
     assert CANARY not in caplog.text
@@ -277,7 +284,7 @@ def test_cookies_are_not_carried_from_one_call_to_the_next():
         async with server(serve) as address, open_client() as client:
             for _ in range(2):
                 call = HttpCall("GET", address, {}, None)
-                await send(client, call, credential_headers=CREDENTIALS, timeout_seconds=5)
+                await send(client, call, credential_headers=CREDENTIALS, timeout_seconds=5, reach=ANYWHERE)
 
     asyncio.run(run())
 
@@ -296,7 +303,9 @@ def test_a_hundred_calls_are_in_flight_together():
         async with server(serve) as address, open_client() as client:
             call = HttpCall("GET", address, {}, None)
             started = time.monotonic()
-            await asyncio.gather(*(send(client, call, credential_headers={}, timeout_seconds=20) for _ in range(100)))
+            await asyncio.gather(
+                *(send(client, call, credential_headers={}, timeout_seconds=20, reach=ANYWHERE) for _ in range(100))
+            )
             return time.monotonic() - started
 
     assert asyncio.run(run()) < 5
@@ -306,10 +315,10 @@ def test_the_synchronous_door_works_inside_a_running_loop(simulator):
     call = HttpCall("GET", f"{simulator.address}/openrouter/api/v1/models", {}, None)
 
     async def run() -> int:
-        return send_now(call, credential_headers={}, timeout_seconds=5).status
+        return send_now(call, credential_headers={}, timeout_seconds=5, reach=ANYWHERE).status
 
     assert asyncio.run(run()) == 200
-    assert send_now(call, credential_headers={}, timeout_seconds=5).status == 200
+    assert send_now(call, credential_headers={}, timeout_seconds=5, reach=ANYWHERE).status == 200
 
 
 def test_a_cancelled_call_stays_cancelled():
@@ -319,7 +328,7 @@ def test_a_cancelled_call_stays_cancelled():
     async def run() -> None:
         async with server(serve) as address, open_client() as client:
             call = HttpCall("GET", address, {}, None)
-            task = asyncio.create_task(send(client, call, credential_headers={}, timeout_seconds=20))
+            task = asyncio.create_task(send(client, call, credential_headers={}, timeout_seconds=20, reach=ANYWHERE))
             await asyncio.sleep(0.1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

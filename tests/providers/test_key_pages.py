@@ -151,7 +151,8 @@ def test_a_key_that_looks_like_another_providers_is_questioned_then_saved_anyway
 
 def test_a_prefix_that_many_providers_share_raises_no_question(as_alice, acme):
     for provider in PREFIXES:
-        as_alice.post(f"/o/acme/settings/keys/{provider}/save/", {"key": f"sk-some0123456789{provider}"})
+        pasted = {"key": f"sk-some0123456789{provider}", "base_url": "https://llm.example.com/v1"}
+        as_alice.post(f"/o/acme/settings/keys/{provider}/save/", pasted)
 
     assert ProviderKey.objects.count() == len(PREFIXES)
 

@@ -18,17 +18,23 @@ from providers.adapters.base import (
     Message,
     ProviderError,
 )
+from providers.addresses import ANYWHERE
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.custody import Secret
 from providers.egress import open_client, send, send_now
 from providers.simulator.listings import MODELS
+from tests.builders import PREFIXES
 
 MODEL = {
     "openrouter": "openai/gpt-4.1-mini",
     "openai": "gpt-4.1-mini",
     "anthropic": "claude-haiku-4-5",
     "google": "gemini-2.5-flash",
+    "mistral": "mistral-small-latest",
+    "ollama": "qwen3:8b",
+    "openai_compatible": "Qwen/Qwen3-32B",
 }
+KEYED = [slug for slug, provider in PROVIDERS.items() if not provider.has_no_key]
 KINDS = {
     "simulated-invalid": ErrorKind.INVALID,
     "simulated-no-credit": ErrorKind.NO_CREDIT,
@@ -46,12 +52,12 @@ pytestmark = pytest.mark.usefixtures("simulated_providers")
 
 
 def key(slug: str, contains: str = "simulated-valid") -> Secret:
-    return Secret(f"{PROVIDERS[slug].key_prefixes[0]}{contains}-0123456789")
+    return Secret(f"{PREFIXES.get(slug, '')}{contains}-0123456789")
 
 
 def exchange(slug: str, call: HttpCall, contains: str = "simulated-valid") -> HttpAnswer:
     headers = PROVIDERS[slug].adapter.credential_headers(key(slug, contains))
-    return send_now(call, credential_headers=headers, timeout_seconds=10)
+    return send_now(call, credential_headers=headers, timeout_seconds=10, reach=ANYWHERE)
 
 
 def chat(slug: str, prompt: str = PROMPT, contains: str = "simulated-valid", **request: Any) -> ChatResult:
@@ -71,7 +77,7 @@ def test_a_valid_key_validates_and_lists_models_it_can_call(slug):
     assert MODEL[slug] in {model.id for model in listed}
     assert set(MODELS[slug]) <= {model.id for model in listed} <= {*MODELS[slug], "openrouter/auto"}
     assert chat(slug, model=listed[-1].id).served_model == listed[-1].id
-    if slug != "openai":  # which tells no sizes
+    if slug not in ("openai", "ollama"):  # which tell no sizes
         assert all(model.context_tokens for model in listed)
     if slug == "openrouter":
         prices = {model.id: (model.input_nanousd_per_mtok, model.output_nanousd_per_mtok) for model in listed}
@@ -79,7 +85,7 @@ def test_a_valid_key_validates_and_lists_models_it_can_call(slug):
         assert prices["openrouter/auto"] == (None, None)
 
 
-@pytest.mark.parametrize("slug", PROVIDERS)
+@pytest.mark.parametrize("slug", KEYED)
 @pytest.mark.parametrize("contains", KINDS)
 def test_what_a_key_contains_decides_what_it_is_good_for(slug, contains):
     adapter, base_url = PROVIDERS[slug].adapter, effective_base_url(slug)
@@ -97,10 +103,12 @@ def test_what_a_key_contains_decides_what_it_is_good_for(slug, contains):
     assert (chatting.value.retry_after_seconds == 20) == (contains == "simulated-rate-limited")
 
 
-@pytest.mark.parametrize("slug", PROVIDERS)
+@pytest.mark.parametrize("slug", KEYED)
 def test_a_call_without_a_key_is_refused(slug):
     adapter = PROVIDERS[slug].adapter
-    answer = send_now(adapter.validation_call(effective_base_url(slug)), credential_headers={}, timeout_seconds=10)
+    answer = send_now(
+        adapter.validation_call(effective_base_url(slug)), credential_headers={}, timeout_seconds=10, reach=ANYWHERE
+    )
 
     with pytest.raises(ProviderError) as refused:
         adapter.parse_validation(answer)
@@ -139,7 +147,7 @@ def test_openrouter_reports_the_cost_by_its_listed_prices():
     assert result.reported_cost_nanousd == result.usage.input_total * 400 + result.usage.output * 1600
 
 
-@pytest.mark.parametrize("slug", ["openai", "anthropic", "google"])
+@pytest.mark.parametrize("slug", [slug for slug in PROVIDERS if slug != "openrouter"])
 def test_the_others_report_no_cost(slug):
     assert chat(slug).reported_cost_nanousd is None
 
@@ -233,7 +241,7 @@ def test_an_unknown_address_is_answered_in_the_providers_form(slug):
     answer = exchange(slug, HttpCall("GET", f"{effective_base_url(slug)}/nothing", {}, None))
 
     assert answer.status in (400, 404)
-    assert "error" in json.loads(answer.body)
+    assert b'"error"' in answer.body
 
 
 def test_model_calls_take_as_long_as_was_set_and_at_the_same_time(simulated_providers):
@@ -246,7 +254,9 @@ def test_model_calls_take_as_long_as_was_set_and_at_the_same_time(simulated_prov
     async def run() -> float:
         async with open_client() as client:
             started = time.monotonic()
-            calls = (send(client, call, credential_headers=headers, timeout_seconds=10) for _ in range(64))
+            calls = (
+                send(client, call, credential_headers=headers, timeout_seconds=10, reach=ANYWHERE) for _ in range(64)
+            )
             await asyncio.gather(*calls)
             return time.monotonic() - started
 

@@ -11,6 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from providers.adapters.base import HttpCall
+from providers.addresses import ANYWHERE
+from providers.catalog import PROVIDERS
 from providers.egress import send_now
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -51,11 +53,12 @@ def test_the_command_prints_the_setting_and_serves():
                 HttpCall("GET", f"{setting['openrouter']}/models", {}, None),
                 credential_headers={},
                 timeout_seconds=10,
+                reach=ANYWHERE,
             )
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=20)
 
-    assert set(setting) == {"openrouter", "openai", "anthropic", "google"}
+    assert set(setting) == set(PROVIDERS)
     assert setting["google"].endswith("/google/v1beta")
     assert answer.status == 200

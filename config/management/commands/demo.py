@@ -110,6 +110,9 @@ class Command(BaseCommand):
                     "openai": "openai/v1",
                     "anthropic": "anthropic/v1",
                     "google": "google/v1beta",
+                    "mistral": "mistral/v1",
+                    "ollama": "ollama",
+                    "openai_compatible": "compatible/v1",
                 }.items()
             ),
         )

@@ -1,5 +1,5 @@
 """
-The four wire protocols as the simulator speaks them: requests, answers and errors in each provider's own
+The wire protocols as the simulator speaks them: requests, answers and errors in each provider's own
 shape.
 
 Shapes after the providers' API references and error guides, checked 2026-11-21.
