@@ -30,6 +30,7 @@ from providers.models import OrganizationKey, ProviderKey
 
 FORMAT = 1
 NONCE_BYTES = 12
+SEALED_FIELDS = ("ciphertext", "key_version", "fingerprint")  # of ProviderKey: what a seal writes together
 SHORTEST_KEY_WITH_HINT = 20
 FINGERPRINT_BYTES = 16
 
@@ -97,23 +98,25 @@ def fingerprint(organization: Organization, secret: Secret) -> str:
     The same for the same secret in the same organization, as long as its data key is not rotated; 128 bits in hex.
 
     Keyed by what is derived from the data key, so that neither the database alone nor another organization's keys
-    tell which secret it is. `seal` stores it; who seals under a new data key stores a new one. Raises SealBroken.
+    tell which secret it is. Every seal stores it anew. Raises SealBroken.
     """
-    return _fingerprint(_unwrap(_current_organization_key(organization)), secret)
+    return _fingerprint(unwrap(current_organization_key(organization)), secret)
 
 
 def seal(key: ProviderKey, secret: Secret) -> None:
     """
-    Put `secret` into `key` (ciphertext, key_version, last4, fingerprint), sealed for key's own origin; does not save.
+    Put `secret` into `key` (SEALED_FIELDS and last4), sealed for key's own origin; does not save.
+
+    Called in the transaction that saves: until its end no rotation can delete the organization key it used.
+    Raises SealBroken if no data key of the organization can be opened, or it was closed.
     """
-    organization_key = _current_organization_key(key.organization)
-    key.key_version = organization_key.version
+    _seal_under(current_organization_key(key.organization), key, secret)
     key.last4 = secret.last4
-    nonce = os.urandom(NONCE_BYTES)
-    data_key = _unwrap(organization_key)
-    key.fingerprint = _fingerprint(data_key, secret)
-    sealed = AESGCM(data_key).encrypt(nonce, secret.reveal().encode(), _associated_data(key))
-    key.ciphertext = struct.pack(">BI", FORMAT, key.key_version) + nonce + sealed
+
+
+def reseal(key: ProviderKey, organization_key: OrganizationKey) -> None:
+    """Seal what `key` holds anew under `organization_key`: sets SEALED_FIELDS, does not save. Raises SealBroken."""
+    _seal_under(organization_key, key, _sealed_key(key).open())
 
 
 def move_secret(source: ProviderKey, target: ProviderKey) -> None:
@@ -127,22 +130,47 @@ def move_secret(source: ProviderKey, target: ProviderKey) -> None:
 
 def sealed_key(key: ProviderKey) -> SealedKey:
     """What opens `key` later, away from the database. Raises SealBroken if the organization's key is gone."""
-    ciphertext = bytes(key.ciphertext)
-    if len(ciphertext) <= 5 + NONCE_BYTES or struct.unpack(">BI", ciphertext[:5]) != (
-        FORMAT,
-        key.key_version,
-    ):
-        raise SealBroken
     try:
-        organization_key = OrganizationKey.objects.for_organization(key.organization).get(version=key.key_version)
-    except (OrganizationKey.DoesNotExist, InvalidToken):
+        return _sealed_key(key)
+    except SealBroken:
+        # A rotation may have sealed the row anew, and deleted the older data key, since the row was read.
+        fresh = ProviderKey.objects.filter(
+            pk=key.pk, organization_id=key.organization_id, provider=key.provider, origin=key.origin
+        ).first()
+        if fresh is None or fresh.key_version == key.key_version:
+            raise
+        return _sealed_key(fresh)
+
+
+def new_organization_key(organization: Organization, *, version: int) -> OrganizationKey:
+    data_key = base64.b64encode(AESGCM.generate_key(256)).decode()
+    return OrganizationKey.objects.create(
+        organization=organization, version=version, wrapped=f"{organization.pk}:{version}:{data_key}"
+    )
+
+
+def unwrap(organization_key: OrganizationKey) -> bytes:
+    """
+    The data key. Raises SealBroken.
+
+    Fernet binds no identity, so it stands inside: a wrapped key copied to another organization is refused.
+    """
+    try:
+        organization_id, version, data_key = organization_key.wrapped.split(":", 2)
+        if (int(organization_id), int(version)) != (organization_key.organization_id, organization_key.version):
+            raise SealBroken
+        return base64.b64decode(data_key)
+    except (InvalidToken, ValueError):
         raise SealBroken from None
-    return SealedKey(ciphertext, _associated_data(key), _unwrap(organization_key))
 
 
-def _associated_data(key: ProviderKey) -> bytes:
-    parts = ("keyfare/provider-key/1", key.organization_id, key.id, key.key_version, key.provider, key.origin)
-    return b"".join(struct.pack(">I", len(raw)) + raw for raw in (str(part).encode() for part in parts))
+def _seal_under(organization_key: OrganizationKey, key: ProviderKey, secret: Secret) -> None:
+    key.key_version = organization_key.version
+    data_key = unwrap(organization_key)
+    key.fingerprint = _fingerprint(data_key, secret)
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = AESGCM(data_key).encrypt(nonce, secret.reveal().encode(), _associated_data(key))
+    key.ciphertext = struct.pack(">BI", FORMAT, key.key_version) + nonce + sealed
 
 
 def _fingerprint(data_key: bytes, secret: Secret) -> str:
@@ -150,28 +178,34 @@ def _fingerprint(data_key: bytes, secret: Secret) -> str:
     return hmac.digest(derived, secret.reveal().encode(), hashlib.sha256)[:FINGERPRINT_BYTES].hex()
 
 
-def _current_organization_key(organization: Organization) -> OrganizationKey:
-    """The newest data key of `organization`; the first one is made on first use."""
-    keys = OrganizationKey.objects.for_organization(organization).order_by("-version")
-    try:
-        current = keys.first()
-        if current is None:
-            with transaction.atomic():
-                # Two people saving the organization's first key at once must end with one data key.
-                Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-                current = keys.first() or OrganizationKey.objects.create(
-                    organization=organization,
-                    version=1,
-                    wrapped=f"{organization.pk}:1:{base64.b64encode(AESGCM.generate_key(256)).decode()}",
-                )
-    except InvalidToken:
-        raise SealBroken from None
-    return current
-
-
-def _unwrap(organization_key: OrganizationKey) -> bytes:
-    """Fernet binds no identity, so it stands inside: a wrapped key copied to another organization is refused."""
-    organization_id, version, data_key = organization_key.wrapped.split(":", 2)
-    if (int(organization_id), int(version)) != (organization_key.organization_id, organization_key.version):
+def _sealed_key(key: ProviderKey) -> SealedKey:
+    ciphertext = bytes(key.ciphertext)
+    if len(ciphertext) <= 5 + NONCE_BYTES or struct.unpack(">BI", ciphertext[:5]) != (
+        FORMAT,
+        key.key_version,
+    ):
         raise SealBroken
-    return base64.b64decode(data_key)
+    try:
+        organization_key = OrganizationKey.objects.get(organization_id=key.organization_id, version=key.key_version)
+    except (OrganizationKey.DoesNotExist, InvalidToken):
+        raise SealBroken from None
+    return SealedKey(ciphertext, _associated_data(key), unwrap(organization_key))
+
+
+def _associated_data(key: ProviderKey) -> bytes:
+    parts = ("keyfare/provider-key/1", key.organization_id, key.id, key.key_version, key.provider, key.origin)
+    return b"".join(struct.pack(">I", len(raw)) + raw for raw in (str(part).encode() for part in parts))
+
+
+def current_organization_key(organization: Organization) -> OrganizationKey:
+    """The newest data key of `organization`, locked against rotation; the first one is made on first use."""
+    with transaction.atomic():
+        # Two people saving the organization's first key at once must end with one data key.
+        locked = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        if locked.closed_at is not None:
+            raise SealBroken
+        try:
+            current = OrganizationKey.objects.for_organization(organization).order_by("-version").first()
+        except InvalidToken:
+            raise SealBroken from None
+        return current or new_organization_key(organization, version=1)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -29,6 +29,15 @@ class WrappedKeyField(EncryptedTextField):  # type: ignore[misc]  # published wi
         return ""
 
 
+class OrganizationKeyQuerySet(TenantQuerySet["OrganizationKey"]):
+    def with_token(self) -> Self:
+        """
+        With `token`, the wrapped key as it is stored, in place of `wrapped`, which is unwrapped whenever it is loaded.
+        """
+        token = models.ExpressionWrapper(models.F("wrapped"), output_field=models.BinaryField())
+        return self.annotate(token=token).defer("wrapped")
+
+
 class OrganizationKey(models.Model):
     """
     The random data key under which one organization's provider keys are sealed.
@@ -41,7 +50,7 @@ class OrganizationKey(models.Model):
     wrapped = WrappedKeyField(editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = TenantQuerySet["OrganizationKey"].as_manager()
+    objects = OrganizationKeyQuerySet.as_manager()
 
     class Meta:
         constraints = [

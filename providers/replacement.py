@@ -26,6 +26,7 @@ from providers.custody import Secret
 from providers.destinations import normalized_base_url
 from providers.models import ProviderKey
 from providers.services import close_validations, locked, record_change
+from providers.shredding import sweep_after_commit
 
 Status = ProviderKey.Status
 
@@ -70,6 +71,7 @@ def replace_provider_key(
             key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
         key.save()
         record_change(key, actor, "provider_key.replaced")
+        sweep_after_commit()
     return key
 
 
@@ -87,6 +89,7 @@ def take_over(*, pending: ProviderKey, now: datetime) -> ProviderKey:
     pending.validations.update(key=key, secret_version=key.secret_version)
     pending.delete()
     record_change(key, pending.created_by, "provider_key.replaced")
+    sweep_after_commit()
     return key
 
 

@@ -14,6 +14,7 @@ from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken, Secret
 from providers.destinations import normalized_base_url
 from providers.models import KeyValidation, ProviderKey
+from providers.shredding import sweep_after_commit
 
 
 class KeyLabelTaken(Exception):
@@ -107,6 +108,7 @@ def delete_provider_key(*, key: ProviderKey, actor: User | None) -> None:
     with transaction.atomic():
         record_change(key, actor, "provider_key.removed")
         key.delete()
+        sweep_after_commit()
 
 
 def locked(key: ProviderKey) -> ProviderKey:

@@ -1,0 +1,71 @@
+"""Whether what is stored sealed still opens; never what it opens to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cryptography.fernet import InvalidToken
+from django.views.decorators.debug import sensitive_variables
+
+from providers import custody
+from providers.custody import SealBroken
+from providers.models import OrganizationKey, ProviderKey
+
+SENTINELS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsReport:
+    """How many organization keys and provider keys are stored, and the ids of those that do not open."""
+
+    organization_keys: int
+    provider_keys: int
+    broken_organization_keys: Sequence[int]
+    broken_provider_keys: Sequence[UUID]
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.broken_organization_keys and not self.broken_provider_keys
+
+
+def check_secrets() -> SecretsReport:
+    """Open everything that is stored sealed, one after the other, and keep none of it."""
+    organization_keys = list(OrganizationKey.objects.order_by("pk").values_list("pk", flat=True))
+    broken_organization_keys = [pk for pk in organization_keys if not _unwraps(pk)]
+    keys = ProviderKey.objects.order_by("organization", "pk").values_list("pk", flat=True)
+    broken = [pk for pk in keys if not _opens(pk)]
+    return SecretsReport(len(organization_keys), len(keys), broken_organization_keys, broken)
+
+
+def master_keys_open_something() -> bool:
+    """Whether the master keys fit this database: one of the newest organization keys opens, or there is none."""
+    newest = list(OrganizationKey.objects.order_by("-pk").values_list("pk", flat=True)[:SENTINELS])
+    return not newest or any(_unwraps(pk) for pk in newest)
+
+
+@sensitive_variables()
+def opens(key: ProviderKey) -> bool:
+    try:
+        custody.sealed_key(key).open()
+    except SealBroken:
+        return False
+    return True
+
+
+def _opens(pk: UUID) -> bool:
+    """A key that was removed since its id was read is no failure."""
+    key = ProviderKey.objects.filter(pk=pk).first()
+    return key is None or opens(key)
+
+
+@sensitive_variables()
+def _unwraps(pk: int) -> bool:
+    try:
+        key = OrganizationKey.objects.filter(pk=pk).first()
+        if key is not None:
+            custody.unwrap(key)
+    except (InvalidToken, SealBroken):
+        return False
+    return True

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from providers import inspection
+
+
+class Command(BaseCommand):
+    help = "Open every stored key, print how many open and the ids of those that do not. Exits with 1 if one does not."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        report = inspection.check_secrets()
+        if options["json"]:
+            answer = {
+                "organization_keys": report.organization_keys,
+                "provider_keys": report.provider_keys,
+                "broken_organization_keys": list(report.broken_organization_keys),
+                "broken_provider_keys": [str(pk) for pk in report.broken_provider_keys],
+                "sound": report.is_sound,
+            }
+            self.stdout.write(json.dumps(answer))
+        else:
+            self._tell("organization keys", report.organization_keys, report.broken_organization_keys)
+            self._tell("provider keys", report.provider_keys, report.broken_provider_keys)
+        if not report.is_sound:
+            sys.exit(1)
+
+    def _tell(self, what: str, total: int, broken: Any) -> None:
+        self.stdout.write(f"{total - len(broken):,} of {total:,} {what} open.")
+        for pk in broken:
+            self.stdout.write(f"  does not open: {pk}")
