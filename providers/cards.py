@@ -12,8 +12,10 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from organizations.models import Organization
-from providers.catalog import PROVIDERS, Provider
+from providers.catalog import PROVIDERS, Provider, origin_of
+from providers.custody import SealBroken
 from providers.forms import AddKeyForm, KeyForm, free_label
+from providers.inspection import unreadable
 from providers.models import AvailableModel, KeyValidation, ProviderKey
 
 POLL_FOR_SECONDS = 60
@@ -136,14 +138,13 @@ def keys_of(organization: Organization) -> QuerySet[ProviderKey]:
         .filter(replaces=None)
         .select_related("created_by")
         .prefetch_related(Prefetch("replacements", pending.annotate(has_queued_validation=Exists(queued))))
-        .defer("ciphertext")
         .annotate(model_count=Count("available_models"), has_queued_validation=Exists(queued))
         .order_by("created_at", "pk")
     )
 
 
 def provider_cards(organization: Organization, *, now: datetime) -> list[ProviderCard]:
-    keys = list(keys_of(organization))
+    keys = show_unreadable(keys_of(organization))
     return [
         _card(provider, (key for key in keys if key.provider == provider.slug), now=now)
         for provider in PROVIDERS.values()
@@ -161,7 +162,7 @@ def provider_card(
     """One card, with the form that holds errors or the key that was just saved."""
     return _card(
         provider,
-        keys_of(organization).filter(provider=provider.slug),
+        show_unreadable(keys_of(organization).filter(provider=provider.slug)),
         now=now,
         add_form=add_form,
         fresh_key=fresh_key,
@@ -259,6 +260,21 @@ def _is_validating(key: ProviderKey) -> bool:
 
 def _masked(key: ProviderKey) -> str:
     return f"…{key.last4}" if key.last4 else "…"
+
+
+def show_unreadable(keys: Iterable[ProviderKey]) -> list[ProviderKey]:
+    """
+    The same keys; one that does not open, or not for where calls go now, shows as Needs re-entry.
+
+    It is not written down, so that a key is as good as before once a missing master key is back. Not to be saved.
+    """
+    keys = list(keys)
+    broken = unreadable(keys)
+    for key in keys:
+        is_moved = key.provider in PROVIDERS and key.origin != origin_of(key.provider, key.base_url)
+        if key.pk in broken or is_moved:
+            key.status, key.status_detail, key.validated_at = Status.NEEDS_REENTRY, str(SealBroken()), None
+    return keys
 
 
 def _moment(text: str) -> datetime | None:

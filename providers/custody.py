@@ -178,18 +178,25 @@ def _fingerprint(data_key: bytes, secret: Secret) -> str:
     return hmac.digest(derived, secret.reveal().encode(), hashlib.sha256)[:FINGERPRINT_BYTES].hex()
 
 
-def _sealed_key(key: ProviderKey) -> SealedKey:
+def sealed_under(key: ProviderKey, organization_key: OrganizationKey) -> SealedKey:
+    """What opens `key`, if `organization_key` is the one it was sealed under. Raises SealBroken."""
     ciphertext = bytes(key.ciphertext)
-    if len(ciphertext) <= 5 + NONCE_BYTES or struct.unpack(">BI", ciphertext[:5]) != (
-        FORMAT,
-        key.key_version,
+    sealed_for = (organization_key.organization_id, organization_key.version)
+    if (
+        len(ciphertext) <= 5 + NONCE_BYTES
+        or struct.unpack(">BI", ciphertext[:5]) != (FORMAT, key.key_version)
+        or sealed_for != (key.organization_id, key.key_version)
     ):
         raise SealBroken
+    return SealedKey(ciphertext, _associated_data(key), unwrap(organization_key))
+
+
+def _sealed_key(key: ProviderKey) -> SealedKey:
     try:
         organization_key = OrganizationKey.objects.get(organization_id=key.organization_id, version=key.key_version)
     except (OrganizationKey.DoesNotExist, InvalidToken):
         raise SealBroken from None
-    return SealedKey(ciphertext, _associated_data(key), unwrap(organization_key))
+    return sealed_under(key, organization_key)
 
 
 def _associated_data(key: ProviderKey) -> bytes:

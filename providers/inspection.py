@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,6 +46,26 @@ def master_keys_open_something() -> bool:
 
 
 @sensitive_variables()
+def unreadable(keys: Iterable[ProviderKey]) -> set[UUID]:
+    """Those of `keys` that do not open; reads each organization key once."""
+    organization_keys: dict[tuple[int, int], OrganizationKey | None] = {}
+    found = set()
+    for key in keys:
+        place = (key.organization_id, key.key_version)
+        if place not in organization_keys:
+            organization_keys[place] = _organization_key(*place)
+        organization_key = organization_keys[place]
+        try:
+            if organization_key is None:
+                raise SealBroken
+            custody.sealed_under(key, organization_key).open()
+        except SealBroken:
+            if not opens(key):  # nor after a rotation that came between
+                found.add(key.pk)
+    return found
+
+
+@sensitive_variables()
 def opens(key: ProviderKey) -> bool:
     try:
         custody.sealed_key(key).open()
@@ -58,6 +78,13 @@ def _opens(pk: UUID) -> bool:
     """A key that was removed since its id was read is no failure."""
     key = ProviderKey.objects.filter(pk=pk).first()
     return key is None or opens(key)
+
+
+def _organization_key(organization_id: int, version: int) -> OrganizationKey | None:
+    try:
+        return OrganizationKey.objects.filter(organization_id=organization_id, version=version).first()
+    except InvalidToken:
+        return None
 
 
 @sensitive_variables()

@@ -6,6 +6,7 @@ from providers import views
 
 app_name = "providers"
 urlpatterns = [
+    path("settings/keys/rotate/", views.rotate_organization_key, name="rotate-organization-key"),
     path("settings/keys/<slug:provider>/save/", views.save, name="save"),
     path("settings/keys/<uuid:key_id>/replace/", views.replace, name="replace"),
     path("settings/keys/<uuid:key_id>/disable/", views.disable, name="disable"),

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, retarget, trigger_client_event
 
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from providers import replacement, services, validation
+from providers import replacement, rotation, services, validation
 from providers.cards import (
     KeyRow,
     ProviderCard,
@@ -25,6 +25,7 @@ from providers.cards import (
     model_line,
     provider_card,
     provider_cards,
+    show_unreadable,
 )
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import SealBroken
@@ -35,6 +36,8 @@ from providers.models import ProviderKey
 KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys
 FIRST_MODELS = 12  # in the card; all of them have a page of their own
 CANNOT_SEAL = "No key can be saved now: this installation's master keys were changed. Tell its operator."
+
+CANNOT_ROTATE = "The organization key was not rotated: this installation’s master keys were changed. Tell its operator."
 
 
 def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
@@ -194,6 +197,25 @@ def models(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     return response
 
 
+@organization_view(Permission.MANAGE_KEYS)
+@require_http_methods(["GET", "POST"])
+@sensitive_variables()
+def rotate_organization_key(request: OrganizationHttpRequest) -> HttpResponse:
+    """Seal all keys under a new organization key. The GET page is what the dialog falls back to."""
+    if request.method == "GET":
+        return render(request, "providers/rotate_organization_key.html")
+    try:
+        result = rotation.rotate_organization_key(organization=request.organization, actor=request.user)
+    except SealBroken:
+        messages.error(request, CANNOT_ROTATE)
+    else:
+        if result.broken:
+            messages.warning(request, "Organization key rotated, but some keys do not open: replace those.")
+        else:
+            messages.success(request, "Organization key rotated.")
+    return redirect(f"{reverse('settings', args=[request.organization.slug])}#llm-providers")
+
+
 def _provider_or_404(slug: str) -> Provider:
     if slug not in PROVIDERS:
         raise Http404
@@ -201,10 +223,10 @@ def _provider_or_404(slug: str) -> Provider:
 
 
 def _key_or_404(request: OrganizationHttpRequest, key_id: UUID) -> ProviderKey:
-    key = keys_of(request.organization).filter(pk=key_id).first()
-    if key is None:
+    found = show_unreadable(keys_of(request.organization).filter(pk=key_id))
+    if not found:
         raise Http404
-    return key
+    return found[0]
 
 
 def _settings_url(request: OrganizationHttpRequest, key: ProviderKey) -> str:

@@ -70,7 +70,8 @@ def test_a_master_rotation_never_opens_a_provider_key(acme, monkeypatch):
 
 def test_a_master_rotation_killed_in_the_middle_is_finished_by_the_next(db, monkeypatch):
     keys = seven_organizations()
-    store, stored = rotation._store_token, []
+    store = rotation._store_token
+    stored: list[int] = []
 
     def killed(pk, before, after):
         if len(stored) == 4:
@@ -177,7 +178,8 @@ def test_an_organization_rotation_moves_every_key_and_deletes_the_old_version(ac
 
 def test_an_interrupted_organization_rotation_is_finished_by_the_next_without_a_third_version(acme, monkeypatch):
     keys = [save(acme, f"Key {n}") for n in range(5)]
-    reseal, done = custody.reseal, []
+    reseal = custody.reseal
+    done: list[object] = []
 
     def killed(key, organization_key):
         if len(done) == 2:
