@@ -64,7 +64,6 @@ INSTALLED_APPS = [
     "allauth.account",
     "csp",
     "django_htmx",
-    "django_q",
     "lucide",
     "template_partials",
     "organizations",
@@ -75,6 +74,7 @@ INSTALLED_APPS = [
     "gateway",
     "candidates",
     "config",
+    "django_q",  # after config, whose `qcluster` looks at the master keys first
 ]
 
 MIDDLEWARE = [

@@ -1,0 +1,57 @@
+"""
+What has to hold before anything is served or worked on.
+
+Django runs its system checks for management commands only: a web server that imports `config.asgi` or `config.wsgi`
+would start with any master key, or with the wrong one, and fail call by call.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
+
+from providers import checks
+from providers.inspection import master_keys_open_something
+from providers.models import OrganizationKey
+
+logger = logging.getLogger(__name__)
+WRONG_MASTER_KEY = (
+    "KEYFARE_MASTER_KEYS opens none of the organization keys in this database. Set it to the keys that this "
+    "installation had before (they are in the backup of its env file); new ones cannot open what older ones wrapped."
+)
+
+
+def refuse_unsafe_start() -> None:
+    """
+    End this process with a sentence if its secrets are missing or weak, or do not fit its database.
+
+    A database that is not there yet or cannot be reached stops nothing.
+    """
+    # An ASGI server imports its application inside an event loop, where Django allows no queries.
+    with ThreadPoolExecutor(1) as outside:
+        problems = outside.submit(_problems).result()
+    if problems:
+        raise SystemExit("Keyfare does not start. " + "\n".join(problems))
+
+
+def _problems() -> list[str]:
+    try:
+        found = [f"{problem.msg} {problem.hint}" for problem in (*checks.master_keys(), *checks.digest_key())]
+    except ImproperlyConfigured as error:
+        return [f"{error} `manage.py init` makes one."]
+    return found or _wrong_master_key()
+
+
+def _wrong_master_key() -> list[str]:
+    try:
+        if OrganizationKey._meta.db_table not in connection.introspection.table_names():
+            return []
+        return [] if master_keys_open_something() else [WRONG_MASTER_KEY]
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so the master keys were not tried: %s", error)
+        return []
+    finally:
+        connection.close()

@@ -1,0 +1,196 @@
+"""What refuses to start: web servers and the worker, in processes of their own, on a database in a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from providers.checks import digest_key, master_keys
+
+SECRET = "an-installation-secret-that-is-long-enough-0123456789"
+MASTER = "Zt7pQ2mX9vB4nK8sLw3yRf6hJc1dGa5eUo0i"
+DIGEST = "b7Qm4Vx1Ls9Tz6Wc3Kp8Rn2Yh5Fd0Jg7Ae4U"
+FILE_DATABASE = pytest.mark.skipif(connection.vendor != "sqlite", reason="brings its own SQLite database")
+
+SERVERS = {
+    "asgi": ["-m", "uvicorn", "config.asgi:application", "--port", "0"],
+    "wsgi": ["-c", "import config.wsgi; print('serving')"],
+    "qcluster": ["manage.py", "qcluster"],
+}
+
+
+def environment(home: Path, **changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYFARE_")}
+    ours = {
+        "DEBUG": "0",
+        "KEYFARE_ENV_FILE": "none",
+        "SECRET_KEY": SECRET,
+        "KEYFARE_MASTER_KEYS": MASTER,
+        "KEYFARE_DIGEST_KEY": DIGEST,
+        "DATABASE_URL": f"sqlite:///{home}/keyfare.sqlite3",
+    }
+    return {**kept, **ours, **changes}
+
+
+def run(home: Path, arguments: list[str], **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=settings.BASE_DIR,
+        env=environment(home, **changes),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+BAD = {
+    "missing": ({"KEYFARE_MASTER_KEYS": ""}, "KEYFARE_MASTER_KEYS is not set"),
+    "short": ({"KEYFARE_MASTER_KEYS": "short"}, "shorter than 32 characters"),
+    "equal to the secret key": ({"KEYFARE_MASTER_KEYS": SECRET}, "equals the SECRET_KEY"),
+    "a placeholder": ({"KEYFARE_MASTER_KEYS": "change-me-to-something-random-please-12345"}, "placeholder"),
+    "no digest key": ({"KEYFARE_DIGEST_KEY": ""}, "KEYFARE_DIGEST_KEY is not set"),
+}
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("what", BAD)
+def test_nothing_starts_with_a_bad_secret_and_the_sentence_names_the_setting(tmp_path, server, what):
+    changes, sentence = BAD[what]
+
+    process = run(tmp_path, SERVERS[server], **changes)
+
+    said = process.stdout + process.stderr
+    assert process.returncode != 0
+    assert sentence in said
+    assert "manage.py init" in said
+    assert "Traceback" not in said
+    for value in changes.values():
+        assert len(value) < 10 or value not in said
+
+
+@pytest.fixture(scope="module")
+def filled_database(tmp_path_factory) -> Path:
+    """A database with one sealed key under MASTER."""
+    home = tmp_path_factory.mktemp("filled")
+    fill = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from django.utils import timezone
+from organizations.models import Organization
+from providers.custody import Secret
+from providers.services import save_provider_key
+organization = Organization.objects.create(name="Acme", slug="acme")
+save_provider_key(organization=organization, provider="openai", secret=Secret("sk-proj-simulated-0001"), actor=None,
+                  now=timezone.now())
+"""
+    process = run(home, ["-c", fill], DJANGO_SETTINGS_MODULE="config.settings")
+    assert process.returncode == 0, process.stderr
+    return home
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_starts_with_master_keys_that_do_not_fit_the_database(filled_database, server):
+    process = run(filled_database, SERVERS[server], KEYFARE_MASTER_KEYS=MASTER[::-1])
+
+    assert process.returncode != 0
+    assert "opens none of the organization keys" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@FILE_DATABASE
+def test_the_tools_that_find_out_and_mend_still_run_with_the_wrong_master_key(filled_database):
+    wrong = run(filled_database, ["manage.py", "check_secrets"], KEYFARE_MASTER_KEYS=MASTER[::-1])
+    both = run(filled_database, ["manage.py", "check_secrets"], KEYFARE_MASTER_KEYS=f"{MASTER[::-1]},{MASTER}")
+
+    assert (wrong.returncode, both.returncode) == (1, 0), wrong.stderr + both.stderr
+    assert "0 of 1 organization keys open." in wrong.stdout
+
+
+@FILE_DATABASE
+def test_a_server_starts_with_fitting_keys_and_on_a_database_without_tables(filled_database, tmp_path):
+    for home in (filled_database, tmp_path):
+        process = run(home, SERVERS["wsgi"])
+        assert process.stdout.strip() == "serving", process.stderr
+
+
+@FILE_DATABASE
+def test_uvicorn_and_the_worker_start_with_fitting_keys(filled_database):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    web = start(filled_database, [*SERVERS["asgi"][:-1], str(port)])
+    worker = start(filled_database, SERVERS["qcluster"])
+    try:
+        give_up_at = time.monotonic() + 40
+        while time.monotonic() < give_up_at:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        else:
+            pytest.fail("The web server did not start.")
+        assert worker.poll() is None
+    finally:
+        for process in (web, worker):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def start(home: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=settings.BASE_DIR, env=environment(home), start_new_session=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ([f" {MASTER}"], "keyfare.E004"),
+        ([f"{MASTER[:20]} {MASTER[20:]}"], "keyfare.E004"),
+        ([f"{MASTER}\n"], "keyfare.E004"),
+        ([" " * 40], "keyfare.E002"),
+        (["replace-with-32-or-more-random-characters"], "keyfare.E005"),
+        (["your-master-key-goes-here-0123456789-abcdef"], "keyfare.E005"),
+        (["x" * 40], "keyfare.E005"),
+        ([MASTER, "short"], "keyfare.E002"),
+    ],
+)
+def test_a_master_key_that_is_weak_in_any_place_is_an_error(settings, keys, error):
+    settings.FERNET_KEYS = keys
+
+    assert [found.id for found in master_keys()] == [error]
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [("", "E006"), ("short", "E006"), (SECRET, "E007"), (MASTER, "E007"), ("example-" * 5, "E008")],
+)
+def test_a_weak_digest_key_is_an_error(settings, key, error):
+    settings.SECRET_KEY, settings.FERNET_KEYS, settings.KEYFARE_DIGEST_KEY = SECRET, [MASTER], key
+
+    assert [found.id for found in digest_key()] == [f"keyfare.{error}"]
+
+
+def test_what_init_writes_is_accepted(settings, tmp_path):
+    from config.installation import write_env_file
+
+    for number in range(50):
+        write_env_file(tmp_path / str(number))
+        written = dict(line.split("=", 1) for line in (tmp_path / str(number)).read_text().splitlines())
+        settings.SECRET_KEY = written["SECRET_KEY"]
+        settings.FERNET_KEYS = [written["KEYFARE_MASTER_KEYS"]]
+        settings.KEYFARE_DIGEST_KEY = written["KEYFARE_DIGEST_KEY"]
+        assert (master_keys(), digest_key()) == ([], [])
