@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Count, Model, Q, Sum
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
+from django_htmx.http import HttpResponseClientRedirect
 from django_q import admin as q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from candidates.models import CandidateCheck
@@ -52,7 +56,36 @@ class OpenOrganizationForm(OrganizationAdminForm):
 
 @admin.register(Organization)
 class InstallationOrganizationAdmin(OrganizationAdmin):
-    """Opens an organization with its owner, credit account and trial credits."""
+    """Opens an organization with its owner, credit account and trial credits, and closes it for good."""
+
+    actions_detail = ("close",)
+    readonly_fields = (*OrganizationAdmin.readonly_fields, "closed_at")
+
+    def has_close_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        open_one = Organization.objects.customers().filter(pk=cast(str, object_id), closed_at=None)
+        return request.user.has_perm("organizations.change_organization") and open_one.exists()
+
+    @action(  # type: ignore[untyped-decorator]
+        description="Close organization",
+        url_path="close",
+        permissions=["close"],
+        icon="block",
+        dialog={
+            "title": "Close this organization for good?",
+            "description": (
+                "Its members can no longer open it, its provider keys become unreadable at once, and nobody can bring "
+                "them back. Ledger, usage and audit log stay."
+            ),
+            "form_class": BaseDialogForm,
+            "form_submit_text": "Close organization",
+        },
+    )
+    def close(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        organization = get_object_or_404(Organization.objects.customers(), pk=object_id)
+        actor = request.user if isinstance(request.user, User) else None
+        onboarding.close_organization(organization=organization, actor=actor, now=timezone.now())
+        messages.success(request, f"{organization.name} is closed.")
+        return HttpResponseClientRedirect(reverse("admin:organizations_organization_change", args=[object_id]))
 
     def get_form(self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:

@@ -1,6 +1,8 @@
-"""Opening organizations: the services that span apps."""
+"""Opening and closing organizations: the services that span apps."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -8,9 +10,15 @@ from django.db import transaction
 from billing.ledger import grant_credits, open_account
 from organizations.audit import record
 from organizations.models import Membership, Organization, User
-from routing.services import ensure_managed_defaults
+from providers.models import OrganizationKey, ProviderKey
+from providers.shredding import sweep_after_commit
+from routing.services import ensure_managed_defaults, remove_provider_key
 
 PLATFORM_SLUG = "platform"
+
+
+class CloseRefused(Exception):
+    """The organization cannot be closed; the text is a sentence."""
 
 
 def ensure_platform() -> Organization:
@@ -42,3 +50,28 @@ def open_organization(*, name: str, slug: str, owner: User) -> Organization:
                 idempotency_key="trial",
             )
     return organization
+
+
+def close_organization(*, organization: Organization, actor: User | None, now: datetime) -> bool:
+    """
+    Close `organization` for good: nobody can open it any more, and its provider keys are unreadable at once.
+
+    The keys under which they were sealed go first, in a transaction of their own; whatever happens after that,
+    nothing is left that opens them. Ledger, usage and audit log stay. Returns whether it was open; closing it again
+    finishes what was interrupted. Raises CloseRefused for the platform.
+    """
+    with transaction.atomic():
+        locked = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        if locked.is_platform:
+            raise CloseRefused("The platform owns the managed keys and cannot be closed.")
+        was_open = locked.closed_at is None
+        if was_open:
+            locked.closed_at = now
+            locked.save(update_fields=["closed_at"])
+            record(organization=locked, actor=actor, action="organization.closed", target=locked.name)
+        OrganizationKey.objects.for_organization(locked).delete()
+        sweep_after_commit()
+    organization.closed_at = locked.closed_at
+    for key in ProviderKey.objects.for_organization(locked).order_by("pk"):
+        remove_provider_key(key=key, reset_actions=True, actor=actor)
+    return was_open

@@ -35,10 +35,9 @@ class RecencyWindowForm(forms.Form):
 class OrganizationAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     class Meta:
         model = Organization
-        fields: tuple[str, ...] = ("name", "slug", "recency_window_days", "closed_at")
+        fields: tuple[str, ...] = ("name", "slug", "recency_window_days")
         help_texts = {
             "slug": "Stands in every address of the organization. A new one breaks old links.",
-            "closed_at": "With a time here nobody can open it any more; its records stay.",
         }
 
 
