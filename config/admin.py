@@ -59,7 +59,6 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
     """Opens an organization with its owner, credit account and trial credits, and closes it for good."""
 
     actions_detail = ("close",)
-    readonly_fields = (*OrganizationAdmin.readonly_fields, "closed_at")
 
     def has_close_permission(self, request: HttpRequest, object_id: object = None) -> bool:
         open_one = Organization.objects.customers().filter(pk=cast(str, object_id), closed_at=None)

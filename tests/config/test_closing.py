@@ -13,6 +13,7 @@ from providers import custody
 from providers.custody import SealBroken
 from providers.models import OrganizationKey, ProviderKey
 from routing.models import RoutingRule
+from routing.services import remove_provider_key
 from tests.builders import NOW, connect_managed_key, route_to_own_key
 from tests.providers.test_rotation import opened, save
 
@@ -68,7 +69,6 @@ def test_a_copy_does_not_open_under_a_newer_organization_key_either(acme):
 
 def test_the_organization_keys_are_gone_for_good_even_if_the_rest_is_interrupted(acme, monkeypatch):
     save(acme)
-    remove = onboarding.remove_provider_key
 
     def killed(**arguments):
         raise KeyboardInterrupt
@@ -77,7 +77,7 @@ def test_the_organization_keys_are_gone_for_good_even_if_the_rest_is_interrupted
     with pytest.raises(KeyboardInterrupt):
         close_organization(organization=acme, actor=None, now=NOW)
     assert not OrganizationKey.objects.exists()
-    monkeypatch.setattr(onboarding, "remove_provider_key", remove)
+    monkeypatch.setattr(onboarding, "remove_provider_key", remove_provider_key)
 
     again = close_organization(organization=acme, actor=None, now=NOW + timedelta(days=1))
 
