@@ -80,6 +80,13 @@ class ProviderKey(models.Model):
         NEEDS_REENTRY = "needs_reentry", "Needs re-entry"
         DISABLED = "disabled", "Disabled"
 
+    class BreakNotice(models.TextChoices):
+        """Whether those who manage the key were told that it broke; forgotten when it works again."""
+
+        NONE = "", "nothing to tell"
+        DUE = "due", "to be told"
+        SENT = "sent", "told"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     provider = models.CharField(max_length=40)
@@ -116,6 +123,7 @@ class ProviderKey(models.Model):
         null=True, blank=True, help_text="When a check that came after the status was established did not get through."
     )
     last_check_failure = models.CharField(max_length=300, blank=True)
+    break_notice = models.CharField(max_length=4, choices=BreakNotice.choices, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
     provider_limits = models.JSONField(default=dict, blank=True, help_text="As the provider reports them.")
     created_by = models.ForeignKey(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.utils import timezone
 
-from providers import validation
+from providers import notices, validation
 
 
 def validate_key(validation_id: int) -> None:
     validation.validate_key(validation_id=validation_id, now=timezone.now())
+
+
+def tell_key_broke(key_id: str) -> None:
+    notices.tell_key_broke(key_id=UUID(key_id))
 
 
 def requeue_validations() -> None:

@@ -4,14 +4,18 @@ What a provider says of a key: asked in the background, written down on the key,
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Max, Q
 from django_q.tasks import async_task
 
 from organizations.models import User
@@ -21,11 +25,13 @@ from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken
 from providers.destinations import BaseUrlRefused, destination_of
 from providers.egress import send_now
-from providers.models import USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
+from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
+from providers.notices import queue_break_notice
 from providers.replacement import take_over
 from providers.services import locked, record_change
 
 VALIDATION_TIMEOUT_SECONDS = 10
+RUN_FOR_SECONDS = 300  # of the 600 that a scheduled job may take
 VALIDATION_MAX_BYTES = 8 * 1024 * 1024  # OpenRouter lists hundreds of models with long descriptions
 KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
 Status = ProviderKey.Status
@@ -48,6 +54,14 @@ class KeyDisabled(Exception):
         super().__init__(f"The key “{label}” is disabled. Enable it first.")
 
 
+@dataclass(frozen=True, slots=True)
+class Revalidation:
+    """How many keys came out at which status, and how many were not asked about for want of time."""
+
+    outcomes: dict[str, int]
+    left: int
+
+
 def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -> KeyValidation:
     """
     Validate `key` in the background. While one validation waits, asking again returns that one.
@@ -56,13 +70,8 @@ def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -
     """
     with transaction.atomic():
         key = _locked_with_replaced(key)
-        if key.status == Status.DISABLED:
-            raise KeyDisabled(key.label)
-        queued = key.validations.filter(state=KeyValidation.State.QUEUED).first()
-        if queued is None:
-            queued = KeyValidation.objects.create(
-                organization=key.organization, key=key, secret_version=key.secret_version, requested_at=now
-            )
+        queued, is_new = _open_validation(key, now=now)
+        if is_new:
             record_change(key, actor, "provider_key.validation_requested")
         if key.status != Status.VALIDATING and not key.has_verdict:
             key.status, key.status_detail = Status.VALIDATING, ""
@@ -70,6 +79,37 @@ def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -
         validation_id = queued.pk
         transaction.on_commit(lambda: _queue(validation_id))
     return queued
+
+
+def validate_due_keys(*, now: datetime, older_than: timedelta) -> Revalidation:
+    """
+    Ask again, here and now, about every key whose last answer is older than `older_than`, oldest first.
+
+    Left out are keys that nobody validated yet, disabled ones and pending replacements: those wait for a person.
+    Begins no more after RUN_FOR_SECONDS; what is left comes first the next time.
+    """
+    keys = (
+        ProviderKey.objects.filter(replaces=None, organization__closed_at=None)
+        .exclude(status__in=[Status.SAVED, Status.VALIDATING, Status.DISABLED])
+        .annotate(asked_at=Max("validations__finished_at"))
+        .filter(Q(asked_at=None) | Q(asked_at__lte=now - older_than))
+        .order_by(F("asked_at").asc(nulls_first=True), "pk")
+    )
+    ids = list(keys.values_list("pk", flat=True))
+    outcomes: Counter[str] = Counter()
+    begun, started = 0, time.monotonic()
+    for key_id in ids:
+        elapsed = time.monotonic() - started
+        if elapsed > RUN_FOR_SECONDS:
+            break
+        begun += 1
+        with suppress(ProviderKey.DoesNotExist, KeyDisabled):  # removed or disabled since the list was made
+            with transaction.atomic():
+                waiting, _ = _open_validation(locked(ProviderKey(pk=key_id)), now=now)
+            done = validate_key(validation_id=waiting.pk, now=now + timedelta(seconds=elapsed))
+            if done:
+                outcomes[done.outcome] += 1
+    return Revalidation(outcomes=dict(outcomes), left=len(ids) - begun)
 
 
 def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
@@ -120,8 +160,17 @@ def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, deta
     A call that left with a secret which was replaced meanwhile says nothing about the new one.
     """
     if kind in (ErrorKind.INVALID, ErrorKind.NO_CREDIT):
-        keys = ProviderKey.objects.filter(pk=key_id, secret_version=secret_version, status__in=USABLE_STATUSES)
-        keys.update(status=STATUS_OF_ERROR[kind], status_detail=detail[:300], validated_at=now)
+        with transaction.atomic():
+            keys = ProviderKey.objects.filter(pk=key_id, secret_version=secret_version, status__in=USABLE_STATUSES)
+            broke = keys.update(
+                status=STATUS_OF_ERROR[kind],
+                status_detail=detail[:300],
+                validated_at=now,
+                break_notice=ProviderKey.BreakNotice.DUE,
+            )
+            if broke:
+                record_change(locked(ProviderKey(pk=key_id)), None, "provider_key.broke")
+                queue_break_notice(key_id)
 
 
 def note_key_used(*, key_id: UUID, now: datetime) -> None:
@@ -140,6 +189,19 @@ def _locked_with_replaced(key: ProviderKey) -> ProviderKey:
     key = pending.get(pk=key.pk)
     key.replaces = serving
     return key
+
+
+def _open_validation(key: ProviderKey, *, now: datetime) -> tuple[KeyValidation, bool]:
+    """The validation that waits for the locked `key`, and whether it is a new one. Raises KeyDisabled."""
+    if key.status == Status.DISABLED:
+        raise KeyDisabled(key.label)
+    queued = key.validations.filter(state=KeyValidation.State.QUEUED).first()
+    if queued:
+        return queued, False
+    queued = KeyValidation.objects.create(
+        organization=key.organization, key=key, secret_version=key.secret_version, requested_at=now
+    )
+    return queued, True
 
 
 def _queue(validation_id: int) -> None:
@@ -196,12 +258,19 @@ def _apply_outcome(
 ) -> None:
     if key.status == Status.DISABLED:  # a replacement took over while it was switched off
         return key.save()
+    was_usable = key.is_usable
     temporary = status in (Status.RATE_LIMITED, Status.UNREACHABLE)
     if temporary and key.has_verdict:
         key.last_check_failed_at, key.last_check_failure = now, detail[:300]
     else:
         key.status, key.status_detail, key.validated_at = status, detail[:300], now
         key.last_check_failed_at, key.last_check_failure = None, ""
+    if key.is_usable:
+        key.break_notice = ProviderKey.BreakNotice.NONE
+    elif was_usable and key.status in BROKEN_STATUSES:
+        key.break_notice = ProviderKey.BreakNotice.DUE
+        record_change(key, None, "provider_key.broke")
+        queue_break_notice(key.pk)
     if status == Status.CONNECTED:
         key.provider_limits = limits
         key.available_models.all().delete()
