@@ -143,7 +143,10 @@ def origin_of(slug: str, base_url: str = "") -> str:
     """
     The origin a provider's key may travel to: scheme, host and port where it is not the usual one.
 
-    `base_url` is the key's own, "" for the provider's.
+    `base_url` is the key's own, "" for the provider's. "" where that is no address at all: no key travels there.
     """
-    address = urlsplit(base_url or effective_base_url(slug))
+    try:
+        address = urlsplit(base_url or effective_base_url(slug))
+    except ValueError:
+        return ""
     return f"{address.scheme}://{address.netloc}".lower()

@@ -213,8 +213,9 @@ async def _attempt_in_time(
     max_bytes: int,
     reach: Reach,
 ) -> HttpAnswer | ProviderError:
-    host = urlsplit(call.url).hostname or "The provider"
+    host = "The provider"
     try:
+        host = urlsplit(call.url).hostname or host
         async with asyncio.timeout(timeout_seconds):
             client = await egress.client(reach)
             return await _exchange(client, call, credential_headers, max_bytes, host)
