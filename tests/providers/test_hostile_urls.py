@@ -255,7 +255,7 @@ def test_what_is_blocked_reads_as_unreachable(connections, names, base_url):
     host = base_url.split("/")[2]
     assert blocked.sentence.replace(host, "HOST") == refusing.sentence.replace("refusing.example.com", "HOST")
     assert blocked.kind is refusing.kind is ErrorKind.UNREACHABLE
-    assert [address[0] for address in connections] == [PUBLIC_ADDRESS]  # type: ignore[index]  # host and port
+    assert [address[0] for address in connections] == [PUBLIC_ADDRESS]
 
 
 def test_what_is_blocked_takes_as_long_as_what_refuses(connections, names, monkeypatch):

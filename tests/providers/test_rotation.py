@@ -13,8 +13,9 @@ from providers import custody, rotation
 from providers.custody import SealBroken, Secret
 from providers.inspection import check_secrets
 from providers.models import OrganizationKey, ProviderKey
+from providers.replacement import replace_provider_key
 from providers.rotation import rotate_master_key, rotate_organization_key
-from providers.services import replace_provider_key, save_provider_key
+from providers.services import save_provider_key
 from tests.builders import NOW
 from tests.providers.master_keys import NEW, OLD, master_keys
 

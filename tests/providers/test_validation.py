@@ -11,10 +11,10 @@ from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, K
 from providers.replacement import replace_provider_key
 from providers.services import disable_provider_key, enable_provider_key, save_provider_key
 from providers.validation import KeyDisabled, request_validation, requeue_validations, validate_key
+from tests.builders import PREFIXES
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Status = ProviderKey.Status
-PREFIXES = {"openrouter": "sk-or-v1-", "openai": "sk-proj-", "anthropic": "sk-ant-api03-", "google": "AQ."}
 
 
 def saved(organization, provider: str, kind: str) -> ProviderKey:

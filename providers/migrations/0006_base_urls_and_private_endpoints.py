@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("organizations", "0001_initial"),
-        ("providers", "0004_providerkey_last_check"),
+        ("providers", "0005_providerkey_break_notice"),
     ]
 
     operations = [

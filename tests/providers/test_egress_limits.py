@@ -1,0 +1,165 @@
+"""Servers that try to exhaust us: each is ended by a limit, costs little memory, and the next call still works."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import resource
+import time
+
+import pytest
+
+from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
+from providers.addresses import ANYWHERE
+from providers.catalog import PROVIDERS
+from providers.egress import open_client, send
+from tests.providers.test_egress import Serve, answering, reply, server
+
+MEGABYTE = 1024 * 1024
+DEADLINE = 1.0
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def endless(head: bytes, piece: bytes, pause: float = 0) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    return serve
+
+
+def bomb() -> bytes:
+    zeros = gzip.compress(bytes(20 * MEGABYTE))
+    return zeros * 10  # gzip members follow each other: 200 MB from 200 KB
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\n\r\n"
+GIGABYTE = b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n"
+HOSTILE: dict[str, Serve] = {
+    "gzip bomb": answering(reply("HTTP/1.1 200 OK", "Content-Encoding: gzip", "Connection: close", body=bomb())),
+    "gzip bomb in capitals": answering(
+        reply("HTTP/1.1 200 OK", "CONTENT-ENCODING: GZIP", "Connection: close", body=bomb())
+    ),
+    "gzip bomb twice": answering(
+        reply("HTTP/1.1 200 OK", "Content-Encoding: identity, gzip", "Connection: close", body=bomb())
+    ),
+    "a gigabyte": endless(GIGABYTE, bytes(MEGABYTE)),
+    "endless": endless(PLAIN, bytes(MEGABYTE)),
+    "endless chunks of a byte": endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000),
+    "one huge chunk": endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n", bytes(MEGABYTE)),
+    "endless comments of a stream": endless(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", b": still working\n" * 10_000
+    ),
+    "a body dripped": endless(GIGABYTE, b"x", 0.05),
+    "headers dripped": endless(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n", 0.05),
+    "a header dripped": endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x", 0.05),
+    "endless headers": endless(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n" * 1000),
+    "an endless header": endless(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 10_000),
+    "an endless status line": endless(b"HTTP/1.1 200 ", b"O" * 10_000),
+    "an endless chunk extension": endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 10_000),
+    "endless trailers": endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n" * 1000),
+    "endless hints": endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100),
+    "300 headers": answering(reply("HTTP/1.1 200 OK", *(f"X-{n}: y" for n in range(300)), "Content-Length: 0")),
+    "a header of 9 KB": answering(reply("HTTP/1.1 200 OK", f"X-Long: {'x' * 9000}", "Content-Length: 0")),
+    "silence": endless(b"", b"", 10),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_server_is_ended_and_the_next_call_works(name):
+    async def run() -> tuple[ProviderError, float, HttpAnswer]:
+        async with (
+            server(HOSTILE[name]) as hostile,
+            server(answering(reply("HTTP/1.1 200 OK", "Content-Length: 2", body=b"{}"))) as honest,
+            open_client() as client,
+        ):
+            started = time.monotonic()
+            with pytest.raises(ProviderError) as ended:
+                await send(
+                    client,
+                    HttpCall("GET", hostile, {}, None),
+                    credential_headers={},
+                    timeout_seconds=DEADLINE,
+                    max_bytes=MEGABYTE,
+                    reach=ANYWHERE,
+                )
+            took = time.monotonic() - started
+            call = HttpCall("GET", honest, {}, None)
+            return (
+                ended.value,
+                took,
+                await send(client, call, credential_headers={}, timeout_seconds=5, reach=ANYWHERE),
+            )
+
+    before = peak_megabytes()
+    error, took, next_answer = asyncio.run(run())
+
+    assert error.kind in (ErrorKind.UNREACHABLE, ErrorKind.UNEXPECTED)
+    assert took < DEADLINE + 1
+    assert next_answer.status == 200
+    assert peak_megabytes() - before < 50
+
+
+@pytest.mark.parametrize("status", ["500 Oops", "401 Unauthorized", "302 Found"])
+def test_a_bomb_in_an_error_is_not_unpacked(status):
+    async def run() -> HttpAnswer:
+        content = reply(f"HTTP/1.1 {status}", "Content-Encoding: gzip", "Connection: close", body=bomb())
+        async with server(answering(content)) as hostile, open_client() as client:
+            call = HttpCall("GET", hostile, {}, None)
+            return await send(client, call, credential_headers={}, timeout_seconds=5, reach=ANYWHERE)
+
+    before = peak_megabytes()
+    answer = asyncio.run(run())
+
+    assert len(answer.body) <= 64 * 1024
+    assert peak_megabytes() - before < 50
+    for provider in PROVIDERS.values():
+        with pytest.raises(ProviderError):
+            provider.adapter.parse_models(answer)
+
+
+DEEP = 10**6
+STRANGE = {
+    "deep lists": b"[" * DEEP + b"]" * DEEP,
+    "deep objects": b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+    "deep inside a list of models": b'{"data":' + b"[" * DEEP + b"]" * DEEP + b"}",
+    "deep and cut": b"[" * DEEP,
+    "a number of a million digits": b'{"data":' + b"9" * DEEP + b"}",
+    "a huge exponent": b'{"data":1e999999999999999999999}',
+    "NaN": b'{"data":NaN}',
+    "NUL": b'{"data":\x00}',
+    "invalid UTF-8": b'{"data":"\xff\xfe"}',
+    "UTF-16": json.dumps({"data": 1}).encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("slug", PROVIDERS)
+def test_strange_json_is_an_answer_we_do_not_know(slug, status, content):
+    adapter = PROVIDERS[slug].adapter
+    answer = HttpAnswer(status, {}, content)
+
+    for parse in (adapter.parse_chat, adapter.parse_models, adapter.parse_validation):
+        with pytest.raises(ProviderError):
+            parse(answer)
+
+
+def test_a_request_larger_than_any_model_takes_is_not_sent():
+    async def run() -> None:
+        async with open_client() as client:
+            call = HttpCall("POST", "http://127.0.0.1:9/", {}, bytes(10 * MEGABYTE + 1))
+            await send(client, call, credential_headers={}, timeout_seconds=5, reach=ANYWHERE)
+
+    with pytest.raises(ProviderError) as refused:
+        asyncio.run(run())
+
+    assert refused.value.kind is ErrorKind.BAD_REQUEST
