@@ -19,7 +19,8 @@ from providers.custody import Secret
 from providers.destinations import BaseUrlRefused, destination_of, normalized_base_url, server_address
 from providers.models import KeyValidation, ProviderKey
 from providers.private_endpoints import EndpointRefused, allow_private_endpoint, withdraw_private_endpoint
-from providers.services import replace_provider_key, save_provider_key
+from providers.replacement import replace_provider_key
+from providers.services import save_provider_key
 from providers.validation import validate_key
 from tests.builders import NOW
 
