@@ -182,6 +182,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Organizations", "apartment", "organizations.organization"),
             ("Members", "badge", "organizations.membership"),
+            ("Invitations", "forward_to_inbox", "organizations.invitation"),
             ("Users", "person", "organizations.user"),
             ("E-mail addresses", "mail", "account.emailaddress"),
             ("Audit log", "history", "organizations.auditevent"),

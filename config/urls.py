@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from config import views
+from organizations import invitation_views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -13,6 +14,8 @@ urlpatterns = [
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
+    path("invitations/accept/", invitation_views.accept, name="accept-invitation"),
+    path("invitations/<str:token>/", invitation_views.follow_link, name="invitation"),
     path("o/<slug:slug>/", include("organizations.urls")),
     path("o/<slug:slug>/", include("usage.urls")),
     path("o/<slug:slug>/", include("providers.urls")),

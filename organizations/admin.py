@@ -16,7 +16,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from organizations import audit, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm
-from organizations.models import AuditEvent, Membership, Organization, User
+from organizations.models import AuditEvent, Invitation, Membership, Organization, User
 
 admin.site.unregister(Group)  # staff rights are `is_staff` and single permissions
 
@@ -183,6 +183,26 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
         actions: dict[str, Any] = super().get_actions(request)
         actions.pop("delete_selected", None)  # one at a time, so that an owner remains
         return actions
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ModelAdmin):  # type: ignore[misc]
+    """Read-only: people invite on the members page, where the rules of owners hold."""
+
+    list_display = ("email", "organization", "role", "invited_by", "expires_at", "accepted_at", "revoked_at")
+    list_filter = (("organization", RelatedDropdownFilter), ("expires_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    list_select_related = ("organization", "invited_by")
+    search_fields = ("email", "organization__name", "organization__slug")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
 
 
 @admin.register(AuditEvent)

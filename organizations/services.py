@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils import timezone
 
 from organizations import audit
-from organizations.models import Membership, Organization, User
+from organizations.models import Invitation, Membership, Organization, User
 
 Role = Membership.Role
 
@@ -42,14 +43,16 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
     Raises NoSuchAccount, AlreadyMember, OnlyOwnersManageOwners.
     """
     with transaction.atomic():
-        _lock(organization)
-        _check_may_touch(organization=organization, roles={role}, actor=actor)
+        lock_members(organization)
+        check_may_touch(organization=organization, roles={role}, actor=actor)
         user = User.objects.filter(email=email.strip().lower(), is_active=True).first()
         if user is None:
             raise NoSuchAccount(email)
         if Membership.objects.for_organization(organization).filter(user=user).exists():
             raise AlreadyMember(user.email)
         membership = Membership.objects.create(organization=organization, user=user, role=Role(role))
+        invitations = Invitation.objects.for_organization(organization).open()
+        invitations.filter(email=user.email).update(revoked_at=timezone.now())
         audit.record(
             organization=organization,
             actor=actor,
@@ -64,12 +67,12 @@ def change_role(*, membership: Membership, role: str, actor: User | None) -> Mem
     """Give a member another role; the same changes nothing. Raises OnlyOwnersManageOwners, LastOwner."""
     organization = membership.organization
     with transaction.atomic():
-        _lock(organization)
+        lock_members(organization)
         membership.refresh_from_db()
         before = membership.role
         if role == before:
             return membership
-        _check_may_touch(organization=organization, roles={before, role}, actor=actor)
+        check_may_touch(organization=organization, roles={before, role}, actor=actor)
         _check_owner_remains(membership)
         membership.role = Role(role)
         membership.save(update_fields=["role"])
@@ -88,9 +91,9 @@ def remove_member(*, membership: Membership, actor: User | None) -> None:
     """End a membership; the person's account stays. Raises OnlyOwnersManageOwners, LastOwner."""
     organization = membership.organization
     with transaction.atomic():
-        _lock(organization)
+        lock_members(organization)
         membership.refresh_from_db()
-        _check_may_touch(organization=organization, roles={membership.role}, actor=actor)
+        check_may_touch(organization=organization, roles={membership.role}, actor=actor)
         _check_owner_remains(membership)
         email, role = membership.user.email, membership.role
         membership.delete()
@@ -101,7 +104,7 @@ def set_recency_window(*, organization: Organization, days: int, actor: User | N
     """How long an earlier check still counts as recent: 30, 60 or 90 days. The same value changes nothing."""
     days = Organization.RecencyWindow(days).value
     with transaction.atomic():
-        _lock(organization)
+        lock_members(organization)
         before = Organization.objects.values_list("recency_window_days", flat=True).get(pk=organization.pk)
         organization.recency_window_days = days
         if days == before:
@@ -128,7 +131,7 @@ def is_last_owner(membership: Membership) -> bool:
     return membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists()
 
 
-def _lock(organization: Organization) -> None:
+def lock_members(organization: Organization) -> None:
     """Member changes of an organization happen one after another: two must not remove the last two owners."""
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
 
@@ -140,7 +143,7 @@ def _manages_owners(*, organization: Organization, actor: User | None) -> bool:
     return Membership.objects.for_organization(organization).filter(user=actor, role=Role.OWNER).exists()
 
 
-def _check_may_touch(*, organization: Organization, roles: set[str], actor: User | None) -> None:
+def check_may_touch(*, organization: Organization, roles: set[str], actor: User | None) -> None:
     if Role.OWNER in roles and not _manages_owners(organization=organization, actor=actor):
         raise OnlyOwnersManageOwners
 

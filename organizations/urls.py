@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from organizations import views
+from organizations import invitation_views, views
 
 app_name = "organizations"
 urlpatterns = [
     path("members/", views.members, name="members"),
-    path("members/add/", views.add_member, name="add-member"),
+    path("members/invite/", invitation_views.invite, name="invite"),
+    path("invitations/<int:invitation_id>/send-again/", invitation_views.send_again, name="send-invitation-again"),
+    path("invitations/<int:invitation_id>/withdraw/", invitation_views.withdraw, name="withdraw-invitation"),
     path("members/<int:membership_id>/role/", views.change_role, name="change-role"),
     path("members/<int:membership_id>/remove/", views.remove_member, name="remove-member"),
     path("audit/", views.audit_log, name="audit"),

@@ -7,11 +7,12 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import services
-from organizations.forms import AddMemberForm, RecencyWindowForm, RoleForm
-from organizations.models import AuditEvent, Membership
+from organizations.forms import InviteForm, RecencyWindowForm, RoleForm
+from organizations.models import AuditEvent, Invitation, Membership
 from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
 
 AUDIT_PAGE_SIZE = 50
@@ -25,35 +26,19 @@ def members(request: OrganizationHttpRequest) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_POST
-def add_member(request: OrganizationHttpRequest) -> HttpResponse:
-    roles = services.assignable_roles(organization=request.organization, actor=request.user)
-    form = AddMemberForm(request.POST, roles=roles)
-    if form.is_valid():
-        try:
-            membership = services.add_member(organization=request.organization, actor=request.user, **form.cleaned_data)
-        except services.MemberChangeRefused as refusal:
-            form.add_error("email", str(refusal))
-        else:
-            messages.success(request, f"{membership.user.email} added.")
-            return _members_changed(request)
-    return _members_refused(request, add_form=form)
-
-
-@organization_view(Permission.MANAGE_MEMBERS)
-@require_POST
 def change_role(request: OrganizationHttpRequest, membership_id: int) -> HttpResponse:
     membership = _membership_or_404(request, membership_id)
     form = RoleForm(request.POST)
     if not form.is_valid():
-        return _members_refused(request, refusal="Choose one of the roles.")
+        return members_refused(request, refusal="Choose one of the roles.")
     try:
         services.change_role(membership=membership, role=form.cleaned_data["role"], actor=request.user)
     except services.MemberChangeRefused as refusal:
-        return _members_refused(request, refusal=str(refusal))
+        return members_refused(request, refusal=str(refusal))
     messages.success(request, f"{membership.user.email} is {membership.get_role_display().lower()} now.")
     if membership.user_id == request.user.pk:  # what this page may show has changed, too
         return _go(request, reverse("organizations:members", args=[request.organization.slug]))
-    return _members_changed(request)
+    return members_changed(request)
 
 
 @organization_view(Permission.MANAGE_MEMBERS)
@@ -67,11 +52,11 @@ def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpR
     try:
         services.remove_member(membership=membership, actor=request.user)
     except services.MemberChangeRefused as refusal:
-        return _members_refused(request, refusal=str(refusal))
+        return members_refused(request, refusal=str(refusal))
     messages.success(request, f"{email} removed.")
     if is_self:
         return _go(request, reverse("home"))
-    return _members_changed(request)
+    return members_changed(request)
 
 
 @organization_view(Permission.MANAGE_MEMBERS)
@@ -112,31 +97,34 @@ def _membership_or_404(request: OrganizationHttpRequest, membership_id: int) -> 
 
 
 def _members_context(
-    request: OrganizationHttpRequest, *, add_form: AddMemberForm | None = None, refusal: str = ""
+    request: OrganizationHttpRequest, *, invite_form: InviteForm | None = None, refusal: str = ""
 ) -> dict[str, Any]:
     rows = Membership.objects.for_organization(request.organization).select_related("user")
     may_manage = may(request.membership, Permission.MANAGE_MEMBERS)
     roles = services.assignable_roles(organization=request.organization, actor=request.user) if may_manage else []
+    invitations = Invitation.objects.for_organization(request.organization).open().select_related("invited_by")
     return {
         "members": rows.order_by("user__email"),
+        "invitations": invitations.order_by("email") if may_manage else [],
+        "now": timezone.now(),
         "may_manage_members": may_manage,
         "roles": roles,
-        "add_form": add_form or AddMemberForm(roles=roles),
+        "invite_form": invite_form or InviteForm(roles=roles),
         "refusal": refusal,
     }
 
 
-def _members_changed(request: OrganizationHttpRequest) -> HttpResponse:
+def members_changed(request: OrganizationHttpRequest) -> HttpResponse:
     if request.htmx:
         return render(request, "organizations/members.html#members-response", _members_context(request))
     return redirect("organizations:members", request.organization.slug)
 
 
-def _members_refused(
-    request: OrganizationHttpRequest, *, add_form: AddMemberForm | None = None, refusal: str = ""
+def members_refused(
+    request: OrganizationHttpRequest, *, invite_form: InviteForm | None = None, refusal: str = ""
 ) -> HttpResponse:
     template = "organizations/members.html" + ("#members-response" if request.htmx else "")
-    context = _members_context(request, add_form=add_form, refusal=refusal)
+    context = _members_context(request, invite_form=invite_form, refusal=refusal)
     return render(request, template, context, status=422)
 
 

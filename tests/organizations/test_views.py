@@ -10,11 +10,6 @@ Role = Membership.Role
 HTMX = {"HX-Request": "true"}
 
 
-@pytest.fixture
-def dora(db) -> User:
-    return User.objects.create_user("dora@acme.example", "correct horse battery")
-
-
 def url(name: str, *arguments: object) -> str:
     return reverse(f"organizations:{name}", args=["acme", *arguments])
 
@@ -30,48 +25,8 @@ def test_everybody_reads_the_list_of_members(as_bob, alice):
     page = as_bob.get(url("members")).content.decode()
 
     assert alice.email in page
-    assert "Add member" not in page
+    assert "Send invitation" not in page
     assert "Remove" not in page
-
-
-def test_an_owner_adds_a_member(as_alice, dora):
-    response = as_alice.post(url("add-member"), {"email": dora.email, "role": "admin"})
-
-    assert response.status_code == 302
-    assert response.url == url("members")
-    assert Membership.objects.get(user=dora).role == Role.ADMIN
-
-
-def test_htmx_gets_the_list_and_the_toast_only(as_alice, dora):
-    response = as_alice.post(url("add-member"), {"email": dora.email, "role": "member"}, headers=HTMX)
-    fragment = response.content.decode()
-
-    assert response.status_code == 200
-    assert "<html" not in fragment
-    assert 'id="members"' in fragment
-    assert 'hx-swap-oob="beforeend"' in fragment
-    assert "dora@acme.example added." in fragment
-
-
-@pytest.mark.parametrize("headers", [{}, HTMX])
-def test_a_refusal_stands_beside_the_field_and_keeps_what_was_typed(as_alice, headers):
-    response = as_alice.post(url("add-member"), {"email": "nobody@acme.example", "role": "admin"}, headers=headers)
-    answer = response.content.decode()
-
-    assert response.status_code == 422
-    assert "has an account here" in answer
-    assert 'value="nobody@acme.example"' in answer
-    assert 'aria-invalid="true"' in answer
-    assert ("<html" in answer) is (headers == {})
-
-
-def test_an_admin_is_not_offered_the_role_of_owner(as_ada, alice, dora):
-    assert 'value="owner"' not in as_ada.get(url("members")).content.decode()
-
-    response = as_ada.post(url("add-member"), {"email": dora.email, "role": "owner"})
-
-    assert response.status_code == 422
-    assert not Membership.objects.filter(user=dora).exists()
 
 
 def test_an_owner_changes_a_role(as_alice, bob):
@@ -194,7 +149,7 @@ def test_another_window_is_refused_with_a_sentence(as_alice, acme, days, headers
 # Who may come in ----------------------------------------------------------------------------------------
 
 PAGES = ["members", "audit"]
-ACTIONS = ["add-member", "change-role", "remove-member", "recency-window"]
+ACTIONS = ["invite", "change-role", "remove-member", "recency-window"]
 
 
 def path(name: str, bob: User) -> str:
@@ -224,7 +179,7 @@ def test_members_may_not_manage(as_bob, bob, alice, name):
     assert Membership.objects.get(user=bob).role == Role.MEMBER
 
 
-@pytest.mark.parametrize("name", ["add-member", "change-role", "recency-window"])
+@pytest.mark.parametrize("name", ["invite", "change-role", "recency-window"])
 def test_actions_are_posts(as_alice, bob, name):
     assert as_alice.get(path(name, bob)).status_code == 405
 

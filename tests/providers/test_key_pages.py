@@ -341,7 +341,7 @@ def test_more_keys_cost_no_more_queries(acme, key, django_assert_num_queries):
     for number in range(3):
         connect_key(acme, label=f"Key {number}")
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         provider_cards(acme, now=timezone.now())
 
 

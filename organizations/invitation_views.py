@@ -1,0 +1,126 @@
+"""Inviting from the members page, and what the invited person sees."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from organizations import invitations, services
+from organizations.forms import InviteForm
+from organizations.models import Invitation, User
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.views import members_changed, members_refused
+
+SESSION_KEY = "invitation"  # the digest of the token whose link was followed last
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_POST
+def invite(request: OrganizationHttpRequest) -> HttpResponse:
+    roles = services.assignable_roles(organization=request.organization, actor=request.user)
+    form = InviteForm(request.POST, roles=roles)
+    if form.is_valid():
+        try:
+            offer = invitations.invite_member(
+                organization=request.organization, actor=request.user, now=timezone.now(), **form.cleaned_data
+            )
+        except services.MemberChangeRefused as refusal:
+            form.add_error("email", str(refusal))
+        else:
+            return _mailed(request, offer, f"{offer.invitation.email} invited.")
+    return members_refused(request, invite_form=form)
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_POST
+def send_again(request: OrganizationHttpRequest, invitation_id: int) -> HttpResponse:
+    invitation = _invitation_or_404(request, invitation_id)
+    try:
+        offer = invitations.renew_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+    except services.MemberChangeRefused as refusal:
+        return members_refused(request, refusal=str(refusal))
+    return _mailed(request, offer, f"Invitation sent to {invitation.email} again. The earlier link no longer works.")
+
+
+@organization_view(Permission.MANAGE_MEMBERS)
+@require_POST
+def withdraw(request: OrganizationHttpRequest, invitation_id: int) -> HttpResponse:
+    invitation = _invitation_or_404(request, invitation_id)
+    try:
+        invitations.revoke_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+    except services.MemberChangeRefused as refusal:
+        return members_refused(request, refusal=str(refusal))
+    messages.success(request, f"Invitation of {invitation.email} withdrawn.")
+    return members_changed(request)
+
+
+@require_safe
+@never_cache
+def follow_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Move the token from the address, where history and logs keep it, into the session. Accepts nothing."""
+    request.session[SESSION_KEY] = invitations.digest(token)
+    return redirect("accept-invitation")
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def accept(request: HttpRequest) -> HttpResponse:
+    """The invitation whose link was followed last: accept it, or read how to get there, or why not."""
+    token_digest = request.session.get(SESSION_KEY, "")
+    try:
+        invitation = invitations.find_invitation(token_digest=token_digest, now=timezone.now())
+    except invitations.InvitationOver as over:
+        return _over(request, str(over), status=410)
+    if not isinstance(request.user, User):
+        if request.method == "POST":
+            return redirect_to_login(request.path)
+        has_account = User.objects.filter(email=invitation.email, is_active=True).exists()
+        context = {"invitation": invitation, "has_account": has_account}
+        return render(request, "organizations/invitation.html", context)
+    if request.method == "GET" and invitations.owns_address(request.user, invitation.email):
+        return render(request, "organizations/invitation.html", {"invitation": invitation})
+    try:
+        membership = invitations.accept_invitation(token_digest=token_digest, user=request.user, now=timezone.now())
+    except invitations.ForSomebodyElse as refusal:
+        return _over(request, str(refusal), status=403, is_for_somebody_else=True)
+    except services.MemberChangeRefused as over:
+        return _over(request, str(over), status=410)
+    del request.session[SESSION_KEY]
+    messages.success(request, f"Welcome to {membership.organization.name}.")
+    return redirect("overview", membership.organization.slug)
+
+
+def invited_email(request: HttpRequest | None) -> str | None:
+    """The address that this session may sign up with, because a good invitation was sent to it."""
+    token_digest = request.session.get(SESSION_KEY) if request is not None else None
+    if not token_digest:
+        return None
+    try:
+        return invitations.find_invitation(token_digest=token_digest, now=timezone.now()).email
+    except invitations.InvitationOver:
+        return None
+
+
+def _invitation_or_404(request: OrganizationHttpRequest, invitation_id: int) -> Invitation:
+    rows = Invitation.objects.for_organization(request.organization).select_related("organization")
+    return get_object_or_404(rows, pk=invitation_id)
+
+
+def _mailed(request: OrganizationHttpRequest, offer: invitations.Offer, sentence: str) -> HttpResponse:
+    try:
+        invitations.mail_invitation(offer)
+    except invitations.NotMailed as failure:
+        messages.error(request, str(failure))
+    else:
+        messages.success(request, sentence)
+    return members_changed(request)
+
+
+def _over(request: HttpRequest, sentence: str, *, status: int, is_for_somebody_else: bool = False) -> HttpResponse:
+    context = {"sentence": sentence, "is_for_somebody_else": is_for_somebody_else}
+    return render(request, "organizations/invitation_over.html", context, status=status)

@@ -1,0 +1,255 @@
+"""
+Inviting people by e-mail.
+
+The link holds a random token, of which only the digest is stored. An offer is good for the person who owns the
+address, once, for seven days, and for no more than its giver may give when it is accepted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from smtplib import SMTPException
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from organizations import audit
+from organizations.models import Invitation, Membership, Organization, User
+from organizations.services import (
+    AlreadyMember,
+    MemberChangeRefused,
+    OnlyOwnersManageOwners,
+    check_may_touch,
+    lock_members,
+)
+
+Role = Membership.Role
+LIFETIME = timedelta(days=7)
+TOKEN_BYTES = 32
+
+
+class AlreadyInvited(MemberChangeRefused):
+    def __init__(self, email: str) -> None:
+        super().__init__(f"{email} is invited already. Send the invitation again, or withdraw it, in the list.")
+
+
+class InvitationOver(MemberChangeRefused):
+    """Whoever follows a dead link reads why; nothing about the organization is told."""
+
+
+class NoSuchInvitation(InvitationOver):
+    def __init__(self) -> None:
+        super().__init__("This invitation does not exist, or was sent again: the link in the newest e-mail is good.")
+
+
+class InvitationUsed(InvitationOver):
+    def __init__(self) -> None:
+        super().__init__("This invitation was accepted already. Each one works once.")
+
+
+class InvitationWithdrawn(InvitationOver):
+    def __init__(self) -> None:
+        super().__init__("This invitation was withdrawn. Ask the person who invited you for a new one.")
+
+
+class InvitationExpired(InvitationOver):
+    def __init__(self) -> None:
+        super().__init__("This invitation has expired. Ask the person who invited you to send it again.")
+
+
+class ForSomebodyElse(MemberChangeRefused):
+    def __init__(self, *, invited: str, user: User) -> None:
+        super().__init__(f"This invitation is for {invited}, and you are logged in as {user.email}.")
+
+
+class BelongsAlready(MemberChangeRefused):
+    def __init__(self, organization: Organization) -> None:
+        super().__init__(f"You belong to {organization.name} already.")
+
+
+class NotMailed(Exception):
+    """The invitation stands, but its e-mail did not go out; str() is a sentence."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(
+            f"{email} is invited, but the e-mail could not be sent. Check the mail settings, then send it again."
+        )
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An invitation together with its token, which exists in this object and in the e-mail only."""
+
+    invitation: Invitation
+    token: str = field(repr=False)
+
+
+def invite_member(*, organization: Organization, email: str, role: str, actor: User, now: datetime) -> Offer:
+    """
+    Offer a place to whoever reads `email`, account or not; `mail_invitation` tells them.
+
+    Raises AlreadyMember, AlreadyInvited (an expired offer is replaced instead), OnlyOwnersManageOwners.
+    """
+    email = email.strip().lower()
+    with transaction.atomic():
+        lock_members(organization)
+        check_may_touch(organization=organization, roles={role}, actor=actor)
+        if Membership.objects.for_organization(organization).filter(user__email=email).exists():
+            raise AlreadyMember(email)
+        earlier = Invitation.objects.for_organization(organization).open().filter(email=email)
+        if earlier.filter(expires_at__gt=now).exists():
+            raise AlreadyInvited(email)
+        earlier.update(revoked_at=now)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        invitation = Invitation.objects.create(
+            organization=organization,
+            email=email,
+            role=Role(role),
+            token_digest=digest(token),
+            invited_by=actor,
+            expires_at=now + LIFETIME,
+        )
+        audit.record(
+            organization=organization, actor=actor, action="member.invited", target=email, role=invitation.role
+        )
+    return Offer(invitation, token)
+
+
+def renew_invitation(*, invitation: Invitation, actor: User, now: datetime) -> Offer:
+    """
+    A new token for seven days from now, in the name of `actor`; the earlier link stops working.
+
+    Raises InvitationUsed, InvitationWithdrawn, OnlyOwnersManageOwners.
+    """
+    with transaction.atomic():
+        lock_members(invitation.organization)
+        invitation.refresh_from_db(fields=["role", "accepted_at", "revoked_at"])
+        _check_is_open(invitation)
+        check_may_touch(organization=invitation.organization, roles={invitation.role}, actor=actor)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        invitation.token_digest = digest(token)
+        invitation.invited_by = actor
+        invitation.expires_at = now + LIFETIME
+        invitation.save(update_fields=["token_digest", "invited_by", "expires_at"])
+        audit.record(
+            organization=invitation.organization, actor=actor, action="invitation.sent_again", target=invitation.email
+        )
+    return Offer(invitation, token)
+
+
+def revoke_invitation(*, invitation: Invitation, actor: User, now: datetime) -> None:
+    """End an open invitation. Raises InvitationUsed, InvitationWithdrawn, OnlyOwnersManageOwners."""
+    with transaction.atomic():
+        lock_members(invitation.organization)
+        invitation.refresh_from_db(fields=["role", "accepted_at", "revoked_at"])
+        _check_is_open(invitation)
+        check_may_touch(organization=invitation.organization, roles={invitation.role}, actor=actor)
+        invitation.revoked_at = now
+        invitation.save(update_fields=["revoked_at"])
+        audit.record(
+            organization=invitation.organization, actor=actor, action="invitation.withdrawn", target=invitation.email
+        )
+
+
+def accept_invitation(*, token_digest: str, user: User, now: datetime) -> Membership:
+    """
+    Make `user` a member as the invitation says; it ends with that.
+
+    Raises InvitationOver, ForSomebodyElse, BelongsAlready; then nothing has changed.
+    """
+    with transaction.atomic():
+        organization = find_invitation(token_digest=token_digest, now=now).organization
+        lock_members(organization)
+        invitation = find_invitation(token_digest=token_digest, now=now)  # as it is under the lock
+        if not owns_address(user, invitation.email):
+            raise ForSomebodyElse(invited=invitation.email, user=user)
+        if Membership.objects.for_organization(organization).filter(user=user).exists():
+            raise BelongsAlready(organization)
+        membership = Membership.objects.create(organization=organization, user=user, role=invitation.role)
+        invitation.accepted_at = now
+        invitation.save(update_fields=["accepted_at"])
+        audit.record(
+            organization=organization,
+            actor=user,
+            action="invitation.accepted",
+            target=invitation.email,
+            role=invitation.role,
+            invited_by=invitation.invited_by.email,
+        )
+    return membership
+
+
+def find_invitation(*, token_digest: str, now: datetime) -> Invitation:
+    """The invitation that can be accepted at `now`. Raises InvitationOver, which says why there is none."""
+    invitation = (
+        Invitation.objects.select_related("organization", "invited_by").filter(token_digest=token_digest).first()
+    )
+    if invitation is None:
+        raise NoSuchInvitation
+    _check_is_open(invitation)
+    if invitation.expires_at <= now:
+        raise InvitationExpired
+    if invitation.organization.closed_at is not None or not _may_still_give(invitation):
+        raise InvitationWithdrawn
+    return invitation
+
+
+def mail_invitation(offer: Offer) -> None:
+    """Send the link. Network: never inside a transaction. Raises NotMailed."""
+    invitation = offer.invitation
+    context = {
+        "invitation": invitation,
+        "url": settings.SITE_URL.rstrip("/") + reverse("invitation", args=[offer.token]),
+        "days": LIFETIME.days,
+        "site": settings.SITE_URL,
+    }
+    # A name may hold anything but never a second line of headers.
+    subject = " ".join(f"Join {invitation.organization.name} on Keyfare".split())
+    body = render_to_string("organizations/email/invitation.txt", context)
+    try:
+        send_mail(subject, body, None, [invitation.email])
+    except (SMTPException, OSError) as error:
+        raise NotMailed(invitation.email) from error
+
+
+def digest(token: str) -> str:
+    """What is stored of a token. It is random, so a fast hash is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def owns_address(user: User, email: str) -> bool:
+    """Whether `email` is the person's own, or one they have confirmed."""
+    if user.email.lower() == email:
+        return True
+    return bool(EmailAddress.objects.filter(user=user, email__iexact=email, verified=True).exists())
+
+
+def _check_is_open(invitation: Invitation) -> None:
+    if invitation.accepted_at is not None:
+        raise InvitationUsed
+    if invitation.revoked_at is not None:
+        raise InvitationWithdrawn
+
+
+def _may_still_give(invitation: Invitation) -> bool:
+    """Whether the giver could make the same offer today."""
+    giver = invitation.invited_by
+    if not giver.is_active:
+        return False
+    if giver.is_staff:
+        return True
+    membership = Membership.objects.for_organization(invitation.organization).filter(user=giver).first()
+    if membership is None or membership.role == Role.MEMBER:
+        return False
+    try:
+        check_may_touch(organization=invitation.organization, roles={invitation.role}, actor=giver)
+    except OnlyOwnersManageOwners:
+        return False
+    return True
