@@ -7,6 +7,7 @@ from typing import Any, cast
 from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, Model, Q, Sum
@@ -108,7 +109,7 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
         obj.refresh_from_db()
 
 
-for installed in (Success, Failure, Schedule, OrmQ, EmailAddress):
+for installed in (Success, Failure, Schedule, OrmQ, EmailAddress, Authenticator):
     admin.site.unregister(installed)
 
 
@@ -150,6 +151,22 @@ class EmailAddressAdmin(AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[m
     list_select_related = ("user",)
 
 
+@admin.register(Authenticator)
+class AuthenticatorAdmin(ModelAdmin):  # type: ignore[misc]
+    """Staff remove the second step of people who lost theirs; the secrets in `data` are never shown."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    exclude = ("data",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar: models by what staff come to do. Models that are not registered (yet) are left out."""
     registered = {model._meta.label_lower for model in admin.site._registry}
@@ -185,6 +202,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Invitations", "forward_to_inbox", "organizations.invitation"),
             ("Users", "person", "organizations.user"),
             ("E-mail addresses", "mail", "account.emailaddress"),
+            ("Second factors", "passkey", "mfa.authenticator"),
             ("Audit log", "history", "organizations.auditevent"),
         ),
     ),

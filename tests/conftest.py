@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allauth.account.internal.flows.login import record_authentication
 from django.db import connection
+from django.http import HttpRequest
 from django.test import Client, TransactionTestCase
 
 from organizations.models import Membership, Organization, User
@@ -103,9 +105,20 @@ def staff(db) -> User:
 
 
 def logged_in(user: User) -> Client:
+    """A browser in which the person has just entered their password."""
     client = Client()
     client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    confirm_password(client, user)
     return client
+
+
+def confirm_password(client: Client, user: User, *, seconds_ago: float = 0) -> None:
+    """What allauth records in the session when a person confirms that it is them."""
+    request = HttpRequest()
+    request.session = client.session
+    record_authentication(request, user, method="password", email=user.email, reauthenticated=True)
+    request.session["account_authentication_methods"][-1]["at"] -= seconds_ago
+    request.session.save()
 
 
 @pytest.fixture

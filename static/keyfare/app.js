@@ -124,6 +124,13 @@ document.addEventListener("htmx:responseError", (event) => {
   else showError("Something went wrong on our side and nothing was changed. Try again.");
 });
 
+// Passkeys (allauth's scripts) ---------------------------------------------------------------------------
+
+document.addEventListener("allauth.error", (event) => {
+  event.preventDefault();
+  showError("The passkey was not used: the browser refused, or you cancelled. Try again, or use another way.");
+});
+
 // Charts: a tooltip beside the pointer, for elements that carry data-tip --------------------------------
 
 const tip = document.createElement("div");

@@ -10,7 +10,7 @@ from django.urls import reverse
 from organizations.models import Membership
 
 INLINE = re.compile(
-    r"""<style|\sstyle\s*=|\son[a-z]+\s*=\s*["']|\shx-on|javascript:|hx-vals=["']js:|<script(?![^>]*\ssrc=)""",
+    r"""<style|\sstyle\s*=|\son[a-z]+\s*=\s*["']|\shx-on|javascript:|hx-vals=["']js:|<script(?![^>]*(?:\ssrc=|type="application/json"))""",
     re.IGNORECASE,
 )
 OWN_PAGES = [
@@ -27,6 +27,11 @@ OWN_PAGES = [
     "/accounts/password/change/",
     "/accounts/email/",
     "/accounts/logout/",
+    "/accounts/reauthenticate/",
+    "/accounts/2fa/",
+    "/accounts/2fa/webauthn/",
+    "/accounts/2fa/totp/activate/",
+    "/accounts/2fa/webauthn/add/",
     "/no/such/page/",
 ]
 OPEN_PAGES = [

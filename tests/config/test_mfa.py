@@ -1,0 +1,111 @@
+"""The second step at log in: authenticator app and recovery codes. Passkeys are tested in the browser."""
+
+from __future__ import annotations
+
+import pytest
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.test import Client
+from django.urls import reverse
+
+from tests.config.test_pages_are_strict import assert_strict
+from tests.conftest import logged_in
+
+PASSWORD = "correct horse battery"
+
+
+def code_of(secret: str) -> str:
+    return format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time())))
+
+
+@pytest.fixture
+def confirmed(alice) -> None:
+    EmailAddress.objects.create(user=alice, email=alice.email, primary=True, verified=True)
+
+
+@pytest.fixture
+def as_guarded_alice(alice, confirmed) -> Client:
+    """Alice, who has just turned on her authenticator app."""
+    client = logged_in(alice)
+    page = client.get(reverse("mfa_activate_totp"))
+    response = client.post(reverse("mfa_activate_totp"), {"code": code_of(page.context["form"].secret)})
+    assert response["Location"] == reverse("mfa_view_recovery_codes")
+    return client
+
+
+def test_setting_up_an_app_gives_recovery_codes_and_shows_it_is_on(as_guarded_alice):
+    codes = as_guarded_alice.get(reverse("mfa_view_recovery_codes"))
+    security = as_guarded_alice.get(reverse("mfa_index")).content.decode()
+
+    assert codes.content.decode().count("<li><code>") == 10
+    assert "10 left" in security
+    assert "Turn off" in security
+
+
+def test_the_qr_code_is_a_picture_that_the_policy_allows(as_alice, confirmed):
+    page = as_alice.get(reverse("mfa_activate_totp"))
+
+    assert 'src="data:image/svg+xml;base64,' in page.content.decode()
+    assert "img-src 'self' data:" in page["Content-Security-Policy"]
+
+
+def test_a_password_alone_no_longer_logs_in(as_guarded_alice, client, alice):
+    response = client.post(reverse("account_login"), {"login": alice.email, "password": PASSWORD})
+
+    assert response.url == reverse("mfa_authenticate")
+    assert client.get("/o/acme/").status_code == 302
+    page = client.get(reverse("mfa_authenticate")).content.decode()
+    assert "Second step" in page
+    assert "Use a passkey" in page
+    assert client.post(reverse("mfa_authenticate"), {"code": "000000"}).status_code == 200
+    assert client.get("/o/acme/").status_code == 302
+
+
+def test_a_recovery_code_logs_in_once(as_guarded_alice, alice):
+    code = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()[0]
+
+    for first in (True, False):
+        client = Client()
+        client.post(reverse("account_login"), {"login": alice.email, "password": PASSWORD})
+        client.post(reverse("mfa_authenticate"), {"code": code})
+        assert (client.get("/o/acme/").status_code == 200) is first
+
+
+def test_an_app_is_set_up_only_by_who_has_just_confirmed_that_it_is_them(client, alice, confirmed):
+    client.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+
+    response = client.get(reverse("mfa_activate_totp"))
+
+    assert response.url.startswith(reverse("account_reauthenticate"))
+    page = client.get(response.url).content.decode()
+    assert "Confirm that it is you" in page
+    response = client.post(response.url, {"password": PASSWORD})
+    assert response.url == reverse("mfa_activate_totp")
+    assert client.get(response.url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mfa_index", "mfa_deactivate_totp", "mfa_generate_recovery_codes", "mfa_list_webauthn", "mfa_reauthenticate"],
+)
+def test_pages_of_second_factors_hold_no_inline_script(as_guarded_alice, name):
+    response = as_guarded_alice.get(reverse(name))
+
+    assert response.status_code == 200
+    assert_strict(response)
+
+
+def test_the_account_menu_links_the_page(as_bob):
+    assert f'href="{reverse("mfa_index")}"' in as_bob.get("/o/acme/").content.decode()
+
+
+def test_staff_remove_a_lost_second_factor_and_never_see_its_secret(as_guarded_alice, as_staff, alice):
+    secret = Authenticator.objects.get(type="totp").data["secret"]
+    authenticator = Authenticator.objects.get(type="totp")
+
+    page = as_staff.get(f"/admin/mfa/authenticator/{authenticator.pk}/change/").content.decode()
+    as_staff.post(f"/admin/mfa/authenticator/{authenticator.pk}/delete/", {"post": "yes"})
+
+    assert secret not in page
+    assert not Authenticator.objects.filter(pk=authenticator.pk).exists()
