@@ -12,15 +12,23 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from organizations import invitations, services
 from organizations.forms import InviteForm
-from organizations.models import Invitation, User
-from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.models import Invitation, Membership, User
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from organizations.views import members_changed, members_refused
 
 SESSION_KEY = "invitation"  # the digest of the token whose link was followed last
 
 
+def _gives_rights(request: OrganizationHttpRequest, invitation_id: int | None = None) -> bool:
+    """Whether the invitation being posted, or the one being sent again, is for more than a member."""
+    if invitation_id is None:
+        return request.POST.get("role") != Membership.Role.MEMBER
+    return _invitation_or_404(request, invitation_id).role != Membership.Role.MEMBER
+
+
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_POST
+@recently_authenticated(back="organizations:members", when=_gives_rights)
 def invite(request: OrganizationHttpRequest) -> HttpResponse:
     roles = services.assignable_roles(organization=request.organization, actor=request.user)
     form = InviteForm(request.POST, roles=roles)
@@ -38,6 +46,7 @@ def invite(request: OrganizationHttpRequest) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_POST
+@recently_authenticated(back="organizations:members", when=_gives_rights)
 def send_again(request: OrganizationHttpRequest, invitation_id: int) -> HttpResponse:
     invitation = _invitation_or_404(request, invitation_id)
     try:

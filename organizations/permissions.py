@@ -2,19 +2,29 @@
 Who may do what inside an organization.
 
 Every view under `/o/<slug>/` is wrapped by `organization_view(permission)`: people not logged in go to
-the login page, strangers get 404, members without the permission get 403.
+the login page, strangers get 404, members without the permission get 403. What would hurt most when done from a
+computer left unlocked stands behind `recently_authenticated` as well.
 """
 
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
+from allauth.account.adapter import get_adapter
+from allauth.account.authentication import get_authentication_records
+from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from organizations.models import Membership, Organization, User
@@ -93,3 +103,46 @@ def organization_view(
         return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only
 
     return decorate
+
+
+def recently_authenticated(
+    *, back: str, when: Callable[..., bool] = lambda *_args, **_kwargs: True
+) -> Callable[
+    [Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse]],
+    Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse],
+]:
+    """
+    Let a POST through only if the person proved who they are within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds.
+
+    Others are sent to do so and then to the page `back` (a URL name that takes the slug); what they posted is kept
+    nowhere, because it may hold a key. `when` is called as the view is, and says whether this POST needs it.
+    Stands below `organization_view`.
+    """
+
+    def decorate(
+        view: Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse],
+    ) -> Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse]:
+        @wraps(view)
+        def wrapped(request: OrganizationHttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if request.method == "POST" and when(request, *args, **kwargs) and not is_recently_authenticated(request):
+                messages.warning(request, "Nothing was saved yet: confirm that it is you, then do it again.")
+                return _confirm_first(request, reverse(back, args=[request.organization.slug]))
+            return view(request, *args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only
+
+    return decorate
+
+
+def is_recently_authenticated(request: OrganizationHttpRequest) -> bool:
+    """By logging in or by confirming later; allauth records both in the session."""
+    records = get_authentication_records(request, request.user)
+    latest = max((float(record["at"]) for record in records), default=0.0)
+    return time.time() - latest < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+
+
+def _confirm_first(request: OrganizationHttpRequest, back: str) -> HttpResponse:
+    ways = get_adapter().get_reauthentication_methods(request.user)
+    page = ways[0]["url"] if ways else reverse("account_reauthenticate")
+    url = f"{page}?{urlencode({'next': back})}"
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

@@ -13,7 +13,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from organizations import services
 from organizations.forms import InviteForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
-from organizations.permissions import OrganizationHttpRequest, Permission, may, organization_view
+from organizations.permissions import (
+    OrganizationHttpRequest,
+    Permission,
+    may,
+    organization_view,
+    recently_authenticated,
+)
 
 AUDIT_PAGE_SIZE = 50
 
@@ -26,6 +32,7 @@ def members(request: OrganizationHttpRequest) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_POST
+@recently_authenticated(back="organizations:members")
 def change_role(request: OrganizationHttpRequest, membership_id: int) -> HttpResponse:
     membership = _membership_or_404(request, membership_id)
     form = RoleForm(request.POST)
@@ -43,6 +50,7 @@ def change_role(request: OrganizationHttpRequest, membership_id: int) -> HttpRes
 
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_http_methods(["GET", "POST"])
+@recently_authenticated(back="organizations:members")
 def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpResponse:
     """GET asks for confirmation on a page of its own, for browsers without scripts."""
     membership = _membership_or_404(request, membership_id)

@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
-from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers import replacement, rotation, services, validation
 from providers.cards import (
     KeyRow,
@@ -48,6 +48,7 @@ def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
 @sensitive_post_parameters()
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
+@recently_authenticated(back="settings")
 @sensitive_variables()
 def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
     chosen = _provider_or_404(provider)
@@ -80,6 +81,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
 @sensitive_post_parameters()
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
+@recently_authenticated(back="settings")
 @sensitive_variables()
 def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Put another secret in the place of a key's. The GET page is what the dialog falls back to."""

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
-from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
@@ -90,6 +90,7 @@ def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
+@recently_authenticated(back="settings")
 def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Ask before a key goes what the actions that use it are to use from then on; then remove it."""
     key = keys_of(request.organization).filter(pk=key_id).first()

@@ -10,6 +10,7 @@ from django.views.debug import ExceptionReporter
 
 from providers import views
 from providers.models import ProviderKey
+from tests.conftest import logged_in
 
 KEY = "sk-or-v1-simulated-valid-c4n4ry7"
 HTMX = {"HX-Request": "true"}
@@ -73,7 +74,7 @@ def test_an_error_report_with_all_local_variables_does_not_hold_the_key(acme, al
     monkeypatch.setattr("providers.services.save_provider_key", broken)
     secret = secrets.token_hex(20)  # a literal would stand in the report as source code
     request = rf.post(SAVE, {"key": f"sk-or-v1-{secret}"})
-    request.user, request.session, request.htmx = alice, {}, False
+    request.user, request.session, request.htmx = alice, logged_in(alice).session, False
     request._messages = CookieStorage(request)
     with pytest.raises(RuntimeError) as raised:
         views.save(request, "acme", provider="openrouter")
