@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
-from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django import forms
@@ -25,7 +24,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from candidates.models import CandidateCheck
-from config import onboarding
+from config import admin_mfa, onboarding
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
@@ -35,7 +34,7 @@ from usage.models import Mode, UsageEvent
 
 LATEST_EVENTS = 12
 
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin_mfa.protect(admin.site)
 
 
 class OpenOrganizationForm(OrganizationAdminForm):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from allauth.account.internal.flows.login import record_authentication
+from allauth.mfa.models import Authenticator
 from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, TransactionTestCase
@@ -105,11 +106,17 @@ def staff(db) -> User:
 
 
 def logged_in(user: User) -> Client:
-    """A browser in which the person has just entered their password."""
+    """A browser in which the person has just entered their password; staff have a second factor, too."""
+    if user.is_staff:
+        give_second_factor(user)
     client = Client()
     client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
     confirm_password(client, user)
     return client
+
+
+def give_second_factor(user: User) -> None:
+    Authenticator.objects.get_or_create(user=user, type=Authenticator.Type.TOTP, data={"secret": "unused"})
 
 
 def confirm_password(client: Client, user: User, *, seconds_ago: float = 0) -> None:

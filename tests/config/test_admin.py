@@ -11,6 +11,7 @@ from unfold.admin import ModelAdmin
 from billing import ledger
 from config.admin import SIDEBAR
 from organizations.models import AuditEvent, Membership, Organization, User
+from tests.conftest import give_second_factor
 
 OWN_APPS = ("organizations", "usage", "billing", "providers", "routing", "candidates")
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -170,6 +171,7 @@ def test_staff_who_are_no_superusers_give_no_rights(as_ada, ada, staff):
     ada.is_staff = True
     ada.save()
     ada.user_permissions.add(*Permission.objects.filter(content_type__app_label="organizations"))
+    give_second_factor(ada)
 
     as_ada.post(
         f"/admin/organizations/user/{ada.pk}/change/",

@@ -101,8 +101,8 @@ def test_the_account_menu_links_the_page(as_bob):
 
 
 def test_staff_remove_a_lost_second_factor_and_never_see_its_secret(as_guarded_alice, as_staff, alice):
-    secret = Authenticator.objects.get(type="totp").data["secret"]
-    authenticator = Authenticator.objects.get(type="totp")
+    secret = Authenticator.objects.get(user=alice, type="totp").data["secret"]
+    authenticator = Authenticator.objects.get(user=alice, type="totp")
 
     page = as_staff.get(f"/admin/mfa/authenticator/{authenticator.pk}/change/").content.decode()
     as_staff.post(f"/admin/mfa/authenticator/{authenticator.pk}/delete/", {"post": "yes"})
