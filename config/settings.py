@@ -151,6 +151,9 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Keyfare"
 MFA_ALLOW_UNVERIFIED_EMAIL = DEBUG  # where no address is ever verified
+# How many proxies in front append to X-Forwarded-For; with none, the header is not believed. Limits of logins count
+# by address.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEYFARE_TRUSTED_PROXIES", default=0)
 
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfare <keyfare@localhost>")

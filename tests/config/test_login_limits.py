@@ -1,0 +1,104 @@
+"""Guessing passwords is slowed down, in all processes together and whatever address the guesser claims."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+PASSWORD = "correct horse battery"
+ROOT = Path(__file__).parents[2]
+TOO_MANY = "Too many failed login attempts"
+
+
+@pytest.fixture
+def confirmed(alice) -> None:
+    EmailAddress.objects.create(user=alice, email=alice.email, primary=True, verified=True)
+
+
+def log_in(email: str, password: str, **extra: Any) -> str:
+    response = Client().post(reverse("account_login"), {"login": email, "password": password}, **extra)
+    return "logged in" if response.status_code == 302 else response.content.decode()
+
+
+def test_after_five_wrong_passwords_the_right_one_waits(alice, confirmed):
+    for _ in range(5):
+        assert TOO_MANY not in log_in(alice.email, "wrong")
+
+    assert TOO_MANY in log_in(alice.email, PASSWORD)
+
+
+def test_the_right_password_ends_the_count(alice, confirmed):
+    for _ in range(4):
+        log_in(alice.email, "wrong")
+
+    assert log_in(alice.email, PASSWORD) == "logged in"
+
+
+def test_an_invented_x_forwarded_for_does_not_help_a_guesser(db):
+    for number in range(10):
+        page = log_in(f"person{number}@acme.example", "wrong", HTTP_X_FORWARDED_FOR=f"203.0.113.{number}")
+        assert TOO_MANY not in page
+
+    assert TOO_MANY in log_in("one-more@acme.example", "wrong", HTTP_X_FORWARDED_FOR="203.0.113.99")
+
+
+def test_behind_one_trusted_proxy_only_what_it_appended_counts(db, settings):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    for number in range(10):
+        log_in(f"person{number}@acme.example", "wrong", HTTP_X_FORWARDED_FOR=f"203.0.113.{number}, 198.51.100.7")
+
+    invented = log_in("one-more@acme.example", "wrong", HTTP_X_FORWARDED_FOR="203.0.113.99, 198.51.100.7")
+    neighbour = log_in("one-more@acme.example", "wrong", HTTP_X_FORWARDED_FOR="198.51.100.8")
+
+    assert TOO_MANY in invented
+    assert TOO_MANY not in neighbour
+
+
+def test_no_proxy_is_trusted_unless_the_operator_says_so():
+    assert settings.ALLAUTH_TRUSTED_PROXY_COUNT == 0
+
+
+def test_a_page_tells_who_asks_too_often(db):
+
+    for _ in range(31):
+        response = Client().post(reverse("account_login"), {"login": "x@acme.example", "password": "wrong"})
+
+    assert response.status_code == 429
+    assert "Wait a few minutes" in response.content.decode()
+    assert "unsafe" not in response["Content-Security-Policy"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the processes share a file of their own")
+def test_processes_count_together(tmp_path):
+    """Each process fails three times; the second one is stopped by the failures of the first."""
+    own = {"DATABASE_URL": f"sqlite:///{tmp_path}/shared.sqlite3", "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment = {**os.environ, **own, "DEBUG": "1"}  # static files without their manifest
+
+    def run(code: str) -> str:
+        setup = "import django; django.setup()\n"
+        command = [sys.executable, "-c", setup + code]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("from config.installation import prepare_database; prepare_database(verbosity=0)")
+    guess = (
+        "from django.test import Client\n"
+        "for _ in range(3):\n"
+        "    answer = {'login': 'alice@acme.example', 'password': 'wrong'}\n"
+        "    page = Client(SERVER_NAME='localhost').post('/accounts/login/', answer).content.decode()\n"
+        f"    print({TOO_MANY!r} in page)\n"
+    )
+
+    assert run(guess).split() == ["False"] * 3
+    assert run(guess).split() == ["False", "False", "True"]
