@@ -5,10 +5,13 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.http import HttpRequest
 
 from organizations.invitation_views import invited_email
+from organizations.models import User
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published without types
@@ -34,3 +37,11 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]
         if email is not None:
             self.initial["email"] = email
             self.fields["email"].disabled = True
+
+
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Proposes "Passkey 2" as a name: allauth's "Master key" is something else here."""
+
+    def generate_authenticator_name(self, user: User, type: str) -> str:
+        count = Authenticator.objects.filter(user=user, type=type).count()
+        return f"Passkey {count + 1}" if count else "Passkey"

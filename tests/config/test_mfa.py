@@ -96,6 +96,13 @@ def test_pages_of_second_factors_hold_no_inline_script(as_guarded_alice, name):
     assert_strict(response)
 
 
+def test_a_passkey_is_not_called_master_key(as_alice, confirmed):
+    page = as_alice.get(reverse("mfa_add_webauthn")).content.decode()
+
+    assert 'value="Passkey"' in page
+    assert "Master key" not in page
+
+
 def test_the_account_menu_links_the_page(as_bob):
     assert f'href="{reverse("mfa_index")}"' in as_bob.get("/o/acme/").content.decode()
 
