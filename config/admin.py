@@ -203,6 +203,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("E-mail addresses", "mail", "account.emailaddress"),
             ("Second factors", "passkey", "mfa.authenticator"),
             ("Audit log", "history", "organizations.auditevent"),
+            ("Audit log heads", "link", "organizations.audithead"),
         ),
     ),
     (

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.ledger import grant_credits, open_account
-from organizations.audit import record
+from organizations.audit import events_last, record
 from organizations.models import Membership, Organization, User
 from providers.models import OrganizationKey, ProviderKey
 from providers.shredding import sweep_after_commit
@@ -37,7 +37,7 @@ def open_organization(*, name: str, slug: str, owner: User) -> Organization:
 
     Raises django.db.IntegrityError if the slug is taken; forms check before.
     """
-    with transaction.atomic():
+    with transaction.atomic(), events_last():
         organization = Organization.objects.create(name=name, slug=slug)
         Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER)
         record(organization=organization, actor=owner, action="organization.opened", target=name)

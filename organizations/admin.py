@@ -16,7 +16,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from organizations import audit, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm
-from organizations.models import AuditEvent, Invitation, Membership, Organization, User
+from organizations.models import AuditEvent, AuditHead, Invitation, Membership, Organization, User
+
+RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
 
 admin.site.unregister(Group)  # staff rights are `is_staff` and single permissions
 
@@ -67,7 +69,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  #
         (None, {"fields": ("email", "name", "password")}),
         (
             "Rights",
-            {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions"), "classes": ("tab",)},
+            {"fields": RIGHTS, "classes": ("tab",)},
         ),
         ("Times", {"fields": ("last_login", "created_at"), "classes": ("tab",)}),
     )
@@ -87,6 +89,22 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  #
         if not change or "email" in form.changed_data:
             EmailAddress.objects.filter(user=obj, primary=True).delete()
             EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=True)
+        self._record_rights(request, obj, [name for name in form.changed_data if name in RIGHTS], change)
+
+    def _record_rights(self, request: HttpRequest, person: User, changed: list[str], change: bool) -> None:
+        """Rights over the whole installation are audited in the log of the platform, once that exists."""
+        platform = Organization.objects.filter(is_platform=True).first()
+        if platform and changed and (change or person.is_staff):
+            audit.record(
+                organization=platform,
+                actor=_actor(request),
+                action="user.rights_changed",
+                target=person.email,
+                fields=", ".join(changed),
+                is_active=person.is_active,
+                is_staff=person.is_staff,
+                is_superuser=person.is_superuser,
+            )
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if isinstance(obj, User) and obj.is_superuser and not _actor(request).is_superuser:
@@ -185,16 +203,7 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
         return actions
 
 
-@admin.register(Invitation)
-class InvitationAdmin(ModelAdmin):  # type: ignore[misc]
-    """Read-only: people invite on the members page, where the rules of owners hold."""
-
-    list_display = ("email", "organization", "role", "invited_by", "expires_at", "accepted_at", "revoked_at")
-    list_filter = (("organization", RelatedDropdownFilter), ("expires_at", RangeDateTimeFilter))
-    list_filter_submit = True
-    list_select_related = ("organization", "invited_by")
-    search_fields = ("email", "organization__name", "organization__slug")
-
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -206,8 +215,8 @@ class InvitationAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ("created_at", "organization", "actor_label", "action", "target")
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "organization", "seq", "actor_label", "action", "target")
     list_filter = (("organization", RelatedDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_filter_submit = True
     list_select_related = ("organization",)
@@ -216,17 +225,26 @@ class AuditEventAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("actor_label", "action", "target", "organization__name", "organization__slug")
     ordering = ("-created_at", "-pk")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+@admin.register(AuditHead)
+class AuditHeadAdmin(ReadOnlyAdmin):
+    list_display = ("organization", "seq", "hash")
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "organization__slug")
 
 
 def _actor(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
         raise PermissionDenied
     return request.user
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    """People invite on the members page, where the rules of owners hold."""
+
+    list_display = ("email", "organization", "role", "invited_by", "expires_at", "accepted_at", "revoked_at")
+    list_filter = (("organization", RelatedDropdownFilter), ("expires_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    list_select_related = ("organization", "invited_by")
+    search_fields = ("email", "organization__name", "organization__slug")

@@ -167,21 +167,27 @@ class AuditEvent(models.Model):
     """
     Who changed what: one row for every key, routing, member and credit change.
 
-    Append-only. Holds no key, ciphertext or other secret; names are snapshots, so it outlives what it names.
+    Append-only (by database triggers) and chained: see `organizations/audit_chain.py`. Written by `audit.record`.
+    Holds no key, ciphertext or other secret; names are snapshots, so it outlives what it names. People are made
+    inactive, never deleted, once they stand here.
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="audit_events")
-    actor = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    seq = models.PositiveBigIntegerField(help_text="Counts the organization's events from 1, without a gap.")
+    actor = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     actor_label = models.CharField(max_length=254, help_text="E-mail of the person, or what acted.")
     action = models.CharField(max_length=60)
     target = models.CharField(max_length=200, blank=True)
     details = models.JSONField(default=dict, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField()
+    prev_hash = models.CharField(max_length=64, help_text="The hash of the event before.")
+    hash = models.CharField(max_length=64, help_text="SHA-256 of this event and the hash before it.")
 
     objects = TenantQuerySet["AuditEvent"].as_manager()
 
     class Meta:
         indexes = [models.Index(fields=["organization", "-created_at"], name="audit_by_organization")]
+        constraints = [models.UniqueConstraint(fields=["organization", "seq"], name="audit_seq_unique")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}".strip()
@@ -190,3 +196,16 @@ class AuditEvent(models.Model):
     def title(self) -> str:
         """The action in words: "provider_key.saved" reads "Provider key saved"."""
         return self.action.replace(".", " ").replace("_", " ").capitalize()
+
+
+class AuditHead(models.Model):
+    """Where an organization's audit log ends: tells a missing end, and is what its writers lock to take turns."""
+
+    organization = models.OneToOneField(Organization, primary_key=True, on_delete=models.PROTECT, related_name="+")
+    seq = models.PositiveBigIntegerField(default=0)
+    hash = models.CharField(max_length=64)
+
+    objects = TenantQuerySet["AuditHead"].as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.organization_id}: event {self.seq}"

@@ -70,7 +70,7 @@ def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpR
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_safe
 def audit_log(request: OrganizationHttpRequest) -> HttpResponse:
-    events = AuditEvent.objects.for_organization(request.organization).order_by("-created_at", "-pk")
+    events = AuditEvent.objects.for_organization(request.organization).order_by("-seq")
     page = Paginator(events, AUDIT_PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "organizations/audit.html", {"page": page})
 

@@ -106,8 +106,8 @@ def close_validations(key: ProviderKey, *, reason: str, now: datetime) -> None:
 def delete_provider_key(*, key: ProviderKey, actor: User | None) -> None:
     """Delete the row and with it the sealed key. Rules must be gone first: `routing.services.remove_provider_key`."""
     with transaction.atomic():
-        record_change(key, actor, "provider_key.removed")
         key.delete()
+        record_change(key, actor, "provider_key.removed")
         sweep_after_commit()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from organizations.audit import record
+from organizations.audit import events_last, record
 from organizations.models import Organization, User
 from providers.models import ProviderKey
 from providers.services import delete_provider_key
@@ -123,7 +123,7 @@ def remove_provider_key(
     the managed default. Raises KeyInUse where neither was chosen, RuleRefused where the successor cannot serve them
     and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
     """
-    with transaction.atomic():
+    with transaction.atomic(), events_last():
         # In one order, so that two people who move actions in opposite directions wait for each other.
         wanted = {key.pk, *([successor.pk] if successor else [])}
         rows = ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).order_by("pk")

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
+from organizations.audit import events_last
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
@@ -46,7 +47,7 @@ def save(request: OrganizationHttpRequest) -> HttpResponse:
     are_valid = [form.is_valid() for form in forms]
     if all(are_valid):
         changed = [form for form in forms if form.is_changed]
-        with transaction.atomic():
+        with transaction.atomic(), events_last():
             saved = [_save_row(request, form) for form in changed]
             if not all(saved):
                 transaction.set_rollback(True)

@@ -1,0 +1,241 @@
+"""Every change of keys, routes, members, settings and credits writes one audit event, and no secret with it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from billing import ledger
+from config.onboarding import ensure_platform, open_organization
+from organizations import services as members
+from organizations.audit_chain import verify_audit
+from organizations.models import AuditEvent, Membership, Organization, User
+from providers import services as keys
+from providers import validation
+from providers.custody import Secret
+from providers.models import ProviderKey
+from routing import services as routing
+from tests.builders import NOW
+
+PLAINTEXT = "sk-proj-simulated-valid-0001-audited"
+CHECK = "candidate_check"
+
+
+class Change:
+    """What the changes below start from; `key` is connected, `route` leads to it."""
+
+    def __init__(self, organization: Organization, actor: User, member: User) -> None:
+        self.organization, self.actor, self.member = organization, actor, member
+
+    def key(self) -> ProviderKey:
+        key = keys.save_provider_key(
+            organization=self.organization, provider="openai", secret=Secret(PLAINTEXT), actor=self.actor, now=NOW
+        )
+        ProviderKey.objects.filter(pk=key.pk).update(status="connected")
+        return ProviderKey.objects.select_related("organization").get(pk=key.pk)
+
+    def route(self) -> ProviderKey:
+        key = self.key()
+        routing.save_routing(organization=self.organization, action=CHECK, key=key, model="m", actor=self.actor)
+        return key
+
+    def membership(self) -> Membership:
+        return Membership.objects.get(user=self.member)
+
+    def newcomer(self) -> str:
+        return User.objects.create_user("newcomer@acme.example", "correct horse battery").email
+
+
+# Service: (what has to be there, the change, the actions it writes).
+SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any], list[str]]] = {
+    "organizations.services.add_member": (
+        Change.newcomer,
+        lambda c, email: members.add_member(organization=c.organization, email=email, role="member", actor=c.actor),
+        ["member.added"],
+    ),
+    "organizations.services.change_role": (
+        Change.membership,
+        lambda c, row: members.change_role(membership=row, role="admin", actor=c.actor),
+        ["member.role_changed"],
+    ),
+    "organizations.services.remove_member": (
+        Change.membership,
+        lambda c, row: members.remove_member(membership=row, actor=c.actor),
+        ["member.removed"],
+    ),
+    "organizations.services.set_recency_window": (
+        lambda c: None,
+        lambda c, _: members.set_recency_window(organization=c.organization, days=60, actor=c.actor),
+        ["organization.recency_window_changed"],
+    ),
+    "providers.services.save_provider_key": (
+        lambda c: None,
+        lambda c, _: keys.save_provider_key(
+            organization=c.organization, provider="openai", secret=Secret(PLAINTEXT), actor=c.actor, now=NOW
+        ),
+        ["provider_key.saved"],
+    ),
+    "providers.services.replace_provider_key": (
+        Change.key,
+        lambda c, key: keys.replace_provider_key(key=key, secret=Secret(PLAINTEXT), actor=c.actor, now=NOW),
+        ["provider_key.replaced"],
+    ),
+    "providers.services.delete_provider_key": (
+        Change.key,
+        lambda c, key: keys.delete_provider_key(key=key, actor=c.actor),
+        ["provider_key.removed"],
+    ),
+    "providers.validation.request_validation": (
+        Change.key,
+        lambda c, key: validation.request_validation(key=key, actor=c.actor, now=NOW),
+        ["provider_key.validation_requested"],
+    ),
+    "routing.services.save_routing": (
+        Change.key,
+        lambda c, key: routing.save_routing(
+            organization=c.organization, action=CHECK, key=key, model="m", actor=c.actor
+        ),
+        ["routing.saved"],
+    ),
+    "routing.services.reset_routing": (
+        Change.route,
+        lambda c, _: routing.reset_routing(organization=c.organization, action=CHECK, actor=c.actor),
+        ["routing.reset"],
+    ),
+    "routing.services.remove_provider_key": (
+        Change.route,
+        lambda c, key: routing.remove_provider_key(key=key, reset_actions=True, actor=c.actor),
+        ["routing.reset", "provider_key.removed"],
+    ),
+    "billing.ledger.grant_credits": (
+        lambda c: None,
+        lambda c, _: ledger.grant_credits(
+            organization=c.organization, amount=5, reason="Promised", idempotency_key="once", actor=c.actor
+        ),
+        ["credits.granted"],
+    ),
+    "billing.ledger.adjust_credits": (
+        lambda c: None,
+        lambda c, _: ledger.adjust_credits(
+            organization=c.organization, amount=5, reason="Mended", idempotency_key="once", actor=c.actor
+        ),
+        ["credits.adjusted"],
+    ),
+}
+# Public functions of the same modules that write no audit event, and why.
+SILENT = {
+    "organizations.services.assignable_roles": "reads",
+    "organizations.services.is_last_owner": "reads",
+    "providers.services.locked": "reads",
+    "providers.services.record_change": "writes the event for the others",
+    "providers.validation.validate_key": "what a provider says; asking for it was audited",
+    "providers.validation.requeue_validations": "asks again for what was audited",
+    "providers.validation.mark_key_refused": "what a provider says",
+    "providers.validation.note_key_used": "a time",
+    "routing.services.ensure_managed_defaults": "sets up the installation",
+    "routing.services.routing_table": "reads",
+    "routing.services.actions_using": "reads",
+    "billing.ledger.counted": "words",
+    "billing.ledger.open_account": "an empty account",
+    "billing.ledger.balance": "reads",
+    "billing.ledger.hold_credits": "checks spend credits: each stands in the ledger, append-only as well",
+    "billing.ledger.capture_hold": "as hold_credits",
+    "billing.ledger.release_hold": "as hold_credits",
+}
+MODULES = [
+    "organizations.services",
+    "providers.services",
+    "providers.validation",
+    "routing.services",
+    "billing.ledger",
+]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_change_writes_its_audit_event_with_who_did_it_and_no_secret(acme, alice, bob, settings, monkeypatch, name):
+    monkeypatch.setattr(validation, "_queue", lambda validation_id: None)
+    prepare, act, actions = SERVICES[name]
+    change = Change(acme, alice, bob)
+    prepared = prepare(change)
+    before = AuditEvent.objects.count()
+
+    act(change, prepared)
+
+    events = list(AuditEvent.objects.for_organization(acme).order_by("seq"))[before:]
+    assert [event.action for event in events] == actions
+    assert {event.actor for event in events} == {alice}
+    assert PLAINTEXT[:-4] not in json.dumps([[event.target, event.details] for event in events])
+    assert verify_audit(organization=acme).problem == ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_service_is_without_a_declared_audit_event(module):
+    public = {
+        f"{module}.{name}"
+        for name, function in inspect.getmembers(import_module(module), inspect.isfunction)
+        if function.__module__ == module and not name.startswith("_")
+    }
+
+    assert public - SERVICES.keys() - SILENT.keys() == set(), "add it to SERVICES, or to SILENT with the reason"
+
+
+def test_opening_an_organization_and_its_trial_credits_are_audited(db, alice):
+    organization = open_organization(name="Initech", slug="initech", owner=alice)
+
+    events = AuditEvent.objects.for_organization(organization).order_by("seq")
+    assert list(events.values_list("action", flat=True)) == ["organization.opened", "credits.granted"]
+
+
+def test_a_change_that_changes_nothing_writes_nothing(acme, alice, bob):
+    change = Change(acme, alice, bob)
+    key = change.route()
+    before = AuditEvent.objects.count()
+
+    members.change_role(membership=change.membership(), role="member", actor=alice)
+    members.set_recency_window(organization=acme, days=30, actor=alice)
+    routing.save_routing(organization=acme, action=CHECK, key=key, model="m", actor=alice)
+    routing.reset_routing(organization=acme, action="requirement_generation", actor=alice)
+
+    assert AuditEvent.objects.count() == before
+
+
+def test_rights_that_staff_give_are_in_the_log_of_the_platform(as_staff: Client, staff, bob):
+    platform = ensure_platform()
+    rights = {"is_active": "on", "is_staff": "on"}
+
+    response = as_staff.post(
+        f"/admin/organizations/user/{bob.pk}/change/",
+        {
+            "email": bob.email,
+            "name": bob.name,
+            **rights,
+            "memberships-TOTAL_FORMS": 0,
+            "memberships-INITIAL_FORMS": 0,
+        },
+    )
+
+    assert response.status_code == 302
+    event = AuditEvent.objects.for_organization(platform).get()
+    assert (event.action, event.target, event.actor) == ("user.rights_changed", bob.email, staff)
+    assert event.details["fields"] == "is_staff"
+    assert event.details["is_staff"] is True
+
+
+def test_a_person_added_without_rights_is_not_in_the_log_of_the_platform(as_staff: Client, staff):
+    platform = ensure_platform()
+    password = uuid4().hex
+
+    as_staff.post(
+        "/admin/organizations/user/add/",
+        {"email": "new@keyfare.example", "name": "New", "password1": password, "password2": password},
+    )
+
+    assert User.objects.filter(email="new@keyfare.example").exists()
+    assert not AuditEvent.objects.for_organization(platform).exists()  # no rights were given yet
