@@ -6,6 +6,8 @@ from django.urls import include, path
 from config import views
 from organizations import invitation_views
 
+handler400 = "config.error_pages.bad_request"
+
 urlpatterns = [
     path("", views.home, name="home"),
     path("settings", views.current_settings, name="current-settings"),

@@ -9,7 +9,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 import billing.views
@@ -53,7 +52,6 @@ def current_settings(request: HttpRequest) -> HttpResponse:
 
 @organization_view(Permission.VIEW)
 @require_safe
-@cache_control(no_store=True, private=True)
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
     context = {
         "cost": _cost(request),
