@@ -158,7 +158,9 @@ MFA_ALLOW_UNVERIFIED_EMAIL = DEBUG  # where no address is ever verified
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEYFARE_TRUSTED_PROXIES", default=0)
 
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfare <keyfare@localhost>")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfare <keyfare@localhost>")
+# Who is mailed when something crashes.
+ADMINS = [(address, address) for address in env.list("ADMINS", default=[])]
 
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "django_cache"},
@@ -234,15 +236,33 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {
+        "redact": {"()": "config.redaction.RedactingFilter"},
+        "not_under_debug": {"()": "django.utils.log.RequireDebugFalse"},
+    },
+    # Each handler redacts, and no logger has one of its own (uvicorn and django would).
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]},
+        "mail_admins": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "level": "ERROR",
+            "filters": ["not_under_debug", "redact"],
+        },
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
+        "django": {"handlers": ["mail_admins"], "level": "INFO"},
+        "django.server": {"handlers": [], "propagate": True},
+        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": True},
         # httpx and aiohttp write whole URLs at INFO.
         "httpx": {"level": "WARNING"},
         "aiohttp": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
     },
 }
+DEFAULT_EXCEPTION_REPORTER = "config.error_report.RedactedReport"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.error_report.HideValues"
 
 UNFOLD = {
     "SITE_TITLE": "Keyfare staff",
