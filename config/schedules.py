@@ -9,6 +9,7 @@ JOBS = {
     "resume_work": 1,
     "roll_up_usage": 5,
     "sweep_lost_calls": 5,
+    "remind_key_rotation": 24 * 60,
     "validate_provider_keys": 60,  # each key once a day: it asks about those whose last answer is a day old
 }
 

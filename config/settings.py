@@ -40,6 +40,8 @@ KEYFARE_SHOW_MANAGED_USD = env.bool("KEYFARE_SHOW_MANAGED_USD", default=False)
 KEYFARE_NETWORK_RECENCY = env.bool("KEYFARE_NETWORK_RECENCY", default=True)
 # How many runs of a free action one organization may start a day on managed keys.
 KEYFARE_MANAGED_DAILY_RUNS = env.int("KEYFARE_MANAGED_DAILY_RUNS", default=50)
+# After this many days a key's age is pointed out, and again after as many more. 0: never.
+KEYFARE_KEY_ROTATION_DAYS = env.int("KEYFARE_KEY_ROTATION_DAYS", default=180)
 KEYFARE_CALL_TIMEOUT_SECONDS = env.int("KEYFARE_CALL_TIMEOUT_SECONDS", default=90)
 # A worker that has not finished a check after this long is taken for dead; another one takes the check over.
 KEYFARE_CHECK_LEASE_SECONDS = env.int("KEYFARE_CHECK_LEASE_SECONDS", default=300)

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 
@@ -90,6 +91,7 @@ class KeyRow:
     has_given_up: bool = False
     is_fresh: bool = False  # just saved or replaced: validating it is the next step
     replacement: Replacement | None = None
+    old_days: int = 0  # the age of a secret that should be replaced by now
 
     @property
     def tone(self) -> str:
@@ -194,6 +196,7 @@ def key_row(
         has_given_up=is_validating and seconds - since >= POLL_FOR_SECONDS,
         is_fresh=is_fresh,
         replacement=replacement,
+        old_days=_days_if_old(key, now=now),
     )
 
 
@@ -252,6 +255,11 @@ def _card(
 
 def _replacement(pending: ProviderKey) -> Replacement:
     return Replacement(pending, PROVIDERS[pending.provider], _is_validating(pending))
+
+
+def _days_if_old(key: ProviderKey, *, now: datetime) -> int:
+    days = (now - key.secret_since).days
+    return days if 0 < settings.KEYFARE_KEY_ROTATION_DAYS <= days and key.status != Status.DISABLED else 0
 
 
 def _is_validating(key: ProviderKey) -> bool:

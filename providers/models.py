@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any, Self
 
 from django.conf import settings
@@ -123,6 +124,8 @@ class ProviderKey(models.Model):
         null=True, blank=True, help_text="When a check that came after the status was established did not get through."
     )
     last_check_failure = models.CharField(max_length=300, blank=True)
+    replaced_at = models.DateTimeField(null=True, blank=True, editable=False)
+    rotation_reminded_at = models.DateTimeField(null=True, blank=True, editable=False)
     break_notice = models.CharField(max_length=4, choices=BreakNotice.choices, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
     provider_limits = models.JSONField(default=dict, blank=True, help_text="As the provider reports them.")
@@ -159,6 +162,11 @@ class ProviderKey(models.Model):
     def is_usable(self) -> bool:
         """Whether a rule may name this key, and calls may leave with it. Temporary trouble does not unroute."""
         return self.status in USABLE_STATUSES
+
+    @property
+    def secret_since(self) -> datetime:
+        """Since when the present secret is used: its age is what rotation is about."""
+        return self.replaced_at or self.created_at
 
     @property
     def has_verdict(self) -> bool:

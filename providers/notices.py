@@ -7,12 +7,14 @@ a key or a part of one.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django_q.tasks import async_task
@@ -58,6 +60,53 @@ def send_due_break_notices() -> int:
     """Send what a lost task or a mail server out of reach left unsent. Returns how many."""
     due = ProviderKey.objects.filter(status__in=BROKEN_STATUSES, break_notice=BreakNotice.DUE)
     return sum(tell_key_broke(key_id=key_id) for key_id in list(due.values_list("pk", flat=True)))
+
+
+def remind_key_rotation(*, now: datetime) -> int:
+    """
+    Remind of keys whose secret is KEYFARE_KEY_ROTATION_DAYS old or older: each once in such a period, with one
+    e-mail an organization. Returns how many keys. Where sending fails, the next run tries again; raises then, at last.
+    """
+    due = _due_for_rotation(now=now)
+    organizations = Organization.objects.filter(pk__in=due.values("organization"), closed_at=None).order_by("pk")
+    reminded, trouble = 0, None
+    for organization in organizations:
+        reminded_before = {
+            key.pk: key.rotation_reminded_at for key in due.filter(organization=organization).defer("ciphertext")
+        }
+        claimed = [pk for pk in reminded_before if due.filter(pk=pk).update(rotation_reminded_at=now)]
+        keys = list(ProviderKey.objects.filter(pk__in=claimed).defer("ciphertext").order_by("created_at"))
+        if not keys:
+            continue
+        rows = [(key, PROVIDERS[key.provider], (now - key.secret_since).days) for key in keys]
+        try:
+            _send(
+                organization,
+                f"Time to replace {len(keys)} provider key{'s' if len(keys) > 1 else ''} of {organization}",
+                "providers/email/key_rotation.txt",
+                {"rows": rows, "days": settings.KEYFARE_KEY_ROTATION_DAYS},
+            )
+        except Exception as error:
+            trouble = error
+            for key in keys:
+                ProviderKey.objects.filter(pk=key.pk).update(rotation_reminded_at=reminded_before[key.pk])
+        else:
+            reminded += len(keys)
+    if trouble:
+        raise trouble
+    return reminded
+
+
+def _due_for_rotation(*, now: datetime) -> QuerySet[ProviderKey]:
+    """A disabled key guards nothing, and one that needs re-entry is pasted anew anyway."""
+    if not settings.KEYFARE_KEY_ROTATION_DAYS:
+        return ProviderKey.objects.none()
+    cutoff = now - timedelta(days=settings.KEYFARE_KEY_ROTATION_DAYS)
+    return ProviderKey.objects.filter(
+        Q(replaced_at=None, created_at__lte=cutoff) | Q(replaced_at__lte=cutoff),
+        Q(rotation_reminded_at=None) | Q(rotation_reminded_at__lte=cutoff),
+        replaces=None,
+    ).exclude(status__in=[ProviderKey.Status.DISABLED, ProviderKey.Status.NEEDS_REENTRY])
 
 
 def _send(organization: Organization, subject: str, template: str, context: dict[str, Any]) -> None:

@@ -108,6 +108,7 @@ def discard_replacement(*, key: ProviderKey, actor: User | None) -> bool:
 def _start_over(key: ProviderKey, *, now: datetime) -> None:
     """Forget what the provider said about the old secret. What is still asked about it will change nothing."""
     key.secret_version += 1
+    key.replaced_at, key.rotation_reminded_at = now, None
     key.provider_limits = {}
     key.last_check_failed_at, key.last_check_failure = None, ""
     key.available_models.all().delete()

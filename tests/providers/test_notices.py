@@ -15,9 +15,10 @@ from providers import tasks
 from providers.adapters.base import ErrorKind
 from providers.custody import Secret
 from providers.models import KeyValidation, ProviderKey
-from providers.notices import send_due_break_notices, tell_key_broke
+from providers.notices import remind_key_rotation, send_due_break_notices, tell_key_broke
+from providers.replacement import replace_provider_key
 from providers.services import disable_provider_key, save_provider_key
-from providers.validation import mark_key_refused, validate_due_keys
+from providers.validation import mark_key_refused, validate_due_keys, validate_key
 from tests.builders import NOW, connect_key, connect_managed_key
 
 pytestmark = pytest.mark.usefixtures("simulated_providers", "alice", "ada", "bob", "charlie")
@@ -148,6 +149,85 @@ def test_of_a_managed_key_the_staff_are_told(staff, committed):
 
     assert receivers() == [staff.email]
     assert "/admin/" in mail.outbox[0].body
+
+
+# Rotation -------------------------------------------------------------------------------------------
+
+
+def aged(key: ProviderKey, days: int) -> ProviderKey:
+    ProviderKey.objects.filter(pk=key.pk).update(created_at=NOW - timedelta(days=days))
+    return ProviderKey.objects.get(pk=key.pk)
+
+
+def test_each_old_key_is_reminded_of_once_a_period_in_one_e_mail_a_person(acme, globex):
+    aged(connect_key(acme, label="Old"), 180)
+    aged(connect_key(acme, "openai", label="Older"), 400)
+    aged(connect_key(acme, label="Young"), 179)
+
+    told = [remind_key_rotation(now=NOW + timedelta(hours=hours)) for hours in (0, 1, 12)]
+
+    assert told == [2, 0, 0]
+    assert receivers() == ["ada@acme.example", "alice@acme.example"]
+    message = mail.outbox[0]
+    assert message.subject == "Time to replace 2 provider keys of Acme"
+    assert "OpenRouter key “Old”, 180 days." in message.body
+    assert "OpenAI key “Older”, 400 days." in message.body
+    assert "Young" not in message.body
+    assert "simulated" not in message.body
+    assert remind_key_rotation(now=NOW + timedelta(days=180)) == 3
+
+
+def test_replacing_a_key_makes_it_young_again(acme):
+    key = aged(connect_key(acme), 200)
+
+    new = replace_provider_key(key=key, secret=Secret("sk-or-v1-simulated-valid-0002"), actor=None, now=NOW)
+    assert remind_key_rotation(now=NOW) == 1
+    waiting = KeyValidation.objects.create(organization=acme, key=new, secret_version=1, requested_at=NOW)
+    validate_key(validation_id=waiting.pk, now=NOW)
+
+    assert remind_key_rotation(now=NOW + timedelta(days=179)) == 0
+    assert remind_key_rotation(now=NOW + timedelta(days=180)) == 1
+
+
+def test_nobody_is_reminded_of_disabled_keys_or_where_it_is_switched_off(acme, settings):
+    key = aged(connect_key(acme), 200)
+    settings.KEYFARE_KEY_ROTATION_DAYS = 0
+    assert remind_key_rotation(now=NOW) == 0
+
+    settings.KEYFARE_KEY_ROTATION_DAYS = 180
+    disable_provider_key(key=key, actor=None, now=NOW)
+    assert remind_key_rotation(now=NOW) == 0
+
+
+def test_a_reminder_that_could_not_be_sent_is_sent_by_the_next_run(acme, settings):
+    aged(connect_key(acme), 200)
+    backend, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+
+    with pytest.raises(OSError, match="refused"):
+        remind_key_rotation(now=NOW)
+
+    settings.EMAIL_BACKEND = backend
+    assert remind_key_rotation(now=NOW) == 1
+
+
+def test_the_card_shows_the_age_of_an_old_key(acme, as_alice):
+    key = connect_key(acme)
+    young = as_alice.get("/o/acme/settings").content.decode()
+    ProviderKey.objects.filter(pk=key.pk).update(created_at=timezone.now() - timedelta(days=200))
+    old = as_alice.get("/o/acme/settings").content.decode()
+
+    assert "In use for 200 days." in old
+    assert "In use for" not in young
+
+
+def test_the_reminding_command_says_how_many(acme, capsys):
+    aged(connect_key(acme), 400)
+
+    call_command("remind_key_rotation", "--json")
+    call_command("remind_key_rotation")
+
+    assert capsys.readouterr().out == '{"reminded": 1}\nReminded of 0 keys.\n'
 
 
 # Scheduled validation -------------------------------------------------------------------------------
