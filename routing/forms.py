@@ -106,6 +106,7 @@ class RemoveKeyForm(forms.Form):
         max_length=RoutingRule._meta.get_field("model").max_length,
         required=False,
         help_text="One that the chosen key can call.",
+        error_messages={"required": "Choose a model."},
         widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"}),
     )
 
@@ -125,15 +126,11 @@ class RemoveKeyForm(forms.Form):
             (self.RESET, "Managed default"),
         ]
         self.fields["model"].widget.attrs["list"] = f"remove-{key.pk}-models"
+        self.fields["model"].required = self.successor is not None
 
     @property
     def successor(self) -> ProviderKey | None:
         return self.others.get(str(self["instead"].value()))
-
-    def clean(self) -> dict[str, Any]:
-        if self.successor and not self.cleaned_data.get("model") and "model" not in self.errors:
-            self.add_error("model", "Choose a model.")
-        return self.cleaned_data
 
 
 def route_initial(row: RoutingRow) -> dict[str, str]:
