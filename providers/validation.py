@@ -139,7 +139,7 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
             if key.replaces and status in USABLE_STATUSES:
                 key = take_over(pending=key, now=now)
             _apply_outcome(key, status=status, detail=detail, limits=limits, models=models, now=now)
-    validation.refresh_from_db()
+        validation.refresh_from_db()
     return validation
 
 
