@@ -89,6 +89,7 @@ class KeyForm(forms.Form):
         super().__init__(data, auto_id=auto_id, initial=initial, label_suffix="")
         self.provider = provider
         self.organization = organization
+        self.looks_like: Provider | None = None
         if provider.takes_base_url:
             self.fields["base_url"].widget.attrs["placeholder"] = provider.base_url_hint
         else:
@@ -97,7 +98,6 @@ class KeyForm(forms.Form):
             del self.fields["key"], self.fields["anyway"]
             return
         self.fields["key"].required = provider.key_need is KeyNeed.REQUIRED
-        self.looks_like: Provider | None = None
 
     def clean_key(self) -> Secret:
         pasted = str(self.cleaned_data["key"])

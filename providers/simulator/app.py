@@ -54,6 +54,7 @@ LISTINGS: dict[str, Wire] = {
     "/compatible/v1/models": COMPATIBLE,
 }
 PUBLIC_LISTING = "/openrouter/api/v1/models"
+OPEN_COMPATIBLE_LISTING = "/ollama/v1/models"
 KEY_FACTS = "/openrouter/api/v1/key"
 GOOGLE_MODELS = "/google/v1beta/models/"
 GENERATE = ":generateContent"
@@ -82,6 +83,8 @@ class Simulator:
         elif method == "GET":
             if path == PUBLIC_LISTING:
                 return OPENROUTER, _listing(OPENROUTER)
+            if path == OPEN_COMPATIBLE_LISTING:
+                return OLLAMA, OLLAMA.compatible_listing()
             if wire := LISTINGS.get(path):
                 state = KeyState.of(key := wire.key(headers))
                 return wire, _listing(wire) if state is KeyState.VALID else wire.refusal(state, key)

@@ -126,6 +126,10 @@ class OllamaWire(CompatibleWire):
         ]
         return Reply(200, {"models": rows})
 
+    def compatible_listing(self) -> Reply:
+        """The same models in OpenAI's form, at /v1/models."""
+        return super().listing()
+
 
 def plain_usage(generated: Generated) -> dict[str, Any]:
     """Usage without details, as these servers report it."""
