@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
-from aiohttp.abc import ResolveResult
+from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
@@ -64,20 +64,36 @@ def open_socket(address: aiohttp.AddrInfoType, *, reach: Reach) -> socket.socket
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-class WholeAnswerResolver(aiohttp.ThreadedResolver):
+class WholeAnswerResolver(AbstractResolver):
     """Refuses a name of which any address is out of reach: one honest address must not vouch for the others."""
 
     def __init__(self, reach: Reach) -> None:
-        super().__init__()
         self._reach = reach
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await super().resolve(host, port, family)
-        if not all(self._reach.permits(each["host"], port) for each in found):
+        look_up = partial(
+            socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+        )
+        rows = await asyncio.get_running_loop().run_in_executor(_lookups(), look_up)
+        found = [(int(family), protocol, str(peer[0])) for family, _, protocol, _, peer in rows]
+        if not all(self._reach.permits(address, port) for _, _, address in found):
             raise AddressRefused("address refused")
-        return found
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": family,
+                "proto": protocol,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for family, protocol, address in found
+        ]
+
+    async def close(self) -> None:
+        """Keeps nothing."""
 
 
 class Egress:
@@ -290,3 +306,9 @@ async def _exchange(
 def _certificates() -> ssl.SSLContext:
     """Built once: loading the certificates takes longer than most calls."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+@lru_cache(maxsize=1)
+def _lookups() -> ThreadPoolExecutor:
+    """Threads apart from the event loop's own: a loop that ends waits for those, past every deadline."""
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="lookup")
