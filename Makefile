@@ -8,7 +8,7 @@ BIN := .venv/bin
 CHECK_ENV := KEYFARE_ENV_FILE=none SECRET_KEY=unused-by-checks KEYFARE_MASTER_KEYS=only-for-make-check-0123456789abcdef KEYFARE_DIGEST_KEY=only-for-make-check-fedcba9876543210 DATABASE_URL=sqlite:///:memory:
 PYTEST := $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test check format lock
+.PHONY: help demo test test-security check format lock
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,10 @@ demo: .venv/base ## The main job on simulated providers, then the product on POR
 test: .venv/dev ## All tests, on SQLite and on PostgreSQL (yours by DATABASE_URL, else one that comes by pip)
 	$(PYTEST)
 	KEYFARE_TEST_DATABASE=postgresql $(PYTEST)
+
+test-security: .venv/dev ## The long security tests in full, on both databases (docs/security.md)
+	KEYFARE_SECURITY_BUDGET=full $(PYTEST) tests/security
+	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) tests/security
 
 check: .venv/dev ## Lint, format, types, layers, templates, Django's own checks
 	$(BIN)/ruff check .
