@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cryptography.fernet import InvalidToken
+from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
+from organizations.audit import record
 from providers import custody
 from providers.custody import SealBroken
 from providers.models import OrganizationKey, ProviderKey
@@ -43,6 +45,26 @@ def master_keys_open_something() -> bool:
     """Whether the master keys fit this database: one of the newest organization keys opens, or there is none."""
     newest = list(OrganizationKey.objects.order_by("-pk").values_list("pk", flat=True)[:SENTINELS])
     return not newest or any(_unwraps(pk) for pk in newest)
+
+
+def forget_unreadable() -> int:
+    """
+    Delete the organization keys that no master key opens, and return how many: only if that master key is lost.
+
+    The provider keys under them, unreadable already, stay as Needs re-entry; only with their organization key out of
+    the way can another one be made for what is pasted again.
+    """
+    forgotten = [pk for pk in OrganizationKey.objects.values_list("pk", flat=True) if not _unwraps(pk)]
+    with transaction.atomic():
+        for key in OrganizationKey.objects.defer("wrapped").select_related("organization").filter(pk__in=forgotten):
+            record(
+                organization=key.organization,
+                actor=None,
+                action="organization_key.forgotten",
+                target=f"version {key.version}",
+            )
+            key.delete()
+    return len(forgotten)
 
 
 @sensitive_variables()

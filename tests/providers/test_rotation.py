@@ -159,6 +159,22 @@ def test_check_secrets_under_a_foreign_master_key_fails_and_prints_no_key(acme):
     assert PASTED not in out.getvalue()
 
 
+def test_after_the_loss_of_a_master_key_what_it_wrapped_is_forgotten_and_keys_can_be_pasted_again(acme, globex):
+    lost = save(acme)
+    with master_keys(NEW):
+        kept = save(globex)
+        with pytest.raises(CommandError, match="--yes"):
+            call_command("forget_unreadable_keys")
+        assert OrganizationKey.objects.count() == 2
+
+        call_command("forget_unreadable_keys", "--yes")
+        replace_provider_key(key=lost, secret=Secret(PASTED), actor=None, now=NOW)
+
+        assert (opened(lost), opened(kept)) == (PASTED, PASTED)
+        assert check_secrets().is_sound
+    assert AuditEvent.objects.get(action="organization_key.forgotten").organization == acme
+
+
 # Organization keys
 
 
