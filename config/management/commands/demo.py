@@ -146,6 +146,7 @@ def _start_web(children: ExitStack, port: int) -> None:
         "--port",
         str(port),
         "--no-access-log",
+        "--no-proxy-headers",
     ]
     _spawn(children, [sys.executable, *command, "--log-level", "warning"])
     _wait_for(port, "web server")

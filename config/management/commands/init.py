@@ -53,7 +53,8 @@ class Command(BaseCommand):
             open_organization(name=name, slug=slug, owner=owner)
         self.stdout.write(self.style.SUCCESS(f"{name} is open. {email} owns it and may use /admin/."))
         self.stdout.write(
-            "Start the worker with `manage.py qcluster`, the web server with `uvicorn config.asgi:application`."
+            "Start the worker with `manage.py qcluster`, the web server with `uvicorn config.asgi:application "
+            "--no-proxy-headers`."
         )
 
     def _make_secrets(self) -> None:
