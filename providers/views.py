@@ -130,6 +130,7 @@ def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
+@recently_authenticated(back="settings")
 def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Stop every use of a key; its rules stay, and refuse."""
     key = _key_or_404(request, key_id)
@@ -139,6 +140,7 @@ def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
+@recently_authenticated(back="settings")
 def enable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Let a disabled key be used again, as soon as it is validated."""
     key = services.enable_provider_key(key=_key_or_404(request, key_id), actor=request.user)
@@ -159,6 +161,7 @@ def validate_replacement(request: OrganizationHttpRequest, key_id: UUID) -> Http
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
+@recently_authenticated(back="settings")
 def discard_replacement(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Drop the new key that waits beside this one."""
     key = _key_or_404(request, key_id)
@@ -201,6 +204,7 @@ def models(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
+@recently_authenticated(back="settings")
 @sensitive_variables()
 def rotate_organization_key(request: OrganizationHttpRequest) -> HttpResponse:
     """Seal all keys under a new organization key. The GET page is what the dialog falls back to."""

@@ -14,11 +14,12 @@ from django.test import Client
 
 from billing import ledger
 from config.onboarding import ensure_platform, open_organization
+from organizations import invitations
 from organizations import services as members
 from organizations.audit_chain import verify_audit
 from organizations.models import AuditEvent, Membership, Organization, User
+from providers import replacement, rotation, validation
 from providers import services as keys
-from providers import validation
 from providers.custody import Secret
 from providers.models import ProviderKey
 from routing import services as routing
@@ -40,6 +41,11 @@ class Change:
         )
         ProviderKey.objects.filter(pk=key.pk).update(status="connected")
         return ProviderKey.objects.select_related("organization").get(pk=key.pk)
+
+    def replacement(self) -> ProviderKey:
+        key = self.key()
+        replacement.replace_provider_key(key=key, secret=Secret(PLAINTEXT + "2"), actor=self.actor, now=NOW)
+        return key
 
     def route(self) -> ProviderKey:
         key = self.key()
@@ -82,10 +88,37 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         ),
         ["provider_key.saved"],
     ),
-    "providers.services.replace_provider_key": (
+    "providers.services.disable_provider_key": (
         Change.key,
-        lambda c, key: keys.replace_provider_key(key=key, secret=Secret(PLAINTEXT), actor=c.actor, now=NOW),
-        ["provider_key.replaced"],
+        lambda c, key: keys.disable_provider_key(key=key, actor=c.actor, now=NOW),
+        ["provider_key.disabled"],
+    ),
+    "providers.services.enable_provider_key": (
+        lambda c: keys.disable_provider_key(key=c.key(), actor=c.actor, now=NOW),
+        lambda c, key: keys.enable_provider_key(key=key, actor=c.actor),
+        ["provider_key.enabled"],
+    ),
+    "providers.replacement.replace_provider_key": (
+        Change.key,
+        lambda c, key: replacement.replace_provider_key(key=key, secret=Secret(PLAINTEXT), actor=c.actor, now=NOW),
+        ["provider_key.replacement_saved"],
+    ),
+    "providers.replacement.discard_replacement": (
+        Change.replacement,
+        lambda c, key: replacement.discard_replacement(key=key, actor=c.actor),
+        ["provider_key.replacement_discarded"],
+    ),
+    "providers.rotation.rotate_organization_key": (
+        Change.key,
+        lambda c, key: rotation.rotate_organization_key(organization=c.organization, actor=c.actor),
+        ["organization_key.rotated"],
+    ),
+    "organizations.invitations.invite_member": (
+        lambda c: None,
+        lambda c, _: invitations.invite_member(
+            organization=c.organization, email="new@acme.example", role="member", actor=c.actor, now=NOW
+        ),
+        ["member.invited"],
     ),
     "providers.services.delete_provider_key": (
         Change.key,
@@ -133,9 +166,16 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
 SILENT = {
     "organizations.services.assignable_roles": "reads",
     "organizations.services.is_last_owner": "reads",
+    "organizations.services.lock_members": "locks",
+    "organizations.services.check_may_touch": "reads",
     "providers.services.locked": "reads",
+    "providers.services.keys_with_secret": "reads",
+    "providers.services.close_validations": "a part of what the others record",
+    "providers.replacement.take_over": "a part of a validation, which records it",
+    "providers.rotation.rotate_master_key": "the installation's; no organization's",
     "providers.services.record_change": "writes the event for the others",
     "providers.validation.validate_key": "what a provider says; asking for it was audited",
+    "providers.validation.validate_due_keys": "asks by the clock; requests are audited one by one",
     "providers.validation.requeue_validations": "asks again for what was audited",
     "providers.validation.mark_key_refused": "what a provider says",
     "providers.validation.note_key_used": "a time",
@@ -152,6 +192,8 @@ SILENT = {
 MODULES = [
     "organizations.services",
     "providers.services",
+    "providers.replacement",
+    "providers.rotation",
     "providers.validation",
     "routing.services",
     "billing.ledger",

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("organizations", "0001_initial"),
-        ("providers", "0005_providerkey_break_notice"),
+        ("providers", "0006_providerkey_rotation"),
     ]
 
     operations = [
