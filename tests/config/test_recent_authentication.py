@@ -35,8 +35,12 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
         return reverse(f"organizations:{name}", args=["acme", *arguments])
 
     return {
-        "save": (reverse("providers:save", args=["acme", "openrouter"]), {"key": KEY, "label": "Second"}, settings),
-        "replace": (reverse("providers:replace", args=["acme", key.pk]), {"key": KEY}, settings),
+        "save": (
+            reverse("providers:save", args=["acme", "openrouter"]),
+            {"key": KEY + "2", "label": "Second"},
+            settings,
+        ),
+        "replace": (reverse("providers:replace", args=["acme", key.pk]), {"key": KEY + "2"}, settings),
         "remove": (reverse("routing:remove-key", args=["acme", key.pk]), {}, settings),
         "role": (organization_url("change-role", membership.pk), {"role": "admin"}, members),
         "member": (organization_url("remove-member", membership.pk), {}, members),

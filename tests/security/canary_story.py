@@ -102,7 +102,6 @@ def main() -> None:
     from django.conf import settings
     from django.core import mail
     from django.core.management import call_command
-    from django.test import Client
     from django.test.utils import setup_test_environment
     from django.utils.log import AdminEmailHandler
 
@@ -137,12 +136,13 @@ def main() -> None:
     from routing.actions import REQUIREMENT_GENERATION
     from routing.resolve import RouteUnavailable, resolve
     from routing.services import save_routing
+    from tests.conftest import logged_in
 
     ensure_platform()
     owner = User.objects.create_superuser("alice@acme.example", "correct horse battery")
     acme = open_organization(name="Acme", slug="acme", owner=owner)
-    client = Client(raise_request_exception=False)
-    client.force_login(owner, backend="allauth.account.auth_backends.AuthenticationBackend")
+    client = logged_in(owner)
+    client.raise_request_exception = False
     responses = (HOME / "responses.txt").open("w")
     seen: dict[int, int] = {}
 

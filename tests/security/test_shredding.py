@@ -25,7 +25,8 @@ from organizations.models import Organization
 from providers.custody import Secret
 from providers.models import OrganizationKey, ProviderKey
 from providers.rotation import rotate_organization_key
-from providers.services import delete_provider_key, replace_provider_key, save_provider_key
+from providers.replacement import replace_provider_key
+from providers.services import delete_provider_key, save_provider_key
 
 home, now = Path(sys.argv[1]), timezone.now()
 acme = Organization.objects.create(name="Acme", slug="acme")
