@@ -231,7 +231,7 @@ def _change_balance(
         lot = add_lot(account, amount=amount, reason=reason) if amount > 0 else None
         if amount < 0:
             for lot_id, taken in FreeLots(organization).take(-amount):
-                change_lot(lot_id, d_remaining=-taken)
+                change_lot(organization.pk, lot_id, d_remaining=-taken)
         entry = write_entry(account, kind, key=key, digest=digest, d_posted=amount, lot=lot, reason=reason, actor=actor)
         audit.record(
             organization=organization,
@@ -281,7 +281,7 @@ def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) ->
             )
         )
     for lot_id, amount in held_of_lots.items():
-        change_lot(lot_id, d_held=amount)
+        change_lot(organization.pk, lot_id, d_held=amount)
     CreditHold.objects.bulk_create(holds)
     HoldAllocation.objects.bulk_create(allocations)
     LedgerEntry.objects.bulk_create(entries)
@@ -303,16 +303,17 @@ def _end_hold(hold: CreditHold, organization: Organization, state: State, kind: 
 
     def write() -> LedgerEntry:
         account = move(organization, d_posted=-captured, d_held=-hold.amount)
-        pending = CreditHold.objects.filter(pk=hold.pk, state=State.PENDING)
+        pending = CreditHold.objects.for_organization(organization).filter(pk=hold.pk, state=State.PENDING)
         if account is None or not pending.update(state=state, captured=captured):
             raise HoldGone(f"The {counted(hold.amount)} for “{hold.purpose}” are not held any more.")
         left = captured
-        for allocation in HoldAllocation.objects.filter(hold=hold).order_by("position"):
+        allocations = HoldAllocation.objects.for_organization(organization)
+        for allocation in allocations.filter(hold=hold).order_by("position"):
             spent = min(left, allocation.amount)
             left -= spent
             if spent:
-                HoldAllocation.objects.filter(pk=allocation.pk).update(captured=spent)
-            change_lot(allocation.lot_id, d_remaining=-spent, d_held=-allocation.amount)
+                allocations.filter(pk=allocation.pk).update(captured=spent)
+            change_lot(organization.pk, allocation.lot_id, d_remaining=-spent, d_held=-allocation.amount)
         if left:
             raise LedgerBroken("A hold has fewer credits pinned than it holds.")
         return write_entry(account, kind, key=key, digest=digest, d_posted=-captured, d_held=-hold.amount, hold=hold)

@@ -63,8 +63,9 @@ class FreeLots:
         return taken
 
 
-def change_lot(lot_id: int, *, d_remaining: int = 0, d_held: int = 0) -> None:
-    CreditLot.objects.filter(pk=lot_id).update(remaining=F("remaining") + d_remaining, held=F("held") + d_held)
+def change_lot(organization_id: int, lot_id: int, *, d_remaining: int = 0, d_held: int = 0) -> None:
+    lots = CreditLot.objects.filter(organization_id=organization_id, pk=lot_id)
+    lots.update(remaining=F("remaining") + d_remaining, held=F("held") + d_held)
 
 
 def add_lot(account: CreditAccount, *, amount: int, reason: str) -> CreditLot:

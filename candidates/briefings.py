@@ -102,7 +102,11 @@ def unchecked_candidates(briefing: Briefing) -> QuerySet[Candidate]:
     Whom the organization could check for the first time: nobody completed or running; failed ones are back
     in.
     """
-    checked = briefing.checks.exclude(status=CandidateCheck.Status.FAILED).values("candidate_id")
+    checked = (
+        briefing.checks.filter(organization=briefing.organization_id)
+        .exclude(status=CandidateCheck.Status.FAILED)
+        .values("candidate_id")
+    )
     return Candidate.objects.filter(organization=briefing.organization_id).exclude(pk__in=checked)
 
 
@@ -142,7 +146,11 @@ def _newest_version(briefing: Briefing) -> int:
         first = first.earlier_version
     newest, generation = first.version, [first.pk]
     while generation:
-        rows = list(Briefing.objects.filter(earlier_version__in=generation).values_list("pk", "version"))
+        rows = list(
+            Briefing.objects.filter(organization=briefing.organization_id, earlier_version__in=generation).values_list(
+                "pk", "version"
+            )
+        )
         newest = max([newest, *(version for _, version in rows)])
         generation = [pk for pk, _ in rows]
     return newest
@@ -290,7 +298,12 @@ def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = ""
     with transaction.atomic():
         briefing = (
             Briefing.objects.select_for_update()
-            .filter(pk=asked.pk, state=State.DRAFTING, draft_run_id=asked.draft_run_id)
+            .filter(
+                organization=asked.organization_id,
+                pk=asked.pk,
+                state=State.DRAFTING,
+                draft_run_id=asked.draft_run_id,
+            )
             .first()
         )
         if briefing is None:

@@ -90,11 +90,15 @@ def accept_checks(
     """
     with transaction.atomic():
         briefing = Briefing.objects.for_organization(organization).select_for_update(no_key=True).get(pk=briefing.pk)
-        if briefing.state != Briefing.State.READY or not briefing.requirements.exists():
+        if briefing.state != Briefing.State.READY or not briefing.requirements.for_organization(organization).exists():
             raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
         route = resolve(organization=organization, action=CANDIDATE_CHECK.slug)
         mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
-        busy = set(briefing.checks.filter(status__in=OPEN).values_list("candidate_id", flat=True))
+        busy = set(
+            briefing.checks.for_organization(organization)
+            .filter(status__in=OPEN)
+            .values_list("candidate_id", flat=True)
+        )
         wanted = [candidate for candidate in candidates if candidate.pk not in busy]
         kinds = recency.kind_for(candidates=wanted, organization=organization, now=now)
         profiles = _latest_profiles(organization, wanted)
@@ -209,13 +213,14 @@ class _Worker:
             )
             if not ids:
                 return []
-            CandidateCheck.objects.filter(pk__in=ids).update(
+            CandidateCheck.objects.filter(organization_id=self.organization_id, pk__in=ids).update(
                 status=Status.IN_PROGRESS,
                 lease_token=token,
                 lease_until=_lease(now),
                 attempts=F("attempts") + 1,
             )
-        rows = CandidateCheck.objects.select_related("organization", "profile", "candidate").filter(pk__in=ids)
+        mine = CandidateCheck.objects.filter(organization_id=self.organization_id, pk__in=ids)
+        rows = mine.select_related("organization", "profile", "candidate")
         requirements: dict[int, list[Requirement]] = {}
         claims = []
         for check in rows:
@@ -224,7 +229,9 @@ class _Worker:
                 continue
             if check.briefing_id not in requirements:
                 requirements[check.briefing_id] = list(
-                    Requirement.objects.filter(briefing_id=check.briefing_id).order_by("position", "pk")
+                    Requirement.objects.filter(
+                        organization_id=self.organization_id, briefing_id=check.briefing_id
+                    ).order_by("position", "pk")
                 )
             wanted, route = requirements[check.briefing_id], Route.from_json(check.route)
             claims.append(
@@ -286,7 +293,12 @@ class _Worker:
     ) -> PreparedCall | None:
         now = timezone.now()
         dispatch.settle(prepared=prepared, outcome=outcome, now=now)
-        mine = CandidateCheck.objects.filter(pk=claim.check.pk, lease_token=claim.token, status=Status.IN_PROGRESS)
+        mine = CandidateCheck.objects.filter(
+            organization_id=self.organization_id,
+            pk=claim.check.pk,
+            lease_token=claim.token,
+            status=Status.IN_PROGRESS,
+        )
         if not mine.update(lease_until=_lease(now)):
             return None
         return self._prepare(claim, iteration)
@@ -313,7 +325,9 @@ class _Worker:
                 capture_hold(organization=check.organization, hold_id=check.hold_id, amount=check.price)
             check.charged = check.price
             # Weights may have changed while the model was asked.
-            requirements = list(Requirement.objects.filter(briefing_id=check.briefing_id))
+            requirements = list(
+                Requirement.objects.filter(organization_id=self.organization_id, briefing_id=check.briefing_id)
+            )
             check.score, check.category = score(
                 requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
             )
@@ -341,7 +355,7 @@ class _Worker:
         return (
             CandidateCheck.objects.select_related("organization", "candidate")
             .select_for_update(of=("self",))
-            .filter(pk=check.pk, lease_token=token, status=Status.IN_PROGRESS)
+            .filter(organization_id=self.organization_id, pk=check.pk, lease_token=token, status=Status.IN_PROGRESS)
             .first()
         )
 

@@ -72,13 +72,18 @@ def save_requirements(
     if len({requirement.text.casefold() for requirement in wanted}) < len(wanted):
         raise BriefingRefused("Two requirements are the same. Change or remove one of them.")
     with transaction.atomic():
-        locked = Briefing.objects.select_for_update().get(pk=briefing.pk)
+        locked = Briefing.objects.select_for_update().get(organization=briefing.organization_id, pk=briefing.pk)
         if is_drafting(locked, now=now):
             raise BriefingRefused("The draft is still being written. Wait for it, then change it.")
         if title is not None:
             locked.title = checked_title(title)
         # A result that arrives now waits for this transaction and is then computed with the new weights.
-        list(locked.checks.filter(status__in=OPEN).order_by("pk").select_for_update().values_list("pk"))
+        list(
+            locked.checks.filter(organization=locked.organization_id, status__in=OPEN)
+            .order_by("pk")
+            .select_for_update()
+            .values_list("pk")
+        )
         write_requirements(locked, wanted)
         # Whatever was drafted or failed before, the briefing is written now; a late draft finds another run.
         locked.state, locked.state_detail, locked.draft_run_id = State.READY, "", uuid.uuid4()
@@ -90,11 +95,17 @@ def save_requirements(
 
 def is_locked(briefing: Briefing) -> bool:
     """Whether the texts are locked. Failed checks judged nothing and lock nothing."""
-    return briefing.checks.exclude(status=CandidateCheck.Status.FAILED).exists()
+    return (
+        briefing.checks.filter(organization=briefing.organization_id)
+        .exclude(status=CandidateCheck.Status.FAILED)
+        .exists()
+    )
 
 
 def ordered_requirements(briefing: Briefing) -> list[Requirement]:
-    return list(Requirement.objects.filter(briefing=briefing).order_by("position", "pk"))
+    return list(
+        Requirement.objects.filter(organization=briefing.organization_id, briefing=briefing).order_by("position", "pk")
+    )
 
 
 def is_drafting(briefing: Briefing, *, now: datetime) -> bool:
@@ -115,7 +126,7 @@ def write_requirements(briefing: Briefing, wanted: Sequence[RequirementInput]) -
         set(kept) != existing.keys() or any(each.id is None or each.text != existing[each.id].text for each in wanted)
     ):
         raise TextsLocked
-    Requirement.objects.filter(briefing=briefing).exclude(pk__in=kept).delete()
+    Requirement.objects.filter(organization=briefing.organization_id, briefing=briefing).exclude(pk__in=kept).delete()
     for position, each in enumerate(wanted, start=1):
         requirement = (
             existing[each.id]
@@ -137,14 +148,20 @@ def _score_again(briefing: Briefing) -> int:
         )
         if (check.score, check.category) != before:
             changed.append(check)
-    CandidateCheck.objects.bulk_update(changed, ["score", "category"], batch_size=300)
+    CandidateCheck.objects.filter(organization=briefing.organization_id).bulk_update(
+        changed, ["score", "category"], batch_size=300
+    )
     return len(changed)
 
 
 def _completed_checks(briefing: Briefing) -> Iterator[CandidateCheck]:
-    verdicts = RequirementVerdict.objects.only("check_row_id", "requirement_id", "verdict")
+    verdicts = RequirementVerdict.objects.filter(organization=briefing.organization_id).only(
+        "check_row_id", "requirement_id", "verdict"
+    )
     return (
-        CandidateCheck.objects.filter(briefing=briefing, status=CandidateCheck.Status.COMPLETED)
+        CandidateCheck.objects.filter(
+            organization=briefing.organization_id, briefing=briefing, status=CandidateCheck.Status.COMPLETED
+        )
         .only("pk", "score", "category")
         .prefetch_related(Prefetch("verdicts", queryset=verdicts))
         .iterator(chunk_size=500)

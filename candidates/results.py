@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Case, Count, Exists, IntegerField, Min, OuterRef, Q, QuerySet, Value, When
 
 from candidates.models import Briefing, CandidateCheck
+from organizations.models import Organization
 
 Status = CandidateCheck.Status
 Category = CandidateCheck.Category
@@ -46,7 +47,9 @@ class Counts:
 
 def latest_checks(briefing: Briefing) -> QuerySet[CandidateCheck]:
     """One check a person: the latest that did not fail, else the latest. Best fit first."""
-    others = CandidateCheck.objects.filter(briefing=OuterRef("briefing"), candidate=OuterRef("candidate"))
+    others = CandidateCheck.objects.filter(
+        organization=OuterRef("organization"), briefing=OuterRef("briefing"), candidate=OuterRef("candidate")
+    )
     later = others.filter(accepted_at__gt=OuterRef("accepted_at"))
     return (
         CandidateCheck.objects.for_organization(briefing.organization)
@@ -89,10 +92,11 @@ def progress(briefing: Briefing, *, now: datetime) -> Progress:
     )
 
 
-def counts_by_briefing(briefings: Collection[Briefing]) -> dict[int, Counts]:
+def counts_by_briefing(organization: Organization, briefings: Collection[Briefing]) -> dict[int, Counts]:
     """Briefing id → its checks by status, in one query."""
     sums: dict[int, dict[str, int]] = {briefing.pk: {} for briefing in briefings}
-    rows = CandidateCheck.objects.filter(briefing__in=list(sums)).values("briefing_id", "status")
+    checks = CandidateCheck.objects.for_organization(organization).filter(briefing__in=list(sums))
+    rows = checks.values("briefing_id", "status")
     for row in rows.annotate(count=Count("pk")).order_by():
         sums[row["briefing_id"]][row["status"]] = row["count"]
     return {

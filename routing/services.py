@@ -66,12 +66,12 @@ def save_routing(
     if action not in ACTIONS:
         raise RuleRefused("There is no such action.")
     with transaction.atomic():
-        key = ProviderKey.objects.select_for_update().get(pk=key.pk)
+        key = ProviderKey.objects.select_for_update().get(organization=key.organization_id, pk=key.pk)
         if key.organization_id != organization.pk:
             raise RuleRefused("Choose one of your own keys.")
         if not key.is_usable:
             raise RuleRefused(f"Validate the key “{key.label}” first: only a connected key can be chosen.")
-        listed = key.available_models.values_list("model", flat=True)
+        listed = key.available_models.filter(organization=organization).values_list("model", flat=True)
         if not model or (listed and model not in set(listed)):
             raise RuleRefused(f"“{model}” is not among the models this key can call. Choose one from the list.")
         rule = RoutingRule.objects.for_organization(organization).filter(action=action).first()
@@ -104,7 +104,11 @@ def reset_routing(*, organization: Organization, action: str, actor: User | None
 
 
 def actions_using(key: ProviderKey) -> list[Action]:
-    slugs = RoutingRule.objects.filter(key=key).order_by("action").values_list("action", flat=True)
+    slugs = (
+        RoutingRule.objects.filter(organization=key.organization_id, key=key)
+        .order_by("action")
+        .values_list("action", flat=True)
+    )
     return [ACTIONS[slug] for slug in slugs]
 
 
@@ -126,7 +130,8 @@ def remove_provider_key(
     with transaction.atomic(), events_last():
         # In one order, so that two people who move actions in opposite directions wait for each other.
         wanted = {key.pk, *([successor.pk] if successor else [])}
-        rows = ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).order_by("pk")
+        keys = ProviderKey.objects.filter(organization=key.organization_id)
+        rows = keys.select_related("organization").select_for_update(of=("self",)).order_by("pk")
         found = {row.pk: row for row in rows.filter(pk__in=wanted)}
         if found.keys() != wanted:
             raise ProviderKey.DoesNotExist

@@ -118,7 +118,10 @@ def routing_page(organization: Organization, forms: Sequence[RouteForm], *, toda
 
 
 def listed_models(key: ProviderKey | None) -> set[str]:
-    return set(key.available_models.values_list("model", flat=True)) if key else set()
+    if key is None:
+        return set()
+    listed = key.available_models.filter(organization=key.organization_id)
+    return set(listed.values_list("model", flat=True))
 
 
 def suggestion_lists(organization: Organization) -> list[SuggestionList]:

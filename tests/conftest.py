@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.test import Client, TransactionTestCase
 
 from organizations.models import Membership, Organization, User
+from tests import query_guard
 from tests.simulator_fixtures import simulated_providers, simulator
 
 __all__ = ["simulated_providers", "simulator"]
@@ -50,6 +51,12 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
     case_class._fixture_teardown = teardown
     yield
     case_class._fixture_teardown = flush
+
+
+@pytest.fixture(autouse=True)
+def _queries_name_their_organization() -> Iterator[None]:
+    with query_guard.guarding():
+        yield
 
 
 @pytest.fixture(autouse=True)

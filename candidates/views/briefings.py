@@ -20,6 +20,7 @@ from candidates.models import Briefing, Requirement
 from candidates.requirements import is_drafting, is_locked, ordered_requirements, save_requirements
 from candidates.results import Counts, counts_by_briefing
 from candidates.views.runs import picker_context, results_context
+from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from routing.resolve import RouteUnavailable
 
@@ -43,7 +44,11 @@ class BriefingRow:
 def briefing_list(request: OrganizationHttpRequest) -> HttpResponse:
     found = Briefing.objects.for_organization(request.organization).order_by("-pk")
     page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "candidates/briefings.html", {"page": page, "rows": _rows(list(page.object_list))})
+    return render(
+        request,
+        "candidates/briefings.html",
+        {"page": page, "rows": _rows(request.organization, list(page.object_list))},
+    )
 
 
 @organization_view(Permission.CHECK_CANDIDATES)
@@ -177,14 +182,15 @@ def _tab(
         return asked
     if not requirements or briefing.state != Briefing.State.READY:
         return REQUIREMENTS
-    return RESULTS if locked or briefing.checks.exists() else CANDIDATES
+    return RESULTS if locked or briefing.checks.for_organization(request.organization).exists() else CANDIDATES
 
 
-def _rows(shown: Sequence[Briefing]) -> list[BriefingRow]:
-    kinds = Counter(
-        Requirement.objects.filter(briefing__in=[briefing.pk for briefing in shown]).values_list("briefing_id", "kind")
+def _rows(organization: Organization, shown: Sequence[Briefing]) -> list[BriefingRow]:
+    requirements = Requirement.objects.for_organization(organization).filter(
+        briefing__in=[briefing.pk for briefing in shown]
     )
-    checks = counts_by_briefing(shown)
+    kinds = Counter(requirements.values_list("briefing_id", "kind"))
+    checks = counts_by_briefing(organization, shown)
     return [
         BriefingRow(
             briefing,

@@ -52,7 +52,10 @@ def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse
     running = (
         accepted.checks[0]
         if accepted.checks
-        else check.briefing.checks.filter(candidate=check.candidate).order_by("-accepted_at").first()
+        else check.briefing.checks.for_organization(request.organization)
+        .filter(candidate=check.candidate)
+        .order_by("-accepted_at")
+        .first()
     )
     return redirect("candidates:check", request.organization.slug, running.pk if running else check.pk)
 

@@ -1,0 +1,135 @@
+"""
+Fails every query on a table of organizations that does not say whose rows it wants.
+
+On in all tests, for what our own code asks (not for what a test itself asks to arrange or to look). A query says it by
+a value compared with an `organization` column, or by wanting what the platform owns. Rows in hand may be followed:
+saving, refreshing and deleting one, and the objects it points to. Everything else is listed here, with a reason.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connections
+from django.db.backends.signals import connection_created
+
+# Module or module:function → why its queries need not name an organization.
+UNSCOPED = {
+    # Sweeps over the whole installation: jobs that serve every organization.
+    "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
+    "candidates.checks:organizations_with_waiting_checks": "finds lost checks of everybody",
+    "providers.validation:requeue_validations": "finds lost validations of everybody",
+    "usage.metering:sweep_lost_calls": "finds lost calls of everybody",
+    "usage.rollups": "one rollup for everybody; its rows keep their organization",
+    # Tasks: their payload is the id of one row, which names its organization.
+    "candidates.briefings:draft_briefing": "by the id in the task",
+    "providers.validation:validate_key": "by the id in the task",
+    # By the id of a key that the caller holds: an organization's own, or a managed one of the platform.
+    "providers.services": "locks and changes a key that the caller found in its organization",
+    "providers.validation:request_validation": "of a key that the caller found in its organization",
+    "providers.validation:_apply_outcome": "of the key that was validated",
+    "providers.validation:note_key_used": "of the key that a call left with",
+    "providers.validation:mark_key_refused": "of the key that a call left with",
+    "providers.views:models": "of the key that the view found in its organization",
+    # Staff, who see every organization.
+    "billing.admin": "staff",
+    "config.admin": "staff",
+    "organizations.admin": "staff",
+    "organizations.forms": "the form of staff",
+    "providers.admin": "staff",
+}
+
+NOT_OURS = (
+    "/django/contrib/admin/",  # staff
+    "/unfold/",
+    "/django/core/serializers/",  # dumpdata
+)
+ROWS_IN_HAND = (
+    "django/db/models/base.py",  # save, refresh_from_db, and delete with what goes with it
+    "django/db/models/fields/related_descriptors.py",  # row.other, where a foreign key points to
+)
+PROJECT = str(settings.BASE_DIR)
+TESTS = str(Path(settings.BASE_DIR) / "tests")
+NAMES_ITS_ORGANIZATION = re.compile(
+    r'"(?:organization_id|organizations_organization"\."(?:id|slug))" (?:= %s|IN \()|"is_platform"(?! = )',
+    re.IGNORECASE,
+)
+
+
+class QueryWithoutOrganization(AssertionError):
+    pass
+
+
+@contextmanager
+def guarding() -> Iterator[None]:
+    """Guard all connections, those of threads that open their own meanwhile as well."""
+    with ExitStack() as stack:
+        for connection in connections.all(initialized_only=True):
+            stack.enter_context(connection.execute_wrapper(guard))
+
+        def also(connection: Any, **kwargs: Any) -> None:
+            if guard not in connection.execute_wrappers:
+                connection.execute_wrappers.append(guard)
+
+        connection_created.connect(also)
+        try:
+            yield
+        finally:
+            connection_created.disconnect(also)
+
+
+def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    problem = _problem(str(sql))
+    if problem:
+        raise QueryWithoutOrganization(f"{problem}: {sql}")
+    return execute(sql, params, many, context)
+
+
+def _problem(sql: str) -> str:
+    if sql.lstrip(" (").partition(" ")[0].upper() not in ("SELECT", "UPDATE", "DELETE", "WITH"):
+        return ""
+    if not _tenant_tables().search(sql) or _names_its_organization(sql):
+        return ""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.endswith(ROWS_IN_HAND) or any(part in file for part in NOT_OURS):
+            return ""
+        if (
+            file.endswith("django/db/models/query.py")
+            and frame.f_code.co_name == "delete"
+            and _names_its_organization(frame.f_locals["self"].query.sql_with_params()[0])
+        ):
+            return ""  # what goes with the deleted rows
+        if file.startswith(PROJECT) and not file.endswith("tests/query_guard.py"):
+            break
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_filename.startswith(TESTS):
+        return ""
+    module = frame.f_globals["__name__"]
+    function = f"{module}:{frame.f_code.co_qualname}"
+    return "" if module in UNSCOPED or function in UNSCOPED else function
+
+
+def _names_its_organization(sql: str) -> bool:
+    where = sql.upper().find(" WHERE ")
+    return where >= 0 and NAMES_ITS_ORGANIZATION.search(sql, where) is not None
+
+
+@cache
+def _tenant_tables() -> re.Pattern[str]:
+    tables = [
+        model._meta.db_table
+        for model in apps.get_models()
+        if any(field.name == "organization" for field in model._meta.fields)
+    ]
+    return re.compile(r'(?:FROM|JOIN|UPDATE) "(?:' + "|".join(tables) + ')"')
