@@ -28,6 +28,13 @@ UNSCOPED = {
     "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
     "candidates.checks:organizations_with_waiting_checks": "finds lost checks of everybody",
     "providers.validation:requeue_validations": "finds lost validations of everybody",
+    "providers.validation:validate_due_keys": "asks about the keys of everybody",
+    "providers.notices": "tells the owners of each key, one by one",
+    "providers.rotation:_batches": "master keys wrap the organization keys of everybody",
+    "providers.rotation:_store_token": "of the organization key just read",
+    "providers.inspection": "whether the secrets of everybody open",
+    "organizations.audit_chain": "one organization's events, or those of everybody for the operator",
+    "organizations.migrations.0003_chain_audit_events": "chains the events of everybody",
     "usage.metering:sweep_lost_calls": "finds lost calls of everybody",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.
@@ -35,11 +42,19 @@ UNSCOPED = {
     "providers.validation:validate_key": "by the id in the task",
     # By the id of a key that the caller holds: an organization's own, or a managed one of the platform.
     "providers.services": "locks and changes a key that the caller found in its organization",
+    "providers.replacement": "locks and changes a key that the caller found in its organization",
+    "providers.rotation": "of the keys of one organization, by their ids",
+    "providers.cards:key_row": "the replacements of a key that the view found in its organization",
+    "providers.validation:_locked_with_replaced": "a key that was found before, and the one it replaces",
+    "providers.validation:_open_validation": "of the key that the caller locked",
     "providers.validation:request_validation": "of a key that the caller found in its organization",
     "providers.validation:_apply_outcome": "of the key that was validated",
     "providers.validation:note_key_used": "of the key that a call left with",
     "providers.validation:mark_key_refused": "of the key that a call left with",
+    "routing.views:_remove_form": "the rules of a key that the view found in its organization",
     "providers.views:models": "of the key that the view found in its organization",
+    # Before any organization is known.
+    "organizations.invitations:find_invitation": "by the digest of the link's token, which only its reader has",
     # Staff, who see every organization.
     "billing.admin": "staff",
     "config.admin": "staff",

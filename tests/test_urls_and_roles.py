@@ -24,6 +24,7 @@ from django.utils import timezone
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations import audit
+from organizations.invitations import invite_member
 from organizations.models import Membership, Organization
 from organizations.permissions import PERMISSIONS, Permission
 from providers.models import ProviderKey
@@ -44,7 +45,9 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "settings": (Permission.VIEW, SAFE),
     "credits": (Permission.VIEW, SAFE),
     "organizations:members": (Permission.VIEW, SAFE),
-    "organizations:add-member": (Permission.MANAGE_MEMBERS, POST),
+    "organizations:invite": (Permission.MANAGE_MEMBERS, POST),
+    "organizations:send-invitation-again": (Permission.MANAGE_MEMBERS, POST),
+    "organizations:withdraw-invitation": (Permission.MANAGE_MEMBERS, POST),
     "organizations:change-role": (Permission.MANAGE_MEMBERS, POST),
     "organizations:remove-member": (Permission.MANAGE_MEMBERS, FORM),
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
@@ -53,6 +56,11 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
     "providers:validate": (Permission.MANAGE_KEYS, POST),
+    "providers:disable": (Permission.MANAGE_KEYS, POST),
+    "providers:enable": (Permission.MANAGE_KEYS, POST),
+    "providers:validate-replacement": (Permission.MANAGE_KEYS, POST),
+    "providers:discard-replacement": (Permission.MANAGE_KEYS, POST),
+    "providers:rotate-organization-key": (Permission.MANAGE_KEYS, FORM),
     "providers:status": (Permission.VIEW, GET),
     "providers:models": (Permission.VIEW, GET),
     "routing:table": (Permission.VIEW, GET),
@@ -84,6 +92,18 @@ OF_A_PERSON = frozenset(
         "account_email",
         "account_change_password",
         "account_set_password",
+        "mfa_index",
+        "mfa_activate_totp",
+        "mfa_deactivate_totp",
+        "mfa_view_recovery_codes",
+        "mfa_generate_recovery_codes",
+        "mfa_download_recovery_codes",
+        "mfa_reauthenticate",
+        "mfa_reauthenticate_webauthn",
+        "mfa_list_webauthn",
+        "mfa_add_webauthn",
+        "mfa_edit_webauthn",
+        "mfa_remove_webauthn",
     }
 )
 
@@ -101,6 +121,10 @@ PUBLIC = frozenset(
         "account_reset_password_from_key_done",
         "account_reset_password_from_key",
         "account_reset_password_done",
+        "invitation",
+        "accept-invitation",  # 410 without a link that was followed before
+        "mfa_authenticate",
+        "mfa_login_webauthn",
     }
 )
 
@@ -110,7 +134,7 @@ ADMIN_DOORS = frozenset({"admin:login"})
 SECRET = "Zanzibar"  # in whatever Acme wrote; nobody else may ever read it
 ABSENT_UUID = uuid.UUID(int=2**127 + 1)
 ABSENT_ID = 987_654_321
-FOREIGN_UUID_ARGUMENTS = {"uidb36": "zz", "key": "nobody-s-key"}
+FOREIGN_UUID_ARGUMENTS = {"uidb36": "zz", "key": "nobody-s-key", "token": "nobody-s-token", "pk": "987654321"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +188,19 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
     run_pending_checks(organization_id=organization.pk)
     _accept(briefing, waiting)
     audit.record(organization=organization, actor=None, action="test.noted", target=word)
+    invitation = invite_member(
+        organization=organization,
+        email=f"{word.lower()}@new.example",
+        role=Role.MEMBER,
+        actor=Membership.objects.filter(organization=organization, role=Role.OWNER)[0].user,
+        now=timezone.now(),
+    ).invitation
     return Tenant(
         organization,
         {
             "slug": organization.slug,
             "membership_id": member.pk,
+            "invitation_id": invitation.pk,
             "provider": "openrouter",
             "key_id": key.pk,
             "action": "candidate_check",
