@@ -56,8 +56,7 @@ def test_an_interrupted_demo_is_completed_by_the_next_and_repeated_by_the_third(
     while completed_checks(tmp_path) < 3 and time.monotonic() < give_up_at and first.poll() is None:
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
-    first.communicate()
-    time.sleep(10)  # its children end with it
+    first.communicate()  # until its children have ended, too
 
     second = finish(start(tmp_path))
     third = finish(start(tmp_path))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -9,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -24,9 +23,7 @@ from config.installation import prepare_database, start_again, write_env_file
 
 HOST = "127.0.0.1"
 FIRST_SIMULATOR_PORT = 9001
-CHILD_GRACE_SECONDS = 8
 START_PATIENCE_SECONDS = 60
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Command(BaseCommand):
@@ -163,32 +160,20 @@ def _wait_for(port: int, what: str) -> None:
 
 
 def _spawn(children: ExitStack, command: list[str]) -> None:
-    """Start a child whose output goes to standard error and who is ended, with its own children, when we end."""
+    """Start a child whose output goes to standard error and who ends, with its own children, when we do."""
     child = subprocess.Popen(  # noqa: S603  # our own command line
-        command,
+        [sys.executable, "-m", "config.child", str(os.getpid()), *command],
         cwd=settings.BASE_DIR,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
-        start_new_session=True,
-        preexec_fn=_end_with_parent,
+        start_new_session=True,  # Ctrl-C is for us; we tell them
     )
     children.callback(_end, child)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(CHILD_GRACE_SECONDS)
-    with suppress(ProcessLookupError):  # whatever is left of it: a cluster can wedge when it is stopped
-        os.killpg(child.pid, signal.SIGKILL)
+    child.terminate()
     child.wait()
-
-
-def _end_with_parent() -> None:
-    """On Linux, have the child ended even if we are killed without a chance to do it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:
