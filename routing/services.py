@@ -127,6 +127,8 @@ def remove_provider_key(
     the managed default. Raises KeyInUse where neither was chosen, RuleRefused where the successor cannot serve them
     and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
     """
+    if successor and successor.organization_id != key.organization_id:
+        raise RuleRefused("Choose one of your own keys.")
     with transaction.atomic(), events_last():
         # In one order, so that two people who move actions in opposite directions wait for each other.
         wanted = {key.pk, *([successor.pk] if successor else [])}
