@@ -13,6 +13,7 @@ from django.urls import reverse
 from billing import ledger
 from organizations.models import Membership, Organization
 from organizations.permissions import CURRENT_ORGANIZATION, Permission, may
+from organizations.tenancy import EVERY, scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,12 @@ class Page:
         user = getattr(self.request, "user", None)
         if user is None or not user.is_authenticated:
             return []
-        return list(
-            Membership.objects.filter(user=user, organization__closed_at=None, organization__is_platform=False)
-            .select_related("organization")
-            .order_by("organization__name", "pk")
-        )
+        with scope(EVERY, "a person's memberships lie in several organizations"):
+            return list(
+                Membership.objects.filter(user=user, organization__closed_at=None, organization__is_platform=False)
+                .select_related("organization")
+                .order_by("organization__name", "pk")
+            )
 
     @cached_property
     def membership(self) -> Membership | None:
@@ -81,7 +83,10 @@ class Page:
 
     @cached_property
     def credit_balance(self) -> ledger.Balance | None:
-        return ledger.balance(organization=self.organization) if self.organization else None
+        if self.organization is None:
+            return None
+        with scope(self.organization, "the organization that the page is about"):
+            return ledger.balance(organization=self.organization)
 
     @cached_property
     def nav_items(self) -> list[NavItem]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
+from organizations.tenancy import refuse_role_above_the_wall
 from providers import checks
 from providers.inspection import master_keys_open_something
 from providers.models import OrganizationKey
@@ -43,7 +45,19 @@ def _problems() -> list[str]:
         found = [f"{problem.msg} {problem.hint}" for problem in (*checks.master_keys(), *checks.digest_key())]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
-    return found or _wrong_master_key()
+    return found or [*_wrong_master_key(), *_role_above_the_wall()]
+
+
+def _role_above_the_wall() -> list[str]:
+    try:
+        refuse_role_above_the_wall(debug=settings.DEBUG)
+    except ImproperlyConfigured as error:
+        return [str(error)]
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so its role was not looked at: %s", error)
+    finally:
+        connection.close()
+    return []
 
 
 def _wrong_master_key() -> list[str]:

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from organizations.models import Organization
+from organizations.tenancy import EVERY, scope
 from providers import custody
 from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
 from providers.catalog import PROVIDERS, origin_of
@@ -65,26 +66,8 @@ def prepare(
 
     The key is found from the organization that asks (or the platform, in Managed mode), never from the route alone.
     """
-    keys = ProviderKey.objects.select_related("organization").filter(pk=route.key_id, provider=route.provider)
-    if route.mode == Mode.BYOK:
-        key = keys.filter(organization=organization).first()
-    else:
-        key = keys.filter(organization__is_platform=True).first()
-    whose = "Your" if route.mode == Mode.BYOK else "The managed"
-    name = f"{whose} {PROVIDERS[route.provider].name} key “{route.key_label}”"
-    if key is None:
-        raise RouteUnavailable(f"{name} was removed.")
-    if not key.is_usable:
-        raise RouteUnavailable(f"{name} is {key.get_status_display().lower()}. {key.status_detail}".strip())
-    try:
-        if key.origin != origin_of(key.provider, key.base_url):
-            raise SealBroken
-        sealed_key = custody.sealed_key(key)
-        destination = destination_of(key)
-    except SealBroken as broken:
-        raise RouteUnavailable(f"{name} needs re-entry. {broken}") from None
-    except BaseUrlRefused as refused:
-        raise RouteUnavailable(f"{name} cannot be used. {refused}") from None
+    with scope(EVERY, "a managed key is the platform's"):
+        key, sealed_key, destination = _open_route(organization, route)
     call = admit_call(
         organization=organization,
         provider=route.provider,
@@ -124,15 +107,17 @@ async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> 
 def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:
     """Record the call. Settling twice returns the first event."""
     result, error = outcome.result, outcome.error
-    note_key_used(key_id=prepared.route.key_id, now=now)
+    with scope(EVERY, "a managed key is the platform's"):
+        note_key_used(key_id=prepared.route.key_id, now=now)
+        if error is not None:
+            mark_key_refused(
+                key_id=prepared.route.key_id,
+                secret_version=prepared.secret_version,
+                kind=error.kind,
+                detail=error.sentence,
+                now=now,
+            )
     if error is not None:
-        mark_key_refused(
-            key_id=prepared.route.key_id,
-            secret_version=prepared.secret_version,
-            kind=error.kind,
-            detail=error.sentence,
-            now=now,
-        )
         return record_call(
             call=prepared.call,
             status=UsageEvent.Status.FAILED,
@@ -179,3 +164,28 @@ def run_call(
         raise outcome.error
     assert outcome.result is not None  # noqa: S101  # one of the two is set
     return outcome.result
+
+
+def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, SealedKey, Destination]:
+    """The key of `route`, what opens it, and where its calls go. Raises RouteUnavailable."""
+    keys = ProviderKey.objects.select_related("organization").filter(pk=route.key_id, provider=route.provider)
+    if route.mode == Mode.BYOK:
+        key = keys.filter(organization=organization).first()
+    else:
+        key = keys.filter(organization__is_platform=True).first()
+    whose = "Your" if route.mode == Mode.BYOK else "The managed"
+    name = f"{whose} {PROVIDERS[route.provider].name} key “{route.key_label}”"
+    if key is None:
+        raise RouteUnavailable(f"{name} was removed.")
+    if not key.is_usable:
+        raise RouteUnavailable(f"{name} is {key.get_status_display().lower()}. {key.status_detail}".strip())
+    try:
+        if key.origin != origin_of(key.provider, key.base_url):
+            raise SealBroken
+        sealed_key = custody.sealed_key(key)
+        destination = destination_of(key)
+    except SealBroken as broken:
+        raise RouteUnavailable(f"{name} needs re-entry. {broken}") from None
+    except BaseUrlRefused as refused:
+        raise RouteUnavailable(f"{name} cannot be used. {refused}") from None
+    return key, sealed_key, destination

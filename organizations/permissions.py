@@ -28,6 +28,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from organizations.models import Membership, Organization, User
+from organizations.tenancy import EVERY, scope
 
 P = ParamSpec("P")
 Role = Membership.Role
@@ -83,12 +84,13 @@ def organization_view(
         @wraps(view)
         @login_required
         def wrapped(request: Any, slug: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            membership = (
-                Membership.objects.select_related("organization")
-                .filter(user=request.user, organization__in=Organization.objects.of_user(request.user))
-                .filter(organization__slug=slug)
-                .first()
-            )
+            with scope(EVERY, "whether the person is a member is what tells the organization"):
+                membership = (
+                    Membership.objects.select_related("organization")
+                    .filter(user=request.user, organization__in=Organization.objects.of_user(request.user))
+                    .filter(organization__slug=slug)
+                    .first()
+                )
             if membership is None:
                 raise Http404
             if not may(membership, permission):
@@ -97,7 +99,8 @@ def organization_view(
             request.membership = membership
             if request.session.get(CURRENT_ORGANIZATION) != slug:
                 request.session[CURRENT_ORGANIZATION] = slug
-            return view(request, *args, **kwargs)
+            with scope(membership.organization, "the organization of the address"):
+                return view(request, *args, **kwargs)
 
         wrapped.permission = permission  # type: ignore[attr-defined]  # read by the test of all URLs
         return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only

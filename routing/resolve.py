@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from organizations.models import Organization
+from organizations.tenancy import EVERY, scope
 from providers.catalog import PROVIDERS
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.actions import ACTIONS
@@ -92,4 +93,5 @@ def _managed_route(action: str) -> Route:
 
 def _managed_key(provider: str) -> ProviderKey | None:
     keys = ProviderKey.objects.filter(organization__is_platform=True, provider=provider, status__in=USABLE_STATUSES)
-    return keys.order_by("created_at").first()
+    with scope(EVERY, "managed keys are the platform's"):
+        return keys.order_by("created_at").first()

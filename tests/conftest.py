@@ -11,12 +11,21 @@ from django.http import HttpRequest
 from django.test import Client, TransactionTestCase
 
 from organizations.models import Membership, Organization, User
-from tests import query_guard
+from tests import query_guard, serving_role
 from tests.simulator_fixtures import simulated_providers, simulator
 
 __all__ = ["simulated_providers", "simulator"]
 
 Role = Membership.Role
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        serving_role.take()
+    yield
+    with django_db_blocker.unblock():
+        serving_role.leave()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,7 +35,7 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
     flush = case_class._fixture_teardown
 
     def teardown(case: TransactionTestCase) -> None:
-        with connection.cursor() as cursor:
+        with serving_role.as_owner(), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute(
                     "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%_append_only'"

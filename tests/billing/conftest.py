@@ -12,6 +12,7 @@ from billing import ledger
 from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
 from billing.verification import verify_ledger
 from organizations.models import AuditEvent, Organization
+from tests.serving_role import as_owner
 
 
 def grant(organization: Organization, amount: int, key: str = "first grant") -> LedgerEntry:
@@ -41,7 +42,7 @@ def rows() -> list[Any]:
 @contextmanager
 def lifted_triggers() -> Iterator[None]:
     """Inside, the ledger can be tampered with; for tests that end with a rollback."""
-    with connection.cursor() as cursor:
+    with as_owner(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("ALTER TABLE billing_ledgerentry DISABLE TRIGGER USER")

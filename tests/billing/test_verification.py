@@ -17,6 +17,7 @@ from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation,
 from billing.verification import verify_ledger
 from organizations.models import Organization
 from tests.billing.conftest import grant, hold, lifted_triggers
+from tests.serving_role import as_owner
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_postgresql_refuses_to_truncate_the_entries(used):
         pytest.skip("SQLite has no TRUNCATE")
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    with refused_by_the_database(), connection.cursor() as cursor:
+    with as_owner(), refused_by_the_database(), connection.cursor() as cursor:
         cursor.execute("TRUNCATE billing_ledgerentry CASCADE")
 
 

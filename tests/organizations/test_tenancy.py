@@ -1,0 +1,155 @@
+"""Row-level security: what PostgreSQL itself refuses, asked as the role that serves."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.db import ProgrammingError, connection, transaction
+
+from organizations import audit, tenancy
+from organizations.models import AuditEvent, Membership, Organization
+from organizations.tenancy import EVERY, NOBODY, scope
+from tests.serving_role import as_owner
+
+pytestmark = pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="needs PostgreSQL: SQLite has no row-level security"
+)
+
+
+@pytest.fixture
+def two_audit_logs(acme, globex) -> None:
+    for organization in (acme, globex):
+        audit.record(organization=organization, actor=None, action="test.noted", target=organization.name)
+
+
+def targets() -> list[str]:
+    return sorted(AuditEvent.objects.values_list("target", flat=True))
+
+
+def test_every_tenant_table_has_the_policy_and_nobody_is_above_it(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class JOIN pg_policy ON polrelid = pg_class.oid "
+            "WHERE polname = 'of_the_scope' AND relrowsecurity AND relforcerowsecurity AND polcmd = '*'"
+        )
+        walled = sorted(row[0] for row in cursor.fetchall())
+
+    assert walled == tenancy.tenant_tables(apps), "Wall in the new table: organizations.tenancy.wall_in in a migration."
+
+
+def test_without_a_scope_there_are_no_rows(two_audit_logs):
+    with scope(NOBODY, "test"):
+        assert targets() == []
+
+
+def test_a_connection_that_was_told_nothing_sees_nothing(two_audit_logs):
+    with connection.cursor() as cursor:
+        cursor.execute(f"RESET {tenancy.VARIABLE}")
+        cursor.execute("SELECT count(*) FROM organizations_auditevent")
+        assert cursor.fetchone() == (0,)
+
+
+def test_a_scope_shows_its_organization_only_however_one_asks(two_audit_logs, acme, globex):
+    with scope(acme, "test"):
+        assert targets() == ["Acme"]
+        assert AuditEvent.objects.filter(organization=globex).count() == 0
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT target FROM organizations_auditevent")
+            assert cursor.fetchall() == [("Acme",)]
+    with scope(EVERY, "test"):
+        assert targets() == ["Acme", "Globex"]
+
+
+def test_scopes_nest_and_end_where_they_began(two_audit_logs, acme, globex):
+    with scope(acme, "test"):
+        with scope(EVERY, "test"):
+            with scope(globex, "test"):
+                assert targets() == ["Globex"]
+            assert targets() == ["Acme", "Globex"]
+        assert targets() == ["Acme"]
+    assert targets() == ["Acme", "Globex"]
+
+
+def test_nothing_can_be_written_into_another_organization(two_audit_logs, acme, globex, charlie):
+    with scope(acme, "test"):
+        with pytest.raises(ProgrammingError, match="row-level security"), transaction.atomic():
+            audit.record(organization=globex, actor=None, action="test.smuggled")
+        mine = Membership.objects.create(organization=acme, user=charlie)
+        with pytest.raises(ProgrammingError, match="row-level security"), transaction.atomic():
+            Membership.objects.filter(pk=mine.pk).update(organization=globex)
+        assert Membership.objects.filter(organization=globex).delete()[0] == 0
+        assert Membership.objects.filter(organization=globex).update(role="member") == 0
+
+    assert Membership.objects.get(organization=globex).role == "owner"
+
+
+def test_a_scope_left_by_an_error_in_the_database_is_left(two_audit_logs, acme, globex):
+    with scope(acme, "test"):
+        with pytest.raises(ProgrammingError), transaction.atomic(), scope(globex, "test"):
+            AuditEvent.objects.raw("SELECT nothing FROM nowhere")[0]
+        assert targets() == ["Acme"]
+
+        with pytest.raises(ValueError, match="stop"), transaction.atomic(), scope(globex, "test"):
+            raise ValueError("stop")
+        assert targets() == ["Acme"]
+
+
+def test_the_role_that_serves_is_accepted_and_a_superuser_refused(db):
+    tenancy.refuse_role_above_the_wall(debug=False)
+
+    with as_owner():
+        with pytest.raises(ImproperlyConfigured, match="BYPASSRLS"):
+            tenancy.refuse_role_above_the_wall(debug=False)
+        tenancy.refuse_role_above_the_wall(debug=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_that_take_turns_never_see_each_others_rows():
+    organizations = [Organization.objects.create(name=f"Org {n}", slug=f"org-{n}") for n in range(4)]
+    for organization in organizations:
+        audit.record(organization=organization, actor=None, action="test.noted", target=organization.name)
+    mixed_up: list[tuple[str, list[str]]] = []
+
+    def work(mine: Organization, other: Organization) -> None:
+        try:
+            for turn in range(25):
+                try:
+                    with scope(mine if turn % 3 else other, "test"):
+                        expected = [(mine if turn % 3 else other).name]
+                        if (seen := targets()) != expected:
+                            mixed_up.append((expected[0], seen))
+                        if turn % 5 == 0:
+                            raise ValueError("in between")
+                except ValueError:
+                    pass
+                with scope(NOBODY, "test"):
+                    if seen := targets():
+                        mixed_up.append(("nobody", seen))
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=work, args=[mine, organizations[number - 1]])
+        for number, mine in enumerate(organizations)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert mixed_up == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_opened_within_a_scope_takes_it_over(acme):
+    with scope(acme, "test"):
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting(%s)", [tenancy.VARIABLE])
+            assert cursor.fetchone() == (str(acme.pk),)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [tenancy.VARIABLE])
+        assert cursor.fetchone() == (EVERY,)

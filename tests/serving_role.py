@@ -1,0 +1,57 @@
+"""
+On PostgreSQL the tests ask as a role like that which serves: neither owner nor superuser, so that row-level security
+holds for it. It is made after the tables are, as docs/operations.md tells operators to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.backends.signals import connection_created
+
+ROLE = "keyfare_serving"
+
+
+def take() -> None:
+    """From now on, in this process, every connection that is opened to the test database has the role."""
+    if connection.vendor != "postgresql":
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Roles are of the whole cluster, which test processes share.
+        cursor.execute("SELECT pg_advisory_xact_lock(471147)")
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE])
+        if cursor.fetchone() is None:
+            cursor.execute(f"CREATE ROLE {ROLE} NOSUPERUSER NOBYPASSRLS NOLOGIN")
+        cursor.execute(f"GRANT USAGE ON SCHEMA public TO {ROLE}")
+        cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}")
+        cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}")
+    connection_created.connect(_take_role)
+    _take_role(connection)
+
+
+def leave() -> None:
+    connection_created.disconnect(_take_role)
+    connection.close()
+
+
+@contextmanager
+def as_owner() -> Iterator[None]:
+    """For what the serving role may not do: to look behind the wall, and to take tables apart."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+    try:
+        yield
+    finally:
+        _take_role(connection)
+
+
+def _take_role(connection: Any, **kwargs: Any) -> None:
+    if connection.vendor == "postgresql":
+        with connection.connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {ROLE}")
