@@ -29,6 +29,7 @@ from organizations.services import (
     check_may_touch,
     lock_members,
 )
+from organizations.tenancy import EVERY, scope
 
 Role = Membership.Role
 LIFETIME = timedelta(days=7)
@@ -158,6 +159,7 @@ def revoke_invitation(*, invitation: Invitation, actor: User, now: datetime) -> 
         )
 
 
+@scope(EVERY, "the link says which organization")
 def accept_invitation(*, token_digest: str, user: User, now: datetime) -> Membership:
     """
     Make `user` a member as the invitation says; it ends with that.
@@ -186,6 +188,7 @@ def accept_invitation(*, token_digest: str, user: User, now: datetime) -> Member
     return membership
 
 
+@scope(EVERY, "the link says which organization")
 def find_invitation(*, token_digest: str, now: datetime) -> Invitation:
     """The invitation that can be accepted at `now`. Raises InvitationOver, which says why there is none."""
     invitation = (

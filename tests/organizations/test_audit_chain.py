@@ -26,19 +26,21 @@ from organizations.audit_chain import NO_HASH, serialized, verify_audit
 from organizations.models import AuditEvent, AuditHead, Membership, Organization
 from providers.models import ProviderKey
 from routing.services import remove_provider_key, save_routing
+from tests.serving_role import as_owner
 
 
 @contextmanager
 def lifted_triggers() -> Iterator[None]:
     """Inside, the log can be tampered with; for tests that end with a rollback."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute("ALTER TABLE organizations_auditevent DISABLE TRIGGER USER")
-        else:
-            cursor.execute("DROP TRIGGER organizations_auditevent_append_only_update")
-            cursor.execute("DROP TRIGGER organizations_auditevent_append_only_delete")
-    yield
+    with as_owner():
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                cursor.execute("ALTER TABLE organizations_auditevent DISABLE TRIGGER USER")
+            else:
+                cursor.execute("DROP TRIGGER organizations_auditevent_append_only_update")
+                cursor.execute("DROP TRIGGER organizations_auditevent_append_only_delete")
+        yield
 
 
 def write(organization: Organization, count: int = 5) -> list[AuditEvent]:
