@@ -125,7 +125,8 @@ def _problem(sql: str) -> str:
             and _names_its_organization(frame.f_locals["self"].query.sql_with_params()[0])
         ):
             return ""  # what goes with the deleted rows
-        if file.startswith(PROJECT) and not file.endswith("tests/query_guard.py"):
+        # The virtual environment may lie inside the project; what is installed there is not ours.
+        if file.startswith(PROJECT) and "/site-packages/" not in file and not file.endswith("tests/query_guard.py"):
             break
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(TESTS):
