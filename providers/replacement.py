@@ -50,6 +50,7 @@ def replace_provider_key(
         )
         origin = origin_of(key.provider, base_url)
         key.replacements.all().delete()
+        sweep_after_commit()
         if key.is_usable:
             pending = ProviderKey(
                 organization=key.organization,
@@ -71,7 +72,6 @@ def replace_provider_key(
             key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
         key.save()
         record_change(key, actor, "provider_key.replaced")
-        sweep_after_commit()
     return key
 
 
@@ -102,6 +102,7 @@ def discard_replacement(*, key: ProviderKey, actor: User | None) -> bool:
             return False
         record_change(pending, actor, "provider_key.replacement_discarded")
         pending.delete()
+        sweep_after_commit()
     return True
 
 

@@ -1,4 +1,4 @@
-"""The ciphertext of a removed or replaced key is gone from SQLite's files."""
+"""The ciphertext of a removed, replaced or discarded key is gone from SQLite's files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from organizations.models import Organization
 from providers.custody import Secret
 from providers.models import OrganizationKey, ProviderKey
 from providers.rotation import rotate_organization_key
-from providers.replacement import replace_provider_key
+from providers.replacement import discard_replacement, replace_provider_key
 from providers.services import delete_provider_key, save_provider_key
 
 home, now = Path(sys.argv[1]), timezone.now()
@@ -46,6 +46,17 @@ delete_provider_key(key=removed, actor=None)
 assert not holds(removed.ciphertext), "removed"
 replace_provider_key(key=replaced, secret=Secret("sk-proj-simulated-9876543210"), actor=None, now=now)
 assert not holds(replaced.ciphertext), "replaced"
+serving = save("serving")
+ProviderKey.objects.filter(pk=serving.pk).update(status=ProviderKey.Status.CONNECTED)
+pasted = lambda end: replace_provider_key(
+    key=serving, secret=Secret("sk-proj-simulated-waiting-" + end), actor=None, now=now
+)
+outdone = pasted("1")
+assert outdone.replaces_id == serving.pk and holds(outdone.ciphertext)
+discarded = pasted("2")
+assert not holds(outdone.ciphertext), "replacement that gave way to another one"
+discard_replacement(key=serving, actor=None)
+assert not holds(discarded.ciphertext), "discarded replacement"
 token = bytes(OrganizationKey.objects.with_token().values_list("token", flat=True).get())
 assert holds(token)
 rotate_organization_key(organization=acme, actor=None)
@@ -59,7 +70,7 @@ assert not holds(token), "organization key of the closed"
 """
 
 
-def test_removed_replaced_rotated_and_closed_keys_leave_the_files_of_sqlite(tmp_path):
+def test_removed_replaced_discarded_rotated_and_closed_keys_leave_the_files_of_sqlite(tmp_path):
     process = subprocess.run(
         [sys.executable, "-c", STORY, str(tmp_path)],
         cwd=settings.BASE_DIR,
