@@ -1,3 +1,5 @@
+import resource
+
 from django.apps import AppConfig
 
 
@@ -6,3 +8,7 @@ class ProvidersConfig(AppConfig):
 
     def ready(self) -> None:
         from providers import checks  # noqa: F401  # registers the system checks
+
+        # Whatever process this is may hold an opened key: if it crashes, its memory is not written to a file.
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))

@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import resource
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 
 from providers import custody
@@ -180,3 +182,11 @@ def test_sealing_under_a_new_organization_key_writes_its_fingerprint(acme):
     custody.seal(key, secret)
 
     assert key.fingerprint == custody.fingerprint(acme, secret) != before
+
+
+def test_a_crash_writes_no_memory_that_may_hold_a_key_to_a_file():
+    resource.setrlimit(resource.RLIMIT_CORE, (most := resource.getrlimit(resource.RLIMIT_CORE)[1], most))
+
+    apps.get_app_config("providers").ready()
+
+    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, most)
