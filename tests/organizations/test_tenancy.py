@@ -40,6 +40,31 @@ def test_every_tenant_table_has_the_policy_and_nobody_is_above_it(db):
     assert walled == tenancy.tenant_tables(apps), "Wall in the new table: organizations.tenancy.wall_in in a migration."
 
 
+def test_every_policy_is_the_only_one_of_its_table_and_says_the_same_for_reading_and_writing(db):
+    """Permissive policies add up: a second one could only open the wall. USING counts for writing without a CHECK."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), count(DISTINCT polrelid) FROM pg_policy")
+        assert cursor.fetchone() == (len(tenancy.tenant_tables(apps)),) * 2
+        cursor.execute(
+            "SELECT DISTINCT pg_get_expr(polqual, polrelid), polpermissive, polroles::text, "
+            "coalesce(pg_get_expr(polwithcheck, polrelid), 'as USING') FROM pg_policy"
+        )
+        ((using, is_permissive, roles, check),) = cursor.fetchall()
+
+    assert (is_permissive, roles, check) == (True, "{0}", "as USING")  # 0: everybody, the owner too
+    assert using.count("current_setting('keyfare.organization'") == 2
+    assert "organization_id = " in using
+
+
+def test_a_table_without_a_policy_is_seen(db):
+    with as_owner(), connection.cursor() as cursor:
+        cursor.execute("DROP POLICY of_the_scope ON candidates_briefing")
+        cursor.execute("ALTER TABLE candidates_candidate NO FORCE ROW LEVEL SECURITY")
+
+    with pytest.raises(AssertionError, match="wall_in"):
+        test_every_tenant_table_has_the_policy_and_nobody_is_above_it(None)
+
+
 def test_without_a_scope_there_are_no_rows(two_audit_logs):
     with scope(NOBODY, "test"):
         assert targets() == []

@@ -1,0 +1,126 @@
+"""Where the code opens the wall, by name; and that nothing else does."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+from django.apps import apps
+
+from organizations.tenancy import tenant_tables
+from tests.config.test_incidents import APPS, sources
+
+# File and function → the reason given there. Each of these sees every organization, or none.
+NOT_OF_ONE_ORGANIZATION = {
+    ("organizations/tenancy.py", "TenancyMiddleware.__call__"): {
+        "EVERY": "staff operate the whole installation",
+        "NOBODY": "no organization is known yet",
+    },
+    ("organizations/permissions.py", "organization_view.decorate.wrapped"): {
+        "EVERY": "whether the person is a member is what tells the organization"
+    },
+    ("organizations/invitations.py", "accept_invitation"): {"EVERY": "the link says which organization"},
+    ("organizations/invitations.py", "find_invitation"): {"EVERY": "the link says which organization"},
+    ("config/context.py", "Page.memberships"): {"EVERY": "a person's memberships lie in several organizations"},
+    ("gateway/dispatch.py", "prepare"): {"EVERY": "a managed key is the platform's"},
+    ("gateway/dispatch.py", "settle"): {"EVERY": "a managed key is the platform's"},
+    ("routing/resolve.py", "_managed_key"): {"EVERY": "managed keys are the platform's"},
+}
+# Our tables without an `organization` column, so without a policy → why their rows are nobody's.
+NOBODYS_TABLES = {
+    "organizations.User": "people belong to organizations through memberships, which are walled",
+    "organizations.Organization": "the tenants themselves; reached through memberships",
+    "routing.ManagedDefault": "the operator's choice for everybody: provider and model",
+    "candidates.ProfileSighting": "keyed digests without a name, for recency across organizations",
+    "usage.RollupState": "how far the one rollup got",
+}
+STARTS_THREADS = {
+    "providers/egress.py": "look up names; no database",
+    "config/startup.py": "looks at the whole installation before anything is served",
+}
+
+
+class Calls(ast.NodeVisitor):
+    """Every call in a file: dotted name of the function it stands in or decorates, whether that is async, the call."""
+
+    def __init__(self) -> None:
+        self.names: list[tuple[str, bool]] = []
+        self.found: list[tuple[str, bool, ast.Call]] = []
+
+    def _inside(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        self.names.append((node.name, isinstance(node, ast.AsyncFunctionDef)))
+        self.generic_visit(node)
+        self.names.pop()
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _inside  # noqa: N815  # names of ast
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = ".".join(name for name, _ in self.names)
+        self.found.append((name, bool(self.names) and self.names[-1][1], node))
+        self.generic_visit(node)
+
+
+def calls_of(name: str) -> Iterator[tuple[str, str, bool, ast.Call]]:
+    for file, tree in sources():
+        visitor = Calls()
+        visitor.visit(tree)
+        for function, is_async, call in visitor.found:
+            if name in (getattr(call.func, "id", ""), getattr(call.func, "attr", "")):
+                yield file, function, is_async, call
+
+
+def test_every_scope_that_is_not_one_organization_is_listed_with_its_reason():
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for file, function, _, call in calls_of("scope"):
+        whose, reason = call.args
+        assert isinstance(reason, ast.Constant), (file, function)
+        name = getattr(whose, "id", getattr(whose, "attr", ""))
+        if name != "organization":  # a local variable or an attribute that holds one
+            found.setdefault((file, function), {})[name] = str(reason.value)
+
+    assert found == NOT_OF_ONE_ORGANIZATION
+
+
+def test_other_files_take_scopes_from_one_file_by_their_own_names():
+    public = {"scope", "EVERY", "NOBODY", "wall_in", "refuse_role_above_the_wall"}
+    for file, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "organizations.tenancy":
+                assert {alias.name for alias in node.names} <= public, file
+                assert {alias.asname for alias in node.names} == {None}, file
+            if isinstance(node, ast.ImportFrom) and "tenancy" in {alias.name for alias in node.names}:
+                assert file == "organizations/apps.py"  # which connects `on_connection`
+            if isinstance(node, ast.Constant) and "keyfare.organization" in str(node.value):
+                assert file == "organizations/tenancy.py"  # the database's variable
+
+
+def test_scopes_are_opened_in_synchronous_code_only():
+    """The database's variable is of a thread's connection, which other tasks of an event loop would share."""
+    assert [(file, function) for file, function, is_async, _ in calls_of("scope") if is_async] == []
+
+
+def test_threads_that_begin_outside_every_scope_are_listed():
+    """A new thread begins as commands do, with EVERY; asgiref's, which requests run in, take the scope along."""
+    started = {file for name in ("Thread", "ThreadPoolExecutor", "to_thread") for file, *_ in calls_of(name)}
+
+    assert {file for file in started if not file.startswith("providers/simulator/")} == set(STARTS_THREADS)
+
+
+def test_every_table_of_ours_is_walled_in_or_nobodys():
+    """A row reached only through a parent that belongs to an organization needs the column itself."""
+    walled = set(tenant_tables(apps))
+    others = {
+        model._meta.label
+        for model in apps.get_models()
+        if model.__module__.partition(".")[0] in APPS and model._meta.db_table not in walled
+    }
+
+    assert others == set(NOBODYS_TABLES)
+
+
+@pytest.mark.parametrize("label", list(NOBODYS_TABLES))
+def test_nobodys_tables_point_to_nothing_of_an_organization(label):
+    for field in apps.get_model(label)._meta.get_fields(include_hidden=False):
+        if field.many_to_one or (field.one_to_one and not field.auto_created):
+            assert field.related_model._meta.db_table not in tenant_tables(apps), field
