@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -12,10 +14,10 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import display
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from organizations import audit, services
-from organizations.forms import MembershipAdminForm, OrganizationAdminForm
+from organizations.forms import MembershipAdminForm, OrganizationAdminForm, UserAdminForm
 from organizations.models import AuditEvent, AuditHead, Invitation, Membership, Organization, User
 
 RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
@@ -49,7 +51,7 @@ class MembershipInline(TabularInline):  # type: ignore[misc]  # unfold is publis
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # not subscriptable at run time
-    form = UserChangeForm
+    form = UserAdminForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     inlines = (MembershipInline,)
@@ -162,6 +164,15 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
         return False  # its ledger and usage stay; an organization is closed instead
 
 
+@contextmanager
+def _refused_is_forbidden() -> Iterator[None]:
+    """What the form could not know: rights that this one of the staff lacks, and what happened meanwhile."""
+    try:
+        yield
+    except services.MemberChangeRefused as refusal:
+        raise PermissionDenied(str(refusal)) from refusal
+
+
 @admin.register(Membership)
 class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
     form = MembershipAdminForm
@@ -183,11 +194,13 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
 
     def save_model(self, request: HttpRequest, obj: Membership, form: MembershipAdminForm, change: bool) -> None:
         actor = _actor(request)
-        if change:
-            services.change_role(membership=Membership.objects.get(pk=obj.pk), role=obj.role, actor=actor)
-        else:
-            added = services.add_member(organization=obj.organization, email=obj.user.email, role=obj.role, actor=actor)
-            obj.pk = added.pk
+        with _refused_is_forbidden():
+            if change:
+                services.change_role(membership=Membership.objects.get(pk=obj.pk), role=obj.role, actor=actor)
+            else:
+                obj.pk = services.add_member(
+                    organization=obj.organization, email=obj.user.email, role=obj.role, actor=actor
+                ).pk
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         if isinstance(obj, Membership) and services.is_last_owner(obj):
@@ -195,7 +208,8 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
         return bool(super().has_delete_permission(request, obj))
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
-        services.remove_member(membership=obj, actor=_actor(request))
+        with _refused_is_forbidden():
+            services.remove_member(membership=obj, actor=_actor(request))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions: dict[str, Any] = super().get_actions(request)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from unfold.forms import UserChangeForm
 
 from organizations import services
-from organizations.models import Membership, Organization
+from organizations.models import Membership, Organization, User
 
 
 class InviteForm(forms.Form):
@@ -46,6 +47,12 @@ class MembershipAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not sub
         model = Membership
         fields = ("user", "organization", "role")
 
+    def clean_user(self) -> User:
+        user: User = self.cleaned_data["user"]
+        if not user.is_active:
+            raise forms.ValidationError(f"{user.email} cannot log in: the account is closed. Open it first.")
+        return user
+
     def clean_role(self) -> str:
         role = str(self.cleaned_data["role"])
         if self.instance.pk and role != Membership.Role.OWNER:
@@ -53,3 +60,12 @@ class MembershipAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not sub
             if services.is_last_owner(stored):
                 raise forms.ValidationError(str(services.LastOwner()))
         return role
+
+
+class UserAdminForm(UserChangeForm):  # type: ignore[misc]  # unfold is published without types
+    def clean_is_active(self) -> bool:
+        is_active = bool(self.cleaned_data["is_active"])
+        if self.instance.is_active and not is_active and (organizations := services.last_owner_of(self.instance)):
+            names = ", ".join(organization.name for organization in organizations)
+            raise forms.ValidationError(f"This person is the last owner of {names}. Make somebody else an owner first.")
+        return is_active

@@ -25,8 +25,7 @@ from organizations.models import Invitation, Membership, Organization, User
 from organizations.services import (
     AlreadyMember,
     MemberChangeRefused,
-    OnlyOwnersManageOwners,
-    check_may_touch,
+    check_may_give,
     lock_members,
 )
 from organizations.tenancy import EVERY, scope
@@ -101,7 +100,7 @@ def invite_member(*, organization: Organization, email: str, role: str, actor: U
     email = email.strip().lower()
     with transaction.atomic():
         lock_members(organization)
-        check_may_touch(organization=organization, roles={role}, actor=actor)
+        check_may_give(organization=organization, role=role, actor=actor)
         if Membership.objects.for_organization(organization).filter(user__email=email).exists():
             raise AlreadyMember(email)
         earlier = Invitation.objects.for_organization(organization).open().filter(email=email)
@@ -133,7 +132,7 @@ def renew_invitation(*, invitation: Invitation, actor: User, now: datetime) -> O
         lock_members(invitation.organization)
         invitation.refresh_from_db(fields=["role", "accepted_at", "revoked_at"])
         _check_is_open(invitation)
-        check_may_touch(organization=invitation.organization, roles={invitation.role}, actor=actor)
+        check_may_give(organization=invitation.organization, role=invitation.role, actor=actor)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         invitation.token_digest = digest(token)
         invitation.invited_by = actor
@@ -151,7 +150,7 @@ def revoke_invitation(*, invitation: Invitation, actor: User, now: datetime) -> 
         lock_members(invitation.organization)
         invitation.refresh_from_db(fields=["role", "accepted_at", "revoked_at"])
         _check_is_open(invitation)
-        check_may_touch(organization=invitation.organization, roles={invitation.role}, actor=actor)
+        check_may_give(organization=invitation.organization, role=invitation.role, actor=actor)
         invitation.revoked_at = now
         invitation.save(update_fields=["revoked_at"])
         audit.record(
@@ -246,13 +245,8 @@ def _may_still_give(invitation: Invitation) -> bool:
     giver = invitation.invited_by
     if not giver.is_active:
         return False
-    if giver.is_staff:
-        return True
-    membership = Membership.objects.for_organization(invitation.organization).filter(user=giver).first()
-    if membership is None or membership.role == Role.MEMBER:
-        return False
     try:
-        check_may_touch(organization=invitation.organization, roles={invitation.role}, actor=giver)
-    except OnlyOwnersManageOwners:
+        check_may_give(organization=invitation.organization, role=invitation.role, actor=giver)
+    except MemberChangeRefused:
         return False
     return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -30,6 +32,21 @@ class OnlyOwnersManageOwners(MemberChangeRefused):
         super().__init__("Only an owner can make, change or remove an owner.")
 
 
+class OnlyOwnersManageAdmins(MemberChangeRefused):
+    def __init__(self) -> None:
+        super().__init__("Only an owner can change or remove another admin.")
+
+
+class OnlyManagersManageMembers(MemberChangeRefused):
+    def __init__(self) -> None:
+        super().__init__("Only owners and admins of an organization manage its members.")
+
+
+class NoLongerMember(MemberChangeRefused):
+    def __init__(self) -> None:
+        super().__init__("This person is no member any more.")
+
+
 class LastOwner(MemberChangeRefused):
     def __init__(self) -> None:
         super().__init__("An organization needs an owner. Make somebody else an owner first.")
@@ -40,11 +57,11 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
     Make the person with an account under `email` a member.
 
     Tells the actor whether an account exists: only owners and admins get here, and they name the person.
-    Raises NoSuchAccount, AlreadyMember, OnlyOwnersManageOwners.
+    Raises NoSuchAccount, AlreadyMember, OnlyOwnersManageOwners, OnlyManagersManageMembers.
     """
     with transaction.atomic():
         lock_members(organization)
-        check_may_touch(organization=organization, roles={role}, actor=actor)
+        check_may_give(organization=organization, role=role, actor=actor)
         user = User.objects.filter(email=email.strip().lower(), is_active=True).first()
         if user is None:
             raise NoSuchAccount(email)
@@ -64,15 +81,16 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
 
 
 def change_role(*, membership: Membership, role: str, actor: User | None) -> Membership:
-    """Give a member another role; the same changes nothing. Raises OnlyOwnersManageOwners, LastOwner."""
+    """Give a member another role; the same changes nothing. Raises MemberChangeRefused in each of its kinds."""
     organization = membership.organization
     with transaction.atomic():
         lock_members(organization)
-        membership.refresh_from_db()
+        _refresh(membership)
         before = membership.role
         if role == before:
             return membership
-        check_may_touch(organization=organization, roles={before, role}, actor=actor)
+        check_may_give(organization=organization, role=role, actor=actor)
+        _check_may_change(membership, actor)
         _check_owner_remains(membership)
         membership.role = Role(role)
         membership.save(update_fields=["role"])
@@ -88,12 +106,12 @@ def change_role(*, membership: Membership, role: str, actor: User | None) -> Mem
 
 
 def remove_member(*, membership: Membership, actor: User | None) -> None:
-    """End a membership; the person's account stays. Raises OnlyOwnersManageOwners, LastOwner."""
+    """End a membership; the person's account stays. Raises MemberChangeRefused in each of its kinds."""
     organization = membership.organization
     with transaction.atomic():
         lock_members(organization)
-        membership.refresh_from_db()
-        check_may_touch(organization=organization, roles={membership.role}, actor=actor)
+        _refresh(membership)
+        _check_may_change(membership, actor)
         _check_owner_remains(membership)
         email, role = membership.user.email, membership.role
         membership.delete()
@@ -120,15 +138,44 @@ def set_recency_window(*, organization: Organization, days: int, actor: User | N
 
 
 def assignable_roles(*, organization: Organization, actor: User | None) -> list[Role]:
-    """The roles that `actor` may give."""
-    if _manages_owners(organization=organization, actor=actor):
+    """The roles that `actor` may give: none above their own, and members give none."""
+    role = _standing(organization, actor)
+    if role == Role.OWNER:
         return list(Role)
-    return [Role.ADMIN, Role.MEMBER]
+    return [Role.ADMIN, Role.MEMBER] if role == Role.ADMIN else []
+
+
+def check_may_give(*, organization: Organization, role: str, actor: User | None) -> None:
+    """Raises OnlyOwnersManageOwners, OnlyManagersManageMembers."""
+    standing = _standing(organization, actor)
+    if role == Role.OWNER and standing != Role.OWNER:
+        raise OnlyOwnersManageOwners
+    if standing not in (Role.OWNER, Role.ADMIN):
+        raise OnlyManagersManageMembers
+
+
+def changeable_roles(assignable: Collection[str]) -> list[Role]:
+    """Whom else those may change and remove who may give `assignable` roles: owners everybody, admins members."""
+    return [role for role in Role if role in assignable and (Role.OWNER in assignable or role == Role.MEMBER)]
 
 
 def is_last_owner(membership: Membership) -> bool:
-    owners = Membership.objects.for_organization(membership.organization).filter(role=Role.OWNER)
+    """Whether no other owner can log in."""
+    owners = Membership.objects.for_organization(membership.organization).filter(role=Role.OWNER, user__is_active=True)
     return membership.role == Role.OWNER and not owners.exclude(pk=membership.pk).exists()
+
+
+def last_owner_of(user: User) -> list[Organization]:
+    """
+    The open organizations that would have no owner without `user`, by name.
+
+    In a transaction: members of those that `user` owns stay locked until its end, so that the answer stays true.
+    """
+    owned = Organization.objects.of_user(user).filter(memberships__role=Role.OWNER).order_by("pk").distinct()
+    for organization in owned:
+        lock_members(organization)
+    mine = Membership.objects.filter(user=user, role=Role.OWNER, organization__in=owned).select_related("organization")
+    return sorted((each.organization for each in mine if is_last_owner(each)), key=lambda each: each.name)
 
 
 def lock_members(organization: Organization) -> None:
@@ -136,16 +183,28 @@ def lock_members(organization: Organization) -> None:
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
 
 
-def _manages_owners(*, organization: Organization, actor: User | None) -> bool:
-    """Owners, staff, and the system itself."""
-    if actor is None or actor.is_staff:
-        return True
-    return Membership.objects.for_organization(organization).filter(user=actor, role=Role.OWNER).exists()
+def _standing(organization: Organization, actor: User | None) -> str:
+    """The role by which `actor` acts: the system itself, and staff who may change members, act as owners do."""
+    if actor is None or (actor.is_staff and actor.has_perm("organizations.change_membership")):
+        return Role.OWNER
+    mine = Membership.objects.for_organization(organization).filter(user=actor, user__is_active=True).first()
+    return mine.role if mine else ""
 
 
-def check_may_touch(*, organization: Organization, roles: set[str], actor: User | None) -> None:
-    if Role.OWNER in roles and not _manages_owners(organization=organization, actor=actor):
+def _check_may_change(membership: Membership, actor: User | None) -> None:
+    changeable = changeable_roles(assignable_roles(organization=membership.organization, actor=actor))
+    if membership.role in changeable or (actor is not None and membership.user_id == actor.pk):
+        return
+    if membership.role == Role.OWNER:
         raise OnlyOwnersManageOwners
+    raise OnlyOwnersManageAdmins if changeable else OnlyManagersManageMembers
+
+
+def _refresh(membership: Membership) -> None:
+    try:
+        membership.refresh_from_db()
+    except Membership.DoesNotExist:
+        raise NoLongerMember from None
 
 
 def _check_owner_remains(membership: Membership) -> None:

@@ -117,6 +117,7 @@ def _members_context(
         "now": timezone.now(),
         "may_manage_members": may_manage,
         "roles": roles,
+        "changeable_roles": services.changeable_roles(roles),
         "invite_form": invite_form or InviteForm(roles=roles),
         "refusal": refusal,
     }
