@@ -21,7 +21,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from organizations import audit
-from organizations.models import Invitation, Membership, Organization, User
+from organizations.models import AuditEvent, Invitation, Membership, Organization, User
 from organizations.services import (
     AlreadyMember,
     MemberChangeRefused,
@@ -33,11 +33,18 @@ from organizations.tenancy import EVERY, scope
 Role = Membership.Role
 LIFETIME = timedelta(days=7)
 TOKEN_BYTES = 32
+# For each organization; new invitations and those sent again count alike.
+MAILS_A_DAY = 100
+MAILS_A_DAY_TO_ONE_ADDRESS = 5
 
 
 class AlreadyInvited(MemberChangeRefused):
     def __init__(self, email: str) -> None:
         super().__init__(f"{email} is invited already. Send the invitation again, or withdraw it, in the list.")
+
+
+class TooManyInvitations(MemberChangeRefused):
+    """Whoever may invite could otherwise fill the mailboxes of others, in the name of this installation."""
 
 
 class InvitationOver(MemberChangeRefused):
@@ -95,7 +102,8 @@ def invite_member(*, organization: Organization, email: str, role: str, actor: U
     """
     Offer a place to whoever reads `email`, account or not; `mail_invitation` tells them.
 
-    Raises AlreadyMember, AlreadyInvited (an expired offer is replaced instead), OnlyOwnersManageOwners.
+    Raises AlreadyMember, AlreadyInvited (an expired offer is replaced instead), TooManyInvitations,
+    OnlyOwnersManageOwners.
     """
     email = email.strip().lower()
     with transaction.atomic():
@@ -106,6 +114,7 @@ def invite_member(*, organization: Organization, email: str, role: str, actor: U
         earlier = Invitation.objects.for_organization(organization).open().filter(email=email)
         if earlier.filter(expires_at__gt=now).exists():
             raise AlreadyInvited(email)
+        _check_may_mail(organization=organization, email=email, now=now)
         earlier.update(revoked_at=now)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         invitation = Invitation.objects.create(
@@ -126,13 +135,14 @@ def renew_invitation(*, invitation: Invitation, actor: User, now: datetime) -> O
     """
     A new token for seven days from now, in the name of `actor`; the earlier link stops working.
 
-    Raises InvitationUsed, InvitationWithdrawn, OnlyOwnersManageOwners.
+    Raises InvitationUsed, InvitationWithdrawn, TooManyInvitations, OnlyOwnersManageOwners.
     """
     with transaction.atomic():
         lock_members(invitation.organization)
         invitation.refresh_from_db(fields=["role", "accepted_at", "revoked_at"])
         _check_is_open(invitation)
         check_may_give(organization=invitation.organization, role=invitation.role, actor=actor)
+        _check_may_mail(organization=invitation.organization, email=invitation.email, now=now)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         invitation.token_digest = digest(token)
         invitation.invited_by = actor
@@ -250,3 +260,19 @@ def _may_still_give(invitation: Invitation) -> bool:
     except MemberChangeRefused:
         return False
     return True
+
+
+def _check_may_mail(*, organization: Organization, email: str, now: datetime) -> None:
+    """The audit log has counted what went out. Raises TooManyInvitations."""
+    sent = AuditEvent.objects.for_organization(organization).filter(
+        action__in=("member.invited", "invitation.sent_again"), created_at__gt=now - timedelta(days=1)
+    )
+    if sent.filter(target=email[:200]).count() >= MAILS_A_DAY_TO_ONE_ADDRESS:
+        raise TooManyInvitations(
+            f"{email} was sent {MAILS_A_DAY_TO_ONE_ADDRESS} invitations in the last 24 hours. Ask the person to look "
+            "among unwanted mail, or send the next one tomorrow."
+        )
+    if sent.count() >= MAILS_A_DAY:
+        raise TooManyInvitations(
+            f"{MAILS_A_DAY} invitations went out in the last 24 hours. Send the next one tomorrow."
+        )
