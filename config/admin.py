@@ -266,7 +266,7 @@ def icon_url(request: HttpRequest) -> str:
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Unfold's DASHBOARD_CALLBACK: the figures of templates/admin/index.html. Days are UTC."""
+    """Unfold's DASHBOARD_CALLBACK: the figures of templates/admin/index.html that one may see. Days are UTC."""
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     calls = UsageEvent.objects.filter(occurred_at__gte=today)
     managed = calls.filter(mode=Mode.MANAGED).aggregate(
@@ -278,44 +278,53 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     keys = ProviderKey.objects.filter(organization__is_platform=False, replaces=None)
     checks = CandidateCheck.objects.filter(accepted_at__gte=today)
     waiting = OrmQ.objects.count()
-    context["figures"] = [
+    figures: list[dict[str, Any]] = [
         {
             "label": "Organizations",
             "value": Organization.objects.customers().filter(closed_at=None).count(),
             "note": "open",
             "link": reverse_lazy("admin:organizations_organization_changelist"),
+            "of": "organizations.organization",
         },
         {
             "label": "Keys connected",
             "value": keys.filter(status__in=usable).count(),
             "note": f"of {keys.count()} keys of customers",
             "link": reverse_lazy("admin:providers_providerkey_changelist"),
+            "of": "providers.providerkey",
         },
         {
             "label": "Checks today",
             "value": checks.count(),
             "note": f"{checks.filter(status=CandidateCheck.Status.FAILED).count()} failed",
             "link": reverse_lazy("admin:candidates_candidatecheck_changelist"),
+            "of": "candidates.candidatecheck",
         },
         {
             "label": "Model calls today",
             "value": calls.count(),
             "note": f"{calls.exclude(status=UsageEvent.Status.ANSWERED).count()} without an answer",
             "link": reverse_lazy("admin:usage_usageevent_changelist"),
+            "of": "usage.usageevent",
         },
         {
             "label": "Managed cost today",
             "value": amounts.dollars(managed["cost"] if managed["calls"] else 0),
             "note": f"estimated; {managed['unpriced']} calls unpriced",
             "link": reverse_lazy("admin:usage_usageevent_changelist"),
+            "of": "usage.usageevent",
         },
         {
             "label": "Tasks waiting",
             "value": waiting,
             "note": f"{Failure.objects.filter(stopped__gte=today).count()} failed today",
             "link": reverse_lazy("admin:django_q_ormq_changelist"),
+            "of": "django_q.ormq",
         },
     ]
+    context["figures"] = [figure for figure in figures if _may_view(figure["of"])(request)]
+    if not _may_view("organizations.auditevent")(request):
+        return context
     events = AuditEvent.objects.select_related("organization").order_by("-created_at", "-pk")
     context["audit_table"] = {
         "headers": ["Time (UTC)", "Organization", "Who", "What", "Of what"],
