@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 
 import pytest
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
+from django.db.backends.signals import connection_created
 
+from config.startup import refuse_unsafe_start
 from organizations import audit, tenancy
 from organizations.models import AuditEvent, Membership, Organization
 from organizations.tenancy import EVERY, NOBODY, scope
+from tests import serving_role
 from tests.serving_role import as_owner
 
 pytestmark = pytest.mark.skipif(
@@ -129,6 +134,28 @@ def test_the_role_that_serves_is_accepted_and_a_superuser_refused(db):
         with pytest.raises(ImproperlyConfigured, match="BYPASSRLS"):
             tenancy.refuse_role_above_the_wall(debug=False)
         tenancy.refuse_role_above_the_wall(debug=True)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("door", ["config.asgi", "config.wsgi", "qcluster"])
+def test_no_server_and_no_worker_starts_above_the_wall_outside_debug(settings, door):
+    def start() -> None:
+        if door == "qcluster":
+            call_command(door)
+        else:
+            importlib.reload(importlib.import_module(door))
+
+    importlib.import_module("config.asgi" if door == "qcluster" else door)
+    connection_created.disconnect(serving_role._take_role)  # its connections are the superuser's
+    connection.close()
+    try:
+        with pytest.raises(SystemExit, match="superuser or a role with BYPASSRLS"):
+            start()
+        settings.DEBUG = True
+        refuse_unsafe_start()
+    finally:
+        connection.close()
+        connection_created.connect(serving_role._take_role)
 
 
 @pytest.mark.django_db(transaction=True)
