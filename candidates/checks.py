@@ -34,6 +34,7 @@ from candidates.scoring import score
 from gateway import dispatch
 from gateway.dispatch import Outcome, PreparedCall
 from organizations.models import Organization, User
+from organizations.tenancy import scope
 from providers.adapters.base import ChatRequest
 from providers.egress import Egress, open_client
 from routing.actions import CANDIDATE_CHECK
@@ -153,7 +154,9 @@ def run_pending_checks(
     status as it is written.
     """
     worker = _Worker(organization_id, on_finished)
-    return async_to_sync(worker.run)(time_budget_seconds)
+    organization = Organization.objects.get(pk=organization_id)
+    with scope(organization, "the worker of one organization's checks"):
+        return async_to_sync(worker.run)(time_budget_seconds)
 
 
 def organizations_with_waiting_checks(*, now: datetime) -> list[int]:

@@ -66,7 +66,7 @@ def prepare(
 
     The key is found from the organization that asks (or the platform, in Managed mode), never from the route alone.
     """
-    with scope(EVERY, "a managed key is the platform's"):
+    with scope(_behind_the_wall_of(organization, route), "a managed key is the platform's"):
         key, sealed_key, destination = _open_route(organization, route)
     call = admit_call(
         organization=organization,
@@ -107,7 +107,7 @@ async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> 
 def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:
     """Record the call. Settling twice returns the first event."""
     result, error = outcome.result, outcome.error
-    with scope(EVERY, "a managed key is the platform's"):
+    with scope(_behind_the_wall_of(prepared.call.organization, prepared.route), "a managed key is the platform's"):
         note_key_used(key_id=prepared.route.key_id, now=now)
         if error is not None:
             mark_key_refused(
@@ -164,6 +164,11 @@ def run_call(
         raise outcome.error
     assert outcome.result is not None  # noqa: S101  # one of the two is set
     return outcome.result
+
+
+def _behind_the_wall_of(organization: Organization, route: Route) -> Organization | str:
+    """Whose keys are within reach: the organization's own only, unless the route is the platform's."""
+    return organization if route.mode == Mode.BYOK else EVERY
 
 
 def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, SealedKey, Destination]:

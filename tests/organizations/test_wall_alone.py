@@ -19,6 +19,8 @@ from django.core.exceptions import MultipleObjectsReturned
 from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.test import Client
 
+from candidates import checks
+from gateway import dispatch
 from organizations import tenancy
 from organizations.tenancy import EVERY, scope
 from tests.conftest import logged_in
@@ -138,6 +140,29 @@ def test_the_database_refuses_every_write_across_organizations(world, strangers_
                     rows.update(organization=theirs)
 
     assert contents(theirs) == before
+
+
+def test_checks_run_and_own_keys_are_opened_behind_the_wall_of_their_organization(strangers_own, monkeypatch):
+    """The worker begins outside of every scope, as a command does."""
+    seen: list[tuple[str, str]] = []
+
+    def watch(owner: object, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def watched(*given: Any, **named: Any) -> Any:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT current_setting(%s)", [tenancy.VARIABLE])
+                seen.append((name, cursor.fetchone()[0]))
+            return plain(*given, **named)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in ((checks._Worker, "_claim"), (dispatch, "_open_route"), (dispatch, "note_key_used")):
+        watch(owner, name)
+    checks.run_pending_checks(organization_id=strangers_own.organization.pk)
+
+    assert {name for name, _ in seen} == {"_claim", "_open_route", "note_key_used"}
+    assert {value for _, value in seen} == {str(strangers_own.organization.pk)}
 
 
 @pytest.fixture
