@@ -127,6 +127,26 @@ def test_a_scope_left_by_an_error_in_the_database_is_left(two_audit_logs, acme, 
         assert targets() == ["Acme"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE organizations_auditevent DISABLE TRIGGER USER",
+        "DROP TRIGGER organizations_auditevent_append_only ON organizations_auditevent",
+        "DROP FUNCTION organizations_auditevent_append_only() CASCADE",
+        "ALTER TABLE organizations_auditevent DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE organizations_auditevent NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY of_the_scope ON organizations_auditevent",
+        "CREATE POLICY another ON organizations_auditevent USING (true)",
+        "TRUNCATE organizations_auditevent CASCADE",
+        "SET session_replication_role = replica",
+    ],
+)
+def test_the_role_that_serves_cannot_lift_the_wall_or_the_triggers(db, statement):
+    refusal = "must be owner|permission denied"
+    with pytest.raises(ProgrammingError, match=refusal), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
 def test_the_role_that_serves_is_accepted_and_a_superuser_refused(db):
     tenancy.refuse_role_above_the_wall(debug=False)
 
