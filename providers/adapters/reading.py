@@ -11,14 +11,27 @@ from typing import Any
 MOST_TOKENS = 10**12
 MOST_USD = Decimal(10**6)
 NANO = Decimal(10**9)
+DEEPEST_JSON = 64
 
 
 def read_json(body: bytes) -> Any:
-    """Parsed JSON with exact decimals, None for what is no JSON."""
+    """Parsed JSON with exact decimals, None for what is no JSON or nested more than DEEPEST_JSON levels deep."""
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_refuse)
+        content = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, ArithmeticError, RecursionError):
         return None
+    return None if _is_too_deep(content) else content
+
+
+def _is_too_deep(content: Any) -> bool:
+    """Level by level, so that no depth exhausts the stack."""
+    level = [content]
+    for _ in range(DEEPEST_JSON + 1):
+        containers = [value for value in level if isinstance(value, (dict, list))]
+        if not containers:
+            return False
+        level = [item for value in containers for item in (value.values() if isinstance(value, dict) else value)]
+    return True
 
 
 def _refuse(constant: str) -> None:

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
+from providers.adapters.reading import read_json
 from providers.addresses import ANYWHERE
 from providers.catalog import PROVIDERS
 from providers.egress import open_client, send, send_now
@@ -153,6 +154,39 @@ def test_strange_json_is_an_answer_we_do_not_know(slug, status, content):
     for parse in (adapter.parse_chat, adapter.parse_models, adapter.parse_validation):
         with pytest.raises(ProviderError):
             parse(answer)
+
+
+NESTED = {
+    "lists": lambda levels: b"[" * levels + b"]" * levels,
+    "objects": lambda levels: b'{"a":' * levels + b"1" + b"}" * levels,
+    "both": lambda levels: b'[{"a":' * (levels // 2) + (b"[]" if levels % 2 else b"1") + b"}]" * (levels // 2),
+    "beside something flat": lambda levels: b'{"flat":[],"deep":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}",
+}
+
+
+@pytest.mark.parametrize("nested", NESTED.values(), ids=NESTED)
+def test_json_of_64_levels_is_read_and_of_65_is_not(nested):
+    assert json.loads(nested(64)) == read_json(nested(64))
+    assert json.loads(nested(65))
+    assert read_json(nested(65)) is None
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("slug", PROVIDERS)
+def test_an_answer_that_is_nested_too_deeply_is_one_we_do_not_know(slug, status):
+    """Otherwise good answers, and errors: nothing of them is looked at."""
+    adapter = PROVIDERS[slug].adapter
+    deep = b'"x":' + NESTED["lists"](64)
+    good = b'{"data":[{"id":"a"}],"models":[{"name":"models/a"}],"choices":[{"message":{"content":"a"}}],%s}'
+    bad = (
+        b'{"error":{"message":"Incorrect API key provided","code":"invalid_api_key","type":"authentication_error"},%s}'
+    )
+    answer = HttpAnswer(status, {}, (good if status == 200 else bad) % deep)
+
+    for parse in (adapter.parse_chat, adapter.parse_models, adapter.parse_validation):
+        with pytest.raises(ProviderError) as refused:
+            parse(answer)
+        assert refused.value.kind is ErrorKind.UNEXPECTED
 
 
 def test_a_request_larger_than_any_model_takes_is_not_sent():
