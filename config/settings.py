@@ -152,6 +152,12 @@ ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 MFA_ADAPTER = "config.accounts.MFAAdapter"
+MFA_FORMS = {
+    "add_webauthn": "config.passkeys.AddPasskeyForm",
+    "authenticate_webauthn": "config.passkeys.AuthenticatePasskeyForm",
+    "login_webauthn": "config.passkeys.LoginPasskeyForm",
+    "reauthenticate_webauthn": "config.passkeys.ReauthenticatePasskeyForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Keyfare"

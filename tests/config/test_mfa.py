@@ -116,3 +116,29 @@ def test_staff_remove_a_lost_second_factor_and_never_see_its_secret(as_guarded_a
 
     assert secret not in page
     assert not Authenticator.objects.filter(pk=authenticator.pk).exists()
+
+
+UNREADABLE = {"deep": "[" * 10**5 + "]" * 10**5, "deep and cut": '{"a":' * 10**5, "a long number": "9" * 10**5}
+
+
+@pytest.mark.parametrize("credential", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_passkey_that_no_parser_reads_is_refused_with_a_sentence(client, as_alice, credential):
+    client.get(reverse("mfa_login_webauthn"))
+    at_login = client.post(reverse("mfa_login_webauthn"), {"credential": credential}, follow=True)
+    as_alice.get(reverse("mfa_add_webauthn"))
+    added = as_alice.post(reverse("mfa_add_webauthn"), {"credential": credential, "name": "Laptop"})
+    again = as_alice.post(reverse("mfa_reauthenticate_webauthn"), {"credential": credential}, follow=True)
+
+    assert "Enter a valid JSON." in at_login.content.decode()
+    assert added.context["form"].errors["credential"]
+    assert at_login.status_code == added.status_code == again.status_code == 200
+    assert not Authenticator.objects.exists()
+
+
+def test_a_passkey_that_no_parser_reads_is_no_second_step(client, alice, as_guarded_alice):
+    client.post(reverse("account_login"), {"login": alice.email, "password": PASSWORD})
+
+    answer = client.post(reverse("mfa_authenticate"), {"credential": UNREADABLE["deep"]}, follow=True)
+
+    assert answer.status_code == 200
+    assert "_auth_user_id" not in client.session
