@@ -111,6 +111,26 @@ def test_the_list_has_pages_and_few_queries(as_bob, acme, django_assert_max_num_
 # The import
 
 
+DEEP = {
+    "lists": "[" * 10**5 + "]" * 10**5,
+    "cut": "[" * 10**5,
+    "in a row": '{"basics": {"name": "Ada", "x": ' + "[" * 10**5 + "]" * 10**5 + "}}",
+    "in a row among rows": '{"basics": {"name": "Ada"}, "x": ' + "[" * 10**5 + "]" * 10**5 + '}\n{"name": "no more"}\n',
+    "as deep as Python reads": '{"basics": {"name": "Ada"}, "x": ' + "[" * 900 + "]" * 900 + "}",
+}
+
+
+@pytest.mark.parametrize("content", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize("way", ["file", "text"])
+def test_profiles_nested_too_deeply_are_refused_with_a_sentence(as_bob, acme, way, content):
+    given = SimpleUploadedFile("people.json", content.encode()) if way == "file" else content
+    page = as_bob.post(IMPORT, {way: given}, follow=True)
+
+    assert page.status_code in (200, 422)
+    assert "nested more than 32 levels deep." in page.content.decode()
+    assert not Profile.objects.for_organization(acme).filter(content__has_key="x").exists()
+
+
 def test_pasted_profiles_are_imported_by_any_member(as_bob, acme):
     assert as_bob.get(IMPORT).status_code == 200
 
