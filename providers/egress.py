@@ -144,11 +144,17 @@ def _client(reach: Reach) -> httpx.AsyncClient:
         transport=AiohttpTransport(client=session, verify=certificates, trust_env=False),
         trust_env=False,
         follow_redirects=False,
+        event_hooks={"response": [_forget_location]},
         # The deadline of each call is its own, and covers everything.
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"user-agent": "Keyfare", "accept-encoding": "identity"},
     )
+
+
+async def _forget_location(response: httpx.Response) -> None:
+    """httpx prepares the next request, key and all, even where it does not make it; and fails on odd locations."""
+    response.headers.pop("location", None)
 
 
 async def send(

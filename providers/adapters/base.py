@@ -184,7 +184,9 @@ class Adapter(ABC):
     def failure(
         self, answer: HttpAnswer, *, error: ErrorBody | None = None, usage: TokenUsage | None = None
     ) -> ProviderError:
-        """The error that `answer` is."""
+        """The error that `answer` is. A redirect is none that we know, whatever it says and wherever it points."""
+        if 300 <= answer.status < 400:
+            return self.unexpected(answer)
         error = error or parse_error_body(answer.body)
         kind, sentence = self._verdict_without_body(answer) if error.is_empty else self.classify(answer, error)
         retry_after = parse_retry_after(answer.headers)
@@ -322,12 +324,6 @@ class Adapter(ABC):
         """An empty or HTML body: something between us and the provider answered, so no word about the key."""
         if answer.status in (402, 429):
             return self.verdict_by_status(answer.status)
-        if 300 <= answer.status < 400:
-            return (
-                ErrorKind.UNEXPECTED,
-                f"{self.provider_name} sent the call elsewhere, and a key is never sent after a redirect. "
-                "Tell whoever runs this installation.",
-            )
         if answer.status >= 500 or answer.status == 408:
             return (
                 ErrorKind.UNREACHABLE,
