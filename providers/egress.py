@@ -30,6 +30,7 @@ from httpx_aiohttp import AiohttpTransport
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
 from providers.addresses import PUBLIC, Reach
+from providers.lookups import look_up
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,7 @@ class WholeAnswerResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        look_up = partial(
-            socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-        )
-        rows = await asyncio.get_running_loop().run_in_executor(_lookups(), look_up)
+        rows = await look_up(host, port, family, is_custom=self._reach.is_custom)
         found = [(int(family), protocol, str(peer[0])) for family, _, protocol, _, peer in rows]
         if not all(self._reach.permits(address, port) for _, _, address in found):
             raise AddressRefused("address refused")
@@ -312,9 +310,3 @@ async def _exchange(
 def _certificates() -> ssl.SSLContext:
     """Built once: loading the certificates takes longer than most calls."""
     return httpx.create_ssl_context(trust_env=False)
-
-
-@lru_cache(maxsize=1)
-def _lookups() -> ThreadPoolExecutor:
-    """Threads apart from the event loop's own: a loop that ends waits for those, past every deadline."""
-    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="lookup")
