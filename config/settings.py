@@ -34,6 +34,8 @@ KEYFARE_DIGEST_KEY = env.str("KEYFARE_DIGEST_KEY", default="")
 KEYFARE_PROVIDER_ORIGINS = env.dict("KEYFARE_PROVIDER_ORIGINS", default={})
 # Ports of servers that organizations name by their base URL; 8443 is a common second one.
 KEYFARE_CUSTOM_SERVER_PORTS = env.list("KEYFARE_CUSTOM_SERVER_PORTS", cast=int, default=[443])
+# "http://proxy:3128": the way out for calls to the built-in providers, where a network has no other.
+KEYFARE_EGRESS_PROXY = env.str("KEYFARE_EGRESS_PROXY", default="")
 KEYFARE_SIGNUP_OPEN = env.bool("KEYFARE_SIGNUP_OPEN", default=False)
 KEYFARE_TRIAL_CREDITS = env.int("KEYFARE_TRIAL_CREDITS", default=50)
 KEYFARE_SHOW_MANAGED_USD = env.bool("KEYFARE_SHOW_MANAGED_USD", default=False)

@@ -42,7 +42,8 @@ def refuse_unsafe_start() -> None:
 
 def _problems() -> list[str]:
     try:
-        found = [f"{problem.msg} {problem.hint}" for problem in (*checks.master_keys(), *checks.digest_key())]
+        problems = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())
+        found = [f"{problem.msg} {problem.hint}" for problem in problems]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
     return found or [*_wrong_master_key(), *_role_above_the_wall()]

@@ -9,7 +9,7 @@ Ranges after the IANA special-purpose address registries, read 2026-11-21.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -72,11 +72,14 @@ class Reach:
     `networks` are what the operator allowed for this destination; without any, the public internet.
     `is_custom` marks a server that an organization named: what fails there must not tell what is inside our
     network. Connections are kept for calls of the same reach only.
+    `proxy` is the URL of the operator's forward proxy, to which calls then connect instead: it looks names up and so
+    decides on addresses, wherefore it is for constant names over TLS only.
     """
 
     networks: tuple[Network, ...] = ()
     ports: frozenset[int] | None = None
     is_custom: bool = False
+    proxy: str = field(default="", repr=False)  # may hold a password
 
     def permits(self, host: str, port: int) -> bool:
         """Whether to connect to the address `host`; anything that is no address is not permitted."""

@@ -1,4 +1,4 @@
-"""System checks: an installation with a missing, weak or well-known master key does not start."""
+"""System checks: an installation with a missing, weak or well-known master key, or no such proxy, does not start."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ FEWEST_DIFFERENT_CHARACTERS = 8
 HOW = "`manage.py init` makes one; or set KEYFARE_MASTER_KEYS to 32 or more random characters and back it up."
 HOW_DIGEST = (
     "`manage.py init` makes one; or set KEYFARE_DIGEST_KEY to 32 or more random characters and never change it."
+)
+HOW_PROXY = (
+    "Write it as http://proxy.example.com:3128 or http://user:password@10.1.2.3:3128; https:// is not supported."
+)
+PROXY = re.compile(
+    r"http://(?:[^\s/@:?#]+:[^\s/@:?#]*@)?(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    r":(?P<port>[0-9]{1,5})/?",
+    re.ASCII,
 )
 # What stands in documentation and templates where a key should be.
 PLACEHOLDER = re.compile(
@@ -50,6 +58,16 @@ def digest_key(**kwargs: Any) -> list[CheckMessage]:
         message = "KEYFARE_DIGEST_KEY is a placeholder or a pattern, not random characters."
         return [_error(message, "E008", HOW_DIGEST)]
     return []
+
+
+@register
+def egress_proxy(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.KEYFARE_EGRESS_PROXY:
+        return []
+    parts = PROXY.fullmatch(settings.KEYFARE_EGRESS_PROXY)
+    if parts and 1 <= int(parts["port"]) <= 65535:
+        return []
+    return [_error("KEYFARE_EGRESS_PROXY is no address of a proxy.", "E009", HOW_PROXY)]
 
 
 def _is_well_known(key: str) -> bool:

@@ -16,7 +16,7 @@ import idna
 from django.conf import settings
 
 from organizations.models import Organization
-from providers.addresses import ANYWHERE, PUBLIC, Reach, is_public
+from providers.addresses import ANYWHERE, Reach, is_public
 from providers.catalog import PROVIDERS, effective_base_url
 from providers.models import PrivateEndpoint, ProviderKey
 
@@ -77,7 +77,7 @@ def destination_of(key: ProviderKey) -> Destination:
         if not base_url:
             raise BaseUrlRefused("Enter the base URL of the server.")
         is_own = not settings.KEYFARE_PROVIDER_ORIGINS.get(key.provider)
-        return Destination(base_url, PUBLIC if is_own else ANYWHERE)
+        return Destination(base_url, Reach(proxy=settings.KEYFARE_EGRESS_PROXY) if is_own else ANYWHERE)
     return _custom(key.organization, key.provider, key.base_url)
 
 
@@ -146,6 +146,11 @@ def _custom(organization: Organization, provider: str, base_url: str) -> Destina
         raise BaseUrlRefused(
             "This address is not on the internet. A server in a private network has to be allowed by whoever runs "
             "this installation first."
+        )
+    if settings.KEYFARE_EGRESS_PROXY:  # it would look the name up itself, so that no address could be judged here
+        raise BaseUrlRefused(
+            "This installation reaches the internet through a proxy, which is for the built-in providers only. "
+            "Whoever runs it can allow servers in its own network."
         )
     return Destination(address.base_url, Reach(ports=ports, is_custom=True))
 

@@ -2,10 +2,11 @@
 The one way out: every call to a provider leaves through here.
 
 Speed: httpx over aiohttp's transport (plain httpx falls to about 100 calls a second with 64 in flight).
-Safety: every connection attempt is allowed or refused on its resolved address, no proxy or credentials from the
-environment, no redirects, no cookies, no compression, one wall-clock deadline over connecting, headers and body, at
-most 128 headers of 8 KiB, and a byte budget counted on the stream. Whatever fails becomes a ProviderError whose text
-and chain hold nothing of the key. An address that is refused reads, and takes as long, as one where nobody answers.
+Safety: every connection attempt is allowed or refused on its resolved address (through the operator's proxy, on that
+of the proxy; the name is held to by its certificate), no proxy or credentials from the environment, no redirects, no
+cookies, no compression, one wall-clock deadline over connecting, headers and body, at most 128 headers of 8 KiB, and a
+byte budget counted on the stream. Whatever fails becomes a ProviderError whose text and chain hold nothing of the key.
+An address that is refused reads, and takes as long, as one where nobody answers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
-from providers.addresses import PUBLIC, Reach
+from providers.addresses import ANYWHERE, PUBLIC, Reach
 from providers.lookups import look_up
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ CONNECT_SECONDS = 5
 FASTEST_FAILURE_SECONDS = 1.0
 
 CHECK_CONNECTION = "Check this server's internet connection and try again in a while."
+CHECK_PROXY = (
+    "This installation's calls leave through a proxy. Try again in a while; if it stays so, tell whoever runs it."
+)
 CHECK_CUSTOM = (
     "Check the base URL and that the server runs. One in a private network has to be allowed by whoever runs this "
     "installation."
@@ -122,12 +126,14 @@ async def open_client() -> AsyncIterator[Egress]:
 
 def _client(reach: Reach) -> httpx.AsyncClient:
     certificates = _certificates()
+    proxy = httpx.Proxy(reach.proxy) if reach.proxy else None
+    connects_to = Reach(ANYWHERE.networks, frozenset({urlsplit(reach.proxy).port or 0})) if proxy else reach
     connector = aiohttp.TCPConnector(
         limit=0,
         use_dns_cache=False,
         ssl=certificates,
-        resolver=WholeAnswerResolver(reach),
-        socket_factory=partial(open_socket, reach=reach),
+        resolver=WholeAnswerResolver(connects_to),
+        socket_factory=partial(open_socket, reach=connects_to),
     )
     session = aiohttp.ClientSession(
         connector=connector,
@@ -139,7 +145,7 @@ def _client(reach: Reach) -> httpx.AsyncClient:
         max_headers=MOST_HEADERS,
     )
     return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session, verify=certificates, trust_env=False),
+        transport=AiohttpTransport(client=session, verify=certificates, trust_env=False, proxy=proxy),
         trust_env=False,
         follow_redirects=False,
         event_hooks={"response": [_forget_location]},
@@ -248,7 +254,7 @@ async def _attempt_in_time(
         logger.info("No connection to %s: %s", host, type(error).__name__)
         return ProviderError(
             ErrorKind.UNREACHABLE,
-            f"{host} could not be reached. {CHECK_CUSTOM if reach.is_custom else CHECK_CONNECTION}",
+            f"{host} could not be reached. {_what_to_check(reach)}",
         )
     except Exception as error:  # whatever it is, its text may hold a header
         logger.error("A call to %s could not be made: %s", host, type(error).__name__)
@@ -256,6 +262,12 @@ async def _attempt_in_time(
             ErrorKind.UNEXPECTED,
             f"The call to {host} could not be made. Try again; if it stays so, tell whoever runs this installation.",
         )
+
+
+def _what_to_check(reach: Reach) -> str:
+    if reach.is_custom:
+        return CHECK_CUSTOM
+    return CHECK_PROXY if reach.proxy else CHECK_CONNECTION
 
 
 async def _exchange(

@@ -78,6 +78,18 @@ def test_nothing_starts_with_a_bad_secret_and_the_sentence_names_the_setting(tmp
         assert len(value) < 10 or value not in said
 
 
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_starts_with_an_egress_proxy_that_is_no_address(tmp_path, server):
+    process = run(tmp_path, SERVERS[server], KEYFARE_EGRESS_PROXY="http://keyfare:let-me-out@proxy")
+
+    said = process.stdout + process.stderr
+    assert process.returncode != 0
+    assert "KEYFARE_EGRESS_PROXY is no address of a proxy." in said
+    assert "Write it as http://proxy" in said
+    assert "let-me-out" not in said
+
+
 @pytest.fixture(scope="module")
 def filled_database(tmp_path_factory) -> Path:
     """A database with one sealed key under MASTER."""
