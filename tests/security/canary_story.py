@@ -7,10 +7,14 @@ Every response goes to a file, the log at DEBUG goes to standard error, mails go
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
+import re
+import subprocess
 import sys
 import threading
+import time
 import uuid
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +26,15 @@ import django
 HOME = Path(sys.argv[1])
 SECRET = sys.stdin.read().strip()
 STATES = ["valid", "invalid", "no-credit", "rate-limited", "limited", "overloaded"]
-NASTY = ["echo", "redirect", "malformed", "drop"]
+NASTY = [
+    "echo",
+    *(f"echo-{status}" for status in (402, 403, 404, 429, 500, 529)),
+    "redirect",
+    "malformed",
+    "drop",
+    "slow",
+]
+PG_DUMP = sys.argv[2] if len(sys.argv) > 2 else ""
 
 
 def pasted(state: str) -> str:
@@ -36,8 +48,10 @@ class Nasty(BaseHTTPRequestHandler):
         key = self.headers.get("authorization") or self.headers.get("x-api-key") or ""
         body = json.dumps({"error": {"message": f"Incorrect API key provided: {key}. See {key}", "key": key}}).encode()
         status, location = 401, ""
-        if "echo-500" in key:
-            status = 500
+        if echoed := re.search(r"echo-(\d+)", key):
+            status = int(echoed[1])
+        elif "slow" in key:
+            time.sleep(2)
         elif "redirect" in key:
             status, location = 302, f"http://127.0.0.1:1/?key={key}"
         elif "malformed" in key:
@@ -81,6 +95,10 @@ BREAKABLE_ON_SAVE = [
     "providers.custody.AESGCM",
     "providers.services.record",
     "providers.models.ProviderKey.save",
+    "providers.replacement.take_over",
+    "providers.replacement._start_over",
+    "providers.replacement.sweep_after_commit",
+    "providers.custody.move_secret",
     "providers.views._saved",
 ]
 BREAKABLE_ON_USE = [
@@ -94,14 +112,26 @@ BREAKABLE_ON_USE = [
     "providers.adapters.openai.OpenAIAdapter.credential_headers",
     "providers.adapters.openai.OpenAIAdapter.parse_validation",
     "providers.validation._apply_outcome",
+    "providers.rotation._reseal_older",
+    "providers.rotation._delete_unused_versions",
+    "providers.rotation.sweep_after_commit",
+    "providers.custody.reseal",
+]
+BREAKABLE_ON_REMOVE = [
+    "providers.services.delete_provider_key",
+    "providers.services.locked",
+    "providers.services.record_change",
+    "providers.models.ProviderKey.delete",
 ]
 
 
 def main() -> None:
     django.setup()
     from django.conf import settings
+    from django.contrib.sessions.models import Session
     from django.core import mail
     from django.core.management import call_command
+    from django.db import connection
     from django.test.utils import setup_test_environment
     from django.utils.log import AdminEmailHandler
 
@@ -178,11 +208,28 @@ def main() -> None:
     def on_key(key, verb: str, data: dict | None = None, **more):
         return visit("post", f"/o/acme/settings/keys/{key.pk}/{verb}/", data, **more)
 
-    outcomes = set()
-    for provider, states in {"openrouter": STATES, "openai": [*NASTY, "echo-500"], "google": ["valid"]}.items():
+    def dump(name: str) -> None:
+        """What a backup would hold, and what the tables hold that no search would see through."""
+        if PG_DUMP:
+            file = str(HOME / f"{name}.sql")
+            address = connection.settings_dict
+            parts = [address["USER"], address["HOST"] or address["OPTIONS"]["host"], address["NAME"]]
+            user, host, database = (str(part) for part in parts)
+            port = ["--port", str(address["PORT"])] if address["PORT"] else []
+            subprocess.run([PG_DUMP, "--username", user, "--host", host, *port, "--file", file, database], check=True)
+        rows = [repr(session.get_decoded()) for session in Session.objects.all()]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT cache_key, value FROM django_cache")
+            rows += [f"{key} {base64.b64decode(value)!r}" for key, value in cursor.fetchall()]
+        (HOME / f"{name}-tables.txt").write_text("\n".join(rows))
+
+    outcomes, details = set(), {}
+    for provider, states in {"openrouter": STATES, "openai": NASTY, "google": ["valid"]}.items():
         for state in states:
             key = save(provider, state, state, htmx=state == "valid")
-            on_key(key, "validate")
+            with mock.patch("providers.validation.VALIDATION_TIMEOUT_SECONDS", 0.5 if state == "slow" else 10):
+                on_key(key, "validate")
+            details[state] = ProviderKey.objects.get(pk=key.pk).status_detail
             visit("get", f"/o/acme/settings/keys/{key.pk}/models/")
             visit("get", f"/admin/providers/providerkey/{key.pk}/change/")
             outcomes.add(ProviderKey.objects.get(pk=key.pk).status)
@@ -193,6 +240,8 @@ def main() -> None:
         f"“{pasted('valid')}”",
         f"OPENAI_API_KEY={pasted('valid')}",
         "é" + SECRET,
+        f"sk-ant-api03-{SECRET}",  # another provider's
+        f"sk-ant-admin01-{SECRET}",
     ):
         visit("post", "/o/acme/settings/keys/openrouter/save/", {"key": wrong, "label": "wrong"})
         visit("post", "/o/acme/settings/keys/openrouter/save/", {"key": wrong, "label": "wrong"}, htmx=True)
@@ -246,6 +295,7 @@ def main() -> None:
     payloads += [repr((task.func, task.args, task.kwargs, task.result)) for task in Task.objects.all()]
     (HOME / "tasks.txt").write_text("\n".join(payloads))
     look_around()
+    dump("waiting")
     validate_key(key.validations.latest("pk").pk)
 
     visit("post", "/o/acme/settings/keys/rotate/")
@@ -254,9 +304,15 @@ def main() -> None:
     call_command("dumpdata", output=str(HOME / "dump.json"))
     use()
     visit("get", f"/o/acme/settings/keys/{key.pk}/remove/")
+    for target in BREAKABLE_ON_REMOVE:
+        with breaking(target):
+            visit("post", f"/o/acme/settings/keys/{key.pk}/remove/", {"reset": "on", "confirm": "on"})
+    kept = ProviderKey.objects.filter(pk=key.pk).exists()
+    dump("used")
     visit("post", f"/o/acme/settings/keys/{key.pk}/remove/", {"reset": "on", "confirm": "on"})
     look_around()
     close_organization(organization=acme, actor=owner, now=timezone.now())
+    dump("closed")
     mails = [message.message().as_string() for message in getattr(mail, "outbox", [])]
     mails += [part for message in getattr(mail, "outbox", []) for part in (message.body, repr(message.alternatives))]
     (HOME / "mails.txt").write_text("\n".join(mails))
@@ -264,6 +320,8 @@ def main() -> None:
     counted = {
         "statuses": seen,
         "outcomes": sorted(outcomes),
+        "details": details,
+        "kept_while_removal_broke": kept,
         "mails": len(mails),
         "tasks": len(payloads),
         "keys_left": ProviderKey.objects.filter(organization=acme).count(),
