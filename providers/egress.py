@@ -35,7 +35,7 @@ from providers.lookups import look_up
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BODY = 32 * 1024 * 1024
+LARGEST_BODY = 8 * 1024 * 1024  # of which Python's text takes up to four times as much
 LARGEST_REQUEST = 10 * 1024 * 1024
 MOST_HEADERS, LONGEST_HEADER = 128, 8190
 CONNECT_SECONDS = 5
@@ -248,7 +248,7 @@ async def _attempt_in_time(
     except TimeoutError:
         return ProviderError(
             ErrorKind.UNREACHABLE,
-            f"{host} did not answer within {timeout_seconds:g} seconds. Try again in a while.",
+            f"{host} did not answer within {round(timeout_seconds, 1):g} seconds. Try again in a while.",
         )
     except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
         logger.info("No connection to %s: %s", host, type(error).__name__)

@@ -20,7 +20,7 @@ from django_q.tasks import async_task
 
 from organizations.models import User
 from providers import custody
-from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, ListedModel, ProviderError
+from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, ProviderError
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken
 from providers.destinations import BaseUrlRefused, destination_of
@@ -30,9 +30,8 @@ from providers.notices import queue_break_notice
 from providers.replacement import take_over
 from providers.services import locked, record_change
 
-VALIDATION_TIMEOUT_SECONDS = 10
+VALIDATION_TIMEOUT_SECONDS = 10  # for all calls of one validation together
 RUN_FOR_SECONDS = 300  # of the 600 that a scheduled job may take
-VALIDATION_MAX_BYTES = 8 * 1024 * 1024  # OpenRouter lists hundreds of models with long descriptions
 KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
 Status = ProviderKey.Status
 
@@ -216,19 +215,19 @@ def _ask_provider(key: ProviderKey) -> tuple[str, str, dict[str, Any], list[List
     try:
         destination = destination_of(key)
         headers = adapter.credential_headers(custody.sealed_key(key).open())
-        ask = partial(
-            send_now,
-            timeout_seconds=VALIDATION_TIMEOUT_SECONDS,
-            max_bytes=VALIDATION_MAX_BYTES,
-            reach=destination.reach,
-        )
+        ends = time.monotonic() + VALIDATION_TIMEOUT_SECONDS
+
+        def ask(call: HttpCall, credential_headers: dict[str, str]) -> HttpAnswer:
+            left = max(0.0, ends - time.monotonic())
+            return send_now(call, credential_headers=credential_headers, timeout_seconds=left, reach=destination.reach)
+
         proof, listing = adapter.validation_call(destination.base_url), adapter.models_call(destination.base_url)
-        answer = ask(proof, credential_headers=headers)
+        answer = ask(proof, headers)
         limits = adapter.parse_validation(answer)
         if listing != proof:
-            answer = ask(listing, credential_headers=headers)
+            answer = ask(listing, headers)
         models = adapter.parse_models(answer)
-        is_unchecked = adapter.may_be_open and headers and _answers_anybody(adapter, partial(ask, proof))
+        is_unchecked = adapter.may_be_open and headers and _answers_anybody(adapter, partial(ask, proof, {}))
         return Status.CONNECTED, KEY_NOT_CHECKED if is_unchecked else "", limits, models
     except SealBroken as error:
         return Status.NEEDS_REENTRY, str(error), {}, []
@@ -238,10 +237,10 @@ def _ask_provider(key: ProviderKey) -> tuple[str, str, dict[str, Any], list[List
         return STATUS_OF_ERROR.get(error.kind, Status.UNREACHABLE), error.sentence, {}, []
 
 
-def _answers_anybody(adapter: Adapter, ask: Callable[..., HttpAnswer]) -> bool:
+def _answers_anybody(adapter: Adapter, ask: Callable[[], HttpAnswer]) -> bool:
     """Whether the call that proves a key succeeds without one too."""
     try:
-        adapter.parse_validation(ask(credential_headers={}))
+        adapter.parse_validation(ask())
     except ProviderError:
         return False
     return True

@@ -12,10 +12,14 @@ MOST_TOKENS = 10**12
 MOST_USD = Decimal(10**6)
 NANO = Decimal(10**9)
 DEEPEST_JSON = 64
+# The most commas and brackets. Every value of a parsed answer takes up to a hundred times the bytes it was sent in.
+MOST_JSON_VALUES = 200_000
 
 
 def read_json(body: bytes) -> Any:
-    """Parsed JSON with exact decimals, None for what is no JSON or nested more than DEEPEST_JSON levels deep."""
+    """Parsed JSON with exact decimals, None for what is no JSON or nested too deep, or holds too many values."""
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MOST_JSON_VALUES:
+        return None
     try:
         content = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, ArithmeticError, RecursionError):

@@ -6,12 +6,16 @@ import asyncio
 import gzip
 import json
 import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
-from providers.adapters.reading import read_json
+from providers.adapters.reading import MOST_JSON_VALUES, read_json
 from providers.addresses import ANYWHERE
 from providers.catalog import PROVIDERS
 from providers.egress import open_client, send
@@ -185,6 +189,49 @@ def test_an_answer_that_is_nested_too_deeply_is_one_we_do_not_know(slug, status)
         with pytest.raises(ProviderError) as refused:
             parse(answer)
         assert refused.value.kind is ErrorKind.UNEXPECTED
+
+
+CROWDED = {
+    "lists": b"[],",
+    "objects": b'{"a":1},',
+    "decimals": b"0.1,",
+    "texts": b'"ab",',
+    "numbers": b"1,",
+    "long texts": b'"' + b"a" * 1000 + b'",',
+}
+READ_AND_MEASURE = """
+import sys
+from providers.adapters.reading import read_json
+from providers.egress import LARGEST_BODY
+
+def most():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+piece = bytes.fromhex(sys.argv[1])
+body = '["😀",'.encode() + piece * ((LARGEST_BODY - 20) // len(piece)) + b"0]"
+with open("/proc/self/clear_refs", "w") as marks:
+    marks.write("5")
+before = most()
+read_json(body)
+print(most() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure memory")
+@pytest.mark.parametrize("piece", CROWDED.values(), ids=CROWDED)
+def test_reading_the_largest_answer_takes_little_memory(piece):
+    """In a process of its own; one character beyond Latin makes Python's text four times as wide."""
+    measured = subprocess.run(
+        [sys.executable, "-c", READ_AND_MEASURE, piece.hex()], capture_output=True, text=True, cwd=settings.BASE_DIR
+    )
+
+    assert float(measured.stdout) < 50, measured.stderr
+
+
+def test_json_of_many_values_is_read_up_to_the_limit():
+    assert read_json(b"[" + b"1," * (MOST_JSON_VALUES - 1) + b"1]") is not None
+    assert read_json(b"[" + b"1," * MOST_JSON_VALUES + b"1]") is None
 
 
 def test_a_request_larger_than_any_model_takes_is_not_sent():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from gateway import dispatch
+from providers import validation
 from providers.adapters.base import ChatRequest, ErrorKind, HttpAnswer, Message, ProviderError
 from providers.catalog import PROVIDERS
 from providers.custody import Secret
@@ -67,9 +69,11 @@ class Pointing(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.server.requests.append(self._request())
+        time.sleep(self.server.delay)
         head = f"HTTP/1.1 {self.server.status} Moved\r\nLocation: {self.server.location}\r\n"
-        self.wfile.write(f"{head}Content-Length: {len(self.server.body)}\r\nConnection: close\r\n\r\n".encode())
-        self.wfile.write(self.server.body)
+        head += f"Content-Length: {len(self.server.body)}\r\nConnection: close\r\n\r\n"
+        with suppress(ConnectionError):  # who asked has given up
+            self.wfile.write(head.encode() + self.server.body)
 
     def _request(self) -> bytes:
         head = b""
@@ -87,6 +91,7 @@ class Redirector(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Pointing)
         self.requests: list[bytes] = []
         self.status, self.location, self.body = 200, "", b""
+        self.delay = 0.0
         self.port: int = self.server_address[1]
 
 
@@ -190,6 +195,22 @@ def test_the_spy_sees_a_call_to_the_target(acme, settings, target, connections):
 
     assert connections == [("127.0.0.1", target.port)]
     assert KEY.encode() in target.requests[0]
+
+
+def test_all_calls_of_a_validation_together_end_by_its_deadline(acme, settings, server, monkeypatch):
+    """The first is answered in time, the second would be if it had as much time as the first."""
+    monkeypatch.setattr(validation, "VALIDATION_TIMEOUT_SECONDS", 1)
+    settings.KEYFARE_PROVIDER_ORIGINS = {"openrouter": f"http://127.0.0.1:{server.port}"}
+    server.status, server.body, server.delay = 200, b'{"data":{"label":"sk-or-v1-0123...cdef"}}', 0.7
+    key = save_provider_key(organization=acme, provider="openrouter", secret=Secret(KEY), actor=None, now=NOW)
+    started = time.monotonic()
+
+    checked = validated(key)
+
+    assert checked.status == ProviderKey.Status.UNREACHABLE
+    assert "did not answer within" in checked.status_detail
+    assert len(server.requests) == 2
+    assert time.monotonic() - started < 1.35
 
 
 @pytest.mark.parametrize("status", [300, *STATUSES, 304, 399])
