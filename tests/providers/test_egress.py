@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderErr
 from providers.addresses import ANYWHERE
 from providers.egress import open_client, send, send_now
 
+BASE_DIR = Path(__file__).resolve().parents[2]
 CANARY = "sk-canary-0123456789abcdef"
 CREDENTIALS = {"authorization": f"Bearer {CANARY}", "x-api-key": CANARY}
 
@@ -269,6 +273,51 @@ def test_a_proxy_in_the_environment_is_ignored(monkeypatch, name):
     monkeypatch.delenv("no_proxy", raising=False)
 
     assert exchange(answering(reply("HTTP/1.1 200 OK", "Content-Length: 2", body=b"{}"))).status == 200
+
+
+CALL = """
+import sys
+from providers.adapters.base import HttpCall
+from providers.addresses import ANYWHERE
+from providers.egress import send_now
+
+answer = send_now(HttpCall("GET", sys.argv[1], {}, None), credential_headers={}, timeout_seconds=10, reach=ANYWHERE)
+print(answer.status)
+"""
+
+
+def test_nothing_in_the_environment_adds_a_proxy_or_a_password(tmp_path):
+    """In a process of its own, as an operator's shell would start it."""
+    asked: list[bytes] = []
+    through: list[bytes] = []
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login keyfare password let-me-in\ndefault login keyfare password let-me-in\n")
+    netrc.chmod(0o600)
+
+    def serving(heads: list[bytes]) -> Serve:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(reply("HTTP/1.1 200 OK", "Content-Length: 2", body=b"{}"))
+
+        return serve
+
+    async def run() -> bytes:
+        async with server(serving(asked)) as address, server(serving(through)) as proxy:
+            names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY")
+            environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+            environment |= dict.fromkeys(names, proxy) | {name.lower(): proxy for name in names}
+            environment |= {"NETRC": str(netrc), "HOME": str(tmp_path)}
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", CALL, address, cwd=BASE_DIR, env=environment, stdout=asyncio.subprocess.PIPE
+            )
+            return (await process.communicate())[0]
+
+    (tmp_path / ".netrc").write_text(netrc.read_text())
+    said = asyncio.run(run())
+
+    assert said.strip() == b"200"
+    assert (len(asked), through) == (1, [])
+    assert b"uthorization" not in asked[0]
 
 
 def test_cookies_are_not_carried_from_one_call_to_the_next():
