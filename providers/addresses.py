@@ -48,6 +48,7 @@ IPV6_SPECIAL = tuple(
         "3fff::/20",  # documentation
     )
 )
+NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))  # both end in an IPv4 address
 # Where no server of anybody's stands, but clouds keep the credentials of the machine: refused to everyone.
 NEVER: tuple[Network, ...] = (
     IPv4Network("0.0.0.0/8"),
@@ -89,7 +90,7 @@ class Reach:
             address = unpacked(ip_address(host.partition("%")[0]))
         except ValueError:
             return False
-        if any(address in network for network in NEVER):
+        if any(ending in network for ending in (address, *translated(address)) for network in NEVER):
             return False
         if self.networks:
             return any(address in network for network in self.networks)
@@ -107,6 +108,15 @@ def is_public(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in block for block in IPV4_SPECIAL)
     return address in IPV6_PUBLIC and not any(address in block for block in IPV6_SPECIAL)
+
+
+def translated(address: Address) -> tuple[IPv4Address, ...]:
+    """The IPv4 addresses to which translators and tunnels would take a connection to `address`."""
+    if isinstance(address, IPv4Address):
+        return ()
+    if any(address in network for network in NAT64):
+        return (IPv4Address(int(address) & 0xFFFFFFFF),)
+    return (address.sixtofour,) if address.sixtofour else ()
 
 
 def unpacked(address: Address) -> Address:

@@ -54,7 +54,18 @@ def test_a_reach_of_networks_permits_them_and_nothing_else():
     assert not reach.permits("1.1.1.1", 11434)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "100.100.100.200", "fd00:ec2::254", "::ffff:169.254.169.254"])
-def test_where_clouds_keep_credentials_nobody_may_connect(address):
+@pytest.mark.parametrize("host", ["169.254.169.254", "100.100.100.200", "192.0.0.192"])
+@pytest.mark.parametrize("wrapped", ["{}", "::ffff:{}", "64:ff9b::{}", "64:ff9b:1::{}"])
+def test_where_clouds_keep_credentials_nobody_may_connect(host, wrapped):
+    assert not ANYWHERE.permits(wrapped.format(host), 80)
+    assert not Reach((ip_network("0.0.0.0/0"), ip_network("64:ff9b::/32"))).permits(wrapped.format(host), 80)
+
+
+@pytest.mark.parametrize("address", ["fd00:ec2::254", "2002:a9fe:a9fe::", "fe80::1", "fe80::1%eth0", "::"])
+def test_nor_by_addresses_that_are_ipv6_alone(address):
     assert not ANYWHERE.permits(address, 80)
-    assert not Reach((ip_network("0.0.0.0/0"), ip_network("fd00::/8"))).permits(address, 80)
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "127.0.0.1", "::1", "64:ff9b::10.1.2.3", "2002:a01:203::", "fd12::1"])
+def test_what_an_operator_allowed_is_reached(address):
+    assert ANYWHERE.permits(address, 80)
