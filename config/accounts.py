@@ -1,17 +1,28 @@
 from __future__ import annotations
 
-from typing import Any
+import logging
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.forms import ActivateTOTPForm as AllauthActivateTOTPForm
+from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from django.conf import settings
 from django.http import HttpRequest
+from django.shortcuts import render
+from django.views.decorators.debug import sensitive_variables
 
+from organizations import second_factors
 from organizations.invitation_views import invited_email
 from organizations.models import User
+from organizations.second_factors import FactorUnreadable
+
+logger = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published without types
@@ -40,8 +51,38 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Proposes "Passkey 2" as a name: allauth's "Master key" is something else here."""
+    """Seals seeds at rest. Proposes "Passkey 2" as a name: allauth's "Master key" is something else here."""
+
+    def encrypt(self, text: str) -> str:
+        return second_factors.seal(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """A seed that does not open ends the request with a page that says what to do."""
+        try:
+            return second_factors.unseal(encrypted_text)
+        except FactorUnreadable:
+            refuse_unreadable_factor(context.request)
 
     def generate_authenticator_name(self, user: User, type: str) -> str:
         count = Authenticator.objects.filter(user=user, type=type).count()
         return f"Passkey {count + 1}" if count else "Passkey"
+
+
+class ActivateTOTPForm(AllauthActivateTOTPForm):  # type: ignore[misc]
+    """Until the first code is right, allauth keeps the new seed in the session, a row of the database: sealed, too."""
+
+    @sensitive_variables()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        session = context.request.session
+        with suppress(FactorUnreadable):  # there is none yet, or none that opens: a new one is made
+            session[SECRET_SESSION_KEY] = second_factors.unseal(session.pop(SECRET_SESSION_KEY, ""))
+        super().__init__(*args, **kwargs)
+        session[SECRET_SESSION_KEY] = second_factors.seal(self.secret)
+
+
+def refuse_unreadable_factor(request: HttpRequest | None) -> NoReturn:
+    logger.error("A second factor does not open, so nobody is let in by it: see `manage.py check_secrets`.")
+    if request is None:
+        raise FactorUnreadable
+    own = Authenticator.objects.filter(user_id=request.user.pk).values_list("type", flat=True)
+    raise ImmediateHttpResponse(render(request, "mfa/unreadable.html", {"own_factors": set(own)}, status=403))

@@ -155,6 +155,7 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 MFA_ADAPTER = "config.accounts.MFAAdapter"
 MFA_FORMS = {
+    "activate_totp": "config.accounts.ActivateTOTPForm",
     "add_webauthn": "config.passkeys.AddPasskeyForm",
     "authenticate_webauthn": "config.passkeys.AuthenticatePasskeyForm",
     "login_webauthn": "config.passkeys.LoginPasskeyForm",

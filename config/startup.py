@@ -21,9 +21,10 @@ from providers.models import OrganizationKey
 
 logger = logging.getLogger(__name__)
 WRONG_MASTER_KEY = (
-    "KEYFARE_MASTER_KEYS opens none of the organization keys in this database. Set it to the keys that this "
-    "installation had before (they are in the backup of its env file); new ones cannot open what older ones wrapped. "
-    "If they are lost for good: `manage.py forget_unreadable_keys --yes`; organizations then paste their keys again."
+    "KEYFARE_MASTER_KEYS opens none of the organization keys and second factors in this database. Set it to the keys "
+    "that this installation had before (they are in the backup of its env file); new ones cannot open what older ones "
+    "sealed. If they are lost for good: `manage.py forget_unreadable_keys --yes`; organizations then paste their keys "
+    "again, and people set up their second step again."
 )
 
 

@@ -10,6 +10,7 @@ from cryptography.fernet import InvalidToken
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
+from organizations import second_factors
 from organizations.audit import record
 from providers import custody
 from providers.custody import SealBroken
@@ -20,16 +21,26 @@ SENTINELS = 100
 
 @dataclass(frozen=True, slots=True)
 class SecretsReport:
-    """How many organization keys and provider keys are stored, and the ids of those that do not open."""
+    """How many organization keys, provider keys and second factors there are, and the ids of those that do not open."""
 
     organization_keys: int
     provider_keys: int
+    second_factors: int
     broken_organization_keys: Sequence[int]
     broken_provider_keys: Sequence[UUID]
+    broken_second_factors: Sequence[int]
 
     @property
     def is_sound(self) -> bool:
-        return not self.broken_organization_keys and not self.broken_provider_keys
+        return not (self.broken_organization_keys or self.broken_provider_keys or self.broken_second_factors)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many organization keys are gone, and the e-mails of the people whose second factors are."""
+
+    organization_keys: int
+    people: Sequence[str]
 
 
 def check_secrets() -> SecretsReport:
@@ -38,18 +49,27 @@ def check_secrets() -> SecretsReport:
     broken_organization_keys = [pk for pk in organization_keys if not _unwraps(pk)]
     keys = ProviderKey.objects.order_by("organization", "pk").values_list("pk", flat=True)
     broken = [pk for pk in keys if not _opens(pk)]
-    return SecretsReport(len(organization_keys), len(keys), broken_organization_keys, broken)
+    factors = second_factors.check_second_factors()
+    return SecretsReport(
+        len(organization_keys), len(keys), factors.total, broken_organization_keys, broken, factors.broken
+    )
 
 
 def master_keys_open_something() -> bool:
-    """Whether the master keys fit this database: one of the newest organization keys opens, or there is none."""
-    newest = list(OrganizationKey.objects.order_by("-pk").values_list("pk", flat=True)[:SENTINELS])
-    return not newest or any(_unwraps(pk) for pk in newest)
-
-
-def forget_unreadable() -> int:
     """
-    Delete the organization keys that no master key opens, and return how many: only if that master key is lost.
+    Whether the master keys fit this database: one of the newest organization keys opens, or a second factor does, or
+    there is neither.
+    """
+    newest = list(OrganizationKey.objects.order_by("-pk").values_list("pk", flat=True)[:SENTINELS])
+    if any(_unwraps(pk) for pk in newest):
+        return True
+    factors = second_factors.check_second_factors()
+    return len(factors.broken) < factors.total if factors.total else not newest
+
+
+def forget_unreadable() -> Forgotten:
+    """
+    Delete the organization keys and second factors that no master key opens: only if that master key is lost.
 
     The provider keys under them, unreadable already, stay as Needs re-entry; only with their organization key out of
     the way can another one be made for what is pasted again.
@@ -64,7 +84,7 @@ def forget_unreadable() -> int:
                 target=f"version {key.version}",
             )
             key.delete()
-    return len(forgotten)
+    return Forgotten(len(forgotten), second_factors.forget_unreadable_factors())
 
 
 @sensitive_variables()

@@ -2,8 +2,8 @@
 Changing the keys that guard keys.
 
 Master keys: the new one is put first in KEYFARE_MASTER_KEYS everywhere, then every organization key is wrapped anew
-under it; no provider key is opened. Tokens carry no key id, so what is still under an older master key is found by
-trying the first one alone.
+under it, and every seed of a second factor sealed anew; no provider key is opened. Tokens carry no key id, so what is
+still under an older master key is found by trying the first one alone.
 
 Organization keys: a new version is made and every provider key sealed anew under it, each by compare-and-swap, so
 that a Replace of the same moment wins; the old version goes when nothing refers to it.
@@ -22,8 +22,10 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.db import models, transaction
 from django.views.decorators.debug import sensitive_variables
 
+from organizations import second_factors
 from organizations.audit import record
 from organizations.models import Organization, User
+from organizations.second_factors import FactorRotation
 from providers import custody
 from providers.custody import SealBroken
 from providers.inspection import opens
@@ -36,16 +38,21 @@ PASSES = 10  # of an organization's rotation; each picks up what was saved under
 
 @dataclass(frozen=True, slots=True)
 class MasterRotation:
-    """How many organization keys were wrapped anew; which remain under an older master key, or under none we have."""
+    """
+    How many organization keys were wrapped anew; which remain under an older master key, or under none we have.
+
+    `second_factors` says the same of the seeds that people log in with.
+    """
 
     total: int
     rewrapped: int
     under_old_key: Sequence[int]  # ids of OrganizationKey
     unreadable: Sequence[int]
+    second_factors: FactorRotation
 
     @property
     def is_complete(self) -> bool:
-        return not self.under_old_key and not self.unreadable
+        return not self.under_old_key and not self.unreadable and self.second_factors.is_complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class OrganizationRotation:
 
 def rotate_master_key(*, batch: int = BATCH) -> MasterRotation:
     """
-    Wrap every organization key under the first master key; those that are already stay as they are.
+    Bring every organization key and second factor under the first master key; those that are already stay as they are.
 
     Each batch is a transaction of its own, and calls go on meanwhile: every process opens what either key wrapped.
     """
@@ -84,9 +91,10 @@ def rotate_master_key(*, batch: int = BATCH) -> MasterRotation:
                 unreadable.append(pk)
             elif not _opens(first, token):
                 under_old_key.append(pk)
-    if rewrapped:
+    factors = second_factors.rotate_second_factors(batch=batch)
+    if rewrapped or factors.resealed:
         sweep_after_commit()
-    return MasterRotation(total, rewrapped, under_old_key, unreadable)
+    return MasterRotation(total, rewrapped, under_old_key, unreadable, factors)
 
 
 def rotate_organization_key(*, organization: Organization, actor: User | None) -> OrganizationRotation:

@@ -10,6 +10,7 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, TransactionTestCase
 
+from organizations import second_factors
 from organizations.models import Membership, Organization, User
 from tests import query_guard, serving_role
 from tests.simulator_fixtures import simulated_providers, simulator
@@ -132,7 +133,10 @@ def logged_in(user: User) -> Client:
 
 
 def give_second_factor(user: User) -> None:
-    Authenticator.objects.get_or_create(user=user, type=Authenticator.Type.TOTP, data={"secret": "unused"})
+    if not Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists():
+        Authenticator.objects.create(
+            user=user, type=Authenticator.Type.TOTP, data={"secret": second_factors.seal("UNUSED")}
+        )
 
 
 def confirm_password(client: Client, user: User, *, seconds_ago: float = 0) -> None:

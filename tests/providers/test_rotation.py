@@ -137,8 +137,10 @@ def test_check_secrets_counts_what_opens_and_names_what_does_not(acme, globex):
         {
             "organization_keys": 1,
             "provider_keys": 1,
+            "second_factors": 0,
             "broken_organization_keys": [],
             "broken_provider_keys": [],
+            "broken_second_factors": [],
             "sound": True,
         },
     )

@@ -10,7 +10,10 @@ from providers import inspection
 
 
 class Command(BaseCommand):
-    help = "Open every stored key, print how many open and the ids of those that do not. Exits with 1 if one does not."
+    help = (
+        "Open every stored key and second factor, print how many open and the ids of those that do not. Exits with 1 "
+        "if one does not."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
@@ -21,14 +24,17 @@ class Command(BaseCommand):
             answer = {
                 "organization_keys": report.organization_keys,
                 "provider_keys": report.provider_keys,
+                "second_factors": report.second_factors,
                 "broken_organization_keys": list(report.broken_organization_keys),
                 "broken_provider_keys": [str(pk) for pk in report.broken_provider_keys],
+                "broken_second_factors": list(report.broken_second_factors),
                 "sound": report.is_sound,
             }
             self.stdout.write(json.dumps(answer))
         else:
             self._tell("organization keys", report.organization_keys, report.broken_organization_keys)
             self._tell("provider keys", report.provider_keys, report.broken_provider_keys)
+            self._tell("second factors", report.second_factors, report.broken_second_factors)
         if not report.is_sound:
             sys.exit(1)
 

@@ -10,7 +10,8 @@ from providers import inspection
 class Command(BaseCommand):
     help = (
         "After the loss of a master key: deletes the organization keys that none of KEYFARE_MASTER_KEYS opens, so that "
-        "their organizations can paste provider keys again."
+        "their organizations can paste provider keys again, and the second factors, so that their people can log in "
+        "with the password alone and set them up again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -22,4 +23,12 @@ class Command(BaseCommand):
                 "This deletes what a master key you may still find could open. See what that is with `check_secrets`; "
                 "add --yes to do it."
             )
-        self.stdout.write(f"{inspection.forget_unreadable():,} organization keys are forgotten.")
+        forgotten = inspection.forget_unreadable()
+        self.stdout.write(f"{forgotten.organization_keys:,} organization keys are forgotten.")
+        if forgotten.people:
+            self.stdout.write(
+                f"Second factors of {len(forgotten.people):,} people are forgotten. Who has no passkey logs in with "
+                "the password alone now: tell them to set up a second step at once."
+            )
+        for email in forgotten.people:
+            self.stdout.write(f"  {email}")
