@@ -24,7 +24,7 @@ from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from candidates.models import CandidateCheck
-from config import admin_mfa, onboarding
+from config import admin_confirmation, admin_mfa, onboarding
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
@@ -35,6 +35,7 @@ from usage.models import Mode, UsageEvent
 LATEST_EVENTS = 12
 
 admin_mfa.protect(admin.site)
+admin_confirmation.protect(admin.site)
 
 
 class OpenOrganizationForm(OrganizationAdminForm):

@@ -129,7 +129,7 @@ def recently_authenticated(
         def wrapped(request: OrganizationHttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if request.method == "POST" and when(request, *args, **kwargs) and not is_recently_authenticated(request):
                 messages.warning(request, "Nothing was saved yet: confirm that it is you, then do it again.")
-                return _confirm_first(request, reverse(back, args=[request.organization.slug]))
+                return confirm_first(request, reverse(back, args=[request.organization.slug]))
             return view(request, *args, **kwargs)
 
         return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only
@@ -137,14 +137,15 @@ def recently_authenticated(
     return decorate
 
 
-def is_recently_authenticated(request: OrganizationHttpRequest) -> bool:
+def is_recently_authenticated(request: HttpRequest) -> bool:
     """By logging in or by confirming later; allauth records both in the session."""
     records = get_authentication_records(request, request.user)
     latest = max((float(record["at"]) for record in records), default=0.0)
     return time.time() - latest < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
 
 
-def _confirm_first(request: OrganizationHttpRequest, back: str) -> HttpResponse:
+def confirm_first(request: Any, back: str) -> HttpResponse:
+    """Send the person to prove who they are, and then to the path `back`."""
     ways = get_adapter().get_reauthentication_methods(request.user)
     page = ways[0]["url"] if ways else reverse("account_reauthenticate")
     url = f"{page}?{urlencode({'next': back})}"
