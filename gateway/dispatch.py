@@ -23,11 +23,12 @@ from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers import custody
 from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
-from providers.catalog import PROVIDERS, origin_of
+from providers.catalog import PROVIDERS
 from providers.custody import SealBroken, SealedKey
 from providers.destinations import BaseUrlRefused, Destination, destination_of
 from providers.egress import Egress, open_client
 from providers.egress import send as send_call
+from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 from providers.validation import mark_key_refused, note_key_used
 from routing.resolve import Route, RouteUnavailable
@@ -98,7 +99,7 @@ async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> 
         )
         outcome = Outcome(result=adapter.parse_chat(answer))
     except SealBroken as broken:
-        outcome = Outcome(error=ProviderError(ErrorKind.INVALID, str(broken)))
+        outcome = Outcome(error=ProviderError(ErrorKind.NEEDS_REENTRY, str(broken)))
     except ProviderError as error:
         outcome = Outcome(error=error)
     return Outcome(outcome.result, outcome.error, round((time.perf_counter() - started) * 1000))
@@ -182,15 +183,14 @@ def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, 
     name = f"{whose} {PROVIDERS[route.provider].name} key “{route.key_label}”"
     if key is None:
         raise RouteUnavailable(f"{name} was removed.")
+    show_unreadable([key])
     if not key.is_usable:
-        raise RouteUnavailable(f"{name} is {key.get_status_display().lower()}. {key.status_detail}".strip())
+        raise RouteUnavailable(f"{name} has the status {key.get_status_display()}. {key.status_detail}".strip())
     try:
-        if key.origin != origin_of(key.provider, key.base_url):
-            raise SealBroken
         sealed_key = custody.sealed_key(key)
         destination = destination_of(key)
     except SealBroken as broken:
-        raise RouteUnavailable(f"{name} needs re-entry. {broken}") from None
+        raise RouteUnavailable(f"{name} has the status Needs re-entry. {broken}") from None
     except BaseUrlRefused as refused:
         raise RouteUnavailable(f"{name} cannot be used. {refused}") from None
     return key, sealed_key, destination

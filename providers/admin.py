@@ -1,38 +1,33 @@
 """
 Keys in the staff admin: what state they are in, never what they are.
 
-Staff add and replace the managed keys, which belong to the platform organization; customers' keys they only
-see and validate.
+Customers' keys staff only see and validate; what they do with the managed ones, which belong to the platform
+organization, is in managed_keys_admin.py.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django_htmx.http import HttpResponseClientRedirect
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
-from organizations.models import Organization, User
-from providers import replacement, services, validation
+from providers import validation
 from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
-from providers.custody import SealBroken
-from providers.forms import ManagedKeyForm
+from providers.inspection import show_unreadable
+from providers.managed_keys_admin import ManagedKeyAdmin, ReadOnlyAdmin, person
 from providers.models import AvailableModel, KeyValidation, OrganizationKey, PrivateEndpoint, ProviderKey
 from providers.private_endpoints import (
     EndpointRefused,
@@ -54,22 +49,8 @@ LABELS = {
     Status.NEEDS_REENTRY.label: "danger",
     Status.DISABLED.label: "default",
 }
-CHANGE_KEYS = "providers.change_providerkey"
 WORD_JOINER = "\u2060"  # keeps a narrow column from breaking after the ellipsis
 OVERRIDDEN, MOVED = "Set by environment", "Needs re-entry"
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
-    """Rows that only services write."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class ManagedFilter(admin.SimpleListFilter):
@@ -96,8 +77,29 @@ class ProviderFilter(admin.SimpleListFilter):
         return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """By the status that is shown, which is not always the one that is stored."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), str(label)) for value, label in Status.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ProviderKey]) -> QuerySet[ProviderKey]:
+        if not self.value():
+            return queryset
+        return queryset.filter(pk__in=[key.pk for key in show_unreadable(queryset) if key.status == self.value()])
+
+
+class KeyList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = show_unreadable(self.result_list)
+
+
 @admin.register(ProviderKey)
-class ProviderKeyAdmin(ReadOnlyAdmin):
+class ProviderKeyAdmin(ManagedKeyAdmin):
     list_display = (
         "owner",
         "provider_name",
@@ -112,7 +114,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
     list_filter = (
         ManagedFilter,
         ProviderFilter,
-        ("status", ChoicesDropdownFilter),
+        StatusFilter,
         ("organization", RelatedDropdownFilter),
     )
     list_filter_submit = True
@@ -120,8 +122,7 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
     search_fields = ("organization__name", "organization__slug", "provider", "label")
     ordering = ("-organization__is_platform", "organization__name", "provider", "created_at")
     actions = ("validate",)
-    actions_list = ("add_managed_key",)
-    actions_detail = ("validate_this", "replace_managed_key")
+    actions_detail = ("validate_this", *ManagedKeyAdmin.actions_detail)
     fields = (
         "owner",
         "provider_name",
@@ -142,31 +143,14 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderKey]:
         keys: QuerySet[ProviderKey] = super().get_queryset(request)
-        return keys.filter(replaces=None).defer("ciphertext")
+        return keys.filter(replaces=None)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Managed keys only, one by one; a customer's key is the customer's to remove."""
-        return (
-            isinstance(obj, ProviderKey)
-            and obj.organization.is_platform
-            and request.user.has_perm("providers.delete_providerkey")
-        )
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeyList
 
-    # Actions name these methods: a dotted permission makes Unfold's system check read the database, which a new
-    # installation has not migrated yet.
-    def has_validate_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return request.user.has_perm(CHANGE_KEYS)
-
-    def has_replace_permission(self, request: HttpRequest, object_id: object = None) -> bool:
-        return request.user.has_perm(CHANGE_KEYS) and _managed_keys().filter(pk=cast(str, object_id)).exists()
-
-    def get_deleted_objects(
-        self, objs: Any, request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        return [str(key) for key in objs], {"managed keys": len(objs)}, set(), []
-
-    def delete_model(self, request: HttpRequest, obj: ProviderKey) -> None:
-        services.delete_provider_key(key=obj, actor=_person(request))
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ProviderKey | None:
+        key: ProviderKey | None = super().get_object(request, object_id, from_field)
+        return show_unreadable([key])[0] if key else None
 
     # Columns ----------------------------------------------------------------------------------------
 
@@ -227,16 +211,16 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
 
     # Actions ----------------------------------------------------------------------------------------
 
-    @action(description="Validate selected keys", permissions=["validate"])  # type: ignore[untyped-decorator]
+    @action(description="Validate selected keys", permissions=["change_keys"])  # type: ignore[untyped-decorator]
     def validate(self, request: HttpRequest, keys: QuerySet[ProviderKey]) -> None:
         for key in keys.exclude(status=Status.DISABLED):
-            validation.request_validation(key=key, actor=_person(request), now=timezone.now())
+            validation.request_validation(key=key, actor=person(request), now=timezone.now())
         messages.success(request, "Validation started. Reload this page to see the result.")
 
     @action(  # type: ignore[untyped-decorator]
         description="Validate key",
         url_path="validate",
-        permissions=["validate"],
+        permissions=["change_keys"],
         icon="verified_user",
         dialog={
             "title": "Validate this key?",
@@ -248,73 +232,12 @@ class ProviderKeyAdmin(ReadOnlyAdmin):
     def validate_this(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         key = get_object_or_404(ProviderKey, pk=object_id)
         try:
-            validation.request_validation(key=key, actor=_person(request), now=timezone.now())
+            validation.request_validation(key=key, actor=person(request), now=timezone.now())
         except validation.KeyDisabled as refusal:
             messages.error(request, str(refusal))
         else:
             messages.success(request, "Validation started. Reload this page to see the result.")
         return HttpResponseClientRedirect(reverse("admin:providers_providerkey_change", args=[key.pk]))
-
-    @action(  # type: ignore[untyped-decorator]
-        description="Add managed key", url_path="managed", permissions=["validate"], icon="add"
-    )
-    def add_managed_key(self, request: HttpRequest) -> HttpResponse:
-        return redirect("admin:providers_managed_key_add")
-
-    @action(  # type: ignore[untyped-decorator]
-        description="Replace key", url_path="replace-managed", permissions=["replace"], icon="autorenew"
-    )
-    def replace_managed_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return redirect("admin:providers_managed_key_replace", object_id)
-
-    # The page on which staff paste managed keys -------------------------------------------------------
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("managed/add/", view(self.managed_key), name="providers_managed_key_add"),
-            path("<uuid:key_id>/managed/", view(self.managed_key), name="providers_managed_key_replace"),
-            *super().get_urls(),
-        ]
-
-    @method_decorator(sensitive_post_parameters())
-    @method_decorator(sensitive_variables())
-    def managed_key(self, request: HttpRequest, key_id: UUID | None = None) -> HttpResponseBase:
-        """Add a managed key, or replace the one named; either is validated in the background at once."""
-        if not request.user.has_perm(CHANGE_KEYS):
-            raise PermissionDenied
-        platform = Organization.objects.filter(is_platform=True).first()
-        if platform is None:
-            messages.error(request, "This installation has no platform organization yet. Run: manage.py init")
-            return redirect("admin:providers_providerkey_changelist")
-        replaced = get_object_or_404(_managed_keys(), pk=key_id) if key_id else None
-        form = ManagedKeyForm(
-            request.POST if request.method == "POST" else None, replaced=replaced, organization=platform
-        )
-        if form.is_valid():
-            try:
-                key = _store(form, platform=platform, replaced=replaced, actor=_person(request))
-            except services.KeyLabelTaken as error:
-                form.add_error("label", str(error))
-            except SealBroken:
-                form.add_error("key", "The master keys do not open the platform's own key. Check KEYFARE_MASTER_KEYS.")
-            else:
-                validation.request_validation(key=key, actor=_person(request), now=timezone.now())
-                waits = " It takes over when the provider accepts it." if key.replaces_id else ""
-                messages.success(
-                    request, f"Key saved. It is being validated; reload this page to see the result.{waits}"
-                )
-                return redirect("admin:providers_providerkey_change", replaced.pk if replaced else key.pk)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Replace managed key “{replaced.label}”" if replaced else "Add managed key",
-            "opts": self.model._meta,
-            "form": form,
-            "replaced": replaced,
-            "providers": [provider for provider in PROVIDERS.values() if not provider.takes_base_url],
-        }
-        status = 422 if form.errors else 200
-        return TemplateResponse(request, "providers/managed_key_admin.html", context, status=status)
 
 
 @admin.register(OrganizationKey)
@@ -394,41 +317,17 @@ class PrivateEndpointAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is publi
 
     def save_model(self, request: HttpRequest, obj: PrivateEndpoint, form: Any, change: bool) -> None:
         allowed = allow_private_endpoint(
-            organization=obj.organization, host=obj.host, port=obj.port, network=obj.network, actor=_person(request)
+            organization=obj.organization, host=obj.host, port=obj.port, network=obj.network, actor=person(request)
         )
         obj.pk, obj.created_at = allowed.pk, allowed.created_at
 
     def delete_model(self, request: HttpRequest, obj: PrivateEndpoint) -> None:
-        withdraw_private_endpoint(endpoint=obj, actor=_person(request))
+        withdraw_private_endpoint(endpoint=obj, actor=person(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PrivateEndpoint]) -> None:
         for endpoint in queryset.select_related("organization"):
-            withdraw_private_endpoint(endpoint=endpoint, actor=_person(request))
+            withdraw_private_endpoint(endpoint=endpoint, actor=person(request))
 
 
 def _price(nanousd: int | None) -> str:
     return "not reported" if nanousd is None else usd_text(nanousd)
-
-
-def _managed_keys() -> QuerySet[ProviderKey]:
-    return ProviderKey.objects.filter(organization__is_platform=True)
-
-
-def _person(request: HttpRequest) -> User:
-    return cast(User, request.user)
-
-
-@sensitive_variables()
-def _store(form: ManagedKeyForm, *, platform: Organization, replaced: ProviderKey | None, actor: User) -> ProviderKey:
-    if replaced:
-        return replacement.replace_provider_key(
-            key=replaced, secret=form.cleaned_data["key"], actor=actor, now=timezone.now()
-        )
-    return services.save_provider_key(
-        organization=platform,
-        provider=form.provider.slug,
-        secret=form.cleaned_data["key"],
-        label=form.cleaned_data["label"],
-        actor=actor,
-        now=timezone.now(),
-    )

@@ -13,10 +13,9 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from organizations.models import Organization
-from providers.catalog import PROVIDERS, Provider, origin_of
-from providers.custody import SealBroken
+from providers.catalog import PROVIDERS, Provider
 from providers.forms import AddKeyForm, KeyForm, free_label
-from providers.inspection import unreadable
+from providers.inspection import show_unreadable
 from providers.models import AvailableModel, KeyValidation, ProviderKey
 
 POLL_FOR_SECONDS = 60
@@ -268,21 +267,6 @@ def _is_validating(key: ProviderKey) -> bool:
 
 def _masked(key: ProviderKey) -> str:
     return f"…{key.last4}" if key.last4 else "…"
-
-
-def show_unreadable(keys: Iterable[ProviderKey]) -> list[ProviderKey]:
-    """
-    The same keys; one that does not open, or not for where calls go now, shows as Needs re-entry.
-
-    It is not written down, so that a key is as good as before once a missing master key is back. Not to be saved.
-    """
-    keys = list(keys)
-    broken = unreadable(keys)
-    for key in keys:
-        is_moved = key.provider in PROVIDERS and key.origin != origin_of(key.provider, key.base_url)
-        if key.pk in broken or is_moved:
-            key.status, key.status_detail, key.validated_at = Status.NEEDS_REENTRY, str(SealBroken()), None
-    return keys
 
 
 def _moment(text: str) -> datetime | None:

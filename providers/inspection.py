@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from organizations import second_factors
 from organizations.audit import record
 from providers import custody
+from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken
 from providers.models import OrganizationKey, ProviderKey
 
@@ -87,16 +88,30 @@ def forget_unreadable() -> Forgotten:
     return Forgotten(len(forgotten), second_factors.forget_unreadable_factors())
 
 
+def show_unreadable(keys: Iterable[ProviderKey]) -> list[ProviderKey]:
+    """
+    The same keys; one that does not open, or not for where calls go now, shows as Needs re-entry.
+
+    Every place that shows or goes by a status asks here. It is not written down, so that a key is as good as before
+    once a missing master key is back. What comes from here is not to be saved.
+    """
+    keys = list(keys)
+    broken = unreadable(keys)
+    for key in keys:
+        is_moved = key.provider in PROVIDERS and key.origin != origin_of(key.provider, key.base_url)
+        if key.pk in broken or is_moved:
+            key.status, key.status_detail = ProviderKey.Status.NEEDS_REENTRY, str(SealBroken())
+            key.validated_at = None
+    return keys
+
+
 @sensitive_variables()
-def unreadable(keys: Iterable[ProviderKey]) -> set[UUID]:
-    """Those of `keys` that do not open; reads each organization key once."""
-    organization_keys: dict[tuple[int, int], OrganizationKey | None] = {}
+def unreadable(keys: Sequence[ProviderKey]) -> set[UUID]:
+    """Those of `keys` that do not open; reads all organization keys in one query."""
+    organization_keys = _organization_keys({(key.organization_id, key.key_version) for key in keys})
     found = set()
     for key in keys:
-        place = (key.organization_id, key.key_version)
-        if place not in organization_keys:
-            organization_keys[place] = _organization_key(*place)
-        organization_key = organization_keys[place]
+        organization_key = organization_keys.get((key.organization_id, key.key_version))
         try:
             if organization_key is None:
                 raise SealBroken
@@ -120,6 +135,16 @@ def _opens(pk: UUID) -> bool:
     """A key that was removed since its id was read is no failure."""
     key = ProviderKey.objects.filter(pk=pk).first()
     return key is None or opens(key)
+
+
+def _organization_keys(places: set[tuple[int, int]]) -> dict[tuple[int, int], OrganizationKey]:
+    """Those that unwrap, of the organizations and versions named."""
+    wanted = OrganizationKey.objects.filter(organization_id__in={place[0] for place in places})
+    try:
+        found = list(wanted.filter(version__in={place[1] for place in places}))
+    except InvalidToken:  # of one of them: so each by itself
+        found = [key for place in places if (key := _organization_key(*place))]
+    return {(key.organization_id, key.version): key for key in found}
 
 
 def _organization_key(organization_id: int, version: int) -> OrganizationKey | None:

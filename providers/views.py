@@ -25,12 +25,12 @@ from providers.cards import (
     model_line,
     provider_card,
     provider_cards,
-    show_unreadable,
 )
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import SealBroken
 from providers.destinations import BaseUrlRefused
 from providers.forms import AddKeyForm, KeyForm
+from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 
 KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys

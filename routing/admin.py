@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
@@ -14,9 +14,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from organizations.audit import record
 from organizations.models import Organization, User
 from providers.catalog import PROVIDERS
-from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
+from providers.inspection import show_unreadable
+from providers.models import USABLE_STATUSES, AvailableModel
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
+from routing.resolve import managed_key
 
 NO_KEY = "No working key"
 
@@ -89,11 +91,8 @@ class ManagedDefaultAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is publis
 
     @display(description="Managed key", label={NO_KEY: "danger"})  # type: ignore[untyped-decorator]
     def served_by(self, default: ManagedDefault) -> str:
-        """The managed key that calls of this default leave with: the oldest working one of its provider."""
-        keys = ProviderKey.objects.filter(
-            organization__is_platform=True, provider=default.provider, status__in=USABLE_STATUSES
-        )
-        key = keys.defer("ciphertext").order_by("created_at").first()
+        """The managed key that calls of this default leave with."""
+        key = managed_key(default.provider)
         return f"{key.label} …{key.last4}" if key else NO_KEY
 
 
@@ -126,10 +125,6 @@ class RoutingRuleAdmin(ModelAdmin):  # type: ignore[misc]
     )
     readonly_fields = ("action_name", "key_status")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[RoutingRule]:
-        rules: QuerySet[RoutingRule] = super().get_queryset(request)
-        return rules.defer("key__ciphertext")
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -145,7 +140,8 @@ class RoutingRuleAdmin(ModelAdmin):  # type: ignore[misc]
 
     @display(description="Key status")  # type: ignore[untyped-decorator]
     def key_status(self, rule: RoutingRule) -> str:
-        return rule.key.get_status_display()
+        (key,) = show_unreadable([rule.key])
+        return key.get_status_display()
 
 
 def _action_name(slug: str) -> str:

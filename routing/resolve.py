@@ -10,6 +10,7 @@ from typing import Any, Self
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers.catalog import PROVIDERS
+from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
@@ -54,12 +55,12 @@ def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
 
 
 def _own_route(rule: RoutingRule) -> Route:
-    key = rule.key
+    (key,) = show_unreadable([rule.key])
     if not key.is_usable:
         mend = "enable" if key.status == ProviderKey.Status.DISABLED else "validate or replace"
         raise RouteUnavailable(
-            f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, which is "
-            f"{key.get_status_display().lower()}. {key.status_detail} An owner or admin can {mend} the "
+            f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, whose "
+            f"status is {key.get_status_display()}. {key.status_detail} An owner or admin can {mend} the "
             "key in Settings, or reset the action to the managed default.".replace("  ", " ")
         )
     return Route(
@@ -75,7 +76,7 @@ def _own_route(rule: RoutingRule) -> Route:
 
 def _managed_route(action: str) -> Route:
     default = ManagedDefault.objects.filter(action=action).first()
-    key = _managed_key(default.provider) if default else None
+    key = managed_key(default.provider) if default else None
     if default is None or key is None:
         raise RouteUnavailable(
             f"{ACTIONS[action].name} has no working managed model on this installation. Route it to a key of your "
@@ -91,7 +92,8 @@ def _managed_route(action: str) -> Route:
     )
 
 
-def _managed_key(provider: str) -> ProviderKey | None:
+def managed_key(provider: str) -> ProviderKey | None:
+    """The managed key that calls to `provider` leave with: the oldest that works."""
     keys = ProviderKey.objects.filter(organization__is_platform=True, provider=provider, status__in=USABLE_STATUSES)
     with scope(EVERY, "managed keys are the platform's"):
-        return keys.order_by("created_at").first()
+        return next((key for key in show_unreadable(keys.order_by("created_at")) if key.is_usable), None)

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from organizations.audit import events_last, record
 from organizations.models import Organization, User
+from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 from providers.services import delete_provider_key
 from routing.actions import ACTIONS, Action
@@ -51,6 +52,7 @@ def routing_table(organization: Organization) -> list[RoutingRow]:
         rule.action: rule
         for rule in RoutingRule.objects.for_organization(organization).select_related("key", "updated_by")
     }
+    show_unreadable(rule.key for rule in rules.values())
     defaults = {default.action: default for default in ManagedDefault.objects.all()}
     return [RoutingRow(action, rules.get(slug), defaults.get(slug)) for slug, action in ACTIONS.items()]
 
@@ -69,6 +71,7 @@ def save_routing(
         key = ProviderKey.objects.select_for_update().get(organization=key.organization_id, pk=key.pk)
         if key.organization_id != organization.pk:
             raise RuleRefused("Choose one of your own keys.")
+        show_unreadable([key])
         if not key.is_usable:
             raise RuleRefused(f"Validate the key “{key.label}” first: only a connected key can be chosen.")
         listed = key.available_models.filter(organization=organization).values_list("model", flat=True)

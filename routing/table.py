@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -12,6 +12,7 @@ from django.conf import settings
 from organizations.models import Organization
 from providers.cards import usd_text
 from providers.catalog import PROVIDERS
+from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
 from routing.forms import RouteForm, drafts, route_initial
 from routing.resolve import RouteUnavailable, resolve
@@ -63,9 +64,9 @@ class RoutingTable:
 
 
 def selectable_keys(organization: Organization) -> list[ProviderKey]:
-    """The keys that a rule may name now: Connected or Limited."""
+    """The keys that a rule may name now: Connected or Limited, and they open."""
     keys = ProviderKey.objects.for_organization(organization).filter(status__in=USABLE_STATUSES)
-    return list(keys.defer("ciphertext").order_by("created_at"))
+    return [key for key in show_unreadable(keys.order_by("created_at")) if key.is_usable]
 
 
 def route_forms(
@@ -93,7 +94,7 @@ def route_forms(
 
 
 def routing_page(organization: Organization, forms: Sequence[RouteForm], *, today: date) -> RoutingTable:
-    lists = suggestion_lists(organization)
+    lists = suggestion_lists(organization, keys={key for form in forms for key in form.keys.values() if key.is_usable})
     listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
     averages = action_averages(
         organization=organization,
@@ -124,10 +125,10 @@ def listed_models(key: ProviderKey | None) -> set[str]:
     return set(listed.values_list("model", flat=True))
 
 
-def suggestion_lists(organization: Organization) -> list[SuggestionList]:
-    """The models of every key that can be chosen, by name."""
+def suggestion_lists(organization: Organization, *, keys: Collection[ProviderKey]) -> list[SuggestionList]:
+    """The models of each of `keys`, by name."""
     by_key: dict[UUID, list[Suggestion]] = {}
-    available = AvailableModel.objects.for_organization(organization).filter(key__status__in=USABLE_STATUSES)
+    available = AvailableModel.objects.for_organization(organization).filter(key__in=keys)
     for model in available.order_by("key", "model"):
         by_key.setdefault(model.key_id, []).append(Suggestion(model.model, _label(model)))
     return [SuggestionList(key_id, suggestions) for key_id, suggestions in by_key.items()]

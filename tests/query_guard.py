@@ -61,6 +61,7 @@ UNSCOPED = {
     "organizations.admin": "staff",
     "organizations.forms": "the form of staff",
     "providers.admin": "staff",
+    "providers.managed_keys_admin": "staff",
 }
 
 NOT_OURS = (

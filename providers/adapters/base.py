@@ -90,11 +90,16 @@ class ListedModel:
 
 
 class ErrorKind(StrEnum):
-    """What a failed call means for the one who made it. Only INVALID says that the key itself is broken."""
+    """
+    What a failed call means for the one who made it. Only INVALID says that the key itself is broken.
+
+    NEEDS_REENTRY is ours: the stored key did not open, so that nothing was asked.
+    """
 
     INVALID = "invalid"
     LIMITED = "limited"
     NO_CREDIT = "no_credit"
+    NEEDS_REENTRY = "needs_reentry"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
     UNREACHABLE = "unreachable"

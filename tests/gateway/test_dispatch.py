@@ -120,7 +120,7 @@ def test_a_key_bound_to_another_origin_never_leaves(acme, settings, simulator):
     served = simulator.app.model_calls
     settings.KEYFARE_PROVIDER_ORIGINS = {"openrouter": "http://127.0.0.1:1/api/v1"}
 
-    with pytest.raises(RouteUnavailable, match="needs re-entry"):
+    with pytest.raises(RouteUnavailable, match="Needs re-entry"):
         ask(acme)
     assert simulator.app.model_calls == served
 

@@ -9,10 +9,12 @@ from django.contrib.auth.models import Permission
 
 from config.onboarding import ensure_platform
 from organizations.models import AuditEvent, User
+from providers.custody import Secret
 from providers.models import AvailableModel, KeyValidation, OrganizationKey, ProviderKey
+from providers.replacement import replace_provider_key
 from routing.models import ManagedDefault, RoutingRule
 from routing.services import save_routing
-from tests.builders import connect_key, connect_managed_key
+from tests.builders import NOW, connect_key, connect_managed_key
 from tests.conftest import logged_in
 
 KEY = "sk-or-v1-simulated-valid-c4n4ry7"
@@ -261,3 +263,33 @@ def test_a_managed_default_without_a_working_key_says_so_in_the_list(as_staff, m
 
     assert "No working key" not in served
     assert "No working key" in unserved
+
+
+def test_staff_discard_the_new_key_that_waits_beside_a_managed_one(as_staff, staff, managed_key):
+    url = f"{LIST}{managed_key.pk}/change/"
+    before = text(as_staff.get(url))
+    replace_provider_key(key=managed_key, secret=Secret(KEY), actor=staff, now=NOW)
+    waiting = text(as_staff.get(url))
+    discard = f"{LIST}{managed_key.pk}/discard-replacement/"
+    assert "Discard the new key?" in text(as_staff.get(discard))
+    assert ProviderKey.objects.filter(replaces=managed_key).exists()
+
+    done = as_staff.post(discard, {"_form_submitted": "True"})
+
+    assert "Discard new key" not in before
+    assert "Discard new key" in waiting
+    assert done.headers["HX-Redirect"] == url
+    assert ProviderKey.objects.get() == managed_key
+    assert AuditEvent.objects.get(action="provider_key.replacement_discarded").actor == staff
+    assert "Discard new key" not in text(as_staff.get(url))
+
+
+def test_only_staff_who_may_change_keys_discard_and_only_managed_ones(as_staff, as_viewer, acme, staff, managed_key):
+    theirs = connect_key(acme)
+    for key in (managed_key, theirs):
+        replace_provider_key(key=key, secret=Secret(KEY), actor=staff, now=NOW)
+
+    as_viewer.post(f"{LIST}{managed_key.pk}/discard-replacement/", {"_form_submitted": "True"})
+    as_staff.post(f"{LIST}{theirs.pk}/discard-replacement/", {"_form_submitted": "True"})
+
+    assert ProviderKey.objects.exclude(replaces=None).count() == 2
