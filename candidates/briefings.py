@@ -182,7 +182,7 @@ def request_draft(
         raise BriefingRefused(f"A job description has at most {MAX_JOB_DESCRIPTION_CHARACTERS:,} characters.")
     with transaction.atomic():
         # One organization's drafts are admitted one by one: two cannot both be the last of the day.
-        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         route = resolve(organization=organization, action=REQUIREMENT_GENERATION.slug)
         if route.mode == Mode.MANAGED and drafts_left_today(organization=organization, now=now) <= 0:
             raise DailyCapReached(settings.KEYFARE_MANAGED_DAILY_RUNS)
@@ -266,6 +266,12 @@ def requeue_drafts(*, now: datetime) -> int:
                 queued += 1
             briefing.save()
     return queued
+
+
+def end_drafts(*, organization: Organization, reason: str) -> int:
+    """End the drafts that are being written with `reason`; an answer that comes later is dropped. Returns how many."""
+    drafting = Briefing.objects.for_organization(organization).filter(state=State.DRAFTING)
+    return drafting.update(state=State.FAILED, state_detail=reason[:300])
 
 
 def _queue_draft(briefing_id: int) -> None:

@@ -24,8 +24,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from billing.ledger import HoldRequest, capture_hold, hold_credits, release_hold
+from billing.ledger import HoldRequest, capture_hold, hold_credits
 from candidates import recency
+from candidates.check_endings import OPEN, fail_check, finish_check
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile, Requirement, RequirementVerdict
 from candidates.profiles import profile_text
@@ -46,7 +47,6 @@ MAX_CLAIMS = 3  # a check whose worker died this often fails
 MAX_TEMPORARY_RETRIES = 2
 LONGEST_WAIT_SECONDS = 30.0
 Status = CandidateCheck.Status
-OPEN = (Status.PENDING, Status.IN_PROGRESS)
 
 
 class BriefingNotReady(Exception):
@@ -90,6 +90,8 @@ def accept_checks(
     `agreed_credits`; then nothing was started.
     """
     with transaction.atomic():
+        # Nothing is accepted once the organization is closed, whose checks are ended then.
+        organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         briefing = Briefing.objects.for_organization(organization).select_for_update(no_key=True).get(pk=briefing.pk)
         if briefing.state != Briefing.State.READY or not briefing.requirements.for_organization(organization).exists():
             raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
@@ -335,7 +337,8 @@ class _Worker:
                 requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
             )
             recency.record_sighting(candidate=check.candidate, now=now)
-            self._finish(check, Status.COMPLETED, now)
+            finish_check(check, Status.COMPLETED, now)
+            self._count(Status.COMPLETED)
 
     def _settle_failed(self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, failure: str) -> None:
         with transaction.atomic():
@@ -347,11 +350,8 @@ class _Worker:
             check = self._owned(claimed, token)
             if check is None:
                 return
-            if check.hold_id:
-                release_hold(organization=check.organization, hold_id=check.hold_id)
-            check.charged = 0
-            check.failure = failure[:300]
-            self._finish(check, Status.FAILED, timezone.now())
+            fail_check(check, failure, timezone.now())
+            self._count(Status.FAILED)
 
     def _owned(self, check: CandidateCheck, token: uuid.UUID) -> CandidateCheck | None:
         """The row, locked, if this worker still holds its lease."""
@@ -362,11 +362,7 @@ class _Worker:
             .first()
         )
 
-    def _finish(self, check: CandidateCheck, status: Status, now: datetime) -> None:
-        check.status, check.completed_at = status, now
-        check.lease_token = check.lease_until = None
-        check.save()
-
+    def _count(self, status: Status) -> None:
         def written() -> None:
             self.counts[status] += 1
             if self.on_finished:

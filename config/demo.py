@@ -23,6 +23,7 @@ from billing.models import LedgerEntry
 from billing.verification import verify_ledger
 from candidates import checks
 from candidates.briefings import DraftRequirement, create_briefing
+from candidates.check_endings import OPEN
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles import import_profiles, parse_file
 from config.onboarding import ensure_platform, open_organization
@@ -129,7 +130,7 @@ class Story:
                 now=timezone.now(),
             )
         self._wait(
-            lambda: not target.checks.filter(status__in=checks.OPEN).exists(),
+            lambda: not target.checks.filter(status__in=OPEN).exists(),
             "The checks did not finish",
             nudge=self._requeue_waiting_checks,
         )

@@ -8,7 +8,10 @@ from django.conf import settings
 from django.db import transaction
 
 from billing.ledger import grant_credits, open_account
+from candidates.briefings import end_drafts
+from candidates.check_endings import end_checks
 from organizations.audit import events_last, record
+from organizations.invitations import end_invitations
 from organizations.models import Membership, Organization, User
 from providers.models import OrganizationKey, ProviderKey
 from providers.shredding import sweep_after_commit
@@ -57,8 +60,9 @@ def close_organization(*, organization: Organization, actor: User | None, now: d
     Close `organization` for good: nobody can open it any more, and its provider keys are unreadable at once.
 
     The keys under which they were sealed go first, in a transaction of their own; whatever happens after that,
-    nothing is left that opens them. Ledger, usage and audit log stay. Returns whether it was open; closing it again
-    finishes what was interrupted. Raises CloseRefused for the platform.
+    nothing is left that opens them. Then its invitations, checks and drafts end: what waited or was being worked on
+    fails free of charge, and no call is begun any more. Ledger, usage and audit log stay. Returns whether it was open;
+    closing it again finishes what was interrupted. Raises CloseRefused for the platform.
     """
     with transaction.atomic():
         locked = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -72,6 +76,9 @@ def close_organization(*, organization: Organization, actor: User | None, now: d
         OrganizationKey.objects.for_organization(locked).delete()
         sweep_after_commit()
     organization.closed_at = locked.closed_at
-    for key in ProviderKey.objects.for_organization(locked).order_by("pk"):
+    end_invitations(organization=organization, actor=actor, now=now)
+    end_checks(organization=organization, reason="The organization was closed before this check was done.")
+    end_drafts(organization=organization, reason="The organization was closed before the draft was written.")
+    for key in ProviderKey.objects.for_organization(locked).filter(replaces=None).order_by("pk"):
         remove_provider_key(key=key, reset_actions=True, actor=actor)
     return was_open

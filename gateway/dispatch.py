@@ -31,7 +31,7 @@ from providers.egress import send as send_call
 from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 from providers.validation import mark_key_refused, note_key_used
-from routing.resolve import Route, RouteUnavailable
+from routing.resolve import CLOSED, Route, RouteUnavailable
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent
 
@@ -63,10 +63,13 @@ def prepare(
     *, organization: Organization, route: Route, run_id: uuid.UUID, iteration: int, now: datetime
 ) -> PreparedCall:
     """
-    Admit one call on `route`. Raises RouteUnavailable when its key was removed, broke or belongs to somebody else.
+    Admit one call on `route`. Raises RouteUnavailable when its key was removed, broke or belongs to somebody else, and
+    when the organization was closed.
 
     The key is found from the organization that asks (or the platform, in Managed mode), never from the route alone.
     """
+    if not Organization.objects.filter(pk=organization.pk, closed_at=None).exists():
+        raise RouteUnavailable(CLOSED)
     with scope(_behind_the_wall_of(organization, route), "a managed key is the platform's"):
         key, sealed_key, destination = _open_route(organization, route)
     call = admit_call(

@@ -168,6 +168,18 @@ def revoke_invitation(*, invitation: Invitation, actor: User, now: datetime) -> 
         )
 
 
+def end_invitations(*, organization: Organization, actor: User | None, now: datetime) -> int:
+    """End every open invitation of `organization`, whoever made it. Returns how many."""
+    with transaction.atomic(), audit.events_last():
+        lock_members(organization)
+        waiting = Invitation.objects.for_organization(organization).open()
+        ended = list(waiting.order_by("pk").values_list("email", flat=True))
+        waiting.update(revoked_at=now)
+        for email in ended:
+            audit.record(organization=organization, actor=actor, action="invitation.withdrawn", target=email)
+    return len(ended)
+
+
 @scope(EVERY, "the link says which organization")
 def accept_invitation(*, token_digest: str, user: User, now: datetime) -> Membership:
     """

@@ -16,6 +16,8 @@ from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
 from usage.models import Mode
 
+CLOSED = "This organization was closed."
+
 
 class RouteUnavailable(Exception):
     """The action cannot run now; the text is a sentence that says what is missing and who can mend it."""
@@ -43,6 +45,8 @@ class Route:
 
 def resolve(*, organization: Organization, action: str) -> Route:
     """The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back."""
+    if organization.closed_at is not None:
+        raise RouteUnavailable(CLOSED)
     rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
     return _own_route(rule) if rule else _managed_route(action)
 

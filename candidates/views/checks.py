@@ -10,7 +10,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
-from candidates.checks import OPEN, BriefingNotReady, PriceRose, accept_checks
+from candidates.check_endings import OPEN
+from candidates.checks import BriefingNotReady, PriceRose, accept_checks
 from candidates.credit_costs import quote
 from candidates.models import CandidateCheck, RequirementVerdict
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from billing.ledger import NotEnoughCredits, balance
 from candidates.briefings import unchecked_candidates
-from candidates.checks import OPEN, Accepted, BriefingNotReady, accept_checks, run_pending_checks
+from candidates.check_endings import OPEN
+from candidates.checks import Accepted, BriefingNotReady, accept_checks, run_pending_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
 from routing.resolve import RouteUnavailable

@@ -1,0 +1,48 @@
+"""How a check ends: with a result, or free of charge; and how all of an organization are ended at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from billing.ledger import release_hold
+from candidates.models import CandidateCheck
+from organizations.models import Organization
+
+Status = CandidateCheck.Status
+OPEN = (Status.PENDING, Status.IN_PROGRESS)
+
+
+def end_checks(*, organization: Organization, reason: str) -> int:
+    """
+    Fail every open check free of charge with `reason`, whoever works on it; returns how many.
+
+    A call that is under way is not stopped. Its usage is recorded; its result, which comes without a lease, is dropped.
+    """
+    checks = CandidateCheck.objects.for_organization(organization).filter(status__in=OPEN)
+    ended = 0
+    for pk in list(checks.order_by("accepted_at", "pk").values_list("pk", flat=True)):
+        with transaction.atomic():
+            check = checks.select_related("organization").select_for_update(of=("self",)).filter(pk=pk).first()
+            if check is not None:
+                fail_check(check, reason, timezone.now())
+                ended += 1
+    return ended
+
+
+def fail_check(check: CandidateCheck, failure: str, now: datetime) -> None:
+    """End a locked check free of charge, and say why."""
+    if check.hold_id:
+        release_hold(organization=check.organization, hold_id=check.hold_id)
+    check.charged = 0
+    check.failure = failure[:300]
+    finish_check(check, Status.FAILED, now)
+
+
+def finish_check(check: CandidateCheck, status: Status, now: datetime) -> None:
+    """Write the last state of a locked check; whoever worked on it has lost its lease."""
+    check.status, check.completed_at = status, now
+    check.lease_token = check.lease_until = None
+    check.save()
