@@ -88,6 +88,7 @@ class KeyRow:
     is_validating: bool
     watched_since: int  # Unix seconds when the page began to wait for the validation
     has_given_up: bool = False
+    refusal: str = ""  # why what was just asked for was not done
     is_fresh: bool = False  # just saved or replaced: validating it is the next step
     replacement: Replacement | None = None
     old_days: int = 0  # the age of a secret that should be replaced by now
@@ -159,14 +160,16 @@ def provider_card(
     now: datetime,
     add_form: AddKeyForm | None = None,
     fresh_key: ProviderKey | None = None,
+    refusal: tuple[ProviderKey, str] | None = None,
 ) -> ProviderCard:
-    """One card, with the form that holds errors or the key that was just saved."""
+    """One card, with the form that holds errors, the key that was just saved, or why one was not validated."""
     return _card(
         provider,
         show_unreadable(keys_of(organization).filter(provider=provider.slug)),
         now=now,
         add_form=add_form,
         fresh_key=fresh_key,
+        refusal=refusal,
     )
 
 
@@ -177,6 +180,7 @@ def key_row(
     form: KeyForm | None = None,
     is_fresh: bool = False,
     watched_since: int | None = None,
+    refusal: str = "",
 ) -> KeyRow:
     """The row of a key that came from `keys_of`."""
     provider = PROVIDERS[key.provider]
@@ -193,6 +197,7 @@ def key_row(
         is_validating=is_validating,
         watched_since=since,
         has_given_up=is_validating and seconds - since >= POLL_FOR_SECONDS,
+        refusal=refusal,
         is_fresh=is_fresh,
         replacement=replacement,
         old_days=_days_if_old(key, now=now),
@@ -242,8 +247,10 @@ def _card(
     now: datetime,
     add_form: AddKeyForm | None = None,
     fresh_key: ProviderKey | None = None,
+    refusal: tuple[ProviderKey, str] | None = None,
 ) -> ProviderCard:
-    rows = [key_row(key, now=now, is_fresh=key == fresh_key) for key in keys]
+    refused, why = refusal or (None, "")
+    rows = [key_row(key, now=now, is_fresh=key == fresh_key, refusal=why if key == refused else "") for key in keys]
     add_form = add_form or AddKeyForm(
         provider=provider,
         auto_id=f"{provider.slug}-%s",

@@ -222,7 +222,9 @@ class KeyValidation(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["key"], condition=Q(state="queued"), name="one_queued_validation_a_key"),
+            models.UniqueConstraint(
+                fields=["organization", "key"], condition=Q(state="queued"), name="one_queued_validation_a_key"
+            ),
         ]
 
     def __str__(self) -> str:

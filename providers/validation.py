@@ -15,10 +15,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Max, Q
+from django.db.models import F, Max, OuterRef, Q, Subquery
 from django_q.tasks import async_task
 
-from organizations.models import User
+from organizations.models import AuditEvent, Organization, User
 from providers import custody
 from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, ProviderError
 from providers.catalog import PROVIDERS, origin_of
@@ -31,6 +31,9 @@ from providers.replacement import take_over
 from providers.services import locked, record_change
 
 VALIDATION_TIMEOUT_SECONDS = 10  # for all calls of one validation together
+MAX_VALIDATIONS_A_MINUTE = 10  # that the people of one organization ask for
+REQUESTED = "provider_key.validation_requested"  # what the audit log calls that
+KEEP_DAYS = 90
 RUN_FOR_SECONDS = 300  # of the 600 that a scheduled job may take
 KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
 Status = ProviderKey.Status
@@ -53,6 +56,16 @@ class KeyDisabled(Exception):
         super().__init__(f"The key “{label}” is disabled. Enable it first.")
 
 
+class TooManyValidations(Exception):
+    """The organization asked for as many validations as it may within a minute; nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"Your organization validated {MAX_VALIDATIONS_A_MINUTE} keys within a minute, which is the most. "
+            "Wait a minute, then try again."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Revalidation:
     """How many keys came out at which status, and how many were not asked about for want of time."""
@@ -65,16 +78,18 @@ def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -
     """
     Validate `key` in the background. While one validation waits, asking again returns that one.
 
-    What is known of the key holds until there is an answer. Raises KeyDisabled.
+    What is known of the key holds until there is an answer. Raises KeyDisabled and, unless staff ask,
+    TooManyValidations.
     """
     with transaction.atomic():
         key = _locked_with_replaced(key)
         queued, is_new = _open_validation(key, now=now)
-        if is_new:
-            record_change(key, actor, "provider_key.validation_requested")
         if key.status != Status.VALIDATING and not key.has_verdict:
             key.status, key.status_detail = Status.VALIDATING, ""
             key.save(update_fields=["status", "status_detail"])
+        if is_new:
+            record_change(key, actor, REQUESTED)
+            _check_pace(key.organization, actor, now=now)
         validation_id = queued.pk
         transaction.on_commit(lambda: _queue(validation_id))
     return queued
@@ -152,6 +167,13 @@ def requeue_validations(*, now: datetime, older_than_seconds: int = 60) -> int:
     return len(ids)
 
 
+def forget_old_validations(*, now: datetime) -> int:
+    """Delete attempts that ended more than KEEP_DAYS ago, but never a key's newest. Returns how many."""
+    newest = KeyValidation.objects.filter(key=OuterRef("key")).order_by("-pk").values("pk")[:1]
+    old = KeyValidation.objects.filter(state=KeyValidation.State.DONE, finished_at__lt=now - timedelta(days=KEEP_DAYS))
+    return old.exclude(pk=Subquery(newest)).delete()[0]
+
+
 def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, detail: str, now: datetime) -> None:
     """
     A call was refused because of the key itself: show that on the key, so that later calls stop at once.
@@ -201,6 +223,22 @@ def _open_validation(key: ProviderKey, *, now: datetime) -> tuple[KeyValidation,
         organization=key.organization, key=key, secret_version=key.secret_version, requested_at=now
     )
     return queued, True
+
+
+def _check_pace(organization: Organization, actor: User | None, *, now: datetime) -> None:
+    """
+    Raises TooManyValidations if the request just recorded is one too many, so that nobody probes addresses with them.
+
+    Counted in the audit log, which keeps what was asked about keys that were removed since; the event just written
+    locks it until the end of the transaction, so requests of one organization are counted one after the other.
+    """
+    if actor and actor.is_staff:
+        return
+    asked = AuditEvent.objects.for_organization(organization).filter(
+        action=REQUESTED, created_at__gt=now - timedelta(minutes=1)
+    )
+    if asked.exclude(actor__is_staff=True).count() > MAX_VALIDATIONS_A_MINUTE:
+        raise TooManyValidations
 
 
 def _queue(validation_id: int) -> None:

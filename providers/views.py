@@ -108,8 +108,11 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
             form.add_error("key" if "key" in form.fields else None, CANNOT_SEAL)
         else:
             if new.replaces:
-                validation.request_validation(key=new, actor=request.user, now=timezone.now())
-                messages.success(request, "New key saved. It takes over as soon as it is validated.")
+                try:
+                    validation.request_validation(key=new, actor=request.user, now=timezone.now())
+                    messages.success(request, "New key saved. It takes over as soon as it is validated.")
+                except validation.TooManyValidations as refusal:
+                    messages.warning(request, f"New key saved, but not validated yet. {refusal}")
             else:
                 messages.success(request, "Key replaced.")
             return _saved(request, key)
@@ -123,9 +126,7 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 @require_POST
 def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     key = _key_or_404(request, key_id)
-    with suppress(validation.KeyDisabled):  # from a page that does not show that yet
-        validation.request_validation(key=key, actor=request.user, now=timezone.now())
-    return _status_now(request, key)
+    return _validate(request, key, shown=key)
 
 
 @organization_view(Permission.MANAGE_KEYS)
@@ -144,8 +145,7 @@ def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def enable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Let a disabled key be used again, as soon as it is validated."""
     key = services.enable_provider_key(key=_key_or_404(request, key_id), actor=request.user)
-    validation.request_validation(key=key, actor=request.user, now=timezone.now())
-    return _status_now(request, key)
+    return _validate(request, key, shown=key)
 
 
 @organization_view(Permission.MANAGE_KEYS)
@@ -153,10 +153,8 @@ def enable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def validate_replacement(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Ask again about the new key that waits beside this one."""
     key = _key_or_404(request, key_id)
-    for pending in key.replacements.all():
-        with suppress(ProviderKey.DoesNotExist):  # discarded just now
-            validation.request_validation(key=pending, actor=request.user, now=timezone.now())
-    return _status_now(request, key)
+    pending = key.replacements.first()
+    return _validate(request, pending, shown=key) if pending else _status_now(request, key)
 
 
 @organization_view(Permission.MANAGE_KEYS)
@@ -280,6 +278,22 @@ def _status_now(request: OrganizationHttpRequest, key: ProviderKey) -> HttpRespo
     if not request.htmx:
         return redirect(_settings_url(request, key))
     return _status_region(request, key_row(_key_or_404(request, key.pk), now=timezone.now()))
+
+
+def _validate(request: OrganizationHttpRequest, key: ProviderKey, *, shown: ProviderKey) -> HttpResponse:
+    """Have `key` validated and show `shown` (itself, or the key it is to replace); else that, and beside it why not."""
+    try:
+        # From a page that does not show yet that it was disabled, removed or discarded.
+        with suppress(validation.KeyDisabled, ProviderKey.DoesNotExist):
+            validation.request_validation(key=key, actor=request.user, now=timezone.now())
+    except validation.TooManyValidations as refusal:
+        now, why = timezone.now(), str(refusal)
+        if request.htmx:
+            row = key_row(_key_or_404(request, shown.pk), now=now, refusal=why)
+            return render(request, "providers/_key_status.html", {"row": row}, status=429)
+        card = provider_card(request.organization, PROVIDERS[shown.provider], now=now, refusal=(shown, why))
+        return render(request, "providers/page.html", {"card": card}, status=429)
+    return _status_now(request, shown)
 
 
 def _status_region(request: OrganizationHttpRequest, row: KeyRow) -> HttpResponse:

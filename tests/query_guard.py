@@ -28,6 +28,7 @@ UNSCOPED = {
     "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
     "candidates.checks:organizations_with_waiting_checks": "finds lost checks of everybody",
     "providers.validation:requeue_validations": "finds lost validations of everybody",
+    "providers.validation:forget_old_validations": "forgets old results of everybody",
     "providers.validation:validate_due_keys": "asks about the keys of everybody",
     "providers.notices": "tells the owners of each key, one by one",
     "providers.rotation:_batches": "master keys wrap the organization keys of everybody",

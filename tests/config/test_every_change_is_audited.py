@@ -179,6 +179,7 @@ SILENT = {
     "providers.validation.validate_key": "what a provider says; asking for it was audited",
     "providers.validation.validate_due_keys": "asks by the clock; requests are audited one by one",
     "providers.validation.requeue_validations": "asks again for what was audited",
+    "providers.validation.forget_old_validations": "what providers said; asking for it was audited",
     "providers.validation.mark_key_refused": "what a provider says",
     "providers.validation.note_key_used": "a time",
     "routing.services.ensure_managed_defaults": "sets up the installation",

@@ -9,11 +9,14 @@ from django.utils import timezone
 
 from providers.models import ProviderKey
 from providers.notices import send_due_break_notices
-from providers.validation import validate_due_keys
+from providers.validation import KEEP_DAYS, forget_old_validations, validate_due_keys
 
 
 class Command(BaseCommand):
-    help = "Ask providers again about keys that were validated before; owners and admins are told of those that broke."
+    help = (
+        "Ask providers again about keys that were validated before; owners and admins are told of those that broke. "
+        f"Results older than {KEEP_DAYS} days are forgotten, but never a key's newest."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -25,6 +28,7 @@ class Command(BaseCommand):
         if not older_than.isdecimal() or len(older_than) > 6:
             raise CommandError(f"“{older_than}” is no number of hours: give a whole number from 0.")
         done = validate_due_keys(now=timezone.now(), older_than=timedelta(hours=int(older_than)))
+        forget_old_validations(now=timezone.now())
         told = send_due_break_notices()
         validated = sum(done.outcomes.values())
         if options["json"]:
