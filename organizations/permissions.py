@@ -109,7 +109,10 @@ def organization_view(
 
 
 def recently_authenticated(
-    *, back: str, when: Callable[..., bool] = lambda *_args, **_kwargs: True
+    *,
+    back: str,
+    when: Callable[..., bool] = lambda *_args, **_kwargs: True,
+    keep: Callable[[HttpRequest], dict[str, str]] = lambda _request: {},
 ) -> Callable[
     [Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse]],
     Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse],
@@ -118,7 +121,8 @@ def recently_authenticated(
     Let a POST through only if the person proved who they are within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds.
 
     Others are sent to do so and then to the page `back` (a URL name that takes the slug); what they posted is kept
-    nowhere, because it may hold a key. `when` is called as the view is, and says whether this POST needs it.
+    nowhere, because it may hold a key, but for what `keep` takes from it into the query of that page. `when` is called
+    as the view is, and says whether this POST needs it.
     Stands below `organization_view`.
     """
 
@@ -129,7 +133,9 @@ def recently_authenticated(
         def wrapped(request: OrganizationHttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if request.method == "POST" and when(request, *args, **kwargs) and not is_recently_authenticated(request):
                 messages.warning(request, "Nothing was saved yet: confirm that it is you, then do it again.")
-                return confirm_first(request, reverse(back, args=[request.organization.slug]))
+                kept = urlencode(keep(request))
+                url = reverse(back, args=[request.organization.slug])
+                return confirm_first(request, f"{url}?{kept}" if kept else url)
             return view(request, *args, **kwargs)
 
         return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only

@@ -81,6 +81,14 @@ def destination_of(key: ProviderKey) -> Destination:
     return _custom(key.organization, key.provider, key.base_url)
 
 
+def is_private(key: ProviderKey) -> bool:
+    """Whether calls with `key` go to a server in a private network, which staff allowed its organization."""
+    try:
+        return bool(key.base_url and destination_of(key).reach.networks)
+    except BaseUrlRefused:
+        return False
+
+
 def normalized_base_url(*, organization: Organization, provider: str, base_url: str) -> str:
     """
     The one form of the base URL that a person typed; "" for providers whose address is constant. Nothing typed is the

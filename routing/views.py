@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +16,7 @@ from organizations.audit import events_last
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
+from providers.destinations import is_private
 from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import services
@@ -39,8 +40,22 @@ def table(request: OrganizationHttpRequest) -> HttpResponse:
     return render(request, "routing/_table.html" if request.htmx else "routing/page.html", context)
 
 
+def _newly_chosen_private_key(request: OrganizationHttpRequest) -> bool:
+    """Whether a row that was changed would send its calls into a private network."""
+    forms = [form for form in route_forms(request.organization, posted=request.POST) if form.is_valid()]
+    chosen = {form.chosen_key for form in forms if form.is_changed}
+    return any(key is not None and is_private(key) for key in chosen)
+
+
+def _choices(request: HttpRequest) -> dict[str, str]:
+    """What the table's fields hold, as the page of the table takes it unsaved."""
+    names = [f"{action}-{field}" for action in ACTIONS for field in ("key", "model", "was")]
+    return {name: request.POST[name] for name in names if name in request.POST}
+
+
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
+@recently_authenticated(back="routing:table", when=_newly_chosen_private_key, keep=_choices)
 def save(request: OrganizationHttpRequest) -> HttpResponse:
     """Save the changed rows: all of them, or none where one has an error."""
     forms = route_forms(request.organization, posted=request.POST)
