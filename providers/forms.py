@@ -8,6 +8,7 @@ sentence.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ from providers.services import keys_with_secret
 
 SHORTEST_KEY, LONGEST_KEY = 8, 512
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+# What comes along when a key is copied off a page, and cannot be seen: of no width, or a space.
+UNSEEN_AT_THE_ENDS = string.whitespace + "\u00a0\u200b\u200c\u200d\u2060\ufeff"
 ASSIGNMENT = re.compile(r"(export\s+)?[A-Z][A-Z0-9_]*_(KEY|TOKEN)\s*=.*", re.DOTALL)
 # These administer an account and cannot call a model (read at the providers' key pages, November 2026).
 ADMIN_KEY_PREFIXES = ("sk-admin", "sk-ant-admin")
@@ -100,8 +103,10 @@ class KeyForm(forms.Form):
         self.fields["key"].required = provider.key_need is KeyNeed.REQUIRED
 
     def clean_key(self) -> Secret:
-        pasted = str(self.cleaned_data["key"])
+        pasted = str(self.cleaned_data["key"]).strip(UNSEEN_AT_THE_ENDS)
         if not pasted:
+            if self.cleaned_data["key"] and self.fields["key"].required:
+                raise forms.ValidationError(self.fields["key"].error_messages["required"])
             return Secret("")
         complaint = _complaint(pasted)
         if complaint:

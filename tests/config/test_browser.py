@@ -98,6 +98,25 @@ def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server
     expect(page.get_by_text("BYOK").first).to_be_visible()
 
 
+def test_the_keyboard_stays_where_it_was_while_a_key_is_validated_and_switched(
+    browsing, live_server, acme, simulated_providers
+):
+    page = browsing
+    page.goto(f"{live_server.url}/o/acme/settings")
+    card = page.locator("#provider-openai")
+    card.get_by_label("Paste key").fill("sk-proj-simulated-valid-0001")
+    card.get_by_label("Paste key").press("Enter")
+    validate = card.get_by_role("button", name="Validate key")
+    expect(validate).to_be_focused()
+
+    page.keyboard.press("Enter")
+
+    expect(card.get_by_text("Connected", exact=True)).to_be_visible()
+    expect(validate).to_be_focused()
+    card.get_by_role("button", name="Disable").press("Enter")
+    expect(card.get_by_role("button", name="Enable")).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, simulated_providers, scheme, width):
