@@ -107,9 +107,10 @@ class KeyRow:
         if self.key.status == Status.VALIDATING:
             return f"Asking {self.provider.name} about this key…"
         if self.key.status == Status.CONNECTED and not self.key.last4 and self.provider.takes_base_url:
-            return "The server answers."
+            return "The server answers. Actions can be routed to it."
         if self.key.status == Status.CONNECTED:
-            return f"{self.provider.name} accepts this key. Actions can be routed to it."
+            who = "The server" if self.provider.takes_base_url else self.provider.name
+            return f"{who} accepts this key. Actions can be routed to it."
         return f"{self.provider.name} did not say why."
 
     @property
@@ -265,7 +266,9 @@ def _replacement(pending: ProviderKey) -> Replacement:
 
 def _days_if_old(key: ProviderKey, *, now: datetime) -> int:
     days = (now - key.secret_since).days
-    return days if 0 < settings.KEYFARE_KEY_ROTATION_DAYS <= days and key.status != Status.DISABLED else 0
+    if key.status == Status.DISABLED or not key.has_secret:
+        return 0
+    return days if 0 < settings.KEYFARE_KEY_ROTATION_DAYS <= days else 0
 
 
 def _is_validating(key: ProviderKey) -> bool:

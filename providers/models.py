@@ -164,6 +164,11 @@ class ProviderKey(models.Model):
         return self.status in USABLE_STATUSES
 
     @property
+    def has_secret(self) -> bool:
+        """Whether there is anything in the seal: a server that the organization named may expect no key."""
+        return bool(self.fingerprint or not self.base_url)
+
+    @property
     def secret_since(self) -> datetime:
         """Since when the present secret is used: its age is what rotation is about."""
         return self.replaced_at or self.created_at

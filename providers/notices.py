@@ -98,15 +98,16 @@ def remind_key_rotation(*, now: datetime) -> int:
 
 
 def _due_for_rotation(*, now: datetime) -> QuerySet[ProviderKey]:
-    """A disabled key guards nothing, and one that needs re-entry is pasted anew anyway."""
+    """A disabled key and a server without one guard nothing, and one that needs re-entry is pasted anew anyway."""
     if not settings.KEYFARE_KEY_ROTATION_DAYS:
         return ProviderKey.objects.none()
     cutoff = now - timedelta(days=settings.KEYFARE_KEY_ROTATION_DAYS)
-    return ProviderKey.objects.filter(
+    keys = ProviderKey.objects.filter(
         Q(replaced_at=None, created_at__lte=cutoff) | Q(replaced_at__lte=cutoff),
         Q(rotation_reminded_at=None) | Q(rotation_reminded_at__lte=cutoff),
         replaces=None,
     ).exclude(status__in=[ProviderKey.Status.DISABLED, ProviderKey.Status.NEEDS_REENTRY])
+    return keys.exclude(~Q(base_url=""), fingerprint="")
 
 
 def _send(organization: Organization, subject: str, template: str, context: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ class TooManyValidations(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            f"Your organization validated {MAX_VALIDATIONS_A_MINUTE} keys within a minute, which is the most. "
+            f"Your organization asked for {MAX_VALIDATIONS_A_MINUTE} validations within a minute, which is the most. "
             "Wait a minute, then try again."
         )
 

@@ -28,7 +28,7 @@ from tests.providers.test_key_concurrency import at_once
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
 HTMX = {"HX-Request": "true"}
-SENTENCE = "Your organization validated 10 keys within a minute"
+SENTENCE = "Your organization asked for 10 validations within a minute"
 Status = ProviderKey.Status
 
 
