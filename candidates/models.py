@@ -186,6 +186,30 @@ class CandidateCheck(models.Model):
         return f"{self.candidate} · {self.briefing}"
 
 
+class CheckRequest(models.Model):
+    """
+    Which check a program got for an Idempotency-Key, so that asking again gives the same one and costs nothing.
+
+    Kept as long as the check is.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    idempotency_key = models.CharField(max_length=200)
+    body_digest = models.CharField(max_length=64, help_text="SHA-256 of what was asked for, hexadecimal.")
+    check_row = models.ForeignKey(CandidateCheck, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["CheckRequest"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "idempotency_key"], name="one_check_an_idempotency_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+
 class RequirementVerdict(models.Model):
     """What the model said of one requirement, with its quote from the profile as evidence."""
 

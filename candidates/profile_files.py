@@ -116,6 +116,14 @@ def parse_file(data: bytes, *, file: str = "") -> list[ProfileRow | RowError]:
     return rows
 
 
+def read_profile(value: object) -> ProfileRow | RowError:
+    """One profile that was parsed from JSON already, as a file may hold it; else the reason why not."""
+    try:
+        return _row(value, line=1, file="")
+    except _RowRefused as error:
+        return RowError(1, str(error))
+
+
 def _values(data: bytes) -> Iterator[tuple[int, object]]:
     """Line and parsed JSON (or, still in bytes, a line to parse) of each profile of the file."""
     lines = [(number, line) for number, raw in enumerate(data.split(b"\n"), 1) if (line := raw.strip(b" \t\r"))]

@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from candidates.models import Candidate, Profile
-from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file
+from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file, read_profile
 from candidates.profile_reading import profile_text
 from organizations import audit
 from organizations.models import Organization, User
@@ -26,9 +26,11 @@ __all__ = [
     "ImportReport",
     "ProfileRow",
     "RowError",
+    "find_imported",
     "import_profiles",
     "parse_file",
     "profile_text",
+    "read_profile",
 ]
 
 CHUNK_ROWS = 200  # rows of one transaction: short for other writers, long enough for bulk queries
@@ -107,6 +109,11 @@ def import_profiles(
             updated=report.updated,
         )
     return report
+
+
+def find_imported(*, organization: Organization, row: ProfileRow) -> Candidate | None:
+    """Whom `row`, imported before, is about."""
+    return next(iter(_People(organization, [row]).matching(row).values()), None)
 
 
 def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[tuple[str, str], int]) -> str:

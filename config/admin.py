@@ -200,6 +200,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Organizations", "apartment", "organizations.organization"),
             ("Members", "badge", "organizations.membership"),
             ("Invitations", "forward_to_inbox", "organizations.invitation"),
+            ("API tokens", "vpn_key", "organizations.apitoken"),
             ("Users", "person", "organizations.user"),
             ("E-mail addresses", "mail", "account.emailaddress"),
             ("Second factors", "passkey", "mfa.authenticator"),
@@ -242,6 +243,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Candidate checks",
         (
             ("Checks", "task_alt", "candidates.candidatecheck"),
+            ("Check requests", "repeat_one", "candidates.checkrequest"),
             ("Verdicts", "rule", "candidates.requirementverdict"),
             ("Briefings", "description", "candidates.briefing"),
             ("Requirements", "checklist", "candidates.requirement"),

@@ -32,6 +32,7 @@ _PATTERNS = tuple(
         # What providers' keys look like (their key pages, November 2026). Mistral's have no prefix: rules above.
         (r"(\b)(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}", 0),  # OpenAI, Anthropic (sk-ant-), OpenRouter (sk-or-)
         (r"(\b)AIza[A-Za-z0-9_-]{10,}", 0),  # Google
+        (r"(\bkf_[A-Za-z0-9]{8}_)[A-Za-z0-9_-]{4,}", 0),  # our own API tokens; the prefix is no secret
         (r"(\b)AQ\.[A-Za-z0-9_-]{10,}", 0),  # Google, newer
     )
 )

@@ -4,9 +4,11 @@ from django.contrib import admin
 from django.urls import include, path
 
 from config import views
+from config.api import api_urls
 from organizations import invitation_views
 
 handler400 = "config.error_pages.bad_request"
+handler404 = "config.error_pages.not_found"
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -15,6 +17,7 @@ urlpatterns = [
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
     path("admin/", admin.site.urls),
+    path("api/v1/", api_urls()),
     path("accounts/", include("allauth.urls")),
     path("invitations/accept/", invitation_views.accept, name="accept-invitation"),
     path("invitations/<str:token>/", invitation_views.follow_link, name="invitation"),

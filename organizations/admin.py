@@ -5,20 +5,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from allauth.account.models import EmailAddress
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
-from organizations import audit, services
+from organizations import api_tokens, audit, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm, UserAdminForm
-from organizations.models import AuditEvent, AuditHead, Invitation, Membership, Organization, User
+from organizations.models import ApiToken, AuditEvent, AuditHead, Invitation, Membership, Organization, User
 
 RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
 
@@ -262,3 +263,34 @@ class InvitationAdmin(ReadOnlyAdmin):
     list_filter_submit = True
     list_select_related = ("organization", "invited_by")
     search_fields = ("email", "organization__name", "organization__slug")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    """Owners and admins make tokens on their own page; staff can end one."""
+
+    actions = ("revoke",)
+    list_display = (
+        "name",
+        "prefix",
+        "organization",
+        "scopes",
+        "created_by",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
+    list_filter = (("organization", RelatedDropdownFilter), ("expires_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    list_select_related = ("organization", "created_by")
+    search_fields = ("name", "prefix", "organization__name", "organization__slug", "created_by__email")
+    exclude = ("digest",)
+
+    @action(description="Revoke selected tokens", permissions=["view"])  # type: ignore[untyped-decorator]
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        revoked = sum(
+            api_tokens.revoke_token(token=token, actor=_actor(request), now=timezone.now())
+            for token in tokens.select_related("organization")
+        )
+        messages.success(request, f"{revoked} revoked. They are refused from now on.")

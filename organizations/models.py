@@ -163,6 +163,38 @@ class Invitation(models.Model):
         return f"{self.email} · {self.get_role_display()}"
 
 
+class ApiToken(models.Model):
+    """
+    Lets a program act for an organization, at most as the person who made the token now may.
+
+    Only the SHA-256 of the token is stored. Rows stay after their end. Rules: `organizations/api_tokens.py`.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=8, unique=True, help_text="The part of the token that is shown.")
+    digest = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(help_text="Permissions: see API_SCOPES.")
+    # CASCADE: a token is worth what its creator may do, so none outlives its creator.
+    created_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet["ApiToken"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "name"], condition=Q(revoked_at=None), name="one_api_token_a_name"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (kf_{self.prefix}…)"
+
+
 class AuditEvent(models.Model):
     """
     Who changed what: one row for every key, routing, member and credit change.

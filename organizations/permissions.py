@@ -42,6 +42,7 @@ class Permission(enum.StrEnum):
     MANAGE_ROUTING = "manage_routing"
     MANAGE_SETTINGS = "manage_settings"
     MANAGE_MEMBERS = "manage_members"
+    MANAGE_API_TOKENS = "manage_api_tokens"
 
 
 _EVERYONE = frozenset({Role.OWNER, Role.ADMIN, Role.MEMBER})
@@ -54,6 +55,13 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.MANAGE_ROUTING: _MANAGERS,
     Permission.MANAGE_SETTINGS: _MANAGERS,
     Permission.MANAGE_MEMBERS: _MANAGERS,
+    Permission.MANAGE_API_TOKENS: _MANAGERS,
+}
+
+# What an API token can be made for; the rest is for people only.
+API_SCOPES: dict[Permission, str] = {
+    Permission.VIEW: "Read checks and their results",
+    Permission.CHECK_CANDIDATES: "Start checks, which spend credits",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,10 @@ from django.utils import timezone
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations import audit
+from organizations.api_tokens import make_token
 from organizations.invitations import invite_member
-from organizations.models import Membership, Organization
-from organizations.permissions import PERMISSIONS, Permission
+from organizations.models import ApiToken, Membership, Organization
+from organizations.permissions import API_SCOPES, PERMISSIONS, Permission
 from providers.models import ProviderKey
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
@@ -81,6 +82,14 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "candidates:progress": (Permission.VIEW, GET),
     "candidates:check": (Permission.VIEW, GET),
     "candidates:check-again": (Permission.CHECK_CANDIDATES, POST),
+}
+
+# Under /api/: by API token alone. The methods that each answers, and the permission they take; None: for everybody.
+API: dict[str, dict[str, Permission | None]] = {
+    "api:openapi-json": {"GET": None, "HEAD": None},
+    "api:api-root": {},
+    "api:candidate-checks": {"POST": Permission.CHECK_CANDIDATES},
+    "api:candidate-check": {"GET": Permission.VIEW},
 }
 
 # Of a person, whatever the organization: who is not logged in goes to the login page.
@@ -166,7 +175,8 @@ def _names(pattern: URLPattern) -> list[str]:
 URLS = list(_walk(get_resolver()))
 ADMIN_URLS = [url for url in URLS if url.route.startswith("admin/")]
 ORGANIZATION_URLS = [url for url in URLS if url.route.startswith("o/<slug:slug>/")]
-OTHER_URLS = [url for url in URLS if url not in ADMIN_URLS and url not in ORGANIZATION_URLS]
+API_URLS = [url for url in URLS if url.route.startswith("api/")]
+OTHER_URLS = [url for url in URLS if url not in ADMIN_URLS + ORGANIZATION_URLS + API_URLS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +205,14 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
         actor=Membership.objects.filter(organization=organization, role=Role.OWNER)[0].user,
         now=timezone.now(),
     ).invitation
+    api_token = token(organization, name=f"{word} token")
     return Tenant(
         organization,
         {
             "slug": organization.slug,
             "membership_id": member.pk,
             "invitation_id": invitation.pk,
+            "token_id": ApiToken.objects.get(prefix=api_token[3:11]).pk,
             "provider": "openrouter",
             "key_id": key.pk,
             "action": "candidate_check",
@@ -209,6 +221,13 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "check_id": check.pk,
         },
     )
+
+
+def token(organization: Organization, *, name: str, scopes: Collection[Permission] = tuple(API_SCOPES)) -> str:
+    """A token that the organization's owner makes."""
+    owner = Membership.objects.filter(organization=organization, role=Role.OWNER)[0].user
+    made = make_token(organization=organization, name=name, scopes=scopes, expires_at=None, actor=owner)
+    return made.value
 
 
 def _accept(briefing: Briefing, person: Candidate) -> list[CandidateCheck]:
@@ -243,9 +262,9 @@ def ask(client: Client, method: str, address: str, data: Any = None) -> HttpResp
 
 
 def seen(response: HttpResponse, *asked: object) -> tuple[int, str, list[str], str]:
-    """All that an answer tells, apart from one-time tokens and the ids `asked` for, which the person sent."""
+    """All that an answer tells, apart from clock, one-time tokens and the ids `asked` for, which the person sent."""
     text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", response.content.decode())
-    headers = str(sorted((name, value) for name, value in response.headers.items() if name != "Content-Length"))
+    headers = str(sorted(each for each in response.headers.items() if each[0] not in ("Content-Length", "Expires")))
     for value in sorted(map(str, asked), key=len, reverse=True):
         text, headers = text.replace(value, "…"), headers.replace(value, "…")
     return response.status_code, headers, sorted(response.cookies), text
@@ -264,8 +283,8 @@ def contents(organization: Organization) -> str:
 
 
 def test_every_url_has_a_declared_expectation():
-    declared = set(OF_AN_ORGANIZATION) | OF_A_PERSON | PUBLIC
-    known = {url.name for url in ORGANIZATION_URLS + OTHER_URLS}
+    declared = set(OF_AN_ORGANIZATION) | OF_A_PERSON | PUBLIC | set(API)
+    known = {url.name for url in ORGANIZATION_URLS + OTHER_URLS + API_URLS}
 
     assert known - declared == set(), "Say at the top of this file who may do what with these."
     assert declared - known == set(), "These are gone."
@@ -341,6 +360,7 @@ def test_ids_of_another_organization_are_as_absent_under_ones_own_address(world,
     client = logged_in(charlie)
     absent = {
         "membership_id": ABSENT_ID,
+        "token_id": ABSENT_ID,
         "key_id": ABSENT_UUID,
         "candidate_id": ABSENT_ID,
         "briefing_id": ABSENT_ID,

@@ -1,4 +1,4 @@
-"""Every change of keys, routes, members, settings and credits writes one audit event, and no secret with it."""
+"""Every change of keys, routes, members, tokens, settings and credits writes one audit event, and no secret with it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from django.test import Client
 
 from billing import ledger
 from config.onboarding import ensure_platform, open_organization
-from organizations import invitations
+from organizations import api_tokens, invitations
 from organizations import services as members
 from organizations.audit_chain import verify_audit
-from organizations.models import AuditEvent, Membership, Organization, User
+from organizations.models import ApiToken, AuditEvent, Membership, Organization, User
+from organizations.permissions import Permission
 from providers import replacement, rotation, validation
 from providers import services as keys
 from providers.custody import Secret
@@ -54,6 +55,11 @@ class Change:
 
     def membership(self) -> Membership:
         return Membership.objects.get(user=self.member)
+
+    def api_token(self) -> ApiToken:
+        return api_tokens.make_token(
+            organization=self.organization, name="ATS", scopes=[Permission.VIEW], expires_at=None, actor=self.actor
+        ).token
 
     def newcomer(self) -> str:
         return User.objects.create_user("newcomer@acme.example", "correct horse battery").email
@@ -120,6 +126,18 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         ),
         ["member.invited"],
     ),
+    "organizations.api_tokens.make_token": (
+        lambda c: None,
+        lambda c, _: api_tokens.make_token(
+            organization=c.organization, name="ATS", scopes=[Permission.VIEW], expires_at=None, actor=c.actor
+        ),
+        ["api_token.created"],
+    ),
+    "organizations.api_tokens.revoke_token": (
+        Change.api_token,
+        lambda c, token: api_tokens.revoke_token(token=token, actor=c.actor, now=NOW),
+        ["api_token.revoked"],
+    ),
     "providers.services.delete_provider_key": (
         Change.key,
         lambda c, key: keys.delete_provider_key(key=key, actor=c.actor),
@@ -164,6 +182,7 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
 }
 # Public functions of the same modules that write no audit event, and why.
 SILENT = {
+    "organizations.api_tokens.use_token": "a time",
     "organizations.services.assignable_roles": "reads",
     "organizations.services.is_last_owner": "reads",
     "organizations.services.lock_members": "locks",
@@ -193,6 +212,7 @@ SILENT = {
     "billing.ledger.release_hold": "as hold_credits",
 }
 MODULES = [
+    "organizations.api_tokens",
     "organizations.services",
     "providers.services",
     "providers.replacement",

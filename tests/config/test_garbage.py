@@ -11,6 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from candidates.checks import accept_checks, run_pending_checks
+from organizations.api_tokens import make_token
+from organizations.permissions import API_SCOPES
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
 
@@ -20,6 +22,7 @@ FIELDS = (
     *("q", "show", "page", "tab", "candidates", "others", "first", "shown", "agreed", "count", "title", "text"),
     *("job_description", "kind", "weight", "key", "label", "anyway", "role", "email", "recency_window_days", "model"),
     *("from", "to", "day", "provider", "action", "mode", "status", "run", "price", "profiles", "reset_actions", "next"),
+    *("name", "days", "scopes", "briefingId", "candidateId", "linkedinProfileLink", "profile"),
     *("form-TOTAL_FORMS", "form-INITIAL_FORMS", "form-0-text", "form-0-weight", "form-0-kind", "form-0-id"),
 )
 HUGE = 10**30
@@ -47,6 +50,7 @@ def test_no_page_answers_garbage_with_a_server_error(acme, alice, simulated_prov
         organization=acme, briefing=checked, candidates=[person], actor=alice, now=timezone.now()
     ).checks
     run_pending_checks(organization_id=acme.pk)
+    token = make_token(organization=acme, name="robot", scopes=list(API_SCOPES), expires_at=None, actor=alice)
     known: dict[str, list[object]] = {
         "slug": ["acme"],
         "candidate_id": [person.pk, HUGE],
@@ -56,8 +60,10 @@ def test_no_page_answers_garbage_with_a_server_error(acme, alice, simulated_prov
         "provider": ["openrouter", "nobody"],
         "action": ["candidate_check", "nothing"],
         "membership_id": [HUGE],
+        "token_id": [token.token.pk, HUGE],
     }
     client = logged_in(alice)
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {token.value}"  # for the API; pages do not read it
     client.raise_request_exception = False
 
     failed = []

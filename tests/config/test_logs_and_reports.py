@@ -29,6 +29,7 @@ KEYS = [
     f"sk-or-v1-{CANARY}",
     f"AIza{CANARY}",
     f"AQ.{CANARY}",
+    f"kf_0aB1cD2e_{CANARY}",
 ]
 
 

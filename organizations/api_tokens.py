@@ -1,0 +1,197 @@
+"""
+API tokens: how programs prove for which organization they act, and what they may.
+
+A token reads `kf_<prefix>_<secret>`. The prefix is stored and shown, of the whole only the SHA-256 is: the secret
+is 32 random bytes, so a fast hash is enough. It is shown once, when it is made. Whoever made it stays the measure:
+the token may do what its scopes say and its creator may at that moment, and nothing once the creator is gone.
+Nothing is cached, so a revoked token is refused from the next request on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hmac import compare_digest
+
+from django.db import transaction
+from django.db.models import Q
+
+from organizations import audit
+from organizations.models import ApiToken, Membership, Organization, User
+from organizations.permissions import API_SCOPES, Permission, may
+from organizations.services import lock_members
+from organizations.tenancy import EVERY, scope
+
+BASE62 = string.digits + string.ascii_letters
+PREFIX_CHARACTERS = 8
+SECRET_BYTES = 32
+SECRET_CHARACTERS = 43  # 62 ** 43 > 256 ** 32
+FORM = re.compile(rf"kf_([0-9A-Za-z]{{{PREFIX_CHARACTERS}}})_[0-9A-Za-z]{{{SECRET_CHARACTERS}}}")
+LAST_USED_EVERY = timedelta(minutes=1)
+_NO_DIGEST = "0" * 64
+
+
+class TokenNotMade(Exception):
+    """A token that the rules forbid; str() is a sentence."""
+
+
+class TokenNameTaken(TokenNotMade):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a token named “{name}” already. Choose another name, or revoke that one first.")
+
+
+class ScopesRefused(TokenNotMade):
+    def __init__(self) -> None:
+        super().__init__("A token can do no more than you may yourself. Choose other scopes.")
+
+
+class TokenRefused(Exception):
+    """The token does not let its bearer do this; str() is a sentence. Told apart only to who knows all of it."""
+
+
+class UnknownToken(TokenRefused):
+    def __init__(self) -> None:
+        super().__init__("This API token is not known. An owner or admin can make one under Members, API tokens.")
+
+
+class TokenRevoked(TokenRefused):
+    def __init__(self) -> None:
+        super().__init__("This API token was revoked. An owner or admin can make a new one.")
+
+
+class TokenExpired(TokenRefused):
+    def __init__(self) -> None:
+        super().__init__("This API token has expired. An owner or admin can make a new one.")
+
+
+class TokenWithoutCreator(TokenRefused):
+    def __init__(self) -> None:
+        super().__init__("Whoever made this API token is no longer a member. An owner or admin can make a new one.")
+
+
+class OrganizationClosed(TokenRefused):
+    def __init__(self) -> None:
+        super().__init__("The organization of this API token is closed.")
+
+
+class ScopeMissing(TokenRefused):
+    def __init__(self, permission: Permission) -> None:
+        super().__init__(f"This needs the scope `{permission}`, which the API token or the role of its creator lacks.")
+
+
+@dataclass(frozen=True)
+class NewToken:
+    """A token as it is shown once; `value` exists in this object and in that answer only."""
+
+    token: ApiToken
+    value: str = field(repr=False)
+
+
+def make_token(
+    *,
+    organization: Organization,
+    name: str,
+    scopes: Collection[Permission],
+    expires_at: datetime | None,
+    actor: User,
+) -> NewToken:
+    """A new token for `scopes`, each of API_SCOPES. Raises TokenNameTaken, ScopesRefused."""
+    prefix = "".join(secrets.choice(BASE62) for _ in range(PREFIX_CHARACTERS))
+    value = f"kf_{prefix}_{_base62(secrets.token_bytes(SECRET_BYTES))}"
+    with transaction.atomic():
+        lock_members(organization)
+        membership = Membership.objects.for_organization(organization).filter(user=actor).first()
+        if membership is None or not scopes or not all(s in API_SCOPES and may(membership, s) for s in scopes):
+            raise ScopesRefused
+        tokens = ApiToken.objects.for_organization(organization)
+        if tokens.filter(name=name, revoked_at=None).exists():
+            raise TokenNameTaken(name)
+        token = ApiToken.objects.create(
+            organization=organization,
+            name=name,
+            prefix=prefix,
+            digest=_digest(value),
+            scopes=sorted(each.value for each in scopes),
+            created_by=actor,
+            expires_at=expires_at,
+        )
+        audit.record(
+            organization=organization,
+            actor=actor,
+            action="api_token.created",
+            target=str(token),
+            scopes=", ".join(token.scopes),
+            expires=expires_at.date().isoformat() if expires_at else "never",
+        )
+    return NewToken(token, value)
+
+
+def revoke_token(*, token: ApiToken, actor: User | None, now: datetime) -> bool:
+    """End a token for good, from its next request on. Returns whether it was not revoked before."""
+    with transaction.atomic():
+        mine = ApiToken.objects.for_organization(token.organization).filter(pk=token.pk, revoked_at=None)
+        if not mine.update(revoked_at=now):
+            return False
+        audit.record(organization=token.organization, actor=actor, action="api_token.revoked", target=str(token))
+    token.revoked_at = now
+    return True
+
+
+@scope(EVERY, "the token says which organization")
+def use_token(*, value: str, permission: Permission, now: datetime) -> ApiToken:
+    """
+    The token whose whole text is `value`, if it lets its bearer do what `permission` names; notes that it was used.
+
+    Raises TokenRefused. Who does not know all of a token learns nothing: UnknownToken, after the same work.
+    """
+    token = _find(value)
+    if token is None:
+        raise UnknownToken
+    if token.revoked_at is not None:
+        raise TokenRevoked
+    if token.expires_at is not None and token.expires_at <= now:
+        raise TokenExpired
+    if token.organization.closed_at is not None:
+        raise OrganizationClosed
+    membership = Membership.objects.for_organization(token.organization).filter(user=token.created_by).first()
+    if membership is None or not token.created_by.is_active:
+        raise TokenWithoutCreator
+    if permission not in token.scopes or not may(membership, permission):
+        raise ScopeMissing(permission)
+    _note_used(token, now)
+    return token
+
+
+def _find(value: str) -> ApiToken | None:
+    match = FORM.fullmatch(value)
+    if match is None:
+        return None
+    found = ApiToken.objects.select_related("organization", "created_by").filter(prefix=match[1]).first()
+    is_it = compare_digest(_digest(value), found.digest if found else _NO_DIGEST)
+    return found if is_it else None
+
+
+def _note_used(token: ApiToken, now: datetime) -> None:
+    """At most once a minute: a busy token must not write with every request."""
+    before = now - LAST_USED_EVERY
+    if token.last_used_at is None or token.last_used_at <= before:
+        rows = ApiToken.objects.for_organization(token.organization).filter(pk=token.pk)
+        rows.filter(Q(last_used_at=None) | Q(last_used_at__lte=before)).update(last_used_at=now)
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def _base62(random: bytes) -> str:
+    """Of fixed length, so that every token looks alike."""
+    number, digits = int.from_bytes(random, "big"), []
+    for _ in range(SECRET_CHARACTERS):
+        number, digit = divmod(number, 62)
+        digits.append(BASE62[digit])
+    return "".join(reversed(digits))
