@@ -136,11 +136,32 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "usage/",
         "credits/",
         "members/",
+        "api-tokens/",
     ):
         page.goto(f"{live_server.url}/o/acme/{path}")
         found = Axe().run(page, options=WCAG)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_new_api_token_is_copied_by_its_button_and_not_there_any_more_afterwards(browsing, live_server, acme):
+    page = browsing
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{live_server.url}/o/acme/settings")
+    page.get_by_role("link", name="API tokens").click()
+    page.get_by_label("Name").fill("ATS")
+    page.get_by_role("button", name="Make token").click()
+
+    value = page.get_by_label("The new API token").input_value()
+    page.get_by_role("button", name="Copy token").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == value
+    page.goto(f"{live_server.url}/o/acme/api-tokens/")
+    expect(page.get_by_text(value[:11]).first).to_be_visible()
+    assert value[12:] not in page.content()
+    page.get_by_role("link", name="Revoke ATS").click()
+    page.get_by_role("button", name="Revoke token").click()
+    expect(page.get_by_text("Revoked", exact=True)).to_be_visible()
 
 
 def test_a_passkey_is_added_and_then_logs_in_without_a_password(browsing, live_server, alice):

@@ -17,6 +17,7 @@ OWN_PAGES = [
     "/o/acme/",
     "/o/acme/settings",
     "/o/acme/members/",
+    "/o/acme/api-tokens/",
     "/o/acme/audit/",
     "/o/acme/candidates/",
     "/o/acme/candidates/import/",

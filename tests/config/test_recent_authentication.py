@@ -1,4 +1,4 @@
-"""Keys, roles and members change only soon after the person proved who they are."""
+"""Keys, roles, members and API tokens change only soon after the person proved who they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from organizations.models import Invitation, Membership
+from organizations.models import ApiToken, Invitation, Membership
 from providers.models import ProviderKey
 from tests.conftest import confirm_password, logged_in
 
@@ -29,7 +29,9 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
     key = ProviderKey.objects.get(organization=acme)
     membership = Membership.objects.get(user=bob)
     invitation = Invitation.objects.get(organization=acme)
+    token = ApiToken.objects.get(organization=acme)
     settings, members = reverse("settings", args=["acme"]), reverse("organizations:members", args=["acme"])
+    tokens = reverse("organizations:api-tokens", args=["acme"])
 
     def organization_url(name: str, *arguments: object) -> str:
         return reverse(f"organizations:{name}", args=["acme", *arguments])
@@ -46,6 +48,8 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
         "member": (organization_url("remove-member", membership.pk), {}, members),
         "invite": (organization_url("invite"), {"email": "new@acme.example", "role": "admin"}, members),
         "send again": (organization_url("send-invitation-again", invitation.pk), {}, members),
+        "make token": (organization_url("make-api-token"), {"name": "Second", "days": "30", "scopes": "view"}, tokens),
+        "revoke token": (organization_url("revoke-api-token", token.pk), {}, tokens),
     }
 
 
@@ -54,6 +58,7 @@ def state() -> list[object]:
         list(ProviderKey.objects.order_by("pk").values()),
         list(Membership.objects.order_by("pk").values()),
         list(Invitation.objects.order_by("pk").values()),
+        list(ApiToken.objects.order_by("pk").values()),
     ]
 
 
@@ -62,10 +67,11 @@ def guarded(acme, alice, bob, simulated_providers) -> dict[str, tuple[str, dict[
     client = logged_in(alice)
     client.post(reverse("providers:save", args=["acme", "openrouter"]), {"key": KEY, "label": "First"})
     client.post(reverse("organizations:invite", args=["acme"]), {"email": "dora@acme.example", "role": "owner"})
+    client.post(reverse("organizations:make-api-token", args=["acme"]), {"name": "A", "days": "30", "scopes": "view"})
     return posts(acme, alice, bob)
 
 
-ACTIONS = ["save", "replace", "remove", "role", "member", "invite", "send again"]
+ACTIONS = ["save", "replace", "remove", "role", "member", "invite", "send again", "make token", "revoke token"]
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
@@ -106,7 +112,7 @@ def test_inviting_a_member_needs_no_confirmation(as_idle_alice, acme):
 
 
 def test_reading_the_form_needs_no_confirmation(as_idle_alice, guarded):
-    for action in ("replace", "remove", "member"):
+    for action in ("replace", "remove", "member", "revoke token"):
         assert as_idle_alice.get(guarded[action][0]).status_code == 200
 
 
