@@ -55,6 +55,10 @@ class CheckWanted(Schema):
     )
 
 
+class Refusal(Schema):
+    error: str = Field(description="A sentence that says what to do")
+
+
 class CheckAccepted(Schema):
     candidateCheckId: uuid.UUID  # noqa: N815
     resultUrl: str  # noqa: N815
@@ -92,7 +96,7 @@ class CheckFound(CheckAccepted):
 @router.post(
     "/candidate-check",
     auth=TokenAuth(Permission.CHECK_CANDIDATES),
-    response=CheckAccepted,
+    response={200: CheckAccepted, frozenset({400, 401, 402, 403, 404, 409, 413}): Refusal},
     url_name="candidate-checks",
     summary="Check a candidate against a briefing",
 )
@@ -134,7 +138,7 @@ def request_check(
 @router.get(
     "/candidate-check/{check_id}",
     auth=TokenAuth(Permission.VIEW),
-    response=CheckFound,
+    response={200: CheckFound, frozenset({401, 403, 404}): Refusal},
     url_name="candidate-check",
     summary="Status of a check, and its result",
 )
