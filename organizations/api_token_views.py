@@ -100,20 +100,20 @@ def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = No
         *rows.filter(revoked_at=None).order_by("-created_at", "-pk"),
         *rows.exclude(revoked_at=None).order_by("-revoked_at", "-pk")[:REVOKED_SHOWN],
     ]
-    members = set(Membership.objects.for_organization(request.organization).values_list("user_id", flat=True))
+    members = {member.user_id: member for member in Membership.objects.for_organization(request.organization)}
     now = timezone.now()
     return {
-        "lines": [_line(token, has_creator=token.created_by_id in members, now=now) for token in shown],
+        "lines": [_line(token, members.get(token.created_by_id), now) for token in shown],
         "form": form or ApiTokenForm(),
     }
 
 
-def _line(token: ApiToken, *, has_creator: bool, now: datetime) -> Line:
+def _line(token: ApiToken, creator: Membership | None, now: datetime) -> Line:
     scopes = [label for scope, label in API_SCOPES.items() if scope in token.scopes]
     if token.revoked_at is not None:
         return Line(token, scopes, "Revoked", "")
     if token.expires_at is not None and token.expires_at <= now:
         return Line(token, scopes, "Expired", "warn")
-    if not has_creator or not token.created_by.is_active:
+    if creator is None or not tokens.is_vouched_for(token, creator):
         return Line(token, scopes, "Creator left", "warn")
     return Line(token, scopes, "Active", "ok")

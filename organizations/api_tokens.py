@@ -3,7 +3,7 @@ API tokens: how programs prove for which organization they act, and what they ma
 
 A token reads `kf_<prefix>_<secret>`. The prefix is stored and shown, of the whole only the SHA-256 is: the secret
 is 32 random bytes, so a fast hash is enough. It is shown once, when it is made. Whoever made it stays the measure:
-the token may do what its scopes say and its creator may at that moment, and nothing once the creator is gone.
+the token may do what its scopes say and its creator may at that moment, and nothing once the creator has left.
 Nothing is cached, so a revoked token is refused from the next request on.
 """
 
@@ -158,13 +158,19 @@ def use_token(*, value: str, permission: Permission, now: datetime) -> ApiToken:
         raise TokenExpired
     if token.organization.closed_at is not None:
         raise OrganizationClosed
-    membership = Membership.objects.for_organization(token.organization).filter(user=token.created_by).first()
-    if membership is None or not token.created_by.is_active:
+    memberships = Membership.objects.for_organization(token.organization).filter(user=token.created_by)
+    membership = memberships.first()
+    if membership is None or not is_vouched_for(token, membership):
         raise TokenWithoutCreator
     if permission not in token.scopes or not may(membership, permission):
         raise ScopeMissing(permission)
     _note_used(token, now)
     return token
+
+
+def is_vouched_for(token: ApiToken, membership: Membership) -> bool:
+    """Whether the creator is who they were: a token does not come back to life with a person who left and returned."""
+    return token.created_by.is_active and membership.created_at <= token.created_at
 
 
 def _find(value: str) -> ApiToken | None:

@@ -182,6 +182,7 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
 }
 # Public functions of the same modules that write no audit event, and why.
 SILENT = {
+    "organizations.api_tokens.is_vouched_for": "reads",
     "organizations.api_tokens.use_token": "a time",
     "organizations.services.assignable_roles": "reads",
     "organizations.services.is_last_owner": "reads",

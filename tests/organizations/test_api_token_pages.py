@@ -160,6 +160,7 @@ def test_the_list_says_of_each_token_what_it_may_and_whether_it_works(as_alice, 
     revoke_token(token=make(acme, alice, name="Gone").token, actor=alice, now=NOW)
     make(globex, charlie, name="Theirs")
     services.remove_member(membership=Membership.objects.get(user=ada), actor=alice)
+    services.add_member(organization=acme, email=ada.email, role=Membership.Role.ADMIN, actor=alice)
 
     page = as_alice.get(url("api-tokens"))
 

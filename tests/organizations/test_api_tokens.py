@@ -104,7 +104,7 @@ def test_a_missing_or_malformed_authorization_is_401(db, headers):
 
 
 @pytest.mark.parametrize(
-    "value", ["x", "kf_", "kf_" + "0" * 52, "kf_00000000_" + "0" * 43, "k" * 5000, "kf_ä", "\x00", "' OR 1=1 --"[:1]]
+    "value", ["x", "kf_", "kf_" + "0" * 52, "kf_00000000_" + "0" * 43, "k" * 5000, "kf_ä", "\x00", "'OR1=1--"]
 )
 def test_an_unknown_token_is_403(acme, alice, value):
     make(acme, alice)
@@ -192,6 +192,16 @@ def test_a_token_ends_with_the_membership_of_its_creator_and_is_not_revived_by_s
     with pytest.raises(api_tokens.TokenWithoutCreator):
         use(value)
     assert ask(value).status_code == 403
+
+
+def test_a_token_does_not_come_back_with_a_person_who_left_and_returned(acme, alice, ada):
+    value = make(acme, ada).value
+    services.remove_member(membership=Membership.objects.get(user=ada), actor=alice)
+    services.add_member(organization=acme, email=ada.email, role=Role.ADMIN, actor=alice)
+
+    with pytest.raises(api_tokens.TokenWithoutCreator):
+        use(value)
+    use(make(acme, ada, name="new").value)
 
 
 def test_a_membership_elsewhere_does_not_keep_a_token_alive(acme, globex, alice, ada):
