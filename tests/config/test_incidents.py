@@ -1,7 +1,7 @@
 """
 What went wrong in products that keep keys as we do, each as a test that fails if it could happen here.
 
-docs/security-audit-headers-logs.md tells the incidents. Those whose test stands beside the code are named there.
+docs/security.md tells the incidents. Those whose test stands beside the code are named there.
 """
 
 from __future__ import annotations
