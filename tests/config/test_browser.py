@@ -108,10 +108,12 @@ def test_the_keyboard_stays_where_it_was_while_a_key_is_validated_and_switched(
     card.get_by_label("Paste key").press("Enter")
     validate = card.get_by_role("button", name="Validate key")
     expect(validate).to_be_focused()
+    expect(page.locator(".htmx-request, .htmx-added, .htmx-settling")).to_have_count(0)
 
     page.keyboard.press("Enter")
 
     expect(card.get_by_text("Connected", exact=True)).to_be_visible()
+    expect(page.locator(".htmx-request, .htmx-added, .htmx-settling")).to_have_count(0)
     expect(validate).to_be_focused()
     card.get_by_role("button", name="Disable").press("Enter")
     expect(card.get_by_role("button", name="Enable")).to_be_focused()
