@@ -25,9 +25,8 @@ def test_one_address_gets_no_more_than_a_few_invitations_a_day(acme, alice, glob
         send()
 
     invitations.invite_member(organization=globex, email="d@x.example", role="member", actor=charlie, now=NOW)
-    invitations.invite_member(
-        organization=acme, email="d@x.example", role="member", actor=alice, now=NOW + timedelta(days=1, minutes=1)
-    )
+    tomorrow = timezone.now() + timedelta(days=1, minutes=1)  # the audit log, which counts, has a clock of its own
+    invitations.invite_member(organization=acme, email="d@x.example", role="member", actor=alice, now=tomorrow)
 
 
 def test_sending_again_counts_as_well_and_a_refusal_leaves_the_link_as_it_is(acme, alice):

@@ -22,12 +22,13 @@ NOT_OF_ONE_ORGANIZATION = {
     },
     ("organizations/invitations.py", "accept_invitation"): {"EVERY": "the link says which organization"},
     ("organizations/invitations.py", "find_invitation"): {"EVERY": "the link says which organization"},
+    ("organizations/api_tokens.py", "use_token"): {"EVERY": "the token says which organization"},
     ("config/context.py", "Page.memberships"): {"EVERY": "a person's memberships lie in several organizations"},
     ("gateway/dispatch.py", "prepare"): {"_behind_the_wall_of(organization, route)": "a managed key is the platform's"},
     ("gateway/dispatch.py", "settle"): {
         "_behind_the_wall_of(prepared.call.organization, prepared.route)": "a managed key is the platform's"
     },
-    ("routing/resolve.py", "_managed_key"): {"EVERY": "managed keys are the platform's"},
+    ("routing/resolve.py", "managed_key"): {"EVERY": "managed keys are the platform's"},
 }
 # Our tables without an `organization` column, so without a policy → why their rows are nobody's.
 NOBODYS_TABLES = {
@@ -38,7 +39,8 @@ NOBODYS_TABLES = {
     "usage.RollupState": "how far the one rollup got",
 }
 STARTS_THREADS = {
-    "providers/egress.py": "look up names; no database",
+    "providers/egress.py": "an event loop for one call out; no database",
+    "providers/lookups.py": "looks names up; no database",
     "config/startup.py": "looks at the whole installation before anything is served",
 }
 
