@@ -59,6 +59,7 @@ class Command(BaseCommand):
                 raise CommandError(str(stuck)) from None
 
     def _play(self, console: Console, children: ExitStack, *, port: int, serve: bool) -> None:
+        os.environ["SITE_URL"] = f"http://localhost:{port}"  # for our children, who write links
         prepare_database(verbosity=0)
         _start(children, "simulate_providers", "--port", str(settings.DEMO_SIMULATOR_PORT))
         _wait_for(settings.DEMO_SIMULATOR_PORT, "provider simulator")
