@@ -12,6 +12,7 @@ urlpatterns = [
     path("invitations/<int:invitation_id>/withdraw/", invitation_views.withdraw, name="withdraw-invitation"),
     path("members/<int:membership_id>/role/", views.change_role, name="change-role"),
     path("members/<int:membership_id>/remove/", views.remove_member, name="remove-member"),
+    path("members/leave/", views.leave, name="leave"),
     path("api-tokens/", api_token_views.api_tokens, name="api-tokens"),
     path("api-tokens/new/", api_token_views.make, name="make-api-token"),
     path("api-tokens/<int:token_id>/revoke/", api_token_views.revoke, name="revoke-api-token"),

@@ -54,17 +54,31 @@ def change_role(request: OrganizationHttpRequest, membership_id: int) -> HttpRes
 def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpResponse:
     """GET asks for confirmation on a page of its own, for browsers without scripts."""
     membership = _membership_or_404(request, membership_id)
+    if membership.user_id == request.user.pk:
+        return _go(request, reverse("organizations:leave", args=[request.organization.slug]))
     if request.method == "GET":
         return render(request, "organizations/remove_member.html", {"member": membership})
-    email, is_self = membership.user.email, membership.user_id == request.user.pk
+    email = membership.user.email
     try:
         services.remove_member(membership=membership, actor=request.user)
     except services.MemberChangeRefused as refusal:
         return members_refused(request, refusal=str(refusal))
     messages.success(request, f"{email} removed.")
-    if is_self:
-        return _go(request, reverse("home"))
     return members_changed(request)
+
+
+@organization_view(Permission.VIEW)
+@require_http_methods(["GET", "POST"])
+@recently_authenticated(back="organizations:members")
+def leave(request: OrganizationHttpRequest) -> HttpResponse:
+    if request.method == "GET":
+        return render(request, "organizations/leave.html")
+    try:
+        services.remove_member(membership=request.membership, actor=request.user)
+    except services.MemberChangeRefused as refusal:
+        return members_refused(request, refusal=str(refusal))
+    messages.success(request, f"You left {request.organization.name}.")
+    return redirect("home")
 
 
 @organization_view(Permission.MANAGE_MEMBERS)

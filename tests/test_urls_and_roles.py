@@ -51,6 +51,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:withdraw-invitation": (Permission.MANAGE_MEMBERS, POST),
     "organizations:change-role": (Permission.MANAGE_MEMBERS, POST),
     "organizations:remove-member": (Permission.MANAGE_MEMBERS, FORM),
+    "organizations:leave": (Permission.VIEW, FORM),
     "organizations:api-tokens": (Permission.MANAGE_API_TOKENS, SAFE),
     "organizations:make-api-token": (Permission.MANAGE_API_TOKENS, POST),
     "organizations:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),

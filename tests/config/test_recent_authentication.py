@@ -116,6 +116,18 @@ def test_reading_the_form_needs_no_confirmation(as_idle_alice, guarded):
         assert as_idle_alice.get(guarded[action][0]).status_code == 200
 
 
+def test_leaving_asks_too(as_idle_alice, acme, bob):
+    Membership.objects.filter(user=bob).update(role="owner")
+    leave, members = (reverse(f"organizations:{name}", args=["acme"]) for name in ("leave", "members"))
+
+    confirm = as_idle_alice.post(leave)["Location"]
+    assert as_idle_alice.get(members).status_code == 200
+    as_idle_alice.post(confirm, {"password": PASSWORD})
+    as_idle_alice.post(leave)
+
+    assert as_idle_alice.get(members).status_code == 404
+
+
 def test_a_session_without_any_record_is_not_recent(alice, acme, bob):
     client = Client()
     client.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")

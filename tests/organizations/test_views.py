@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 
 from organizations import audit
-from organizations.models import Membership, User
+from organizations.models import AuditEvent, Membership, User
 
 Role = Membership.Role
 HTMX = {"HX-Request": "true"}
@@ -67,11 +67,31 @@ def test_removal_asks_first_and_then_removes(as_alice, bob):
     assert User.objects.filter(pk=bob.pk).exists()
 
 
-def test_who_removes_themselves_leaves_the_organization(as_ada, ada, alice):
-    response = as_ada.post(url("remove-member", pk(ada)), headers=HTMX)
+def test_everybody_may_leave_once_they_said_so(as_bob, bob):
+    assert f'href="{url("leave")}"' in as_bob.get(url("members")).content.decode()
+    assert "Leave Acme?" in as_bob.get(url("leave")).content.decode()
 
-    assert response["HX-Redirect"] == reverse("home")
-    assert as_ada.get(url("members")).status_code == 404
+    response = as_bob.post(url("leave"))
+
+    assert response["Location"] == reverse("home")
+    assert as_bob.get(url("members")).status_code == 404
+    assert AuditEvent.objects.get(action="member.removed").target == bob.email
+
+
+def test_the_last_owner_cannot_leave(as_alice, alice):
+    response = as_alice.post(url("leave"))
+
+    assert response.status_code == 422
+    assert "Make somebody else an owner first." in response.content.decode()
+    assert Membership.objects.filter(user=alice).exists()
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_who_would_remove_themselves_is_asked_whether_to_leave(as_ada, ada, alice, headers):
+    response = as_ada.post(url("remove-member", pk(ada)), headers=headers)
+
+    assert response.headers.get("Location", response.headers.get("HX-Redirect")) == url("leave")
+    assert Membership.objects.filter(user=ada).exists()
 
 
 def test_a_member_of_another_organization_is_not_found(as_alice, charlie):
