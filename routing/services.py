@@ -73,7 +73,8 @@ def save_routing(
             raise RuleRefused("Choose one of your own keys.")
         show_unreadable([key])
         if not key.is_usable:
-            raise RuleRefused(f"Validate the key “{key.label}” first: only a connected key can be chosen.")
+            how = "Paste the key “{}” again" if key.status == key.Status.NEEDS_REENTRY else "Validate the key “{}”"
+            raise RuleRefused(f"{how.format(key.label)} first: only a connected key can be chosen.")
         listed = key.available_models.filter(organization=organization).values_list("model", flat=True)
         if not model or (listed and model not in set(listed)):
             raise RuleRefused(f"“{model}” is not among the models this key can call. Choose one from the list.")
