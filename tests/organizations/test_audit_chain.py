@@ -19,12 +19,15 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, ProtectedError
+from django.utils import timezone
 
 from billing import ledger
 from organizations import audit, services
 from organizations.audit_chain import NO_HASH, serialized, verify_audit
 from organizations.models import AuditEvent, AuditHead, Membership, Organization
+from providers.custody import Secret
 from providers.models import ProviderKey
+from providers.services import save_provider_key
 from routing.services import remove_provider_key, save_routing
 from tests.serving_role import as_owner
 
@@ -306,6 +309,16 @@ def test_staff_read_the_log_and_change_nothing(as_staff, acme, model):
 at_once = pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL: SQLite has one writer")
 
 
+def connected_keys(organization: Organization, count: int) -> list[ProviderKey]:
+    secret, now = Secret("sk-proj-simulated-0001"), timezone.now()
+    for number in range(count):
+        save_provider_key(
+            organization=organization, provider="openai", secret=secret, label=f"Key {number}", actor=None, now=now
+        )
+    ProviderKey.objects.filter(organization=organization).update(status="connected")
+    return list(ProviderKey.objects.filter(organization=organization).order_by("label"))
+
+
 def run_at_once(calls: Sequence[Callable[[], Any]], threads: int = 8) -> list[Exception]:
     def run(call: Callable[[], Any]) -> Exception | None:
         try:
@@ -336,18 +349,7 @@ def test_writers_at_once_make_one_chain(acme, globex):
 @pytest.mark.django_db(transaction=True)
 def test_the_chain_waits_with_no_lock_of_ledger_keys_routes_or_members(acme, alice, bob, ada):
     """Everything that records, at once and in any order: no deadlock, and both books are sound."""
-    keys = [
-        ProviderKey.objects.create(
-            organization=acme,
-            provider="openai",
-            label=f"Key {number}",
-            origin="https://api.openai.com",
-            ciphertext=b"",
-            key_version=1,
-            status="connected",
-        )
-        for number in range(8)
-    ]
+    keys = connected_keys(acme, 8)
     membership = Membership.objects.get(user=bob)
 
     def grant(number: int) -> None:
@@ -378,18 +380,7 @@ def test_the_chain_waits_with_no_lock_of_ledger_keys_routes_or_members(acme, ali
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_saving_several_routes_at_once_never_deadlocks_on_the_chain(acme, alice):
-    keys = [
-        ProviderKey.objects.create(
-            organization=acme,
-            provider="openai",
-            label=f"Key {number}",
-            origin="https://api.openai.com",
-            ciphertext=b"",
-            key_version=1,
-            status="connected",
-        )
-        for number in range(4)
-    ]
+    keys = connected_keys(acme, 4)
     actions = ["candidate_check", "requirement_generation"]
     for action in actions:
         save_routing(organization=acme, action=action, key=keys[0], model="first", actor=alice)
