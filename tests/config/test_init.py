@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.urls import reverse
 from django_q.models import Schedule
 
 from billing.ledger import balance
@@ -17,6 +20,7 @@ from config.schedules import JOBS, ensure_schedules
 from organizations.models import Membership, Organization, User
 from providers.checks import master_keys
 from routing.models import ManagedDefault
+from tests.config.test_mfa import code_of
 
 PASSWORD = "correct horse battery"
 
@@ -79,6 +83,30 @@ def test_init_refuses_a_weak_password(monkeypatch):
     with pytest.raises(CommandError, match="too common"):
         call_command("init", email="new@acme.example", organization="New")
     assert not User.objects.exists()
+
+
+COMMANDS: dict[str, dict[str, Any]] = {
+    "init": {"email": "Owner@acme.example", "organization": "Acme"},
+    "createsuperuser": {"email": "Owner@acme.example", "interactive": False},
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", COMMANDS)
+def test_who_was_named_on_the_server_gets_into_the_admin_without_any_mail(client, monkeypatch, mailoutbox, command):
+    monkeypatch.setenv("KEYFARE_OWNER_PASSWORD", PASSWORD)
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+
+    call_command(command, **COMMANDS[command], stdout=StringIO())
+    client.post(reverse("account_login"), {"login": "owner@acme.example", "password": PASSWORD})
+    page = client.get("/admin/", follow=True)
+    client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+    seed = client.get(reverse("mfa_activate_totp")).context["form"].secret
+    client.post(reverse("mfa_activate_totp"), {"code": code_of(seed)})
+
+    assert page.redirect_chain[-1][0] == reverse("mfa_index")
+    assert client.get("/admin/").status_code == 200
+    assert not [mail for mail in mailoutbox if "confirm" in mail.subject.lower()]
 
 
 def test_secrets_are_never_overwritten(tmp_path):
