@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 from organizations import second_factors
 from organizations.invitation_views import invited_email
 from organizations.models import User
+from organizations.permissions import is_recently_authenticated
 from organizations.second_factors import FactorUnreadable
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published 
 
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         return invited_email(request) == email.lower() or bool(super().is_email_verified(request, email))
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """By the rule for everything else that asks: to have just logged in is proof enough."""
+        return not is_recently_authenticated(context.request)
 
 
 class SignupForm(AllauthSignupForm):  # type: ignore[misc]

@@ -85,6 +85,12 @@ def test_an_app_is_set_up_only_by_who_has_just_confirmed_that_it_is_them(client,
     assert client.get(response.url).status_code == 200
 
 
+def test_who_has_just_logged_in_is_not_asked_again(client, alice, confirmed):
+    client.post(reverse("account_login"), {"login": alice.email, "password": PASSWORD})
+
+    assert client.get(reverse("mfa_activate_totp")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "name",
     ["mfa_index", "mfa_deactivate_totp", "mfa_generate_recovery_codes", "mfa_list_webauthn", "mfa_reauthenticate"],
