@@ -9,7 +9,8 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, Model, Q, Sum
+from django.db import transaction
+from django.db.models import Count, Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.templatetags.static import static
@@ -25,9 +26,11 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from candidates.models import CandidateCheck
 from config import admin_confirmation, admin_mfa, onboarding
+from organizations import audit
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
+from organizations.second_factors import remove_second_factor
 from providers.models import ProviderKey
 from usage import amounts
 from usage.models import Mode, UsageEvent
@@ -165,6 +168,14 @@ class AuthenticatorAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def delete_model(self, request: HttpRequest, obj: Authenticator) -> None:
+        remove_second_factor(factor=obj, actor=cast(User, request.user))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Authenticator]) -> None:
+        with transaction.atomic(), audit.events_last():
+            for factor in queryset.select_related("user"):
+                self.delete_model(request, factor)
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
-from django.http import HttpRequest, HttpResponse
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from organizations.permissions import confirm_first, is_recently_authenticated
@@ -49,6 +51,7 @@ def protect(site: AdminSite) -> None:
             asks = site.has_permission(request) and _is_confirmed_first(view, request)
             if asks and not is_recently_authenticated(request):
                 return _confirm(request)
+            _refuse_senseless_id(view, kwargs.get("object_id"))
             response: HttpResponse = inner(request, *args, **kwargs)
             return response
 
@@ -67,6 +70,20 @@ def _is_confirmed_first(view: Callable[..., Any], request: HttpRequest) -> bool:
         model_admin: ModelAdmin[Any] = view.__self__  # type: ignore[attr-defined]
         return model_admin.has_change_permission(request)
     return name not in READING
+
+
+def _refuse_senseless_id(view: Callable[..., Any], object_id: str | None) -> None:
+    """Django asks the permissions of an object by the id of the address before it knows that none can have that."""
+    model_admin = getattr(view, "__self__", None)
+    if object_id is None or not isinstance(model_admin, ModelAdmin):
+        return
+    key: Any = model_admin.model._meta.pk
+    while key.remote_field:
+        key = key.target_field
+    try:
+        key.run_validators(key.to_python(unquote(object_id)))
+    except ValidationError:
+        raise Http404 from None
 
 
 def _confirm(request: Any) -> HttpResponse:

@@ -10,7 +10,6 @@ are.
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,9 @@ from django.conf import settings
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-logger = logging.getLogger(__name__)
+from organizations import audit
+from organizations.models import Organization, User
+
 PURPOSE = b"keyfare/second-factor/1"
 SEALED_TYPES = (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES)
 SEALED_VALUES = ("secret", "seed")  # of Authenticator.data; beside them "migrated_codes", a list
@@ -118,6 +119,21 @@ def rotate_second_factors(*, batch: int = BATCH) -> FactorRotation:
     return FactorRotation(total, resealed, under_old_key, unreadable)
 
 
+def remove_second_factor(*, factor: Authenticator, actor: User | None) -> None:
+    """For a person who lost it. Stands in the log of the platform, once that exists: people are no organization's."""
+    with transaction.atomic():
+        factor.delete()
+        platform = Organization.objects.filter(is_platform=True).first()
+        if platform:
+            audit.record(
+                organization=platform,
+                actor=actor,
+                action="second_factor.removed",
+                target=factor.user.email,
+                type=factor.type,
+            )
+
+
 def forget_unreadable_factors() -> list[str]:
     """
     Delete the second factors that no master key opens: only if that master key is lost. Returns whose, by e-mail.
@@ -127,12 +143,11 @@ def forget_unreadable_factors() -> list[str]:
     every = _every_master_key()
     people = set()
     for factors in _batches(BATCH):
-        with transaction.atomic():
+        with transaction.atomic(), audit.events_last():
             for factor in _locked(factors):
                 if not _opens(every, factor):
                     people.add(factor.user.email)
-                    logger.warning("Second factor %s of user %s is forgotten.", factor.pk, factor.user_id)
-                    factor.delete()
+                    remove_second_factor(factor=factor, actor=None)
     return sorted(people)
 
 

@@ -9,6 +9,8 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_
 from django.test import Client
 from django.urls import reverse
 
+from config.onboarding import ensure_platform
+from organizations.models import AuditEvent
 from tests.config.test_pages_are_strict import assert_strict
 from tests.conftest import logged_in
 
@@ -109,6 +111,17 @@ def test_a_passkey_is_not_called_master_key(as_alice, confirmed):
     assert "Master key" not in page
 
 
+def test_a_passkey_is_renamed(as_alice, alice, confirmed):
+    passkey = Authenticator.objects.create(user=alice, type="webauthn", data={"name": "Old phone", "credential": {}})
+    page = reverse("mfa_edit_webauthn", args=[passkey.pk])
+
+    assert "Rename passkey" in as_alice.get(page).content.decode()
+    as_alice.post(page, {"name": "New phone"})
+
+    passkey.refresh_from_db()
+    assert passkey.data["name"] == "New phone"
+
+
 def test_the_account_menu_links_the_page(as_bob):
     assert f'href="{reverse("mfa_index")}"' in as_bob.get("/o/acme/").content.decode()
 
@@ -122,6 +135,20 @@ def test_staff_remove_a_lost_second_factor_and_never_see_its_secret(as_guarded_a
 
     assert secret not in page
     assert not Authenticator.objects.filter(pk=authenticator.pk).exists()
+
+
+def test_what_staff_remove_stands_in_the_log_of_the_platform(as_guarded_alice, as_staff, staff, alice):
+    platform = ensure_platform()
+    app, codes = Authenticator.objects.filter(user=alice).order_by("type")[::-1]
+
+    as_staff.post(f"/admin/mfa/authenticator/{app.pk}/delete/", {"post": "yes"})
+    chosen = {"action": "delete_selected", "_selected_action": codes.pk, "post": "yes"}
+    as_staff.post("/admin/mfa/authenticator/", chosen)
+
+    events = AuditEvent.objects.for_organization(platform).filter(action="second_factor.removed").order_by("seq")
+    assert [event.details["type"] for event in events] == ["totp", "recovery_codes"]
+    assert {(event.target, event.actor) for event in events} == {(alice.email, staff)}
+    assert not Authenticator.objects.filter(user=alice).exists()
 
 
 UNREADABLE = {"deep": "[" * 10**5 + "]" * 10**5, "deep and cut": '{"a":' * 10**5, "a long number": "9" * 10**5}

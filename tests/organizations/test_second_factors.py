@@ -15,8 +15,9 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from config.onboarding import ensure_platform
 from organizations import second_factors
-from organizations.models import User
+from organizations.models import AuditEvent, User
 from organizations.second_factors import FactorUnreadable, check_second_factors, rotate_second_factors, seal, unseal
 from providers.custody import new_organization_key
 from providers.inspection import master_keys_open_something
@@ -240,6 +241,7 @@ def test_passkeys_hold_nothing_sealed(alice):
 
 
 def test_after_the_loss_of_a_master_key_its_second_factors_are_forgotten_and_their_people_named(alice, bob):
+    platform = ensure_platform()
     app_of(alice), codes_of(alice)
     with master_keys(NEW):
         kept = app_of(bob)
@@ -250,6 +252,8 @@ def test_after_the_loss_of_a_master_key_its_second_factors_are_forgotten_and_the
         assert "  alice@acme.example\n" in told
         assert list(Authenticator.objects.values_list("pk", flat=True)) == [kept.pk]
         assert check_second_factors().broken == []
+    events = AuditEvent.objects.for_organization(platform).filter(action="second_factor.removed")
+    assert [(event.target, event.actor) for event in events] == [(alice.email, None)] * 2
 
 
 def test_master_keys_fit_a_database_if_a_seed_opens_or_an_organization_key_or_neither_is_there(acme, alice):
