@@ -4,6 +4,9 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from organizations.tenancy import EVERY, scope
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    execute_from_command_line(sys.argv)
+    with scope(EVERY, "commands are the operator's"):
+        execute_from_command_line(sys.argv)

@@ -28,6 +28,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from organizations.tenancy import EVERY, scope
+
 ROOT = Path(__file__).parent.parent
 SKILLS = ["Python", "Django", "PostgreSQL", "Kubernetes", "Terraform", "Kafka", "React", "Go", "Rust", "SQL"]
 
@@ -180,6 +182,7 @@ def run_floor(organization, briefing, people) -> float:
     return time.perf_counter() - started
 
 
+@scope(EVERY, "the benchmark")
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--checks", type=int, default=300)

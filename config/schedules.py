@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from django.core.management import call_command
 from django_q.models import Schedule
+
+from organizations.tenancy import EVERY, scope
 
 # command → every so many minutes
 JOBS = {
@@ -14,15 +17,18 @@ JOBS = {
 }
 
 
+@scope(EVERY, "jobs serve the whole installation")
+def run(command: str) -> None:
+    """What django-q2 runs for each of JOBS."""
+    call_command(command)
+
+
 def ensure_schedules() -> None:
     """Write the schedules to the database; one that staff changed in the admin keeps its times."""
     for command, minutes in JOBS.items():
-        Schedule.objects.get_or_create(
+        what = {"func": "config.schedules.run", "args": f"'{command}'"}
+        Schedule.objects.update_or_create(
             name=command,
-            defaults={
-                "func": "django.core.management.call_command",
-                "args": f"'{command}'",
-                "schedule_type": Schedule.MINUTES,
-                "minutes": minutes,
-            },
+            defaults=what,
+            create_defaults={**what, "schedule_type": Schedule.MINUTES, "minutes": minutes},
         )

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
-from organizations.tenancy import refuse_role_above_the_wall
+from organizations.tenancy import EVERY, refuse_role_above_the_wall, scope
 from providers import checks
 from providers.inspection import master_keys_open_something
 from providers.models import OrganizationKey
@@ -41,6 +41,7 @@ def refuse_unsafe_start() -> None:
         raise SystemExit("Keyfare does not start. " + "\n".join(problems))
 
 
+@scope(EVERY, "looks at the whole installation before anything is served")
 def _problems() -> list[str]:
     try:
         problems = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())

@@ -6,7 +6,8 @@ a value there are no rows, and writing one is an error. `scope` sets the variabl
 
     requests    begin with NOBODY (`TenancyMiddleware`); `organization_view` opens the organization of the address,
                 the admin opens EVERY
-    elsewhere   commands, background jobs and tests of services run as EVERY, the value outside of requests
+    commands    run as EVERY (manage.py); background tasks and jobs open EVERY, or their organization, by themselves
+    elsewhere   NOBODY, until something is opened: in a thread of its own, in a script
 
 The scope belongs to the running context, as `contextvars` do: threads of one request share it through asgiref, a
 connection opened meanwhile takes it over, and a connection left open is given back with what it had. SQLite has no
@@ -18,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, migrations
@@ -28,13 +30,14 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from organizations.models import Organization
+if TYPE_CHECKING:
+    from organizations.models import Organization
 
 VARIABLE = "keyfare.organization"
 EVERY: Final = "every"
 NOBODY: Final = ""
 
-_scope: ContextVar[str] = ContextVar("keyfare_scope", default=EVERY)
+_scope: ContextVar[str] = ContextVar("keyfare_scope", default=NOBODY)
 
 POLICY = f"""
 CREATE POLICY of_the_scope ON {{table}} USING (
@@ -53,7 +56,7 @@ def scope(whose: Organization | str, reason: str) -> Iterator[None]:
     `reason` says why in the code that asks. Scopes nest; the inner one counts. Leave it in the context that entered it.
     """
     assert reason  # noqa: S101  # for who reads the call
-    value = str(whose.pk) if isinstance(whose, Organization) else whose
+    value = whose if isinstance(whose, str) else str(whose.pk)
     token = _scope.set(value)
     try:
         _apply()
@@ -70,6 +73,8 @@ def on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 def _apply() -> None:
     """Bring the open connections of this thread to the scope; those not open get it when they are opened."""
+    if not installed.ready:  # manage.py opens a scope before the settings are read
+        return
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None:
             _set(connection, _scope.get())

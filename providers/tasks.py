@@ -6,16 +6,15 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from organizations.tenancy import EVERY, scope
 from providers import notices, validation
 
 
+@scope(EVERY, "the validation of the task tells its organization")
 def validate_key(validation_id: int) -> None:
     validation.validate_key(validation_id=validation_id, now=timezone.now())
 
 
+@scope(EVERY, "the key of the task tells its organization")
 def tell_key_broke(key_id: str) -> None:
     notices.tell_key_broke(key_id=UUID(key_id))
-
-
-def requeue_validations() -> None:
-    validation.requeue_validations(now=timezone.now())

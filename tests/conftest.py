@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, TransactionTestCase
 
-from organizations import second_factors
+from organizations import second_factors, tenancy
 from organizations.models import Membership, Organization, User
 from tests import query_guard, serving_role
 from tests.simulator_fixtures import simulated_providers, simulator
@@ -18,6 +19,8 @@ from tests.simulator_fixtures import simulated_providers, simulator
 __all__ = ["simulated_providers", "simulator"]
 
 Role = Membership.Role
+# Tests arrange and look at what belongs to everybody, in threads too; requests, tasks and scopes begin as they do.
+tenancy._scope = ContextVar("keyfare_scope", default=tenancy.EVERY)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
+from django.utils.http import urlencode
 
 ROLE = "keyfare_serving"
 
@@ -35,6 +36,15 @@ def take() -> None:
 def leave() -> None:
     connection_created.disconnect(_take_role)
     connection.close()
+
+
+def database_url() -> str:
+    """What another process connects with to work on the test database, on PostgreSQL, as the same role."""
+    database = connection.settings_dict
+    query = {"host": database["OPTIONS"].get("host") or database["HOST"], "options": f"-c role={ROLE}"}
+    if database["PORT"]:
+        query["port"] = str(database["PORT"])
+    return f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?{urlencode(query)}"
 
 
 @contextmanager

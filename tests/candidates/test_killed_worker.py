@@ -21,6 +21,7 @@ from billing.verification import verify_ledger
 from candidates import checks
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import CandidateCheck
+from tests import serving_role
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from usage.metering import sweep_lost_calls
 from usage.models import InFlightCall, UsageEvent
@@ -34,23 +35,17 @@ PEOPLE = 40
 WORKER = """
 import django
 django.setup()
-from candidates import checks
-from candidates.checks import run_pending_checks
-run_pending_checks(organization_id=int({organization_id}))
+from candidates.tasks import run_checks
+run_checks(int({organization_id}))
 """
 
 
 def worker_process(organization_id: int) -> subprocess.Popen[bytes]:
-    database = connection.settings_dict
-    host = database["OPTIONS"].get("host") or database["HOST"]
-    url = f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}?host={host}"
-    if database["PORT"]:
-        url += f"&port={database['PORT']}"
     origins = ",".join(f"{name}={url}" for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items())
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings",
-        "DATABASE_URL": url,
+        "DATABASE_URL": serving_role.database_url(),
         "KEYFARE_PROVIDER_ORIGINS": origins,
         "KEYFARE_CHECKS_IN_FLIGHT": "4",
     }

@@ -45,10 +45,10 @@ HAND_WRITTEN_SQL = {
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    for app in APPS:
-        for path in sorted((ROOT / app).rglob("*.py")):
-            if "migrations" not in path.parts:
-                yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+    files = [ROOT / "manage.py", *(path for app in APPS for path in sorted((ROOT / app).rglob("*.py")))]
+    for path in files:
+        if "migrations" not in path.parts:
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:

@@ -13,6 +13,15 @@ from tests.config.test_incidents import APPS, sources
 
 # File and function → the reason given there. Each of these sees every organization, or none.
 NOT_OF_ONE_ORGANIZATION = {
+    ("manage.py", ""): {"EVERY": "commands are the operator's"},
+    ("config/schedules.py", "run"): {"EVERY": "jobs serve the whole installation"},
+    ("config/startup.py", "_problems"): {"EVERY": "looks at the whole installation before anything is served"},
+    ("candidates/tasks.py", "run_checks"): {
+        "EVERY": "the task names an organization, whose checks may run on managed keys"
+    },
+    ("candidates/tasks.py", "draft_briefing"): {"EVERY": "the briefing of the task tells its organization"},
+    ("providers/tasks.py", "validate_key"): {"EVERY": "the validation of the task tells its organization"},
+    ("providers/tasks.py", "tell_key_broke"): {"EVERY": "the key of the task tells its organization"},
     ("organizations/tenancy.py", "TenancyMiddleware.__call__"): {
         "EVERY": "staff operate the whole installation",
         "NOBODY": "no organization is known yet",
@@ -41,7 +50,7 @@ NOBODYS_TABLES = {
 STARTS_THREADS = {
     "providers/egress.py": "an event loop for one call out; no database",
     "providers/lookups.py": "looks names up; no database",
-    "config/startup.py": "looks at the whole installation before anything is served",
+    "config/startup.py": "opens EVERY for itself",
 }
 
 
@@ -105,7 +114,7 @@ def test_scopes_are_opened_in_synchronous_code_only():
 
 
 def test_threads_that_begin_outside_every_scope_are_listed():
-    """A new thread begins as commands do, with EVERY; asgiref's, which requests run in, take the scope along."""
+    """A new thread begins with NOBODY; asgiref's, which requests run in, take the scope along."""
     started = {file for name in ("Thread", "ThreadPoolExecutor", "to_thread") for file, *_ in calls_of(name)}
 
     assert {file for file in started if not file.startswith("providers/simulator/")} == set(STARTS_THREADS)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 import threading
+from functools import partial
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
@@ -80,6 +85,24 @@ def test_a_connection_that_was_told_nothing_sees_nothing(two_audit_logs):
         cursor.execute(f"RESET {tenancy.VARIABLE}")
         cursor.execute("SELECT count(*) FROM organizations_auditevent")
         assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_sees_nobodys_rows_until_it_opens_a_scope_by_name(two_audit_logs):
+    count = "from organizations.models import AuditEvent; print(AuditEvent.objects.count())"
+    run = partial(subprocess.run, cwd=settings.BASE_DIR, capture_output=True, text=True)
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": serving_role.database_url(),
+    }
+
+    script = run([sys.executable, "-c", f"import django; django.setup(); {count}"], env=environment)
+    command = run([sys.executable, "manage.py", "shell", "--no-imports", "-c", count], env=environment)
+
+    assert script.stdout == "0\n", script.stderr
+    assert command.stdout == f"{AuditEvent.objects.count()}\n", command.stderr
+    assert int(command.stdout) > 1
 
 
 def test_a_scope_shows_its_organization_only_however_one_asks(two_audit_logs, acme, globex):
