@@ -17,6 +17,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
+from django.core.validators import ProhibitNullCharactersValidator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -81,6 +82,7 @@ def _refuse_senseless_id(view: Callable[..., Any], object_id: str | None) -> Non
     while key.remote_field:
         key = key.target_field
     try:
+        ProhibitNullCharactersValidator()(object_id)
         key.run_validators(key.to_python(unquote(object_id)))
     except ValidationError:
         raise Http404 from None
