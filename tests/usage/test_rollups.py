@@ -20,6 +20,7 @@ from tests.usage.conftest import (
     lost_or_failed,
     rebuild,
     roll_up,
+    settle,
     start_rollup_anew,
 )
 from usage.metering import record_call
@@ -166,6 +167,7 @@ def test_nothing_new_writes_nothing(acme):
 
 def test_the_same_figures_come_out_of_the_command(acme):
     event(acme)
+    settle()
 
     out = StringIO()
     call_command("roll_up_usage", "--json", stdout=out)
