@@ -232,7 +232,7 @@ class AuditEvent(models.Model):
     @property
     def title(self) -> str:
         """The action in words: "provider_key.saved" reads "Provider key saved"."""
-        return self.action.replace(".", " ").replace("_", " ").capitalize()
+        return self.action.replace(".", " ").replace("_", " ").capitalize().replace("Api ", "API ")
 
 
 class AuditHead(models.Model):

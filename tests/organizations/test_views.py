@@ -125,6 +125,16 @@ def test_owners_and_admins_read_the_audit_log_of_their_organization(as_ada, acme
     assert "secret@globex.example" not in page
 
 
+def test_an_event_reads_as_words_and_shows_no_detail_without_a_value(as_alice, acme):
+    audit.record(organization=acme, actor=None, action="api_token.created", target="CI", expires="never", last4="")
+
+    page = as_alice.get(url("audit")).content.decode()
+
+    assert "API token created" in page
+    assert '<span class="muted">expires</span> never' in page
+    assert "last4" not in page
+
+
 def test_the_audit_log_comes_in_pages(as_alice, acme):
     for number in range(51):
         audit.record(organization=acme, actor=None, action="test.counted", target=f"row {number}")
