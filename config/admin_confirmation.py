@@ -5,6 +5,8 @@ unlocked.
 Every request that may change something needs a proof of identity within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds. So
 does opening a form, lest what is typed there be lost; what was posted is kept nowhere, because it may hold a key. Lists
 and pages that can only be read stay open.
+
+The same wrapper around every view answers an id that nothing can have as one that nothing has.
 """
 
 from __future__ import annotations
