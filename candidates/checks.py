@@ -3,7 +3,7 @@ Running candidate checks: accept, claim, ask, write down.
 
 Accepting pins mode, price and route and sets the credits aside, all or nothing. The rows then are the work queue:
 a worker claims some by lease, asks the model with many calls in flight in one asyncio loop, and writes each result
-as it comes, together with its usage event and the capture of its hold, in one transaction. A worker that dies leaves
+as it comes together with the capture of its hold; by then its call is in the books already. A worker that dies leaves
 leases that run out; whoever claims next goes on. A result whose lease was lost is dropped, never charged.
 """
 
@@ -257,10 +257,10 @@ class _Worker:
             request, unparsable, temporary, iteration = claim.request, 0, 0, 1
             prepared = await sync_to_async(self._prepare)(claim, iteration)
             while prepared is not None:
-                outcome = await dispatch.send(client, prepared, request)
+                outcome = await dispatch.ask(client, prepared, request)
                 verdicts, problem = _read(claim, outcome)
                 if verdicts is not None:
-                    await sync_to_async(self._complete)(claim, prepared, outcome, verdicts)
+                    await sync_to_async(self._complete)(claim, verdicts)
                     return
                 error = outcome.error
                 if error is None and not unparsable and outcome.result is not None:
@@ -270,10 +270,10 @@ class _Worker:
                     temporary += 1
                     await asyncio.sleep(min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS))
                 else:
-                    await sync_to_async(self._settle_failed)(claim, prepared, outcome, problem)
+                    await sync_to_async(self._fail)(claim.check, claim.token, problem)
                     return
                 iteration += 1
-                prepared = await sync_to_async(self._settle_and_prepare)(claim, prepared, outcome, iteration)
+                prepared = await sync_to_async(self._prepare_again)(claim, iteration)
         except Exception:
             # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
             # claimed again, and after MAX_CLAIMS it fails free of charge.
@@ -293,25 +293,21 @@ class _Worker:
             self._fail(claim.check, claim.token, str(unavailable))
             return None
 
-    def _settle_and_prepare(
-        self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, iteration: int
-    ) -> PreparedCall | None:
-        now = timezone.now()
-        dispatch.settle(prepared=prepared, outcome=outcome, now=now)
+    def _prepare_again(self, claim: _Claim, iteration: int) -> PreparedCall | None:
+        """Another call for the same check, unless its lease was lost meanwhile."""
         mine = CandidateCheck.objects.filter(
             organization_id=self.organization_id,
             pk=claim.check.pk,
             lease_token=claim.token,
             status=Status.IN_PROGRESS,
         )
-        if not mine.update(lease_until=_lease(now)):
+        if not mine.update(lease_until=_lease(timezone.now())):
             return None
         return self._prepare(claim, iteration)
 
-    def _complete(self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, verdicts: Sequence[Verdict]) -> None:
+    def _complete(self, claim: _Claim, verdicts: Sequence[Verdict]) -> None:
         now = timezone.now()
         with transaction.atomic():
-            dispatch.settle(prepared=prepared, outcome=outcome, now=now)
             check = self._owned(claim.check, claim.token)
             if check is None:
                 return
@@ -339,11 +335,6 @@ class _Worker:
             recency.record_sighting(candidate=check.candidate, now=now)
             finish_check(check, Status.COMPLETED, now)
             self._count(Status.COMPLETED)
-
-    def _settle_failed(self, claim: _Claim, prepared: PreparedCall, outcome: Outcome, failure: str) -> None:
-        with transaction.atomic():
-            dispatch.settle(prepared=prepared, outcome=outcome, now=timezone.now())
-            self._fail(claim.check, claim.token, failure)
 
     def _fail(self, claimed: CandidateCheck, token: uuid.UUID, failure: str) -> None:
         with transaction.atomic():

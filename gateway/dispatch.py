@@ -2,21 +2,24 @@
 The one door through which every model call leaves.
 
     prepare   admits the call: what will run it, and a row that a crash cannot lose     (short transaction)
-    send      opens the key, asks the provider                                        (async, no database)
-    settle    writes what was used and what it cost, removes the admission row          (one transaction, idempotent)
+    ask       opens the key, asks the provider, settles whatever comes of it            (async)
+    settle    writes what was used and what it cost, removes the admission row          (own transaction, idempotent)
 
-Nothing here knows of requests or tasks; a caller that has prepared a call must settle it, in a `finally`.
+Nothing here knows of requests or tasks. A call is in the books before anybody looks at its answer, so that nothing
+which fails afterwards can take a paid call out of them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from organizations.models import Organization
@@ -34,6 +37,7 @@ from providers.validation import mark_key_refused, note_key_used
 from routing.resolve import CLOSED, Route, RouteUnavailable
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent
+from usage.tokens import NOTHING_SAID, Report
 
 # Added to the call's own deadline before its admission counts as left behind by a crash.
 SETTLE_GRACE = timedelta(seconds=60)
@@ -57,6 +61,19 @@ class Outcome:
     result: ChatResult | None = None
     error: ProviderError | None = None
     latency_ms: int = 0
+
+    @property
+    def report(self) -> Report:
+        """What the answer says of itself, of whichever kind it is."""
+        answer = self.result or self.error
+        return answer.report if answer else NOTHING_SAID
+
+
+INTERRUPTED = ProviderError(
+    ErrorKind.UNEXPECTED,
+    "The call was interrupted here. Try again; if it stays so, tell whoever runs this installation.",
+    may_have_run=True,
+)
 
 
 def prepare(
@@ -88,8 +105,23 @@ def prepare(
     return PreparedCall(call, route, sealed_key, key.secret_version, destination)
 
 
+async def ask(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
+    """
+    Ask the provider and settle the call. What a provider or a broken seal can cause is the outcome's error.
+
+    A bug of ours or the end of the task is raised, after the call was recorded as one that may have been billed.
+    """
+    outcome = Outcome(error=INTERRUPTED)
+    try:
+        outcome = await send(client, prepared, request)
+    finally:
+        settling = sync_to_async(settle)(prepared=prepared, outcome=outcome, now=timezone.now())
+        await asyncio.shield(settling)
+    return outcome
+
+
 async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
-    """Ask the provider. Never raises for what a provider or a broken seal can cause: that is the outcome's error."""
+    """Ask the provider, no more. Whoever does not go through `ask` settles the call in a `finally`."""
     adapter = PROVIDERS[prepared.route.provider].adapter
     started = time.perf_counter()
     try:
@@ -109,8 +141,23 @@ async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> 
 
 
 def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:
-    """Record the call. Settling twice returns the first event."""
+    """
+    Record the call, in a transaction of its own; then what a refusal says of the key, in another one.
+
+    Settling twice returns the first event. Raises RuntimeError inside a transaction, which could undo the record.
+    """
     result, error = outcome.result, outcome.error
+    with transaction.atomic(durable=True):
+        event = record_call(
+            call=prepared.call,
+            status=UsageEvent.Status.FAILED if result is None else UsageEvent.Status.ANSWERED,
+            now=now,
+            report=outcome.report,
+            http_status=error.http_status if error else 200,
+            error_kind=error.kind if error else "",
+            may_have_run=error.may_have_run if error else False,
+            latency_ms=outcome.latency_ms,
+        )
     with scope(_behind_the_wall_of(prepared.call.organization, prepared.route), "a managed key is the platform's"):
         note_key_used(key_id=prepared.route.key_id, now=now)
         if error is not None:
@@ -121,29 +168,7 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
                 detail=error.sentence,
                 now=now,
             )
-    if error is not None:
-        return record_call(
-            call=prepared.call,
-            status=UsageEvent.Status.FAILED,
-            now=now,
-            usage=error.usage,
-            http_status=error.http_status,
-            error_kind=error.kind,
-            request_id=error.request_id,
-            latency_ms=outcome.latency_ms,
-        )
-    assert result is not None  # noqa: S101  # one of the two is set
-    return record_call(
-        call=prepared.call,
-        status=UsageEvent.Status.ANSWERED,
-        now=now,
-        usage=result.usage,
-        reported_cost_nanousd=result.reported_cost_nanousd,
-        served_model=result.served_model,
-        http_status=200,
-        request_id=result.request_id,
-        latency_ms=outcome.latency_ms,
-    )
+    return event
 
 
 def run_call(
@@ -158,12 +183,11 @@ def run_call(
     """One call from start to end, for synchronous callers. Raises RouteUnavailable and ProviderError."""
     prepared = prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)
 
-    async def ask() -> Outcome:
+    async def ask_alone() -> Outcome:
         async with open_client() as client:
-            return await send(client, prepared, request)
+            return await ask(client, prepared, request)
 
-    outcome = async_to_sync(ask)()
-    settle(prepared=prepared, outcome=outcome, now=timezone.now())
+    outcome = async_to_sync(ask_alone)()
     if outcome.error is not None:
         raise outcome.error
     assert outcome.result is not None  # noqa: S101  # one of the two is set

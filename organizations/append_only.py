@@ -6,9 +6,13 @@ Corrections are new rows. `protect("billing_ledgerentry")` in a migration instal
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.apps.registry import Apps
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+Operation = Callable[[Apps, BaseDatabaseSchemaEditor], None]
 
 POSTGRESQL = """
 CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -28,7 +32,20 @@ SQLITE = (
 
 def protect(table: str) -> migrations.RunPython:
     """A migration operation that makes `table` append-only; reversible."""
+    return migrations.RunPython(*_install_and_remove(table))
 
+
+def lift(table: str) -> migrations.RunPython:
+    """
+    The opposite of `protect`, for a migration that changes the table and ends with `protect`.
+
+    Needed even where only a column is added: SQLite makes the table anew for that, and its triggers are gone.
+    """
+    install, remove = _install_and_remove(table)
+    return migrations.RunPython(remove, install)
+
+
+def _install_and_remove(table: str) -> tuple[Operation, Operation]:
     def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
         with schema_editor.connection.cursor() as cursor:
             if schema_editor.connection.vendor == "postgresql":
@@ -45,4 +62,4 @@ def protect(table: str) -> migrations.RunPython:
                 cursor.execute(f"DROP TRIGGER {table}_append_only_update")
                 cursor.execute(f"DROP TRIGGER {table}_append_only_delete")
 
-    return migrations.RunPython(install, remove)
+    return install, remove

@@ -19,6 +19,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
@@ -124,6 +126,21 @@ async def open_client() -> AsyncIterator[Egress]:
         yield Egress(stack)
 
 
+@dataclass(slots=True)
+class Departure:
+    """Whether a call has left: from then on its provider may work on it, and bill it, whatever comes back."""
+
+    has_left: bool = False
+
+
+_departure: ContextVar[Departure | None] = ContextVar("departure", default=None)
+
+
+async def _note_departure(session: aiohttp.ClientSession, context: object, parameters: object) -> None:
+    if departure := _departure.get():
+        departure.has_left = True
+
+
 def _client(reach: Reach) -> httpx.AsyncClient:
     certificates = _certificates()
     proxy = httpx.Proxy(reach.proxy) if reach.proxy else None
@@ -135,8 +152,11 @@ def _client(reach: Reach) -> httpx.AsyncClient:
         resolver=WholeAnswerResolver(connects_to),
         socket_factory=partial(open_socket, reach=connects_to),
     )
+    departures = aiohttp.TraceConfig()
+    departures.on_request_headers_sent.append(_note_departure)
     session = aiohttp.ClientSession(
         connector=connector,
+        trace_configs=[departures],
         trust_env=False,
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -240,6 +260,8 @@ async def _attempt_in_time(
     reach: Reach,
 ) -> HttpAnswer | ProviderError:
     host = "The provider"
+    departure = Departure()
+    _departure.set(departure)  # each attempt runs in a task or a loop of its own, or one after the other
     try:
         host = urlsplit(call.url).hostname or host
         async with asyncio.timeout(timeout_seconds):
@@ -249,18 +271,21 @@ async def _attempt_in_time(
         return ProviderError(
             ErrorKind.UNREACHABLE,
             f"{host} did not answer within {round(timeout_seconds, 1):g} seconds. Try again in a while.",
+            may_have_run=departure.has_left,
         )
     except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
         logger.info("No connection to %s: %s", host, type(error).__name__)
         return ProviderError(
             ErrorKind.UNREACHABLE,
             f"{host} could not be reached. {_what_to_check(reach)}",
+            may_have_run=departure.has_left,
         )
     except Exception as error:  # whatever it is, its text may hold a header
         logger.error("A call to %s could not be made: %s", host, type(error).__name__)
         return ProviderError(
             ErrorKind.UNEXPECTED,
             f"The call to {host} could not be made. Try again; if it stays so, tell whoever runs this installation.",
+            may_have_run=departure.has_left,
         )
 
 
@@ -298,6 +323,7 @@ async def _exchange(
                 ErrorKind.UNEXPECTED,
                 f"{host} sent a compressed answer, which was not asked for. Try again in a while.",
                 http_status=response.status_code,
+                may_have_run=True,
             )
         budget = min(max_bytes, LARGEST_ERROR_BODY) if is_error else max_bytes
         body = bytearray()
@@ -311,6 +337,7 @@ async def _exchange(
                     ErrorKind.UNEXPECTED,
                     f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the action.",
                     http_status=response.status_code,
+                    may_have_run=True,
                 )
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpAnswer(response.status_code, headers, bytes(body))

@@ -95,6 +95,11 @@ class ProviderKey(models.Model):
     base_url = models.CharField(
         max_length=200, blank=True, editable=False, help_text="Of a server that the organization named, else blank."
     )
+    is_own_server = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="The owner says that the server behind the base URL is their own: its tokens cost nothing.",
+    )
     origin = models.CharField(max_length=200, editable=False)
     ciphertext = models.BinaryField(editable=False)
     key_version = models.PositiveIntegerField(editable=False)
@@ -167,6 +172,11 @@ class ProviderKey(models.Model):
     def has_secret(self) -> bool:
         """Whether there is anything in the seal: a server that the organization named may expect no key."""
         return bool(self.fingerprint or not self.base_url)
+
+    @property
+    def has_no_token_charges(self) -> bool:
+        """Whether calls cost nothing by the token, because the organization runs the server itself."""
+        return self.is_own_server or self.provider == "ollama"
 
     @property
     def secret_since(self) -> datetime:

@@ -17,9 +17,10 @@ from django.db.models import CharField
 
 from organizations.models import Organization
 from usage.models import InFlightCall, Mode, UsageEvent
-from usage.pricing import UNPRICED, price
-from usage.tokens import TokenUsage
+from usage.pricing import price
+from usage.tokens import NOTHING_SAID, Report, TokenUsage
 
+NoPrice = UsageEvent.NoPrice
 logger = logging.getLogger(__name__)
 
 # No model takes that many; a provider that reports more is broken, and the sums of a day must stay within
@@ -63,12 +64,10 @@ def record_call(
     call: InFlightCall,
     status: UsageEvent.Status,
     now: datetime,
-    usage: TokenUsage | None = None,
-    reported_cost_nanousd: int | None = None,
-    served_model: str = "",
+    report: Report = NOTHING_SAID,
     http_status: int | None = None,
     error_kind: str = "",
-    request_id: str = "",
+    may_have_run: bool = False,
     latency_ms: int | None = None,
 ) -> UsageEvent:
     """
@@ -77,26 +76,24 @@ def record_call(
     Idempotent by the call's id: a second time returns the first event. A call that was already swept as
     lost and ended after all is written as a second event, under an id derived from the call's: its cost is
     real. What a provider sent is cut to what the columns hold; nothing it sends can keep the event from
-    being written. `latency_ms` is the time from sending to answer, unless given that from admission to `now`.
+    being written. `may_have_run`: it failed without an answer, after it had left. `latency_ms` is the time from
+    sending to answer, unless given that from admission to `now`.
     """
-    known = _within_reason(call, usage)
-    if status == UsageEvent.Status.LOST:
-        cost = UNPRICED
-    else:
-        cost = price(
-            provider=call.provider,
-            model=call.model,
-            served_model=served_model,
-            usage=known,
-            at=call.started_at,
-            reported_cost_nanousd=reported_cost_nanousd,
-        )
+    known = _within_reason(call, report.usage)
+    cost = price(
+        provider=call.provider,
+        model=call.model,
+        served_model=report.served_model,
+        usage=known,
+        at=call.started_at,
+        reported_cost_nanousd=report.cost_nanousd,
+    )
     tokens = known or TokenUsage()
     facts = {
         "occurred_at": call.started_at,
         "provider": call.provider,
         "model": call.model,
-        "served_model": _text(served_model, "served_model"),
+        "served_model": _text(report.served_model, "served_model"),
         "action": call.action,
         "key_id": call.key_id,
         "key_label": call.key_label,
@@ -105,8 +102,11 @@ def record_call(
         "iteration": call.iteration,
         "status": status,
         "error_kind": _text(error_kind, "error_kind"),
+        "finish_reason": _text(report.finish_reason, "finish_reason"),
         "http_status": http_status,
-        "request_id": _text(request_id, "request_id"),
+        "request_id": _text(report.request_id, "request_id"),
+        "service_tier": _text(report.service_tier, "service_tier"),
+        "usage_reported": known is not None,
         "uncached_input_tokens": tokens.uncached_input,
         "cache_read_tokens": tokens.cache_read,
         "cache_write_tokens": tokens.cache_write + tokens.cache_write_1h,
@@ -116,6 +116,7 @@ def record_call(
         "cost_nanousd": cost.cost_nanousd,
         "price_source": cost.source,
         "price_version": cost.version,
+        "no_price": "" if cost.cost_nanousd is not None else _why_no_price(status, known, may_have_run=may_have_run),
         "latency_ms": max(latency_ms if latency_ms is not None else _milliseconds(now - call.started_at), 0),
     }
     with transaction.atomic():
@@ -164,6 +165,14 @@ def _has_priced_call(call: InFlightCall) -> bool:
 def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> UsageEvent:
     event, _ = UsageEvent.objects.get_or_create(organization=call.organization, call_id=call_id, defaults=facts)
     return event
+
+
+def _why_no_price(status: UsageEvent.Status, usage: TokenUsage | None, *, may_have_run: bool) -> UsageEvent.NoPrice:
+    if status == UsageEvent.Status.LOST or may_have_run:
+        return NoPrice.NO_ANSWER
+    if usage is not None:
+        return NoPrice.NOT_LISTED if usage.total else NoPrice.NOTHING_USED
+    return NoPrice.NOT_REPORTED if status == UsageEvent.Status.ANSWERED else NoPrice.NOT_BILLED
 
 
 def _within_reason(call: InFlightCall, usage: TokenUsage | None) -> TokenUsage | None:

@@ -130,6 +130,15 @@ class UsageEvent(models.Model):
         CATALOG = "catalog", "Price list"
         NONE = "none", "Unpriced"
 
+    class NoPrice(models.TextChoices):
+        """Why a call has no cost. Empty for calls that have one, and for those of before this was noted."""
+
+        NOT_BILLED = "not_billed", "The call failed before a model worked on it"
+        NOTHING_USED = "nothing_used", "The call used no tokens"
+        NO_ANSWER = "no_answer", "The call left and no answer came back; it may have been billed"
+        NOT_REPORTED = "not_reported", "The provider reported no tokens"
+        NOT_LISTED = "not_listed", "The price list does not know the model"
+
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     call_id = models.UUIDField()
     occurred_at = models.DateTimeField(help_text="When the call left.")
@@ -144,8 +153,13 @@ class UsageEvent(models.Model):
     iteration = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=10, choices=Status.choices)
     error_kind = models.CharField(max_length=40, blank=True)
+    finish_reason = models.CharField(
+        max_length=40, blank=True, help_text="Why the answer ended, in the provider's word."
+    )
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     request_id = models.CharField(max_length=200, blank=True, help_text="The provider's own id of the call.")
+    service_tier = models.CharField(max_length=40, blank=True, help_text="As the provider reported it.")
+    usage_reported = models.BooleanField(default=False, help_text="Else the tokens are not known, and stand as 0.")
     uncached_input_tokens = models.PositiveBigIntegerField(default=0)
     cache_read_tokens = models.PositiveBigIntegerField(default=0)
     cache_write_tokens = models.PositiveBigIntegerField(default=0)
@@ -157,6 +171,7 @@ class UsageEvent(models.Model):
     cost_nanousd = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: unpriced.")
     price_source = models.CharField(max_length=10, choices=PriceSource.choices)
     price_version = models.CharField(max_length=80, blank=True)
+    no_price = models.CharField(max_length=20, blank=True, choices=NoPrice.choices, help_text="Why it has no cost.")
     follows_priced = models.BooleanField(
         default=False, help_text="Another call of its run has a price already, and counted the run as priced."
     )

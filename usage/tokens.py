@@ -71,3 +71,24 @@ class TokenUsage:
             output=output,
             reasoning=min(max(reasoning, 0), output),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What a provider's answer says of itself, whether it brought a text or failed. The call's usage event keeps it.
+
+    `usage` is None where it reports no tokens; `cost_nanousd` is the whole cost as the provider reports it, None where
+    it does not; `served_model` is the model and `service_tier` the tier it says it used, `finish_reason` why the
+    answer ended, in the provider's own word; all "" where it does not say.
+    """
+
+    usage: TokenUsage | None = None
+    cost_nanousd: int | None = None
+    served_model: str = ""
+    service_tier: str = ""
+    finish_reason: str = ""
+    request_id: str = ""
+
+
+NOTHING_SAID = Report()

@@ -14,6 +14,7 @@ from providers.adapters.base import (
     ChatRequest,
     ChatResult,
     ErrorKind,
+    Finish,
     HttpAnswer,
     HttpCall,
     ListedModel,
@@ -23,7 +24,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.reading import clean, count_of, member, positive_or_none, rows, text_of
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -40,6 +41,13 @@ TYPE_STATUS = {
     "api_error": 500,
     "timeout_error": 504,
     "overloaded_error": 529,
+}
+FINISHES = {
+    "end_turn": Finish.STOP,
+    "stop_sequence": Finish.STOP,
+    "max_tokens": Finish.LENGTH,
+    "model_context_window_exceeded": Finish.LENGTH,
+    "refusal": Finish.REFUSED,
 }
 SPEND_LIMIT_CODES = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
@@ -66,15 +74,22 @@ class AnthropicAdapter(Adapter):
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
+        report = self.report_of(answer, content)
         if not isinstance(content.get("content"), list):
-            raise self.unexpected(answer)
+            raise self.unexpected(answer, report)
         texts = (block.get("text") for block in rows(content["content"]) if block.get("type") == "text")
         return ChatResult(
             text=clean("".join(text for text in texts if isinstance(text, str))),
+            finish=FINISHES.get(report.finish_reason, Finish.OTHER),
+            report=report,
+        )
+
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
+        return Report(
             usage=self.usage_of(content),
             served_model=text_of(content.get("model")),
+            service_tier=text_of(member(content, "usage", "service_tier"), 40),
             finish_reason=text_of(content.get("stop_reason"), 40),
-            reported_cost_nanousd=None,
             request_id=self.request_id(answer, content.get("id")),
         )
 

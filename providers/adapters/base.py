@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
 from providers.adapters.reading import read_json
-from usage.tokens import TokenUsage
+from usage.tokens import NOTHING_SAID, Report, TokenUsage
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -60,22 +60,22 @@ class HttpAnswer:
     body: bytes
 
 
+class Finish(StrEnum):
+    """Why a model stopped, in one vocabulary for all wires."""
+
+    STOP = "stop"
+    LENGTH = "length"  # the output limit cut it off; thinking counts towards it
+    REFUSED = "refused"  # the model, or a filter around it, would not answer
+    OTHER = "other"  # a reason we do not know, or none
+
+
 @dataclass(frozen=True, slots=True)
 class ChatResult:
-    """
-    What a model answered.
-
-    `usage` is None where the provider reported none; `served_model` is the model it says it used, "" if it
-    does not say; `reported_cost_nanousd` is the whole cost as the provider reports it, None where it does
-    not.
-    """
+    """What a model answered. `text` is what it wrote until it stopped, thinking left out where the wire tells it."""
 
     text: str
-    usage: TokenUsage | None
-    served_model: str
-    finish_reason: str
-    reported_cost_nanousd: int | None
-    request_id: str
+    finish: Finish
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ class ProviderError(Exception):
     A call that brought no answer.
 
     `sentence` (also `str()`) is ours, says what to do next and holds nothing the provider wrote.
-    `retry_after_seconds` is as the provider asked; `usage` is set where it reported tokens for the failed
-    call.
+    `retry_after_seconds` is as the provider asked; `report` is what the answer says of itself all the same.
+    `may_have_run` where the call left and no answer came back: the provider may have worked on it, and bill it.
     """
 
     def __init__(
@@ -129,16 +129,16 @@ class ProviderError(Exception):
         *,
         http_status: int | None = None,
         retry_after_seconds: float | None = None,
-        request_id: str = "",
-        usage: TokenUsage | None = None,
+        report: Report = NOTHING_SAID,
+        may_have_run: bool = False,
     ) -> None:
         super().__init__(sentence)
         self.kind = kind
         self.sentence = sentence
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
-        self.request_id = request_id
-        self.usage = usage
+        self.report = report
+        self.may_have_run = may_have_run
 
 
 Verdict = tuple[ErrorKind, str]
@@ -187,7 +187,7 @@ class Adapter(ABC):
         """What this provider means by an error that it described in `error`."""
 
     def failure(
-        self, answer: HttpAnswer, *, error: ErrorBody | None = None, usage: TokenUsage | None = None
+        self, answer: HttpAnswer, *, error: ErrorBody | None = None, report: Report | None = None
     ) -> ProviderError:
         """The error that `answer` is. A redirect is none that we know, whatever it says and wherever it points."""
         if 300 <= answer.status < 400:
@@ -200,8 +200,7 @@ class Adapter(ABC):
             sentence,
             http_status=answer.status,
             retry_after_seconds=error.retry_after_seconds if retry_after is None else retry_after,
-            request_id=self.request_id(answer, error.request_id),
-            usage=usage,
+            report=report or Report(request_id=self.request_id(answer, error.request_id)),
         )
 
     def read(self, answer: HttpAnswer) -> dict[str, Any]:
@@ -214,20 +213,24 @@ class Adapter(ABC):
         if not isinstance(content, dict):
             raise self.unexpected(answer)
         if content.get("error"):
-            raise self.failure(answer, usage=self.usage_of(content))
+            raise self.failure(answer, report=self.report_of(answer, content))
         return content
+
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
+        """What the answer `content` says of itself, as far as it does."""
+        return Report(request_id=self.request_id(answer))
 
     def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
         """The tokens an answer reports, None where it reports none."""
         return None
 
-    def unexpected(self, answer: HttpAnswer) -> ProviderError:
+    def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(
             ErrorKind.UNEXPECTED,
             f"{self.provider_name} answered in a form we do not know. Try again; if it stays so, tell "
             "whoever runs this installation.",
             http_status=answer.status,
-            request_id=self.request_id(answer),
+            report=report or Report(request_id=self.request_id(answer)),
         )
 
     def request_id(self, answer: HttpAnswer, fallback: object = "") -> str:

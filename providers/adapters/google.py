@@ -15,6 +15,7 @@ from providers.adapters.base import (
     ChatRequest,
     ChatResult,
     ErrorKind,
+    Finish,
     HttpAnswer,
     HttpCall,
     ListedModel,
@@ -25,11 +26,20 @@ from providers.adapters.base import (
 )
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.reading import clean, count_of, member, positive_or_none, rows, text_of
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 if TYPE_CHECKING:
     from providers.custody import Secret
 
+# Gemini API reference, FinishReason. What is about the text is a refusal; the rest says nothing that we can use.
+FINISHES = {
+    "STOP": Finish.STOP,
+    "MAX_TOKENS": Finish.LENGTH,
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"),
+        Finish.REFUSED,
+    ),
+}
 ROLES = {"user": "user", "assistant": "model"}
 # "limit: 0": the model is not in the account's tier at all, so waiting does not help.
 NO_QUOTA_AT_ALL = re.compile(r"\blimit: 0(?![\d.])")
@@ -59,23 +69,29 @@ class GoogleAdapter(Adapter):
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
-        usage = self.usage_of(content)
-        request_id = self.request_id(answer, content.get("responseId"))
+        report = self.report_of(answer, content)
         candidate = member(content, "candidates", 0)
         if candidate is None and isinstance(content.get("promptFeedback"), dict):
             kind, sentence = self.content_refused()
-            raise ProviderError(kind, sentence, http_status=answer.status, request_id=request_id, usage=usage)
+            raise ProviderError(kind, sentence, http_status=answer.status, report=report)
         if not isinstance(candidate, dict):
-            raise self.unexpected(answer)
+            raise self.unexpected(answer, report)
         parts = rows(member(candidate, "content", "parts"))
         texts = (part.get("text") for part in parts if part.get("thought") is not True)
         return ChatResult(
             text=clean("".join(text for text in texts if isinstance(text, str))),
-            usage=usage,
+            finish=FINISHES.get(report.finish_reason, Finish.OTHER),
+            report=report,
+        )
+
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
+        blocked = member(content, "promptFeedback", "blockReason")
+        return Report(
+            usage=self.usage_of(content),
             served_model=text_of(content.get("modelVersion")),
-            finish_reason=text_of(candidate.get("finishReason"), 40),
-            reported_cost_nanousd=None,
-            request_id=request_id,
+            service_tier=text_of(member(content, "usageMetadata", "serviceTier"), 40),
+            finish_reason=text_of(member(content, "candidates", 0, "finishReason") or blocked, 40),
+            request_id=self.request_id(answer, content.get("responseId")),
         )
 
     def models_call(self, base_url: str) -> HttpCall:

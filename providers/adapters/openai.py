@@ -15,6 +15,7 @@ from providers.adapters.base import (
     ChatRequest,
     ChatResult,
     ErrorKind,
+    Finish,
     HttpAnswer,
     HttpCall,
     ListedModel,
@@ -35,7 +36,7 @@ from providers.adapters.reading import (
     text_of,
     usd_of,
 )
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -53,6 +54,7 @@ QUOTA_CODES = frozenset(
     }
 )
 TOKENS_IN_A_PRICE = 1_000_000
+FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH, "content_filter": Finish.REFUSED}
 
 
 class OpenAIAdapter(Adapter):
@@ -80,15 +82,23 @@ class OpenAIAdapter(Adapter):
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
+        report = self.report_of(answer, content)
         choice = member(content, "choices", 0)
         if not isinstance(member(choice, "message"), dict):
-            raise self.unexpected(answer)
+            raise self.unexpected(answer, report)
         return ChatResult(
             text=clean(message_text(choice["message"].get("content"))),
+            finish=FINISHES.get(report.finish_reason, Finish.OTHER),
+            report=report,
+        )
+
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
+        return Report(
             usage=self.usage_of(content),
+            cost_nanousd=self.reported_cost(content),
             served_model=text_of(content.get("model")),
-            finish_reason=text_of(choice.get("finish_reason"), 40),
-            reported_cost_nanousd=self.reported_cost(content),
+            service_tier=text_of(content.get("service_tier"), 40),
+            finish_reason=text_of(member(content, "choices", 0, "finish_reason"), 40),
             request_id=self.request_id(answer, content.get("id")),
         )
 
@@ -236,11 +246,10 @@ class OpenRouterAdapter(OpenAIAdapter):
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         result = super().parse_chat(answer)
-        if result.finish_reason == "error":
-            content = self.read(answer)
-            error = member(content, "choices", 0, "error")
+        if result.report.finish_reason == "error":
+            error = member(self.read(answer), "choices", 0, "error")
             failure = ErrorBody(message="broke off", code=str(member(error, "code") or ""))
-            raise self.failure(answer, error=failure, usage=result.usage)
+            raise self.failure(answer, error=failure, report=result.report)
         return result
 
     def reported_cost(self, content: Mapping[str, Any]) -> int | None:
@@ -284,7 +293,9 @@ class OpenRouterAdapter(OpenAIAdapter):
         return self.verdict_by_status(status)
 
     def _refuse(self, kind: ErrorKind, sentence: str, answer: HttpAnswer) -> ProviderError:
-        return ProviderError(kind, sentence, http_status=answer.status, request_id=self.request_id(answer))
+        return ProviderError(
+            kind, sentence, http_status=answer.status, report=Report(request_id=self.request_id(answer))
+        )
 
 
 def system_prompt(request: ChatRequest) -> str:

@@ -24,7 +24,7 @@ from candidates.briefings import (
 )
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import Briefing, CandidateCheck, Requirement
-from providers.adapters.base import ChatResult, ErrorKind, ProviderError
+from providers.adapters.base import ChatResult, ErrorKind, Finish, ProviderError
 from providers.models import ProviderKey
 from routing.resolve import RouteUnavailable
 from tests.builders import (
@@ -36,6 +36,7 @@ from tests.builders import (
     write_briefing,
 )
 from usage.models import UsageEvent
+from usage.tokens import Report
 
 JOB = """Backend engineer
 
@@ -275,7 +276,7 @@ def test_a_late_draft_does_not_overwrite_what_was_written_since(managed, acme, m
 
 
 def answered(text: str) -> ChatResult:
-    return ChatResult(text, None, "", "stop", None, "")
+    return ChatResult(text, Finish.STOP, Report())
 
 
 def test_an_unreadable_draft_is_asked_for_once_more_naming_the_fault(managed, acme, monkeypatch):

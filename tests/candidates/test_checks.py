@@ -301,6 +301,9 @@ def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkey
     assert row.lease_until is not None
     assert balance(organization=acme).held == 1
     assert "was interrupted" in caplog.text
+    event = UsageEvent.objects.get()
+    assert (event.status, event.usage_reported, event.cost_nanousd is not None) == ("answered", True, True)
+    assert not InFlightCall.objects.exists()
 
 
 def test_after_an_unexpected_error_a_worker_claims_nothing_more(acme, briefing, monkeypatch, settings):

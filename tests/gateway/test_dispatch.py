@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import traceback
 import uuid
 from dataclasses import replace
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.db import transaction
 
 from gateway import dispatch
 from gateway.dispatch import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
+from providers.adapters.openai import OpenRouterAdapter
+from providers.egress import open_client
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable, resolve
@@ -96,6 +101,71 @@ def test_settling_twice_leaves_one_event(acme):
 
     assert dispatch.settle(prepared=prepared, outcome=outcome, now=NOW) == first
     assert UsageEvent.objects.count() == 1
+
+
+def test_an_answer_that_we_cannot_read_for_a_bug_of_ours_is_in_the_books_all_the_same(acme, monkeypatch):
+    route_to_own_key(acme)
+    monkeypatch.setattr(OpenRouterAdapter, "parse_chat", lambda adapter, answer: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        ask(acme)
+
+    event = UsageEvent.objects.get()
+    assert (event.status, event.error_kind, event.no_price) == ("failed", "unexpected", "no_answer")
+    assert not InFlightCall.objects.exists()
+
+
+def test_a_call_that_is_given_up_while_it_runs_is_in_the_books(acme, simulator):
+    route_to_own_key(acme)
+    prepared = prepare(acme)
+    simulator.app.delay_seconds = 5
+
+    async def give_up() -> None:
+        async with open_client() as client:
+            await asyncio.wait_for(dispatch.ask(client, prepared, QUESTION), 0.2)
+
+    with pytest.raises(TimeoutError):
+        async_to_sync(give_up)()
+
+    assert (UsageEvent.objects.get().status, UsageEvent.objects.get().no_price) == ("failed", "no_answer")
+    assert not InFlightCall.objects.exists()
+
+
+def test_a_call_that_left_and_timed_out_may_have_been_billed(acme, simulator, settings):
+    settings.KEYFARE_CALL_TIMEOUT_SECONDS = 0.2
+    route_to_own_key(acme)
+    simulator.app.delay_seconds = 5
+
+    with pytest.raises(ProviderError) as failed:
+        ask(acme)
+
+    assert failed.value.may_have_run
+    assert UsageEvent.objects.get().no_price == "no_answer"
+
+
+def test_a_call_that_nobody_took_was_not_billed(acme, settings, simulator):
+    route_to_own_key(acme)
+    prepared = prepare(acme)
+    nobody = replace(prepared, destination=replace(prepared.destination, base_url="http://127.0.0.1:9/api/v1"))
+
+    async def ask_nobody() -> Outcome:
+        async with open_client() as client:
+            return await dispatch.ask(client, nobody, QUESTION)
+
+    outcome = async_to_sync(ask_nobody)()
+
+    assert outcome.error is not None
+    assert not outcome.error.may_have_run
+    assert UsageEvent.objects.get().no_price == "not_billed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_is_not_settled_where_a_transaction_could_undo_it(acme):
+    route_to_own_key(acme)
+    prepared = prepare(acme)
+
+    with transaction.atomic(), pytest.raises(RuntimeError):
+        dispatch.settle(prepared=prepared, outcome=Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy.")), now=NOW)
 
 
 def test_a_route_to_somebody_elses_key_is_refused(acme, globex):

@@ -168,8 +168,12 @@ def test_thoughts_of_google_are_output_but_not_text():
     )
 
     assert result.text == "{}"
-    assert result.usage == TokenUsage(uncached_input=11, cache_read=4, output=9, reasoning=7)
-    assert (result.served_model, result.finish_reason, result.request_id) == ("gemini-x-001", "STOP", "abc")
+    assert result.report.usage == TokenUsage(uncached_input=11, cache_read=4, output=9, reasoning=7)
+    assert (result.report.served_model, result.report.finish_reason, result.report.request_id) == (
+        "gemini-x-001",
+        "STOP",
+        "abc",
+    )
 
 
 def test_a_prompt_that_google_blocks_fails_with_its_tokens():
@@ -179,7 +183,7 @@ def test_a_prompt_that_google_blocks_fails_with_its_tokens():
         GOOGLE.parse_chat(answer(blocked))
 
     assert refused.value.kind is ErrorKind.BAD_REQUEST
-    assert refused.value.usage == TokenUsage(uncached_input=12)
+    assert refused.value.report.usage == TokenUsage(uncached_input=12)
 
 
 def test_anthropic_cache_writes_are_split_by_how_long_they_last():
@@ -203,10 +207,10 @@ def test_anthropic_cache_writes_are_split_by_how_long_they_last():
     )
 
     assert result.text == "{}"
-    assert result.usage == TokenUsage(
+    assert result.report.usage == TokenUsage(
         uncached_input=5, cache_read=100, cache_write=10, cache_write_1h=20, output=8, reasoning=6
     )
-    assert result.request_id == "req_1"
+    assert result.report.request_id == "req_1"
 
 
 OPENROUTER_ANSWER = {
@@ -233,12 +237,12 @@ OPENROUTER_ANSWER = {
 def test_openrouter_cost_is_exact_and_adds_what_a_deposited_key_paid(usage, nanousd):
     result = OPENROUTER.parse_chat(answer({**OPENROUTER_ANSWER, "usage": {"prompt_tokens": 1, **usage}}))
 
-    assert result.reported_cost_nanousd == nanousd
+    assert result.report.cost_nanousd == nanousd
 
 
 def test_an_answer_without_usage_has_none_rather_than_zero():
-    assert OPENROUTER.parse_chat(answer(OPENROUTER_ANSWER)).usage is None
-    assert OPENROUTER.parse_chat(answer({**OPENROUTER_ANSWER, "usage": {}})).usage is None
+    assert OPENROUTER.parse_chat(answer(OPENROUTER_ANSWER)).report.usage is None
+    assert OPENROUTER.parse_chat(answer({**OPENROUTER_ANSWER, "usage": {}})).report.usage is None
 
 
 def test_numbers_that_cannot_be_are_not_believed():
@@ -249,7 +253,7 @@ def test_numbers_that_cannot_be_are_not_believed():
         "completion_tokens_details": {"reasoning_tokens": -3},
     }
 
-    usage = OPENROUTER.parse_chat(answer({**OPENROUTER_ANSWER, "usage": broken})).usage
+    usage = OPENROUTER.parse_chat(answer({**OPENROUTER_ANSWER, "usage": broken})).report.usage
 
     assert usage == TokenUsage(cache_read=10, output=10**12)
 
@@ -271,10 +275,10 @@ def test_content_in_parts_is_joined_and_missing_content_is_empty():
 def test_the_request_id_comes_from_the_header_and_only_if_it_looks_like_one():
     body = {"id": "chatcmpl-1", "choices": [{"message": {"content": ""}}]}
 
-    assert OPENAI.parse_chat(answer(body, x_request_id="req_9")).request_id == "req_9"
-    assert OPENAI.parse_chat(answer(body)).request_id == "chatcmpl-1"
-    assert OPENAI.parse_chat(answer(body | {"id": "two words"})).request_id == ""
-    assert OPENAI.parse_chat(answer(body | {"id": 7})).request_id == ""
+    assert OPENAI.parse_chat(answer(body, x_request_id="req_9")).report.request_id == "req_9"
+    assert OPENAI.parse_chat(answer(body)).report.request_id == "chatcmpl-1"
+    assert OPENAI.parse_chat(answer(body | {"id": "two words"})).report.request_id == ""
+    assert OPENAI.parse_chat(answer(body | {"id": 7})).report.request_id == ""
 
 
 @pytest.mark.parametrize(

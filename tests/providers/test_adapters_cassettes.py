@@ -59,7 +59,7 @@ def test_the_recordings_cover_every_provider():
 def test_tokens_and_cost_are_read_as_the_provider_meant_them(name, entry):
     result = PROVIDERS[entry["provider"]].adapter.parse_chat(recorded(name, entry["index"]))
 
-    expected, usage = entry["usage"], result.usage
+    expected, usage = entry["usage"], result.report.usage
     assert usage is not None
     assert usage.input_total == expected["input"]
     assert usage.output == expected["output"]
@@ -69,9 +69,9 @@ def test_tokens_and_cost_are_read_as_the_provider_meant_them(name, entry):
     assert usage.cache_write + usage.cache_write_1h == min(expected["cache_write"], writable)
     assert usage.reasoning == min(expected["reasoning"], expected["output"])
     assert usage.total == expected["input"] + expected["output"]
-    assert result.served_model == entry["model"]
+    assert result.report.served_model == entry["model"]
     cost = entry.get("reported_cost_usd")
-    assert result.reported_cost_nanousd == (None if cost is None else round(Decimal(cost) * 10**9))
+    assert result.report.cost_nanousd == (None if cost is None else round(Decimal(cost) * 10**9))
 
 
 @pytest.mark.parametrize(("name", "entry"), REFUSED)

@@ -404,8 +404,8 @@ def test_a_call_that_failed_inside_an_answer_keeps_its_tokens():
     for content in (body, begun):
         error = refuse("openrouter", 200, content)
         assert error.kind is OVERLOADED
-        assert error.usage is not None
-        assert error.usage.total == 54
+        assert error.report.usage is not None
+        assert error.report.usage.total == 54
 
 
 def test_the_providers_wait_is_passed_on():
@@ -417,6 +417,6 @@ def test_the_providers_wait_is_passed_on():
 
 
 def test_the_providers_request_id_is_kept():
-    assert refuse("anthropic", 529, anthropic("overloaded_error", "x")).request_id == "req_011"
-    assert refuse("anthropic", 529, b"", {"request-id": "req_7"}).request_id == "req_7"
-    assert refuse("openai", 500, openai("x"), {"x-request-id": "req 8"}).request_id == ""
+    assert refuse("anthropic", 529, anthropic("overloaded_error", "x")).report.request_id == "req_011"
+    assert refuse("anthropic", 529, b"", {"request-id": "req_7"}).report.request_id == "req_7"
+    assert refuse("openai", 500, openai("x"), {"x-request-id": "req 8"}).report.request_id == ""

@@ -76,7 +76,7 @@ def test_a_valid_key_validates_and_lists_models_it_can_call(slug):
     assert ("limit_remaining_nanousd" in limits) == (slug == "openrouter")
     assert MODEL[slug] in {model.id for model in listed}
     assert set(MODELS[slug]) <= {model.id for model in listed} <= {*MODELS[slug], "openrouter/auto"}
-    assert chat(slug, model=listed[-1].id).served_model == listed[-1].id
+    assert chat(slug, model=listed[-1].id).report.served_model == listed[-1].id
     if slug not in ("openai", "ollama"):  # which tell no sizes
         assert all(model.context_tokens for model in listed)
     if slug == "openrouter":
@@ -131,25 +131,25 @@ def test_an_answer_holds_verdicts_and_counts_four_characters_a_token(slug):
             {"id": 2, "verdict": "not_met", "quote": "", "reason": "The profile shows nothing of it."},
         ]
     }
-    assert result.usage is not None
-    assert result.usage.output == -(-len(result.text) // 4)
-    assert result.usage.uncached_input == result.usage.input_total
-    assert len(PROMPT) // 4 <= result.usage.input_total <= len(PROMPT) // 4 + 20
-    assert result.finish_reason in ("stop", "end_turn", "STOP")
-    assert result.request_id
-    assert chat(slug).usage == result.usage
+    assert result.report.usage is not None
+    assert result.report.usage.output == -(-len(result.text) // 4)
+    assert result.report.usage.uncached_input == result.report.usage.input_total
+    assert len(PROMPT) // 4 <= result.report.usage.input_total <= len(PROMPT) // 4 + 20
+    assert result.report.finish_reason in ("stop", "end_turn", "STOP")
+    assert result.report.request_id
+    assert chat(slug).report.usage == result.report.usage
 
 
 def test_openrouter_reports_the_cost_by_its_listed_prices():
     result = chat("openrouter")
 
-    assert result.usage is not None
-    assert result.reported_cost_nanousd == result.usage.input_total * 400 + result.usage.output * 1600
+    assert result.report.usage is not None
+    assert result.report.cost_nanousd == result.report.usage.input_total * 400 + result.report.usage.output * 1600
 
 
 @pytest.mark.parametrize("slug", [slug for slug in PROVIDERS if slug != "openrouter"])
 def test_the_others_report_no_cost(slug):
-    assert chat(slug).reported_cost_nanousd is None
+    assert chat(slug).report.cost_nanousd is None
 
 
 @pytest.mark.parametrize("slug", PROVIDERS)
@@ -187,9 +187,9 @@ def test_an_answer_beyond_the_limit_is_cut(slug):
     result = chat(slug, max_output_tokens=5)
 
     assert len(result.text) == 20
-    assert result.usage is not None
-    assert result.usage.output == 5
-    assert result.finish_reason in ("length", "max_tokens", "MAX_TOKENS")
+    assert result.report.usage is not None
+    assert result.report.usage.output == 5
+    assert result.report.finish_reason in ("length", "max_tokens", "MAX_TOKENS")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from routing.services import save_routing
 from tests.builders import connect_key, connect_managed_key
 from usage.metering import admit_call, record_call
 from usage.models import Mode, UsageEvent
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 HTMX = {"HX-Request": "true"}
 SAVE = "/o/acme/settings/routing/save/"
@@ -351,8 +351,7 @@ def test_each_action_shows_its_runs_and_averages_which_link_to_their_rows(as_ali
             call=call,
             status=UsageEvent.Status.ANSWERED,
             now=now,
-            usage=TokenUsage(uncached_input=1_000, output=234),
-            reported_cost_nanousd=cost,
+            report=Report(usage=TokenUsage(uncached_input=1_000, output=234), cost_nanousd=cost),
         )
     page = text(as_alice.get("/o/acme/settings/routing/"))
 

@@ -17,7 +17,7 @@ from usage.metering import admit_call, record_call, sweep_lost_calls
 from usage.models import Mode, RollupState, UsageEvent
 from usage.reports import last_days
 from usage.rollups import NOTHING
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
@@ -138,7 +138,7 @@ def test_one_call_recorded_by_many_at_once_is_one_event(acme):
 
     def record() -> None:
         usage = TokenUsage(uncached_input=10, output=1)
-        found.append(record_call(call=call, status=UsageEvent.Status.ANSWERED, now=NOON, usage=usage).pk)
+        found.append(record_call(call=call, status=UsageEvent.Status.ANSWERED, now=NOON, report=Report(usage=usage)).pk)
 
     for thread in in_threads(*[record] * 6):
         thread.join()

@@ -15,7 +15,7 @@ from usage.models import InFlightCall, UsageEvent
 from usage.pricing import CATALOG_VERSION
 from usage.reports import last_days
 from usage.rollups import roll_up
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 pytestmark = pytest.mark.django_db
 
@@ -31,10 +31,8 @@ def test_a_recorded_call_is_one_event_and_no_admission(admit):
         call=call,
         status=Status.ANSWERED,
         now=LATER,
-        usage=USAGE,
-        served_model="gpt-4o-2024-08-06",
+        report=Report(usage=USAGE, served_model="gpt-4o-2024-08-06", request_id="req-1"),
         http_status=200,
-        request_id="req-1",
     )
 
     stored = UsageEvent.objects.get()
@@ -61,7 +59,7 @@ def test_the_callers_own_latency_wins_over_the_time_since_admission(admit, measu
 
 def test_recording_twice_gives_the_first_event(admit):
     call = admit()
-    first = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+    first = record_call(call=call, status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
 
     again = record_call(call=call, status=Status.FAILED, now=LATER, error_kind="unexpected")
 
@@ -74,7 +72,7 @@ def test_an_outer_transaction_takes_event_and_admission_back_together(admit):
     call = admit()
 
     with transaction.atomic():
-        record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+        record_call(call=call, status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
         transaction.set_rollback(True)
 
     assert not UsageEvent.objects.exists()
@@ -83,7 +81,7 @@ def test_an_outer_transaction_takes_event_and_admission_back_together(admit):
 
 def test_a_failed_call_keeps_its_reason_and_is_priced_only_if_it_used_tokens(admit):
     refused = record_call(call=admit(), status=Status.FAILED, now=LATER, http_status=503, error_kind="overloaded")
-    unreadable = record_call(call=admit(), status=Status.FAILED, now=LATER, usage=USAGE)
+    unreadable = record_call(call=admit(), status=Status.FAILED, now=LATER, report=Report(usage=USAGE))
 
     assert (refused.error_kind, refused.http_status, refused.cost_nanousd) == ("overloaded", 503, None)
     assert unreadable.cost_nanousd
@@ -95,10 +93,12 @@ def test_whatever_a_provider_sends_the_event_is_written(admit, caplog):
             call=admit(),
             status=Status.ANSWERED,
             now=NOON - timedelta(hours=1),
-            usage=TokenUsage(uncached_input=MOST_TOKENS + 1),
-            reported_cost_nanousd=-5,
-            served_model="m\x00" * 300,
-            request_id="r" * 1000,
+            report=Report(
+                usage=TokenUsage(uncached_input=MOST_TOKENS + 1),
+                cost_nanousd=-5,
+                served_model="m\x00" * 300,
+                request_id="r" * 1000,
+            ),
             error_kind="\x00",
         )
 
@@ -125,8 +125,8 @@ def test_a_call_that_ends_after_it_was_counted_as_lost_is_recorded_once_as_well(
     call = admit(deadline_at=NOON)
     sweep_lost_calls(now=NOON + timedelta(minutes=1))
 
-    first = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
-    again = record_call(call=call, status=Status.ANSWERED, now=LATER, usage=USAGE)
+    first = record_call(call=call, status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
+    again = record_call(call=call, status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
 
     assert first == again
     assert first.cost_nanousd
@@ -142,7 +142,7 @@ def test_an_admission_that_its_event_outlived_is_no_lost_call(admit, acme):
 
 
 def test_unpriced_failed_and_lost_are_counted_apart(admit, acme):
-    record_call(call=admit(model="no-such-model"), status=Status.ANSWERED, now=LATER, usage=USAGE)
+    record_call(call=admit(model="no-such-model"), status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
     record_call(call=admit(), status=Status.FAILED, now=LATER)
     admit(deadline_at=NOON - timedelta(minutes=1))
     sweep_lost_calls(now=NOON)
@@ -180,7 +180,7 @@ def test_the_database_refuses_a_cost_without_a_source(acme):
 
 
 def test_no_event_is_rolled_up_before_its_transaction_ends(admit, acme):
-    record_call(call=admit(), status=Status.ANSWERED, now=LATER, usage=USAGE)
+    record_call(call=admit(), status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
     roll_up(now=LATER)  # inside the transaction of this test: PostgreSQL leaves it for later, SQLite counts it
 
     assert last_days(organization=acme, today=TODAY, show_managed_usd=False).calls == 1

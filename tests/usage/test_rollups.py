@@ -26,6 +26,7 @@ from tests.usage.conftest import (
 from usage.metering import record_call
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
 from usage.rollups import NOTHING, RollUpResult
+from usage.tokens import Report
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -99,7 +100,7 @@ def test_a_run_is_priced_once_even_if_its_first_call_failed(admit):
     record_call(call=admit(run_id=run), status=Status.FAILED, now=NOON)
     for iteration in (2, 3):
         call = admit(run_id=run, iteration=iteration)
-        record_call(call=call, status=Status.ANSWERED, now=NOON, reported_cost_nanousd=iteration)
+        record_call(call=call, status=Status.ANSWERED, now=NOON, report=Report(cost_nanousd=iteration))
         roll_up(now=NOON)
 
     assert list(UsageDaily.objects.values_list("runs", "priced_runs", "cost_nanousd")) == [(1, 1, 5)]
