@@ -7,9 +7,9 @@ gives them back. Each movement writes one entry. Its idempotency key names the f
 "capture:<id>", a grant's own key), so saying the same thing twice gives the first entry again and moves
 nothing.
 
-Every function runs on its own or inside the caller's transaction. The account stays locked until that ends,
-so a caller with locks of its own calls the ledger first, moves credits of one organization only, and does
-not lock the organization's row FOR UPDATE: then no two transactions wait for each other.
+Every function runs on its own or inside the caller's transaction. The account stays locked until that ends, so a
+caller takes its own locks first, in the order of docs/locking.md, and moves credits of one organization only: then no
+two transactions wait for each other.
 """
 
 from __future__ import annotations
@@ -69,7 +69,11 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
-    """`id` becomes the hold's; `purpose` says what for, in words, and is kept to its first 200 characters."""
+    """
+    `id` becomes the hold's; `purpose` says what for, and is kept to its first 200 characters.
+
+    It names a thing by its id, never a person: a digest of it stands in the ledger for good.
+    """
 
     id: UUID
     amount: int

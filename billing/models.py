@@ -89,7 +89,7 @@ class CreditHold(models.Model):
     amount = models.BigIntegerField()
     captured = models.BigIntegerField(default=0, help_text="Credits spent in the end; the rest went back.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
-    purpose = models.CharField(max_length=200, help_text="What for, in words.")
+    purpose = models.CharField(max_length=200, help_text="What for, by its id; names no person.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = TenantQuerySet["CreditHold"].as_manager()

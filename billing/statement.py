@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
@@ -40,7 +41,11 @@ class CreditSummary:
 
 @dataclass(frozen=True, slots=True)
 class StatementLine:
-    """One ledger entry. `change` moves the balance, `held` what is set aside of it; both with their sign."""
+    """
+    One ledger entry. `change` moves the balance, `held` what is set aside of it; both with their sign.
+
+    `url` is where the thing stands that the credits of `hold_id` are for; the apps above know.
+    """
 
     seq: int
     created_at: dt.datetime
@@ -51,6 +56,8 @@ class StatementLine:
     change: int
     held: int
     available_after: int
+    hold_id: UUID | None
+    url: str = ""
 
 
 def credit_summary(*, organization: Organization, today: dt.date) -> CreditSummary:
@@ -92,6 +99,7 @@ def line(entry: LedgerEntry) -> StatementLine:
         change=entry.d_posted,
         held=entry.d_held,
         available_after=entry.available_after,
+        hold_id=entry.hold_id,
     )
 
 

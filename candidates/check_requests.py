@@ -55,7 +55,8 @@ def accept_check(
     try:
         with transaction.atomic():
             if once is not None:
-                # Twins take turns here, as they would in accept_checks: the second finds what the first got.
+                # Twins take turns here, in the order of locks of accept_checks: the second finds what the first got.
+                Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
                 briefings = Briefing.objects.for_organization(organization).select_for_update(no_key=True)
                 briefing = briefings.get(pk=briefing.pk)
                 earlier = earlier_check(organization=organization, once=once)

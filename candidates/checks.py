@@ -126,7 +126,7 @@ def accept_checks(
         hold_credits(
             organization=organization,
             requests=[
-                HoldRequest(id=check.pk, amount=check.price, purpose=f"Check of {check.candidate.name[:90]}")
+                HoldRequest(id=check.pk, amount=check.price, purpose=f"Candidate check {check.pk}")
                 for check in checks
                 if check.price
             ],

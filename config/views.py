@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -16,6 +19,7 @@ import organizations.views
 import providers.views
 import routing.views
 from billing import ledger
+from billing.statement import StatementLine
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
 from candidates.models import CandidateCheck
 from config import getting_started
@@ -89,8 +93,10 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
     free = CandidateCheck.objects.for_organization(request.organization).filter(
         status=CandidateCheck.Status.COMPLETED, charged=0
     )
+    movements = billing.views.credits_context(request)
     context = {
-        **billing.views.credits_context(request),
+        **movements,
+        "lines": _with_checks(request, movements["lines"]),
         "free_checks": free.select_related("candidate", "briefing").order_by("-completed_at", "pk")[:FREE_CHECKS_SHOWN],
         "free_checks_count": free.count(),
         "prices": [
@@ -99,6 +105,22 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
         ],
     }
     return render(request, "config/credits.html", context)
+
+
+def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine]) -> list[StatementLine]:
+    """The ledger knows checks by their ids; people read whom they were about."""
+    checks = CandidateCheck.objects.for_organization(request.organization).select_related("candidate")
+    by_hold = {check.hold_id: check for check in checks.filter(hold__in=[line.hold_id for line in lines])}
+    return [
+        replace(
+            line,
+            purpose=f"Check of {check.candidate.name}",
+            url=reverse("candidates:check", args=[request.organization.slug, check.pk]),
+        )
+        if (check := by_hold.get(line.hold_id))
+        else line
+        for line in lines
+    ]
 
 
 def _mode_note(request: OrganizationHttpRequest) -> str:

@@ -4,7 +4,7 @@ The audit log: every change of keys, routing, members and credits leaves one row
 Rows are chained by hashes (`organizations/audit_chain.py`). So writers of one organization take turns: the row of
 `AuditHead` stays locked from the first event of a transaction to its end. Record last, when everything else is
 locked and changed already; where a transaction records more than once, `events_last()` sees to it. Then nobody
-waits for another lock while holding this one, and no two transactions wait for each other.
+waits for another lock while holding this one, and no two transactions wait for each other (docs/locking.md).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def events_last() -> Iterator[None]:
     if outer is not None:
         outer += events
     elif not connection.needs_rollback:
-        for event in events:
+        for event in sorted(events, key=lambda event: event.organization_id):  # heads in one order, events as they came
             _append(event)
 
 

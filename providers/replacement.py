@@ -19,7 +19,7 @@ from datetime import datetime
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from organizations.models import User
+from organizations.models import Organization, User
 from providers import custody
 from providers.catalog import origin_of
 from providers.custody import Secret
@@ -44,6 +44,8 @@ def replace_provider_key(
     Raises SealBroken and BaseUrlRefused, with nothing changed.
     """
     with transaction.atomic():
+        # Sealing locks it against a rotation of its keys, which comes before any key (docs/locking.md).
+        Organization.objects.select_for_update(no_key=True).get(pk=key.organization_id)
         key = locked(key)
         base_url = normalized_base_url(
             organization=key.organization, provider=key.provider, base_url=base_url or key.base_url

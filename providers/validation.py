@@ -202,9 +202,10 @@ def note_key_used(*, key_id: UUID, now: datetime) -> None:
 
 
 def _locked_with_replaced(key: ProviderKey) -> ProviderKey:
-    """`key` locked; of a pending replacement the key it replaces too, that one first."""
+    """`key` locked; of a pending replacement the key it replaces too, in the order of docs/locking.md."""
     if key.replaces_id is None:
         return locked(key)
+    Organization.objects.select_for_update(no_key=True).get(pk=key.organization_id)  # taking over seals anew
     serving = locked(ProviderKey(pk=key.replaces_id))
     pending = ProviderKey.objects.select_related("organization", "created_by").select_for_update(of=("self",))
     key = pending.get(pk=key.pk)

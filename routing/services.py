@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import transaction
 
@@ -98,6 +99,13 @@ def save_routing(
     return rule
 
 
+def lock_keys(organization: Organization, keys: Iterable[ProviderKey]) -> dict[UUID, ProviderKey]:
+    """Those of `keys` that are there, locked in one order, so that two people who choose among the same keys queue."""
+    rows = ProviderKey.objects.for_organization(organization).filter(pk__in=[key.pk for key in keys])
+    locked = rows.select_related("organization").select_for_update(of=("self",)).order_by("pk")
+    return {key.pk: key for key in locked}
+
+
 def reset_routing(*, organization: Organization, action: str, actor: User | None) -> bool:
     """Back to the managed default. Returns whether there was a rule to remove."""
     with transaction.atomic():
@@ -134,12 +142,9 @@ def remove_provider_key(
     if successor and successor.organization_id != key.organization_id:
         raise RuleRefused("Choose one of your own keys.")
     with transaction.atomic(), events_last():
-        # In one order, so that two people who move actions in opposite directions wait for each other.
-        wanted = {key.pk, *([successor.pk] if successor else [])}
-        keys = ProviderKey.objects.filter(organization=key.organization_id)
-        rows = keys.select_related("organization").select_for_update(of=("self",)).order_by("pk")
-        found = {row.pk: row for row in rows.filter(pk__in=wanted)}
-        if found.keys() != wanted:
+        wanted = [key, successor] if successor else [key]
+        found = lock_keys(key.organization, wanted)
+        if found.keys() != {each.pk for each in wanted}:
             raise ProviderKey.DoesNotExist
         key = found[key.pk]
         used_by = actions_using(key)

@@ -63,6 +63,7 @@ def save(request: OrganizationHttpRequest) -> HttpResponse:
     if all(are_valid):
         changed = [form for form in forms if form.is_changed]
         with transaction.atomic(), events_last():
+            services.lock_keys(request.organization, [form.chosen_key for form in changed if form.chosen_key])
             saved = [_save_row(request, form) for form in changed]
             if not all(saved):
                 transaction.set_rollback(True)

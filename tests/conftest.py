@@ -13,7 +13,7 @@ from django.test import Client, TransactionTestCase
 
 from organizations import second_factors, tenancy
 from organizations.models import Membership, Organization, User
-from tests import query_guard, serving_role
+from tests import lock_guard, query_guard, serving_role
 from tests.simulator_fixtures import simulated_providers, simulator
 
 __all__ = ["simulated_providers", "simulator"]
@@ -69,6 +69,12 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _queries_name_their_organization() -> Iterator[None]:
     with query_guard.guarding():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _locks_are_taken_in_one_order() -> Iterator[None]:
+    with lock_guard.guarding():
         yield
 
 

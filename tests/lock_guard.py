@@ -1,0 +1,106 @@
+"""
+Fails every transaction that locks rows in another order than docs/locking.md has them.
+
+Two transactions that lock the same rows in opposite orders wait for each other for ever; PostgreSQL then ends one of
+them. No test can be relied on to meet that moment, so this looks at the order alone: of the locks that each
+transaction takes, in all tests, for what our own code asks. On SQLite, which has one writer at a time, only what is
+written is seen; PostgreSQL shows SELECT … FOR UPDATE as well.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.db import connections
+from django.db.backends.signals import connection_created
+from django.db.transaction import Atomic
+
+# First to last. A transaction may leave out what it does not need, and lock again what it has locked already.
+ORDER = (
+    "organizations_organization",
+    "candidates_briefing",
+    "providers_providerkey",
+    "candidates_candidatecheck",
+    "billing_creditaccount",
+    "organizations_audithead",
+)
+LOCKED = re.compile(r'FROM "(\w+)".* FOR (NO KEY )?UPDATE(?: OF "(\w+)")?', re.DOTALL)
+WRITTEN = re.compile(r'\s*(?:UPDATE|DELETE FROM) "(\w+)"')
+
+
+class LockedOutOfOrder(AssertionError):
+    pass
+
+
+class _Transaction(threading.local):
+    """How deep the blocks of this thread are nested, and the ranks it has locked since the outermost one began."""
+
+    depth = 0
+    ranks: list[int] | None = None
+
+
+_transaction = _Transaction()
+
+
+@contextmanager
+def guarding() -> Iterator[None]:
+    """Guard all connections, those of threads that open their own meanwhile as well."""
+    with ExitStack() as stack:
+        for connection in connections.all(initialized_only=True):
+            stack.enter_context(connection.execute_wrapper(guard))
+
+        def also(connection: Any, **kwargs: Any) -> None:
+            if guard not in connection.execute_wrappers:
+                connection.execute_wrappers.append(guard)
+
+        connection_created.connect(also)
+        stack.callback(connection_created.disconnect, also)
+        enter, leave = Atomic.__enter__, Atomic.__exit__
+
+        def entering(block: Any) -> None:
+            enter(block)
+            if not block._from_testcase:
+                if not _transaction.depth:
+                    _transaction.ranks = []
+                _transaction.depth += 1
+
+        def leaving(block: Any, *error: Any) -> None:
+            if not block._from_testcase:
+                _transaction.depth -= 1
+                if not _transaction.depth:
+                    _transaction.ranks = None
+            leave(block, *error)
+
+        Atomic.__enter__, Atomic.__exit__ = entering, leaving  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Atomic.__enter__, Atomic.__exit__ = enter, leave  # type: ignore[method-assign]
+            _transaction.depth, _transaction.ranks = 0, None
+
+
+def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    table = _locked_table(str(sql))
+    if table in ORDER and _transaction.ranks is not None:
+        rank = ORDER.index(table)
+        later = [ORDER[held] for held in _transaction.ranks if held > rank]
+        if later and rank not in _transaction.ranks:
+            raise LockedOutOfOrder(f"{table} is locked after {later[-1]}; see docs/locking.md: {sql}")
+        _transaction.ranks.append(rank)
+    return execute(sql, params, many, context)
+
+
+def _locked_table(sql: str) -> str:
+    """The table of which a statement locks rows until the transaction ends, "" for most statements."""
+    if written := WRITTEN.match(sql):
+        return written[1]
+    if not (locked := LOCKED.search(sql)):
+        return ""
+    table = locked[3] or locked[1]
+    if table == ORDER[0] and not locked[2]:
+        raise LockedOutOfOrder(f"Every row refers to an organization, so lock it with no_key=True: {sql}")
+    return table
