@@ -10,11 +10,15 @@ written is seen; PostgreSQL shows SELECT … FOR UPDATE as well.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
+import django.test
+from django.conf import settings
 from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.transaction import Atomic
@@ -28,6 +32,7 @@ ORDER = (
     "billing_creditaccount",
     "organizations_audithead",
 )
+TESTS = (str(Path(settings.BASE_DIR) / "tests"), str(Path(django.test.__file__).parent))
 LOCKED = re.compile(r'FROM "(\w+)".* FOR (NO KEY )?UPDATE(?: OF "(\w+)")?', re.DOTALL)
 WRITTEN = re.compile(r'\s*(?:UPDATE|DELETE FROM) "(\w+)"')
 
@@ -37,9 +42,9 @@ class LockedOutOfOrder(AssertionError):
 
 
 class _Transaction(threading.local):
-    """How deep the blocks of this thread are nested, and the ranks it has locked since the outermost one began."""
+    """The outermost block of our code that this thread is in, and the ranks it has locked since that began."""
 
-    depth = 0
+    outermost: Atomic | None = None
     ranks: list[int] | None = None
 
 
@@ -61,18 +66,14 @@ def guarding() -> Iterator[None]:
         stack.callback(connection_created.disconnect, also)
         enter, leave = Atomic.__enter__, Atomic.__exit__
 
-        def entering(block: Any) -> None:
+        def entering(block: Atomic) -> None:
             enter(block)
-            if not block._from_testcase:
-                if not _transaction.depth:
-                    _transaction.ranks = []
-                _transaction.depth += 1
+            if _transaction.outermost is None and not sys._getframe(1).f_code.co_filename.startswith(TESTS):
+                _transaction.outermost, _transaction.ranks = block, []
 
-        def leaving(block: Any, *error: Any) -> None:
-            if not block._from_testcase:
-                _transaction.depth -= 1
-                if not _transaction.depth:
-                    _transaction.ranks = None
+        def leaving(block: Atomic, *error: Any) -> None:
+            if _transaction.outermost is block:
+                _transaction.outermost = _transaction.ranks = None
             leave(block, *error)
 
         Atomic.__enter__, Atomic.__exit__ = entering, leaving  # type: ignore[method-assign]
@@ -80,7 +81,7 @@ def guarding() -> Iterator[None]:
             yield
         finally:
             Atomic.__enter__, Atomic.__exit__ = enter, leave  # type: ignore[method-assign]
-            _transaction.depth, _transaction.ranks = 0, None
+            _transaction.outermost = _transaction.ranks = None
 
 
 def guard(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:

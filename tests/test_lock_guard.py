@@ -17,6 +17,7 @@ from organizations.models import Organization
 from providers.models import ProviderKey
 from tests.builders import write_briefing
 from tests.lock_guard import ORDER, LockedOutOfOrder
+from tests.test_query_guard import ours
 
 needs_for_update = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no FOR UPDATE")
 
@@ -50,12 +51,20 @@ def lock_keys(organization: Organization) -> None:
     list(keys.select_for_update(of=("self",)))
 
 
+@ours
 def together(organization: Organization, *steps: Callable[[Organization], None]) -> None:
     """The steps in one transaction, each in a nested one of its own."""
     with transaction.atomic():
         for step in steps:
             with transaction.atomic():
                 step(organization)
+
+
+@ours
+def with_events_last(organization: Organization, *steps: Callable[[Organization], None]) -> None:
+    with transaction.atomic(), events_last():
+        for step in steps:
+            step(organization)
 
 
 def test_locks_in_order_pass_and_what_is_held_is_locked_again(rows):
@@ -71,8 +80,7 @@ def test_nothing_is_locked_after_the_audit_head_but_with_events_last_it_comes_la
     with pytest.raises(LockedOutOfOrder, match="after organizations_audithead"):
         together(rows, record_change, touch_account)
 
-    with transaction.atomic(), events_last():
-        together(rows, record_change, touch_account)
+    with_events_last(rows, record_change, touch_account)
 
 
 def test_each_transaction_has_an_order_of_its_own(rows):
@@ -90,6 +98,12 @@ def test_rows_read_for_update_count_as_well(rows):
 def test_the_table_that_is_locked_is_the_one_named_in_a_join(rows):
     with pytest.raises(LockedOutOfOrder, match="providers_providerkey"):
         together(rows, touch_account, lock_keys)
+
+
+def test_a_transaction_that_a_test_opens_around_others_is_none_of_ours(rows):
+    with transaction.atomic():
+        together(rows, touch_account)
+        together(rows, touch_briefing)
 
 
 @needs_for_update
