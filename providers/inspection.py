@@ -11,7 +11,7 @@ from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from organizations import second_factors
-from organizations.audit import record
+from organizations.audit import events_last, record
 from providers import custody
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import SealBroken
@@ -76,7 +76,7 @@ def forget_unreadable() -> Forgotten:
     the way can another one be made for what is pasted again.
     """
     forgotten = [pk for pk in OrganizationKey.objects.values_list("pk", flat=True) if not _unwraps(pk)]
-    with transaction.atomic():
+    with transaction.atomic(), events_last():
         for key in OrganizationKey.objects.defer("wrapped").select_related("organization").filter(pk__in=forgotten):
             record(
                 organization=key.organization,

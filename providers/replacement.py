@@ -102,9 +102,9 @@ def discard_replacement(*, key: ProviderKey, actor: User | None) -> bool:
         pending = key.replacements.select_related("organization").first()
         if pending is None:
             return False
-        record_change(pending, actor, "provider_key.replacement_discarded")
         pending.delete()
         sweep_after_commit()
+        record_change(pending, actor, "provider_key.replacement_discarded")
     return True
 
 

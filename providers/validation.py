@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import F, Max, OuterRef, Q, Subquery
 from django_q.tasks import async_task
 
+from organizations.audit import events_last
 from organizations.models import AuditEvent, Organization, User
 from providers import custody
 from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, ProviderError
@@ -141,7 +142,7 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
     if validation is None:
         return None
     status, detail, limits, models = _ask_provider(validation.key)
-    with transaction.atomic():
+    with transaction.atomic(), events_last():
         try:
             key = _locked_with_replaced(validation.key)
         except ProviderKey.DoesNotExist:

@@ -19,7 +19,7 @@ from tests.builders import write_briefing
 from tests.lock_guard import ORDER, LockedOutOfOrder
 from tests.test_query_guard import ours
 
-needs_for_update = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no FOR UPDATE")
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no row locks")
 
 
 @pytest.fixture
@@ -67,15 +67,18 @@ def with_events_last(organization: Organization, *steps: Callable[[Organization]
             step(organization)
 
 
+@on_postgresql
 def test_locks_in_order_pass_and_what_is_held_is_locked_again(rows):
     together(rows, touch_briefing, touch_account, touch_briefing, record_change)
 
 
+@on_postgresql
 def test_locks_out_of_order_fail_whatever_is_nested(rows):
     with pytest.raises(LockedOutOfOrder, match="candidates_briefing is locked after billing_creditaccount"):
         together(rows, touch_account, touch_briefing)
 
 
+@on_postgresql
 def test_nothing_is_locked_after_the_audit_head_but_with_events_last_it_comes_last(rows):
     with pytest.raises(LockedOutOfOrder, match="after organizations_audithead"):
         together(rows, record_change, touch_account)
@@ -83,30 +86,32 @@ def test_nothing_is_locked_after_the_audit_head_but_with_events_last_it_comes_la
     with_events_last(rows, record_change, touch_account)
 
 
+@on_postgresql
 def test_each_transaction_has_an_order_of_its_own(rows):
     together(rows, touch_account)
     together(rows, touch_briefing)
 
 
-@needs_for_update
+@on_postgresql
 def test_rows_read_for_update_count_as_well(rows):
     with pytest.raises(LockedOutOfOrder, match="candidates_candidatecheck"):
         together(rows, touch_account, lock_checks)
 
 
-@needs_for_update
+@on_postgresql
 def test_the_table_that_is_locked_is_the_one_named_in_a_join(rows):
     with pytest.raises(LockedOutOfOrder, match="providers_providerkey"):
         together(rows, touch_account, lock_keys)
 
 
+@on_postgresql
 def test_a_transaction_that_a_test_opens_around_others_is_none_of_ours(rows):
     with transaction.atomic():
         together(rows, touch_account)
         together(rows, touch_briefing)
 
 
-@needs_for_update
+@on_postgresql
 def test_an_organization_is_never_locked_against_references(rows):
     with pytest.raises(LockedOutOfOrder, match="no_key=True"):
         Organization.objects.select_for_update().get(pk=rows.pk)
