@@ -3,8 +3,8 @@ Fails every transaction that locks rows in another order than docs/locking.md ha
 
 Two transactions that lock the same rows in opposite orders wait for each other for ever; PostgreSQL then ends one of
 them. No test can be relied on to meet that moment, so this looks at the order alone: of the locks that each
-transaction takes, in all tests, for what our own code asks. SQLite
-has one writer at a time and no SELECT … FOR UPDATE, so that there is nothing to watch.
+transaction of our own code takes, in all tests; a transaction that a test opens around several of them is none. SQLite
+has one writer at a time and no SELECT … FOR UPDATE, so there is nothing to watch.
 """
 
 from __future__ import annotations
