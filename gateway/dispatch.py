@@ -99,6 +99,7 @@ def prepare(
         mode=route.mode,
         run_id=run_id,
         iteration=iteration,
+        no_token_charges=key.has_no_token_charges,
         now=now,
         deadline_at=now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -17,10 +18,11 @@ from django.db.models import CharField
 
 from organizations.models import Organization
 from usage.models import InFlightCall, Mode, UsageEvent
-from usage.pricing import price
-from usage.tokens import NOTHING_SAID, Report, TokenUsage
+from usage.pricing import OWN_SERVER, Price, price, unpriced
+from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage
 
 NoPrice = UsageEvent.NoPrice
+PriceSource = UsageEvent.PriceSource
 logger = logging.getLogger(__name__)
 
 # No model takes that many; a provider that reports more is broken, and the sums of a day must stay within
@@ -42,8 +44,13 @@ def admit_call(
     iteration: int,
     now: datetime,
     deadline_at: datetime,
+    no_token_charges: bool = False,
 ) -> InFlightCall:
-    """Note that a call is about to leave. It counts as lost if nobody records it by `deadline_at`."""
+    """
+    Note that a call is about to leave. It counts as lost if nobody records it by `deadline_at`.
+
+    `no_token_charges`: it goes to a server of one's own, and costs nothing by the token whatever becomes of it.
+    """
     return InFlightCall.objects.create(
         organization=organization,
         provider=provider,
@@ -54,6 +61,7 @@ def admit_call(
         mode=mode,
         run_id=run_id,
         iteration=iteration,
+        no_token_charges=no_token_charges,
         started_at=now,
         deadline_at=deadline_at,
     )
@@ -79,16 +87,9 @@ def record_call(
     being written. `may_have_run`: it failed without an answer, after it had left. `latency_ms` is the time from
     sending to answer, unless given that from admission to `now`.
     """
-    known = _within_reason(call, report.usage)
-    cost = price(
-        provider=call.provider,
-        model=call.model,
-        served_model=report.served_model,
-        usage=known,
-        at=call.started_at,
-        reported_cost_nanousd=report.cost_nanousd,
-    )
-    tokens = known or TokenUsage()
+    report = _within_reason(call, report)
+    cost = _cost_of(call, report, status, http_status=http_status, may_have_run=may_have_run)
+    tokens = report.usage or TokenUsage()
     facts = {
         "occurred_at": call.started_at,
         "provider": call.provider,
@@ -106,7 +107,7 @@ def record_call(
         "http_status": http_status,
         "request_id": _text(report.request_id, "request_id"),
         "service_tier": _text(report.service_tier, "service_tier"),
-        "usage_reported": known is not None,
+        "usage_reported": report.usage is not None and report.doubt != Doubt.UNCLEAR_TOKENS,
         "uncached_input_tokens": tokens.uncached_input,
         "cache_read_tokens": tokens.cache_read,
         "cache_write_tokens": tokens.cache_write + tokens.cache_write_1h,
@@ -116,7 +117,7 @@ def record_call(
         "cost_nanousd": cost.cost_nanousd,
         "price_source": cost.source,
         "price_version": cost.version,
-        "no_price": "" if cost.cost_nanousd is not None else _why_no_price(status, known, may_have_run=may_have_run),
+        "no_price": cost.no_price or "",
         "latency_ms": max(latency_ms if latency_ms is not None else _milliseconds(now - call.started_at), 0),
     }
     with transaction.atomic():
@@ -167,19 +168,30 @@ def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> 
     return event
 
 
-def _why_no_price(status: UsageEvent.Status, usage: TokenUsage | None, *, may_have_run: bool) -> UsageEvent.NoPrice:
-    if status == UsageEvent.Status.LOST or may_have_run:
-        return NoPrice.NO_ANSWER
-    if usage is not None:
-        return NoPrice.NOT_LISTED if usage.total else NoPrice.NOTHING_USED
-    return NoPrice.NOT_REPORTED if status == UsageEvent.Status.ANSWERED else NoPrice.NOT_BILLED
+def _cost_of(
+    call: InFlightCall, report: Report, status: UsageEvent.Status, *, http_status: int | None, may_have_run: bool
+) -> Price:
+    """
+    What a call cost that ended so.
+
+    Providers bill answers, also those that broke off or refused, and no call that they answer with an error status.
+    """
+    if call.no_token_charges:
+        return OWN_SERVER
+    cost = price(provider=call.provider, model=call.model, report=report, at=call.started_at)
+    if status == UsageEvent.Status.ANSWERED or cost.source == PriceSource.PROVIDER:
+        return cost
+    has_run = report.usage is not None and (http_status is None or http_status < 300)
+    if has_run or cost.no_price == NoPrice.PART_OF_COST:
+        return cost
+    return unpriced(NoPrice.NO_ANSWER if status == UsageEvent.Status.LOST or may_have_run else NoPrice.NOT_BILLED)
 
 
-def _within_reason(call: InFlightCall, usage: TokenUsage | None) -> TokenUsage | None:
-    if usage is not None and usage.total > MOST_TOKENS:
-        logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, usage.total)
-        return None
-    return usage
+def _within_reason(call: InFlightCall, report: Report) -> Report:
+    if report.usage is None or report.usage.total <= MOST_TOKENS:
+        return report
+    logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, report.usage.total)
+    return replace(report, usage=None)
 
 
 def _text(value: str, field: str) -> str:

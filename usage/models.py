@@ -38,6 +38,9 @@ class InFlightCall(models.Model):
     mode = models.CharField(max_length=10, choices=Mode.choices)
     run_id = models.UUIDField()
     iteration = models.PositiveSmallIntegerField(default=1)
+    no_token_charges = models.BooleanField(
+        default=False, help_text="It goes to the organization's own server, as its key said when the call left."
+    )
     started_at = models.DateTimeField()
     deadline_at = models.DateTimeField(help_text="After this the caller is dead and the call counts as lost.")
 
@@ -128,16 +131,21 @@ class UsageEvent(models.Model):
     class PriceSource(models.TextChoices):
         PROVIDER = "provider", "Reported by the provider"
         CATALOG = "catalog", "Price list"
+        OWN_SERVER = "own_server", "No token charges"
         NONE = "none", "Unpriced"
 
     class NoPrice(models.TextChoices):
         """Why a call has no cost. Empty for calls that have one, and for those of before this was noted."""
 
-        NOT_BILLED = "not_billed", "The call failed before a model worked on it"
+        NOT_BILLED = "not_billed", "The provider refused the call, and does not bill that"
         NOTHING_USED = "nothing_used", "The call used no tokens"
-        NO_ANSWER = "no_answer", "The call left and no answer came back; it may have been billed"
+        NO_ANSWER = "no_answer", "The call left and brought no answer that could be read; it may have been billed"
         NOT_REPORTED = "not_reported", "The provider reported no tokens"
-        NOT_LISTED = "not_listed", "The price list does not know the model"
+        UNCLEAR_TOKENS = "unclear_tokens", "The provider reported only some of the tokens, or counts that do not add up"
+        PART_OF_COST = "part_of_cost", "The provider reported only a part of the cost"
+        EXTRAS = "extras", "The call was billed for more than text: a tool of the provider, sound or pictures"
+        TIER = "tier", "The price list has no price for the tier, speed or region that served the call"
+        NOT_LISTED = "not_listed", "The price list does not know the model, or not all that it used"
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     call_id = models.UUIDField()
@@ -159,7 +167,9 @@ class UsageEvent(models.Model):
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     request_id = models.CharField(max_length=200, blank=True, help_text="The provider's own id of the call.")
     service_tier = models.CharField(max_length=40, blank=True, help_text="As the provider reported it.")
-    usage_reported = models.BooleanField(default=False, help_text="Else the tokens are not known, and stand as 0.")
+    usage_reported = models.BooleanField(
+        default=False, help_text="Else not all tokens are known; those that are not stand as 0."
+    )
     uncached_input_tokens = models.PositiveBigIntegerField(default=0)
     cache_read_tokens = models.PositiveBigIntegerField(default=0)
     cache_write_tokens = models.PositiveBigIntegerField(default=0)
@@ -189,6 +199,9 @@ class UsageEvent(models.Model):
                 condition=Q(price_source="none", cost_nanousd__isnull=True)
                 | ~Q(price_source="none") & Q(cost_nanousd__isnull=False),
                 name="a_cost_has_a_source",
+            ),
+            models.CheckConstraint(
+                condition=~Q(price_source="own_server") | Q(cost_nanousd=0), name="an_own_server_costs_nothing"
             ),
             models.CheckConstraint(
                 condition=Q(reasoning_tokens__lte=F("output_tokens"))
@@ -221,6 +234,11 @@ class UsageEvent(models.Model):
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def has_no_token_charges(self) -> bool:
+        """Whether it ran on the organization's own server: its cost of 0 is no price and nobody's report."""
+        return self.price_source == UsageEvent.PriceSource.OWN_SERVER
 
 
 class UsageDaily(models.Model):

@@ -23,7 +23,7 @@ from organizations.models import Organization
 from usage import amounts
 from usage.charts import Chart, Series, Unit, stacked_bars
 from usage.models import Mode, UsageDaily, UsageEvent
-from usage.pricing import provider_name
+from usage.price_list import provider_name
 from usage.rollups import MEASURES, daily_rows
 
 WEEK, MONTH = 7, 30

@@ -8,6 +8,7 @@ here input is split into uncached, read from cache and written to cache, and no 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Self
 
 
@@ -73,14 +74,23 @@ class TokenUsage:
         )
 
 
+class Doubt(StrEnum):
+    """What an answer leaves open, so that nobody knows what the call cost. Each is a reason of UsageEvent.NoPrice."""
+
+    PART_OF_COST = "part_of_cost"  # it tells a part of the cost and keeps the rest to itself
+    UNCLEAR_TOKENS = "unclear_tokens"  # it tells some of the tokens, or counts that contradict one another
+    EXTRAS = "extras"  # it was billed for more than text: a tool, sound, pictures
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """
     What a provider's answer says of itself, whether it brought a text or failed. The call's usage event keeps it.
 
     `usage` is None where it reports no tokens; `cost_nanousd` is the whole cost as the provider reports it, None where
-    it does not; `served_model` is the model and `service_tier` the tier it says it used, `finish_reason` why the
-    answer ended, in the provider's own word; all "" where it does not say.
+    it does not; `served_model` is the model it says it used, `service_tier` what it says of tier, speed and region,
+    `finish_reason` why the answer ended, in the provider's own words; all "" where it does not say. `doubt` is what it
+    leaves open; then `usage` is what is known of the tokens.
     """
 
     usage: TokenUsage | None = None
@@ -89,6 +99,7 @@ class Report:
     service_tier: str = ""
     finish_reason: str = ""
     request_id: str = ""
+    doubt: Doubt | None = None
 
 
 NOTHING_SAID = Report()

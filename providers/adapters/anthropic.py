@@ -22,9 +22,10 @@ from providers.adapters.base import (
     get_call,
     json_call,
 )
+from providers.adapters.counting import anthropic_tokens
 from providers.adapters.error_body import ErrorBody
-from providers.adapters.reading import clean, count_of, member, positive_or_none, rows, text_of
-from usage.tokens import Report, TokenUsage
+from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from usage.tokens import Report
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -49,6 +50,8 @@ FINISHES = {
     "model_context_window_exceeded": Finish.LENGTH,
     "refusal": Finish.REFUSED,
 }
+# Tier, speed and region at the standard price.
+USUAL_TERMS = frozenset({"", "standard", "global", "not_available"})
 SPEND_LIMIT_CODES = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
 
@@ -85,12 +88,17 @@ class AnthropicAdapter(Adapter):
         )
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
+        usage = content.get("usage")
+        counted = anthropic_tokens(usage)
+        terms = [text_of(member(usage, name), 40) for name in ("service_tier", "speed", "inference_geo")]
         return Report(
-            usage=self.usage_of(content),
+            usage=counted.usage,
             served_model=text_of(content.get("model")),
-            service_tier=text_of(member(content, "usage", "service_tier"), 40),
+            # Speed and region change the price as the tier does.
+            service_tier=" ".join(term for term in terms if term not in USUAL_TERMS) or terms[0],
             finish_reason=text_of(content.get("stop_reason"), 40),
             request_id=self.request_id(answer, content.get("id")),
+            doubt=counted.doubt,
         )
 
     def models_call(self, base_url: str) -> HttpCall:
@@ -109,24 +117,6 @@ class AnthropicAdapter(Adapter):
             for row in rows(listed)
             if (model_id := text_of(row.get("id")))
         ]
-
-    def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
-        """Input comes in three disjoint parts, unlike everywhere else; thinking is a part of the output."""
-        usage = content.get("usage")
-        if not isinstance(usage, dict) or not usage.keys() & {"input_tokens", "output_tokens"}:
-            return None
-        one_hour = count_of(member(usage, "cache_creation", "ephemeral_1h_input_tokens"))
-        five_minutes = count_of(member(usage, "cache_creation", "ephemeral_5m_input_tokens"))
-        written = max(count_of(usage.get("cache_creation_input_tokens")), five_minutes + one_hour)
-        output = count_of(usage.get("output_tokens"))
-        return TokenUsage(
-            uncached_input=count_of(usage.get("input_tokens")),
-            cache_read=count_of(usage.get("cache_read_input_tokens")),
-            cache_write=written - one_hour,
-            cache_write_1h=one_hour,
-            output=output,
-            reasoning=min(count_of(member(usage, "output_tokens_details", "thinking_tokens")), output),
-        )
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         status = TYPE_STATUS.get(error.type, 500) if answer.status == 200 else answer.status

@@ -12,13 +12,13 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
 from providers.adapters.reading import read_json
-from usage.tokens import NOTHING_SAID, Report, TokenUsage
+from usage.tokens import NOTHING_SAID, Report
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -119,7 +119,7 @@ class ProviderError(Exception):
 
     `sentence` (also `str()`) is ours, says what to do next and holds nothing the provider wrote.
     `retry_after_seconds` is as the provider asked; `report` is what the answer says of itself all the same.
-    `may_have_run` where the call left and no answer came back: the provider may have worked on it, and bill it.
+    `may_have_run` where the call left and no answer that tells its cost came back: a model may have worked on it.
     """
 
     def __init__(
@@ -187,9 +187,18 @@ class Adapter(ABC):
         """What this provider means by an error that it described in `error`."""
 
     def failure(
-        self, answer: HttpAnswer, *, error: ErrorBody | None = None, report: Report | None = None
+        self,
+        answer: HttpAnswer,
+        *,
+        error: ErrorBody | None = None,
+        report: Report | None = None,
+        has_begun: bool = False,
     ) -> ProviderError:
-        """The error that `answer` is. A redirect is none that we know, whatever it says and wherever it points."""
+        """
+        The error that `answer` is. A redirect is none that we know, whatever it says and wherever it points.
+
+        `has_begun`: the answer shows that the model was at work when it failed.
+        """
         if 300 <= answer.status < 400:
             return self.unexpected(answer)
         error = error or parse_error_body(answer.body)
@@ -200,8 +209,15 @@ class Adapter(ABC):
             sentence,
             http_status=answer.status,
             retry_after_seconds=error.retry_after_seconds if retry_after is None else retry_after,
-            report=report or Report(request_id=self.request_id(answer, error.request_id)),
+            report=report or self._report_of_error(answer, error),
+            may_have_run=has_begun or _may_have_run(answer.status, kind, has_body=not error.is_empty),
         )
+
+    def _report_of_error(self, answer: HttpAnswer, error: ErrorBody) -> Report:
+        """What an error says of itself: some hold the tokens, or what they cost."""
+        content = read_json(answer.body)
+        report = self.report_of(answer, content) if isinstance(content, dict) else Report()
+        return replace(report, request_id=self.request_id(answer, error.request_id) or report.request_id)
 
     def read(self, answer: HttpAnswer) -> dict[str, Any]:
         """The JSON object of a successful answer; raises ProviderError for every other answer."""
@@ -220,10 +236,6 @@ class Adapter(ABC):
         """What the answer `content` says of itself, as far as it does."""
         return Report(request_id=self.request_id(answer))
 
-    def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
-        """The tokens an answer reports, None where it reports none."""
-        return None
-
     def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(
             ErrorKind.UNEXPECTED,
@@ -231,6 +243,7 @@ class Adapter(ABC):
             "whoever runs this installation.",
             http_status=answer.status,
             report=report or Report(request_id=self.request_id(answer)),
+            may_have_run=200 <= answer.status < 300,
         )
 
     def request_id(self, answer: HttpAnswer, fallback: object = "") -> str:
@@ -338,6 +351,30 @@ class Adapter(ABC):
                 f"{self.provider_name} could not be reached: something in front of it answered. Try again in a while.",
             )
         return self.unknown_error()
+
+
+# Refused before any model worked on it, whatever the status of the answer that says so.
+REFUSALS = frozenset(
+    {
+        ErrorKind.INVALID,
+        ErrorKind.LIMITED,
+        ErrorKind.NO_CREDIT,
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.MODEL_NOT_FOUND,
+        ErrorKind.BAD_REQUEST,
+    }
+)
+# Somebody lost patience or the connection while somebody further back may have been at work. With a body the provider
+# itself says so; without one it was something in front of it, which also answers 500 and 502 for what broke behind it.
+GAVE_UP = frozenset({408, 499, 504, 524})
+BROKE_BEHIND = GAVE_UP | {500, 502, 520}
+
+
+def _may_have_run(status: int, kind: ErrorKind, *, has_body: bool) -> bool:
+    """Whether a model may have worked on a call that failed so, and its provider bill it."""
+    if 200 <= status < 300:
+        return kind not in REFUSALS
+    return status in (GAVE_UP if has_body else BROKE_BEHIND)
 
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")

@@ -24,9 +24,10 @@ from providers.adapters.base import (
     get_call,
     json_call,
 )
+from providers.adapters.counting import google_tokens
 from providers.adapters.error_body import ErrorBody
-from providers.adapters.reading import clean, count_of, member, positive_or_none, rows, text_of
-from usage.tokens import Report, TokenUsage
+from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from usage.tokens import Doubt, Report
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -86,12 +87,21 @@ class GoogleAdapter(Adapter):
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
         blocked = member(content, "promptFeedback", "blockReason")
+        usage = content.get("usageMetadata")
+        counted = google_tokens(usage)
+        searched = member(content, "candidates", 0, "groundingMetadata", "webSearchQueries")
+        tier = (
+            member(usage, "serviceTier")
+            or answer.headers.get("x-gemini-service-tier")
+            or member(usage, "trafficType")  # where Vertex answers
+        )
         return Report(
-            usage=self.usage_of(content),
+            usage=counted.usage,
             served_model=text_of(content.get("modelVersion")),
-            service_tier=text_of(member(content, "usageMetadata", "serviceTier"), 40),
+            service_tier=text_of(tier, 40),
             finish_reason=text_of(member(content, "candidates", 0, "finishReason") or blocked, 40),
             request_id=self.request_id(answer, content.get("responseId")),
+            doubt=counted.doubt or (Doubt.EXTRAS if searched else None),
         )
 
     def models_call(self, base_url: str) -> HttpCall:
@@ -112,20 +122,6 @@ class GoogleAdapter(Adapter):
             if (model_id := text_of(row.get("name")).removeprefix("models/"))
             and "generateContent" in (row.get("supportedGenerationMethods") or ["generateContent"])
         ]
-
-    def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
-        """Cached tokens are a part of the prompt; tool results come on top; thoughts are no candidates."""
-        usage = content.get("usageMetadata")
-        if not isinstance(usage, dict) or not usage.keys() & {"promptTokenCount", "candidatesTokenCount"}:
-            return None
-        thoughts = count_of(usage.get("thoughtsTokenCount"))
-        return TokenUsage.from_inclusive(
-            input_total=count_of(usage.get("promptTokenCount")) + count_of(usage.get("toolUsePromptTokenCount")),
-            cache_read=count_of(usage.get("cachedContentTokenCount")),
-            cache_write=0,
-            output=count_of(usage.get("candidatesTokenCount")) + thoughts,
-            reasoning=thoughts,
-        )
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         status = (error.code_as_status or 500) if answer.status == 200 else answer.status

@@ -24,11 +24,11 @@ from providers.adapters.base import (
     get_call,
     json_call,
 )
+from providers.adapters.counting import openai_tokens
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.reading import (
     NANO,
     clean,
-    count_of,
     member,
     nanousd_of,
     positive_or_none,
@@ -36,7 +36,7 @@ from providers.adapters.reading import (
     text_of,
     usd_of,
 )
-from usage.tokens import Report, TokenUsage
+from usage.tokens import Doubt, Report
 
 if TYPE_CHECKING:
     from providers.custody import Secret
@@ -93,13 +93,17 @@ class OpenAIAdapter(Adapter):
         )
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
+        usage = content.get("usage") or member(content, "x_groq", "usage")
+        counted = openai_tokens(usage)
+        cost = self.reported_cost(content)
         return Report(
-            usage=self.usage_of(content),
-            cost_nanousd=self.reported_cost(content),
+            usage=counted.usage,
+            cost_nanousd=cost if isinstance(cost, int) else None,
             served_model=text_of(content.get("model")),
-            service_tier=text_of(content.get("service_tier"), 40),
+            service_tier=text_of(content.get("service_tier") or member(usage, "service_tier"), 40),
             finish_reason=text_of(member(content, "choices", 0, "finish_reason"), 40),
             request_id=self.request_id(answer, content.get("id")),
+            doubt=cost if isinstance(cost, Doubt) else counted.doubt,
         )
 
     def models_call(self, base_url: str) -> HttpCall:
@@ -116,21 +120,8 @@ class OpenAIAdapter(Adapter):
         model_id = text_of(row.get("id"))
         return ListedModel(id=model_id, name=model_id)
 
-    def usage_of(self, content: Mapping[str, Any]) -> TokenUsage | None:
-        """Cached and cache-written tokens are parts of the prompt, reasoning is a part of the completion."""
-        usage = content.get("usage")
-        if not isinstance(usage, dict) or not usage.keys() & {"prompt_tokens", "completion_tokens"}:
-            return None
-        return TokenUsage.from_inclusive(
-            input_total=count_of(usage.get("prompt_tokens")),
-            cache_read=count_of(member(usage, "prompt_tokens_details", "cached_tokens")),
-            cache_write=count_of(member(usage, "prompt_tokens_details", "cache_write_tokens")),
-            output=count_of(usage.get("completion_tokens")),
-            reasoning=count_of(member(usage, "completion_tokens_details", "reasoning_tokens")),
-        )
-
-    def reported_cost(self, content: Mapping[str, Any]) -> int | None:
-        """OpenAI reports no cost."""
+    def reported_cost(self, content: Mapping[str, Any]) -> int | Doubt | None:
+        """The whole cost in nano-USD; OpenAI reports none."""
         return None
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
@@ -249,23 +240,24 @@ class OpenRouterAdapter(OpenAIAdapter):
         if result.report.finish_reason == "error":
             error = member(self.read(answer), "choices", 0, "error")
             failure = ErrorBody(message="broke off", code=str(member(error, "code") or ""))
-            raise self.failure(answer, error=failure, report=result.report)
+            raise self.failure(answer, error=failure, report=result.report, has_begun=True)
         return result
 
-    def reported_cost(self, content: Mapping[str, Any]) -> int | None:
+    def reported_cost(self, content: Mapping[str, Any]) -> int | Doubt | None:
         """
         What OpenRouter says the call cost.
 
         With a key of one's own deposited there (`is_byok`), `cost` is only OpenRouter's fee: what the
-        provider behind it charges comes on top.
+        provider behind it charges comes on top, and where that is not told, nobody knows the cost.
         """
         usage = content.get("usage")
         cost = usd_of(member(usage, "cost"))
-        if cost is None:
-            return None
-        if member(usage, "is_byok") is True:
-            cost += usd_of(member(usage, "cost_details", "upstream_inference_cost")) or 0
-        return int((cost * NANO).to_integral_value())
+        if member(usage, "is_byok") in (None, False):
+            return None if cost is None else int((cost * NANO).to_integral_value())
+        upstream = usd_of(member(usage, "cost_details", "upstream_inference_cost"))
+        if cost is None or upstream is None:
+            return Doubt.PART_OF_COST
+        return int(((cost + upstream) * NANO).to_integral_value())
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         status = answer.status

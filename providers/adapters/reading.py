@@ -69,8 +69,13 @@ def clean(text: str) -> str:
 
 def count_of(value: object) -> int:
     """A number of tokens, 0 for anything that is none."""
+    return count_or_none(value) or 0
+
+
+def count_or_none(value: object) -> int | None:
+    """A number of tokens, None for anything that is none: a count that is missing is not a count of zero."""
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value < 0:
-        return 0
+        return None
     return MOST_TOKENS if value > MOST_TOKENS else int(value)
 
 

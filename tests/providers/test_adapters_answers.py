@@ -228,7 +228,6 @@ OPENROUTER_ANSWER = {
         ({"cost": 0.00000000049}, 0),
         ({"cost": 0.001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}}, 21_000_000),
         ({"cost": 0.001, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.02}}, 1_000_000),
-        ({"cost": 0.001, "is_byok": True, "cost_details": None}, 1_000_000),
         ({"cost": -1}, None),
         ({"cost": None}, None),
         ({}, None),

@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from tests.usage.conftest import NOON, TODAY, event
 from usage.metering import MOST_TOKENS, record_call, sweep_lost_calls
 from usage.models import InFlightCall, UsageEvent
-from usage.pricing import CATALOG_VERSION
+from usage.price_list import CATALOG_VERSION
 from usage.reports import last_days
 from usage.rollups import roll_up
 from usage.tokens import Report, TokenUsage

@@ -9,25 +9,21 @@ import pytest
 from django.conf import settings
 
 from usage.models import UsageEvent
-from usage.pricing import CATALOG_VERSION, MOST_NANOUSD, UNPRICED, nanousd, price, provider_name
-from usage.tokens import TokenUsage
+from usage.price_list import CATALOG_VERSION, nanousd, provider_name
+from usage.pricing import MOST_NANOUSD, Price, price, unpriced
+from usage.tokens import Doubt, Report, TokenUsage
 
 CASSETTES = Path(settings.BASE_DIR).parent / "shared" / "data" / "cassettes" / "expected.json"
 AUGUST = datetime(2026, 8, 1, 12, tzinfo=UTC)
 SOME = TokenUsage(uncached_input=1000, output=100)
 MILLION = TokenUsage(uncached_input=10**6, output=10**6)
 Source = UsageEvent.PriceSource
+NoPrice = UsageEvent.NoPrice
 
 
-def cost_of(provider, model, usage=SOME, *, served="", at=AUGUST, reported=None):
-    return price(
-        provider=provider,
-        model=model,
-        served_model=served,
-        usage=usage,
-        at=at,
-        reported_cost_nanousd=reported,
-    )
+def cost_of(provider, model, usage=SOME, *, served="", at=AUGUST, reported=None, tier="", doubt=None):
+    report = Report(usage=usage, cost_nanousd=reported, served_model=served, service_tier=tier, doubt=doubt)
+    return price(provider=provider, model=model, report=report, at=at)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +63,9 @@ def test_the_price_is_that_of_the_calls_own_time(at, expected):
 
 
 def test_what_the_provider_reports_wins():
-    assert cost_of("openrouter", "openai/gpt-4o", reported=1234) == price(
-        provider="unheard of",
-        model="",
-        served_model="",
-        usage=None,
-        at=AUGUST,
-        reported_cost_nanousd=1234,
-    )
+    unheard_of = price(provider="unheard of", model="", report=Report(cost_nanousd=1234), at=AUGUST)
+
+    assert cost_of("openrouter", "openai/gpt-4o", reported=1234) == unheard_of == Price(1234, Source.PROVIDER)
     assert cost_of("openrouter", "openai/gpt-4o", reported=0).cost_nanousd == 0
     assert cost_of("openrouter", "openai/gpt-4o", reported=1234).source == Source.PROVIDER
 
@@ -93,7 +84,8 @@ def test_an_impossible_report_is_not_believed(nonsense):
     ],
 )
 def test_a_prefix_names_the_same_model(provider, model, bare):
-    assert cost_of(provider, model) == cost_of(provider, bare) != UNPRICED
+    assert cost_of(provider, model) == cost_of(provider, bare)
+    assert cost_of(provider, model).cost_nanousd
 
 
 def test_openrouter_ids_are_its_own():
@@ -115,13 +107,31 @@ def test_openrouter_ids_are_its_own():
     ],
 )
 def test_what_has_no_known_price_is_unpriced_and_not_zero(provider, model):
-    assert cost_of(provider, model) == UNPRICED
-    assert UNPRICED.cost_nanousd is None
+    assert cost_of(provider, model) == unpriced(NoPrice.NOT_LISTED) == Price(None, Source.NONE, "", NoPrice.NOT_LISTED)
 
 
-@pytest.mark.parametrize("usage", [None, TokenUsage()])
-def test_no_reported_tokens_have_no_price(usage):
-    assert cost_of("openai", "gpt-4o", usage) == UNPRICED
+@pytest.mark.parametrize(("usage", "reason"), [(None, NoPrice.NOT_REPORTED), (TokenUsage(), NoPrice.NOTHING_USED)])
+def test_no_reported_tokens_have_no_price(usage, reason):
+    assert cost_of("openai", "gpt-4o", usage) == unpriced(reason)
+
+
+@pytest.mark.parametrize("doubt", Doubt)
+@pytest.mark.parametrize("provider", ["openai", "openrouter", "anthropic"])
+def test_what_an_answer_leaves_open_is_unpriced_with_that_as_the_reason(provider, doubt):
+    assert cost_of(provider, "gpt-4o", doubt=doubt) == unpriced(NoPrice(doubt))
+
+
+def test_a_cost_that_the_provider_reports_whole_stands_whatever_the_tokens_leave_open():
+    assert cost_of("openrouter", "a/b", reported=7, doubt=Doubt.UNCLEAR_TOKENS) == Price(7, Source.PROVIDER)
+    assert cost_of("openrouter", "a/b", None, reported=7, doubt=Doubt.EXTRAS) == Price(7, Source.PROVIDER)
+    assert cost_of("openrouter", "a/b", reported=7, doubt=Doubt.PART_OF_COST) == unpriced(NoPrice.PART_OF_COST)
+
+
+def test_every_reason_is_a_sentence_that_people_can_read():
+    assert {str(doubt) for doubt in Doubt} <= set(NoPrice.values)
+    for reason in NoPrice:
+        assert reason.label[0].isupper()
+        assert len(reason.label.split()) >= 5
 
 
 def test_a_free_variant_costs_nothing():
@@ -133,7 +143,7 @@ def test_the_served_model_decides_and_a_snapshot_too_new_has_the_price_of_what_w
 
     assert cost_of("openai", "gpt-4o", served="gpt-4o-mini-2024-07-18") == mini
     assert cost_of("openai", "gpt-4o-mini", served="gpt-4o-mini-2099-01-01") == mini
-    assert cost_of("openai", "gpt-4o", served="something-else") == UNPRICED
+    assert cost_of("openai", "gpt-4o", served="something-else") == unpriced(NoPrice.NOT_LISTED)
 
 
 @pytest.mark.parametrize(

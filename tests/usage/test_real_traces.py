@@ -18,7 +18,7 @@ from usage.models import Mode, UsageDaily, UsageEvent
 from usage.pricing import price
 from usage.reports import last_days
 from usage.rollups import MEASURES
-from usage.tokens import TokenUsage
+from usage.tokens import Report, TokenUsage
 
 TRACES = Path(settings.BASE_DIR).parent / "shared" / "data" / "usage_traces"
 BLOCK = 512  # tokens of a cached prefix block
@@ -53,7 +53,7 @@ def write(organization, calls: list[tuple[datetime, TokenUsage]], provider: str,
     """Writes one event a call; returns their cost."""
     events = []
     for at, usage in calls:
-        cost = price(provider=provider, model=model, served_model="", usage=usage, at=at, reported_cost_nanousd=None)
+        cost = price(provider=provider, model=model, report=Report(usage=usage), at=at)
         events.append(
             UsageEvent(
                 organization=organization,

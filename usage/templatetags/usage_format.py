@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django import template
 
-from usage import amounts, pricing
+from usage import amounts, price_list
 
 register = template.Library()
 
@@ -38,4 +38,4 @@ def action_name(slug: str) -> str:
 
 @register.filter
 def provider_name(slug: str) -> str:
-    return pricing.provider_name(slug)
+    return price_list.provider_name(slug)

@@ -1,0 +1,176 @@
+"""
+How many tokens an answer reports, in the words of each wire.
+
+A provider that leaves a count out, or whose counts contradict one another, leaves the tokens in doubt: what is known of
+them is kept, and never taken for the whole. Shapes: provider API references and recorded answers, checked 2026-11-27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from providers.adapters.reading import count_of, count_or_none, member, rows, text_of
+from usage.tokens import Doubt, TokenUsage
+
+# Where servers that speak OpenAI's protocol put the cached part of the prompt: OpenAI, DeepSeek, Moonshot, Mistral,
+# and those that pass Anthropic's words on.
+CACHE_READS = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("input_tokens_details", "cached_tokens"),
+    ("prompt_cache_hit_tokens",),
+    ("cached_tokens",),
+    ("num_cached_tokens",),
+    ("cache_read_input_tokens",),
+)
+CACHE_WRITES = (
+    ("prompt_tokens_details", "cache_write_tokens"),
+    ("prompt_tokens_details", "cache_creation_tokens"),
+    ("input_tokens_details", "cache_write_tokens"),
+    ("cache_creation_input_tokens",),
+)
+REASONING = (
+    ("completion_tokens_details", "reasoning_tokens"),
+    ("output_tokens_details", "reasoning_tokens"),
+    ("reasoning_tokens",),
+)
+# Counts that are not billed as text. Nothing but text is ever asked for.
+EXTRAS = (
+    ("prompt_tokens_details", "audio_tokens"),
+    ("prompt_tokens_details", "image_tokens"),
+    ("prompt_tokens_details", "video_tokens"),
+    ("completion_tokens_details", "audio_tokens"),
+    ("completion_tokens_details", "image_tokens"),
+    ("audio_prompt_tokens",),
+    ("prompt_audio_seconds",),
+)
+FREE_TOOLS = frozenset({"web_fetch_requests"})
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """`usage` is None where no tokens are reported at all."""
+
+    usage: TokenUsage | None = None
+    doubt: Doubt | None = None
+
+
+NOT_REPORTED = Counted()
+
+
+def openai_tokens(usage: object) -> Counted:
+    """
+    Cached and cache-written tokens are parts of the prompt, reasoning is a part of the completion.
+
+    Some servers count the one or the other beside it. Their total tells, and whether a count that is left out is zero;
+    without a total, reasoning that exceeds the completion can only stand beside it.
+    """
+    if not isinstance(usage, Mapping):
+        return NOT_REPORTED
+    sent = _first(usage, "prompt_tokens", "input_tokens")
+    written = _first(usage, "completion_tokens", "output_tokens")
+    total = count_or_none(usage.get("total_tokens")) or None  # 0 beside tokens is no total
+    hit, missed = (count_or_none(usage.get(f"prompt_cache_{name}_tokens")) for name in ("hit", "miss"))
+    if sent is None and hit is not None and missed is not None:
+        sent = hit + missed
+    if sent is None and written is None:
+        return NOT_REPORTED
+    cache_read, cache_write = _largest(usage, CACHE_READS), _largest(usage, CACHE_WRITES)
+    reasoning = _largest(usage, REASONING)
+    is_clear = total is not None or (sent is not None and written is not None)
+    sent, written = sent or 0, written or 0
+    if total is None:
+        written += reasoning if reasoning > written else 0
+    else:
+        cached = cache_read + cache_write
+        for beside, more in ((0, 0), (0, reasoning), (cached, 0), (cached, reasoning)):
+            if sent + beside + written + more == total:
+                sent, written = sent + beside, written + more
+                break
+        else:
+            is_clear = False
+    is_clear = is_clear and reasoning <= written and max(cache_read, cache_write) <= sent
+    return Counted(
+        TokenUsage.from_inclusive(
+            input_total=sent, cache_read=cache_read, cache_write=cache_write, output=written, reasoning=reasoning
+        ),
+        _doubt(is_clear, has_extras=_largest(usage, EXTRAS) > 0 or _used_tools(usage)),
+    )
+
+
+def anthropic_tokens(usage: object) -> Counted:
+    """Input comes in three disjoint parts, unlike everywhere else; thinking is a part of the output."""
+    if not isinstance(usage, Mapping):
+        return NOT_REPORTED
+    sent, written = (count_or_none(usage.get(name)) for name in ("input_tokens", "output_tokens"))
+    if sent is None and written is None:
+        return NOT_REPORTED
+    one_hour = count_of(member(usage, "cache_creation", "ephemeral_1h_input_tokens"))
+    parts = count_of(member(usage, "cache_creation", "ephemeral_5m_input_tokens")) + one_hour
+    cached = count_of(usage.get("cache_creation_input_tokens"))
+    output = written or 0
+    thinking = count_of(member(usage, "output_tokens_details", "thinking_tokens"))
+    is_clear = sent is not None and written is not None and thinking <= output and (not parts or cached in (0, parts))
+    return Counted(
+        TokenUsage(
+            uncached_input=sent or 0,
+            cache_read=count_of(usage.get("cache_read_input_tokens")),
+            cache_write=max(cached, parts) - one_hour,
+            cache_write_1h=one_hour,
+            output=output,
+            reasoning=min(thinking, output),
+        ),
+        _doubt(is_clear, has_extras=_used_tools(usage)),
+    )
+
+
+def google_tokens(usage: object) -> Counted:
+    """
+    Cached tokens are a part of the prompt; tool results come on top; thoughts are no candidates.
+
+    A count that is left out is zero here, which the total has to confirm where there is one.
+    """
+    if not isinstance(usage, Mapping):
+        return NOT_REPORTED
+    prompt, candidates = (count_or_none(usage.get(f"{name}TokenCount")) for name in ("prompt", "candidates"))
+    if prompt is None and candidates is None:
+        return NOT_REPORTED
+    thoughts = count_of(usage.get("thoughtsTokenCount"))
+    cached = count_of(usage.get("cachedContentTokenCount"))
+    sent = (prompt or 0) + count_of(usage.get("toolUsePromptTokenCount"))
+    written = (candidates or 0) + thoughts
+    total = count_or_none(usage.get("totalTokenCount")) or None
+    is_clear = prompt is not None and cached <= sent and total in (None, sent + written)
+    heard = (text_of(row.get("modality")) == "AUDIO" for row in _of_modality(usage, "promptTokensDetails"))
+    shown = (text_of(row.get("modality")) != "TEXT" for row in _of_modality(usage, "candidatesTokensDetails"))
+    return Counted(
+        TokenUsage.from_inclusive(input_total=sent, cache_read=cached, output=written, reasoning=thoughts),
+        _doubt(is_clear, has_extras=any(heard) or any(shown)),
+    )
+
+
+def _doubt(is_clear: bool, *, has_extras: bool) -> Doubt | None:
+    if not is_clear:
+        return Doubt.UNCLEAR_TOKENS
+    return Doubt.EXTRAS if has_extras else None
+
+
+def _first(usage: Mapping[str, Any], *names: str) -> int | None:
+    counts = (count_or_none(usage.get(name)) for name in names)
+    return next((count for count in counts if count is not None), None)
+
+
+def _largest(usage: Mapping[str, Any], places: Iterable[tuple[str, ...]]) -> int:
+    """The same count under its several names."""
+    return max(count_of(member(usage, *place)) for place in places)
+
+
+def _used_tools(usage: Mapping[str, Any]) -> bool:
+    """Whether the provider ran a tool of its own that it charges by the use."""
+    tools = usage.get("server_tool_use")
+    return isinstance(tools, Mapping) and any(count_of(tools[name]) for name in tools.keys() - FREE_TOOLS)
+
+
+def _of_modality(usage: Mapping[str, Any], name: str) -> Iterable[dict[str, Any]]:
+    return (row for row in rows(usage.get(name)) if count_of(row.get("tokenCount")))

@@ -1,0 +1,401 @@
+"""Tokens and cost as an answer reports them: every spelling, every sum, and what is left in doubt."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from providers.adapters.base import HttpAnswer, ProviderError
+from providers.catalog import PROVIDERS
+from tests.providers.test_adapters_cassettes import ANSWERED, CASSETTES, recorded
+from usage.models import UsageEvent
+from usage.pricing import price
+from usage.tokens import Doubt, Report, TokenUsage
+
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+Source = UsageEvent.PriceSource
+MODELS = {
+    "openrouter": "openai/gpt-4o",
+    "openai": "gpt-5",
+    "anthropic": "claude-sonnet-4-5",
+    "google": "gemini-2.5-flash",
+    "mistral": "mistral-medium-latest",
+    "ollama": "llama3",
+    "openai_compatible": "gpt-4o",
+}
+
+
+def content_of(slug: str, usage: object, **more: object) -> dict[str, object]:
+    """A successful answer of the provider that reports `usage`."""
+    match slug:
+        case "anthropic":
+            return {"content": [{"type": "text", "text": "{}"}], "stop_reason": "end_turn", "usage": usage, **more}
+        case "google":
+            candidate = {"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}
+            return {"candidates": [candidate], "usageMetadata": usage, **more}
+    return {"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}], "usage": usage, **more}
+
+
+def report_of(slug: str, usage: object, headers: dict[str, str] | None = None, **more: object) -> Report:
+    body = json.dumps(content_of(slug, usage, **more)).encode()
+    return PROVIDERS[slug].adapter.parse_chat(HttpAnswer(200, headers or {}, body)).report
+
+
+def price_of(slug: str, usage: object, headers: dict[str, str] | None = None, **more: object):
+    return price(provider=slug, model=MODELS[slug], report=report_of(slug, usage, headers, **more), at=AT)
+
+
+# OpenAI's shape and what others make of it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        # reasoning inside the completion
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 105,
+                "total_tokens": 115,
+                "completion_tokens_details": {"reasoning_tokens": 100},
+            },
+            TokenUsage(uncached_input=10, output=105, reasoning=100),
+        ),
+        # beside it: the total tells
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 115,
+                "completion_tokens_details": {"reasoning_tokens": 100},
+            },
+            TokenUsage(uncached_input=10, output=105, reasoning=100),
+        ),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 200,
+                "total_tokens": 310,
+                "completion_tokens_details": {"reasoning_tokens": 100},
+            },
+            TokenUsage(uncached_input=10, output=300, reasoning=100),
+        ),
+        # no total, but it cannot be inside
+        (
+            {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 100}},
+            TokenUsage(uncached_input=10, output=105, reasoning=100),
+        ),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "reasoning_tokens": 100}, TokenUsage(10, 0, 0, 0, 105, 100)),
+        # DeepSeek
+        (
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 5,
+                "total_tokens": 105,
+                "prompt_cache_hit_tokens": 64,
+                "prompt_cache_miss_tokens": 36,
+            },
+            TokenUsage(uncached_input=36, cache_read=64, output=5),
+        ),
+        (
+            {"completion_tokens": 5, "prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36},
+            TokenUsage(uncached_input=36, cache_read=64, output=5),
+        ),
+        # Moonshot, Mistral
+        ({"prompt_tokens": 100, "completion_tokens": 5, "cached_tokens": 64}, TokenUsage(36, 64, 0, 0, 5)),
+        ({"prompt_tokens": 100, "completion_tokens": 5, "num_cached_tokens": 64}, TokenUsage(36, 64, 0, 0, 5)),
+        # Anthropic's words in OpenAI's shape, the cache beside the prompt by the total
+        (
+            {
+                "prompt_tokens": 36,
+                "completion_tokens": 5,
+                "total_tokens": 121,
+                "cache_read_input_tokens": 64,
+                "cache_creation_input_tokens": 16,
+            },
+            TokenUsage(uncached_input=36, cache_read=64, cache_write=16, output=5),
+        ),
+        # the newer names
+        (
+            {
+                "input_tokens": 100,
+                "output_tokens": 50,
+                "total_tokens": 150,
+                "input_tokens_details": {"cached_tokens": 64},
+                "output_tokens_details": {"reasoning_tokens": 20},
+            },
+            TokenUsage(uncached_input=36, cache_read=64, output=50, reasoning=20),
+        ),
+        # a count left out that the total shows to be zero; a total of zero that is none
+        ({"prompt_tokens": 10, "total_tokens": 10}, TokenUsage(uncached_input=10)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 0}, TokenUsage(uncached_input=10, output=5)),
+    ],
+)
+@pytest.mark.parametrize("slug", ["openai", "openrouter", "mistral", "openai_compatible"])
+def test_every_spelling_of_openais_shape_is_read(slug, usage, expected):
+    report = report_of(slug, usage)
+
+    assert (report.usage, report.doubt) == (expected, None)
+
+
+def test_usage_that_groq_keeps_in_a_drawer_of_its_own_is_found():
+    drawer = {"id": "req_1", "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
+
+    assert report_of("openai_compatible", None, x_groq=drawer).usage == TokenUsage(uncached_input=10, output=5)
+
+
+@pytest.mark.parametrize(
+    ("slug", "usage", "known"),
+    [
+        ("openai", {"prompt_tokens": None, "completion_tokens": 5}, TokenUsage(output=5)),
+        ("openai", {"prompt_tokens": 10}, TokenUsage(uncached_input=10)),
+        ("openai", {"prompt_tokens": -10, "completion_tokens": 5}, TokenUsage(output=5)),
+        ("openai", {"prompt_tokens": "10", "completion_tokens": 5}, TokenUsage(output=5)),
+        ("openai", {"prompt_tokens": None, "completion_tokens": 5, "total_tokens": 15}, TokenUsage(output=5)),
+        ("openai", {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 900}, TokenUsage(10, output=5)),
+        ("openai", {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 11}, TokenUsage(10, output=5)),
+        (
+            "openai",
+            {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 25}},
+            TokenUsage(cache_read=10, output=5),
+        ),
+        (
+            "mistral",
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 15,
+                "completion_tokens_details": {"reasoning_tokens": 100},
+            },
+            TokenUsage(uncached_input=10, output=5, reasoning=5),
+        ),
+        ("anthropic", {"input_tokens": 10}, TokenUsage(uncached_input=10)),
+        ("anthropic", {"input_tokens": None, "output_tokens": 5}, TokenUsage(output=5)),
+        (
+            "anthropic",
+            {
+                "input_tokens": 10,
+                "output_tokens": 5,
+                "cache_creation_input_tokens": 100,
+                "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
+            },
+            TokenUsage(uncached_input=10, cache_write=80, cache_write_1h=20, output=5),
+        ),
+        ("google", {"candidatesTokenCount": 5}, TokenUsage(output=5)),
+        (
+            "google",
+            {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 500},
+            TokenUsage(uncached_input=10, output=5),
+        ),
+        ("google", {"promptTokenCount": 10, "totalTokenCount": 500}, TokenUsage(uncached_input=10)),
+    ],
+)
+def test_counts_that_are_missing_or_do_not_add_up_are_kept_and_not_priced(slug, usage, known):
+    report = report_of(slug, usage)
+
+    assert (report.usage, report.doubt) == (known, Doubt.UNCLEAR_TOKENS)
+    assert price_of(slug, usage).no_price == UsageEvent.NoPrice.UNCLEAR_TOKENS
+
+
+@pytest.mark.parametrize("slug", ["openai", "anthropic", "google"])
+@pytest.mark.parametrize("usage", [None, {}, [], "many", {"total_tokens": 5}, {"prompt_tokens": None}])
+def test_no_counts_at_all_are_none(slug, usage):
+    assert report_of(slug, usage).usage is None
+    assert price_of(slug, usage).no_price == UsageEvent.NoPrice.NOT_REPORTED
+
+
+def test_what_google_leaves_out_is_zero_if_the_total_says_so():
+    blocked = {"promptTokenCount": 10, "thoughtsTokenCount": 7, "toolUsePromptTokenCount": 3, "totalTokenCount": 20}
+
+    assert report_of("google", blocked).usage == TokenUsage(uncached_input=13, output=7, reasoning=7)
+    assert report_of("google", blocked).doubt is None
+
+
+# More than text --------------------------------------------------------------------------------------------------
+
+TEXT = {"prompt_tokens": 100, "completion_tokens": 50}
+MESSAGE = {"input_tokens": 100, "output_tokens": 50}
+GEMINI = {"promptTokenCount": 100, "candidatesTokenCount": 50}
+
+
+@pytest.mark.parametrize(
+    ("slug", "usage", "more"),
+    [
+        ("openai", {**TEXT, "prompt_tokens_details": {"audio_tokens": 3}}, {}),
+        ("openai", {**TEXT, "completion_tokens_details": {"audio_tokens": 3}}, {}),
+        ("openai", {**TEXT, "completion_tokens_details": {"image_tokens": 3}}, {}),
+        ("mistral", {**TEXT, "prompt_audio_seconds": 12}, {}),
+        ("openrouter", {**TEXT, "server_tool_use": {"web_search_requests": 2}}, {}),
+        ("anthropic", {**MESSAGE, "server_tool_use": {"web_search_requests": 2}}, {}),
+        ("anthropic", {**MESSAGE, "server_tool_use": {"something_new": 1}}, {}),
+        ("google", {**GEMINI, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 9}]}, {}),
+        ("google", {**GEMINI, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 9}]}, {}),
+        (
+            "google",
+            GEMINI,
+            {
+                "candidates": [
+                    {"content": {"parts": [{"text": "{}"}]}, "groundingMetadata": {"webSearchQueries": ["who"]}}
+                ]
+            },
+        ),
+    ],
+)
+def test_what_is_billed_beside_text_is_not_priced_as_text(slug, usage, more):
+    assert price_of(slug, usage, **more).no_price == UsageEvent.NoPrice.EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("slug", "usage"),
+    [
+        ("openai", {**TEXT, "prompt_tokens_details": {"audio_tokens": 0}, "completion_tokens_details": None}),
+        ("anthropic", {**MESSAGE, "server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 3}}),
+        ("anthropic", {**MESSAGE, "server_tool_use": None}),
+        ("google", {**GEMINI, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 90}]}),
+        ("google", {**GEMINI, "promptTokensDetails": [{"modality": "DOCUMENT", "tokenCount": 90}]}),
+    ],
+)
+def test_what_costs_nothing_more_leaves_the_list_price(slug, usage):
+    assert price_of(slug, usage).source == Source.CATALOG
+
+
+# Tier, speed, region ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("slug", "usage", "headers", "more", "expected"),
+    [
+        ("openai", TEXT, {}, {"service_tier": "priority"}, "priority"),
+        ("openai", TEXT, {}, {"service_tier": None}, ""),
+        ("mistral", {**TEXT, "service_tier": "priority"}, {}, {}, "priority"),
+        ("anthropic", {**MESSAGE, "service_tier": "standard", "inference_geo": "global"}, {}, {}, "standard"),
+        ("anthropic", {**MESSAGE, "service_tier": "priority", "inference_geo": "not_available"}, {}, {}, "priority"),
+        ("anthropic", {**MESSAGE, "service_tier": "standard", "speed": "fast"}, {}, {}, "fast"),
+        ("anthropic", {**MESSAGE, "service_tier": "standard", "speed": "standard"}, {}, {}, "standard"),
+        ("anthropic", {**MESSAGE, "service_tier": "batch", "inference_geo": "us"}, {}, {}, "batch us"),
+        ("google", {**GEMINI, "serviceTier": "flex"}, {}, {}, "flex"),
+        ("google", GEMINI, {"x-gemini-service-tier": "priority"}, {}, "priority"),
+        ("google", {**GEMINI, "trafficType": "PROVISIONED_THROUGHPUT"}, {}, {}, "PROVISIONED_THROUGHPUT"),
+    ],
+)
+def test_the_tier_that_served_is_read_wherever_it_is_told(slug, usage, headers, more, expected):
+    assert report_of(slug, usage, headers, **more).service_tier == expected
+
+
+@pytest.mark.parametrize(
+    ("slug", "usage", "more"),
+    [
+        ("openai", TEXT, {"service_tier": "scale"}),
+        ("mistral", {**TEXT, "service_tier": "priority"}, {}),
+        ("anthropic", {**MESSAGE, "service_tier": "priority"}, {}),
+        ("anthropic", {**MESSAGE, "inference_geo": "us"}, {}),
+        ("google", {**GEMINI, "serviceTier": "SERVICE_TIER_PRIORITY"}, {}),
+        ("openrouter", TEXT, {"service_tier": "flex"}),
+    ],
+)
+def test_an_answer_of_a_tier_without_a_price_is_unpriced(slug, usage, more):
+    assert price_of(slug, usage, **more).no_price == UsageEvent.NoPrice.TIER
+
+
+def test_a_reported_cost_is_the_cost_in_whatever_tier():
+    assert price_of("openrouter", {**TEXT, "cost": 0.5}, service_tier="flex").cost_nanousd == 500_000_000
+
+
+# OpenRouter's cost -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": None}},
+        {"cost": 0.001, "is_byok": True, "cost_details": None},
+        {"cost": 0.001, "is_byok": True, "cost_details": {"upstream_inference_cost": -1}},
+        {"cost": None, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.02}},
+        {"is_byok": True},
+        {"cost": 0, "is_byok": "true"},
+    ],
+)
+def test_a_fee_without_what_the_provider_behind_it_charged_is_a_part_of_a_cost(cost):
+    found = price_of("openrouter", {**TEXT, **cost})
+
+    assert (found.cost_nanousd, found.no_price) == (None, UsageEvent.NoPrice.PART_OF_COST)
+
+
+# Recorded answers, and whatever else may come --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not CASSETTES.is_dir(), reason="needs the recordings in ../shared/data/cassettes")
+def test_no_recorded_answer_is_in_doubt_but_those_with_sound():
+    in_doubt = {}
+    for name, entry in (row.values for row in ANSWERED):
+        report = PROVIDERS[entry["provider"]].adapter.parse_chat(recorded(name, entry["index"])).report
+        if report.doubt:
+            in_doubt[name] = report.doubt
+
+    assert set(in_doubt.values()) <= {Doubt.EXTRAS}
+    assert len(in_doubt) <= 2
+
+
+NUMBERS = (
+    st.none()
+    | st.integers(-5, 200)
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3)
+    | st.booleans()
+)
+NAMES = st.sampled_from(
+    """prompt_tokens completion_tokens total_tokens input_tokens output_tokens cached_tokens prompt_cache_hit_tokens
+    prompt_cache_miss_tokens reasoning_tokens cache_read_input_tokens cache_creation_input_tokens cost is_byok
+    promptTokenCount candidatesTokenCount thoughtsTokenCount cachedContentTokenCount toolUsePromptTokenCount
+    totalTokenCount service_tier""".split()  # noqa: SIM905
+)
+DETAILS = st.sampled_from(
+    ["prompt_tokens_details", "completion_tokens_details", "output_tokens_details", "cache_creation", "cost_details"]
+)
+PARTS = st.dictionaries(
+    st.sampled_from(
+        """cached_tokens cache_write_tokens reasoning_tokens audio_tokens thinking_tokens upstream_inference_cost
+        ephemeral_5m_input_tokens ephemeral_1h_input_tokens""".split()  # noqa: SIM905
+    ),
+    NUMBERS,
+)
+USAGES = st.builds(dict.__or__, st.dictionaries(NAMES, NUMBERS), st.dictionaries(DETAILS, PARTS | NUMBERS))
+
+
+@given(st.sampled_from(sorted(MODELS)), USAGES)
+@example("openai", {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115})
+@example("openrouter", {"cost": 0, "is_byok": True})
+def test_whatever_an_answer_reports_no_number_is_negative_and_no_price_lacks_a_part(slug, usage):
+    report = report_of(slug, usage)
+    found = price(provider=slug, model=MODELS[slug], report=report, at=AT)
+
+    assert (found.cost_nanousd is None) == (found.source == Source.NONE) == (found.no_price is not None)
+    assert found.cost_nanousd is None or found.cost_nanousd >= 0
+    if found.source == Source.CATALOG:
+        assert report.doubt is None
+        assert report.usage is not None
+        counts = {
+            "anthropic": ("input_tokens", "output_tokens"),
+            "google": ("promptTokenCount",),
+        }.get(slug, ())
+        assert all(isinstance(usage.get(name), (int, float)) and usage[name] >= 0 for name in counts)
+    if found.source == Source.PROVIDER:
+        assert slug == "openrouter"
+        assert usage["cost"] is not None
+    if slug == "openrouter" and usage.get("is_byok") not in (None, False):
+        assert found.cost_nanousd is None or usage["cost_details"]["upstream_inference_cost"] is not None
+
+
+@given(st.sampled_from(sorted(MODELS)), USAGES, st.sampled_from([400, 402, 429, 500, 502, 504, 529]))
+def test_whatever_an_error_reports_it_stays_the_error_that_it_is(slug, usage, status):
+    content = {"error": {"message": "No.", "code": status}, "usage": usage, "usageMetadata": usage}
+    with pytest.raises(ProviderError) as refused:
+        PROVIDERS[slug].adapter.parse_chat(HttpAnswer(status, {}, json.dumps(content).encode()))
+
+    assert refused.value.http_status == status
+    assert refused.value.report.usage is None or refused.value.report.usage.total >= 0
