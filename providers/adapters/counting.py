@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from providers.adapters.reading import count_of, count_or_none, member, rows, text_of
+from providers.adapters.reading import MOST_TOKENS, count_of, count_or_none, member, rows, text_of
 from usage.tokens import Doubt, TokenUsage
 
 # Where servers that speak OpenAI's protocol put the cached part of the prompt: OpenAI, DeepSeek, Moonshot, Mistral,
@@ -91,16 +91,22 @@ def openai_tokens(usage: object) -> Counted:
         else:
             is_clear = False
     is_clear = is_clear and reasoning <= written and max(cache_read, cache_write) <= sent
-    return Counted(
+    return _counted(
         TokenUsage.from_inclusive(
             input_total=sent, cache_read=cache_read, cache_write=cache_write, output=written, reasoning=reasoning
         ),
-        _doubt(is_clear, has_extras=_largest(usage, EXTRAS) > 0 or _used_tools(usage)),
+        is_clear=is_clear,
+        has_extras=_largest(usage, EXTRAS) > 0 or _used_tools(usage),
     )
 
 
 def anthropic_tokens(usage: object) -> Counted:
-    """Input comes in three disjoint parts, unlike everywhere else; thinking is a part of the output."""
+    """
+    Input comes in three disjoint parts, unlike everywhere else; thinking is a part of the output.
+
+    A call that worked in several `iterations` is billed for all of them, some by another model's price, and counts only
+    a part of them at the top.
+    """
     if not isinstance(usage, Mapping):
         return NOT_REPORTED
     sent, written = (count_or_none(usage.get(name)) for name in ("input_tokens", "output_tokens"))
@@ -111,8 +117,15 @@ def anthropic_tokens(usage: object) -> Counted:
     cached = count_of(usage.get("cache_creation_input_tokens"))
     output = written or 0
     thinking = count_of(member(usage, "output_tokens_details", "thinking_tokens"))
-    is_clear = sent is not None and written is not None and thinking <= output and (not parts or cached in (0, parts))
-    return Counted(
+    is_clear = (
+        sent is not None
+        and written is not None
+        and thinking <= output
+        and (not parts or cached in (0, parts))
+        and _is_whole(usage, "input_tokens", sent)
+        and _is_whole(usage, "output_tokens", written)
+    )
+    return _counted(
         TokenUsage(
             uncached_input=sent or 0,
             cache_read=count_of(usage.get("cache_read_input_tokens")),
@@ -121,7 +134,8 @@ def anthropic_tokens(usage: object) -> Counted:
             output=output,
             reasoning=min(thinking, output),
         ),
-        _doubt(is_clear, has_extras=_used_tools(usage)),
+        is_clear=is_clear,
+        has_extras=_used_tools(usage),
     )
 
 
@@ -144,16 +158,23 @@ def google_tokens(usage: object) -> Counted:
     is_clear = prompt is not None and cached <= sent and total in (None, sent + written)
     heard = (text_of(row.get("modality")) == "AUDIO" for row in _of_modality(usage, "promptTokensDetails"))
     shown = (text_of(row.get("modality")) != "TEXT" for row in _of_modality(usage, "candidatesTokensDetails"))
-    return Counted(
+    return _counted(
         TokenUsage.from_inclusive(input_total=sent, cache_read=cached, output=written, reasoning=thoughts),
-        _doubt(is_clear, has_extras=any(heard) or any(shown)),
+        is_clear=is_clear,
+        has_extras=any(heard) or any(shown),
     )
 
 
-def _doubt(is_clear: bool, *, has_extras: bool) -> Doubt | None:
-    if not is_clear:
-        return Doubt.UNCLEAR_TOKENS
-    return Doubt.EXTRAS if has_extras else None
+def _counted(usage: TokenUsage, *, is_clear: bool, has_extras: bool) -> Counted:
+    if not is_clear or usage.total >= MOST_TOKENS:
+        return Counted(usage, Doubt.UNCLEAR_TOKENS)
+    return Counted(usage, Doubt.EXTRAS if has_extras else None)
+
+
+def _is_whole(usage: Mapping[str, Any], name: str, count: int) -> bool:
+    """Whether the iterations that an answer lists, if it does, add up to what it counts."""
+    iterations = list(rows(usage.get("iterations")))
+    return not iterations or sum(count_of(iteration.get(name)) for iteration in iterations) == count
 
 
 def _first(usage: Mapping[str, Any], *names: str) -> int | None:

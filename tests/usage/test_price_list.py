@@ -112,7 +112,7 @@ def test_nothing_that_only_begins_like_a_listed_name_has_its_price(suffix):
 
 def names_of_models():
     """The chat models that three public lists of 2025 and 2026 name, by our providers."""
-    names = {slug: set() for slug in CATALOG_PROVIDERS}
+    names: dict[str, set[str]] = {slug: set() for slug in CATALOG_PROVIDERS}
     theirs = {"gemini": "google"}
     listed = json.loads((PRICES / "litellm_1.109.1_model_prices.json").read_text())
     for name, row in listed.items():
@@ -237,7 +237,7 @@ TIMES = st.integers(0, 1700).map(lambda days: datetime(2023, 1, 1, 5, tzinfo=UTC
 
 @given(MODELS, USAGES, TIERS, TIMES)
 def test_whatever_is_asked_the_list_gives_a_whole_price_or_a_reason(model, usage, tier, at):
-    found = cost_of(*model, usage, tier=tier, at=at)
+    found = cost_of(model[0], model[1], usage, tier=tier, at=at)
 
     assert isinstance(found, NoPrice) or found >= 0
 
@@ -247,7 +247,7 @@ def test_more_tokens_never_cost_less(model, usage, tier):
     more = TokenUsage(
         usage.uncached_input + 1, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.output + 1
     )
-    found, dearer = cost_of(*model, usage, tier=tier), cost_of(*model, more, tier=tier)
+    found, dearer = (cost_of(model[0], model[1], tokens, tier=tier) for tokens in (usage, more))
 
     if isinstance(found, int) and isinstance(dearer, int):
         assert dearer >= found
