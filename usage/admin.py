@@ -35,7 +35,7 @@ class UsageEventAdmin(ReadOnlyAdmin):
         "cost_nanousd",
         "price_source",
     )
-    list_filter = ("status", "mode", "price_source", "provider")
+    list_filter = ("status", "mode", "price_source", "no_price", "provider")
     list_select_related = ("organization",)
     search_fields = (
         "organization__slug",
