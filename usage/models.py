@@ -137,7 +137,7 @@ class UsageEvent(models.Model):
     class NoPrice(models.TextChoices):
         """Why a call has no cost. Empty for calls that have one, and for those of before this was noted."""
 
-        NOT_BILLED = "not_billed", "The provider refused the call, and does not bill that"
+        NOT_BILLED = "not_billed", "The call failed in a way that providers do not bill"
         NOTHING_USED = "nothing_used", "The call used no tokens"
         NO_ANSWER = "no_answer", "The call left and brought no answer that could be read; it may have been billed"
         NOT_REPORTED = "not_reported", "The provider reported no tokens"

@@ -25,6 +25,7 @@ from genai_prices.types import (
     MatchLogic,
     ModelInfo,
     ModelPrice,
+    TieredPrices,
 )
 
 from usage.models import UsageEvent
@@ -132,7 +133,7 @@ def _price_of(catalog: str, name: str, usage: TokenUsage, tier: str, at: datetim
         needed = _needed_prices(catalog, found.model_price, usage)
         if not needed <= _listed_prices(found.model_price):
             return NoPrice.NOT_LISTED
-        if context and not needed <= _prices_of_tier(found.model, context, at):
+        if context and not needed <= _prices_of_tier(found.model, context, usage.input_total, at):
             return NoPrice.TIER
     return nanousd(found.total_price)
 
@@ -205,8 +206,22 @@ def _context(catalog: str, tier: str) -> dict[str, str]:
     return {"speed" if catalog == "anthropic" else "service_tier": tier}
 
 
-def _prices_of_tier(model: ModelInfo, context: dict[str, str], at: datetime) -> set[str]:
-    """The prices that the list has for the tier, and does not take from the standard one."""
+def _prices_of_tier(model: ModelInfo, context: dict[str, str], sent: int, at: datetime) -> set[str]:
+    """
+    The prices that the list has for the tier, and does not take from the standard one.
+
+    Where long requests cost more in the standard tier and the tier has one price, that is for short requests.
+    """
+    standard = vars(model.get_prices(at))
     variants = (variant for variant in model.price_variants or () if variant.when == context)
     active = (variant for variant in variants if variant.constraint is None or variant.constraint.active(at))
-    return {price for variant in active for price in _listed_prices(variant.prices)}
+    return {
+        name
+        for variant in active
+        for name, price in vars(variant.prices).items()
+        if price is not None and (isinstance(price, TieredPrices) or not _is_long(standard.get(name), sent))
+    }
+
+
+def _is_long(price: Decimal | TieredPrices | None, sent: int) -> bool:
+    return isinstance(price, TieredPrices) and any(sent > tier.start for tier in price.tiers)

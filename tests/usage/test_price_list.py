@@ -211,6 +211,14 @@ def test_a_tier_that_is_priced_in_part_has_no_price_for_the_rest():
     assert cost_of("openai", "gpt-4.1", cached, tier="batch") is NoPrice.TIER
 
 
+def test_a_tier_with_one_price_has_none_for_requests_so_long_that_they_cost_more():
+    short, long = (TokenUsage(uncached_input=sent, output=10) for sent in (272_000, 272_001))
+
+    assert isinstance(cost_of("openai", "gpt-5.4", long), int)
+    assert isinstance(cost_of("openai", "gpt-5.4", short, tier="priority"), int)
+    assert cost_of("openai", "gpt-5.4", long, tier="priority") is NoPrice.TIER
+
+
 def test_tokens_of_a_class_that_has_no_price_are_not_listed():
     cached = TokenUsage(uncached_input=10, cache_read=1000, output=10)
     written = TokenUsage(uncached_input=10, cache_write=1000, output=10)

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
             models.CharField(
                 blank=True,
                 choices=[
-                    ("not_billed", "The provider refused the call, and does not bill that"),
+                    ("not_billed", "The call failed in a way that providers do not bill"),
                     ("nothing_used", "The call used no tokens"),
                     (
                         "no_answer",
