@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers.adapters.base import HttpAnswer, ProviderError
+from providers.adapters.counting import anthropic_tokens, google_tokens, openai_tokens
 from providers.catalog import PROVIDERS
 from tests.providers.reports import AT, MODELS, price_of, report_of
 from tests.providers.test_adapters_cassettes import ANSWERED, CASSETTES, recorded
@@ -227,6 +228,31 @@ def test_recorded_answers_are_priced_by_what_they_report_or_say_why_not():
         priced += bool(found.cost_nanousd)
 
     assert priced >= len(ANSWERED) / 2
+
+
+COUNTERS = {
+    "chat_completions": openai_tokens,
+    "responses": openai_tokens,
+    "messages": anthropic_tokens,
+    "generateContent": google_tokens,
+    "streamGenerateContent": google_tokens,
+}
+
+
+@pytest.mark.skipif(not CASSETTES.is_dir(), reason="needs the recordings in ../shared/data/cassettes")
+def test_the_usage_of_every_recording_is_counted_as_its_provider_meant_it_streams_and_strangers_included():
+    recordings = json.loads((CASSETTES / "expected.json").read_text())
+    entries = [entry for rows in recordings.values() if isinstance(rows, list) for entry in rows if entry.get("usage")]
+    counted = 0
+    for entry in entries:
+        if counter := COUNTERS.get(entry["endpoint"]):
+            found, meant = counter(entry["usage_raw"]).usage, entry["usage"]
+            assert found is not None
+            assert (found.input_total, found.output) == (meant["input"], meant["output"])
+            assert found.cache_read == min(meant["cached_input"], meant["input"])
+            counted += 1
+
+    assert counted >= 80
 
 
 NUMBERS = (
