@@ -6,6 +6,7 @@ import json
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as unhurried
 from hypothesis import strategies as st
 
 from providers.adapters.base import HttpAnswer, ProviderError
@@ -282,6 +283,7 @@ PARTS = st.dictionaries(
 USAGES = st.builds(dict.__or__, st.dictionaries(NAMES, NUMBERS), st.dictionaries(DETAILS, PARTS | NUMBERS))
 
 
+@unhurried(deadline=None)
 @given(st.sampled_from(sorted(MODELS)), USAGES)
 @example("openai", {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115})
 @example("openrouter", {"cost": 0, "is_byok": True})
@@ -306,6 +308,7 @@ def test_whatever_an_answer_reports_no_number_is_negative_and_no_price_lacks_a_p
         assert found.cost_nanousd is None or usage["cost_details"]["upstream_inference_cost"] is not None
 
 
+@unhurried(deadline=None)
 @given(st.sampled_from(sorted(MODELS)), USAGES, st.sampled_from([400, 402, 429, 500, 502, 504, 529]))
 def test_whatever_an_error_reports_it_stays_the_error_that_it_is(slug, usage, status):
     content = {"error": {"message": "No.", "code": status}, "usage": usage, "usageMetadata": usage}

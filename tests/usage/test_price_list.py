@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 from genai_prices.data import providers
 from hypothesis import given
+from hypothesis import settings as unhurried
 from hypothesis import strategies as st
 
 from usage.models import UsageEvent
@@ -243,6 +244,7 @@ TIERS = st.sampled_from(["", "default", "priority", "flex", "batch", "fast", "sc
 TIMES = st.integers(0, 1700).map(lambda days: datetime(2023, 1, 1, 5, tzinfo=UTC) + timedelta(days=days))
 
 
+@unhurried(deadline=None)
 @given(MODELS, USAGES, TIERS, TIMES)
 def test_whatever_is_asked_the_list_gives_a_whole_price_or_a_reason(model, usage, tier, at):
     found = cost_of(model[0], model[1], usage, tier=tier, at=at)
@@ -250,6 +252,7 @@ def test_whatever_is_asked_the_list_gives_a_whole_price_or_a_reason(model, usage
     assert isinstance(found, NoPrice) or found >= 0
 
 
+@unhurried(deadline=None)
 @given(MODELS, USAGES, TIERS)
 def test_more_tokens_never_cost_less(model, usage, tier):
     more = TokenUsage(
