@@ -188,7 +188,7 @@ def _link(wanted: CheckWanted) -> str | None:
 def _imported(organization: Organization, profile: ProfileRow, actor: User) -> Candidate:
     report = import_profiles(organization=organization, rows=[profile], actor=actor)
     if report.errors:
-        raise HttpError(400, f"The profile cannot be imported. {report.errors[0].reason}")
+        raise HttpError(409, report.errors[0].reason)
     return _or_404(find_imported(organization=organization, row=profile), NO_CANDIDATE)
 
 

@@ -2,7 +2,8 @@
 Profile links: which address names exactly one person, and the one spelling by which addresses are compared.
 
 A LinkedIn profile comes first. Else a GitHub or GitLab account, else an entry of `basics.profiles` whose
-address ends with its own `username`. A home page, a company page or the front page of a network names nobody.
+address ends with its own `username`. A home page, a company page or the front page of a network names nobody,
+and neither does what people leave standing in a template (`/in/yourusername`, the example of JSON Resume).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from candidates.placeholders import is_placeholder
+
 MAX_LINK_CHARACTERS = 400
 
 _CODE_HOSTS = frozenset({"github.com", "gitlab.com"})
-# What people leave in a template, and LinkedIn's own alias for whoever is logged in.
-_PLACEHOLDERS = frozenset({"me", "username", "yourname", "your-name", "yourprofile", "your-profile", "profile"})
+# Reserved for examples (RFC 2606).
+_EXAMPLE_HOST = re.compile(r"(.+\.)?example\.(com|net|org)")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)+")
 
@@ -45,11 +48,11 @@ def normalize_link(address: object) -> str:
         return ""
     host, segments = parts
     if host == "linkedin.com" or host.endswith(".linkedin.com"):
-        if len(segments) >= 2 and segments[0] == "in" and segments[1] not in _PLACEHOLDERS:
+        if len(segments) >= 2 and segments[0] == "in" and not is_placeholder(segments[1]):
             return _join("linkedin.com", segments[:2])
-        if len(segments) >= 3 and segments[0] == "pub":
+        if len(segments) >= 3 and segments[0] == "pub" and not is_placeholder(segments[1]):
             return _join("linkedin.com", segments[:5])
-    elif host in _CODE_HOSTS and len(segments) == 1 and segments[0] not in _PLACEHOLDERS:
+    elif host in _CODE_HOSTS and len(segments) == 1 and not is_placeholder(segments[0]):
         return _join(host, segments)
     return ""
 
@@ -70,6 +73,12 @@ def profile_link(basics: dict[str, Any]) -> str:
     return next((link for link in links if link), "")
 
 
+def names_somebody(link: str) -> bool:
+    """Whether a normalized link is one by which people are matched; older rows may hold a template's example."""
+    parts = _split(link)
+    return bool(parts and parts[1] and not is_placeholder(parts[1][-1]) and not _EXAMPLE_HOST.fullmatch(parts[0]))
+
+
 def _accounts(basics: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(network, user name, address) of each usable entry of `basics.profiles`."""
     entries = basics.get("profiles")
@@ -85,9 +94,11 @@ def _accounts(basics: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _link_ending_with_username(url: str, username: str) -> str:
     parts = _split(url)
-    if not parts or len(username) < 2 or username in _PLACEHOLDERS:
+    if not parts or len(username) < 2 or is_placeholder(username):
         return ""
     host, segments = parts
+    if _EXAMPLE_HOST.fullmatch(host):
+        return ""
     return _join(host, segments) if segments and segments[-1].lstrip("@") == username else ""
 
 
@@ -100,13 +111,22 @@ def _split(address: object) -> tuple[str, list[str]] | None:
         address = f"https://{address.lstrip('/')}"
     try:
         parts = urlsplit(address)
-        host = (parts.hostname or "").rstrip(".").removeprefix("www.")
+        host = _host(parts.hostname or "").removeprefix("www.")
     except ValueError:
         return None
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         return None
     segments = [_decoded(segment) for segment in parts.path.split("/") if segment.strip()]
     return (host, segments) if all(segments) else None
+
+
+def _host(name: str) -> str:
+    """A host as people read it: full-width letters as plain ones, punycode (xn--…) as what it stands for."""
+    name = unicodedata.normalize("NFKC", name).lower().rstrip(".")
+    try:
+        return name.encode("ascii").decode("idna")
+    except UnicodeError:  # letters of other scripts, or no punycode after all
+        return name
 
 
 def _decoded(segment: str) -> str:

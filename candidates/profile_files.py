@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from candidates.links import profile_link
+from candidates.placeholders import is_placeholder_email
 from candidates.profile_reading import line_of, text_of
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
@@ -260,7 +261,9 @@ def _storable(text: str) -> str:
 
 def _email(value: object) -> str:
     email = line_of(value).lower().removeprefix("mailto:")
-    return email if len(email) <= MAX_EMAIL_CHARACTERS and _EMAIL.fullmatch(email) else ""
+    if len(email) > MAX_EMAIL_CHARACTERS or not _EMAIL.fullmatch(email) or is_placeholder_email(email):
+        return ""
+    return email
 
 
 def _external_id(value: object) -> str:

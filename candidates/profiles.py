@@ -1,10 +1,11 @@
 """
 Importing profiles: who a row is, and whether it says anything new.
 
-A row is matched by its profile link, else its e-mail, else its `candidate_id`, else its content. A profile
-link names one person and so decides alone. Offices share e-mails and sources number alike, so where one of
-these matches while another key differs, the names must agree; else the row is refused with a sentence, as is
-a row whose keys name two people. Nobody is ever merged by guess.
+A row is matched by its profile link, else its e-mail, else its `candidate_id`, else its content. Templates keep
+links, sources number alike and offices share e-mails, so no key is believed blindly: a link or a `candidate_id` makes
+two people one only where names agree or the e-mail does; an e-mail alone does (people change names) unless another
+key differs. Else the row is refused with a sentence, as is a row whose keys name two people. Nobody is ever merged by
+guess.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from django.db import transaction
 
 from candidates.models import Candidate, Profile
+from candidates.names import names_agree, one_name_holds_the_other
 from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file, read_profile
 from candidates.profile_reading import profile_text
 from organizations import audit
@@ -149,7 +151,11 @@ _KEY_NAMES = {"link": "profile link", "email": "e-mail", "external_id": "candida
 
 def _refusal(row: ProfileRow, matched_key: str, candidate: Candidate) -> str:
     """Why a match by a key that people may share is not believed, or ""."""
-    if matched_key == "link" or _names_agree(row.name, candidate.name):
+    if names_agree(row.name, candidate.name):
+        return ""
+    if matched_key == "link" and row.email and row.email == candidate.email:
+        return ""
+    if matched_key != "link" and one_name_holds_the_other(row.name, candidate.name):
         return ""
     for key in ("link", "email", "external_id"):
         given, known = getattr(row, key), getattr(candidate, key)
@@ -158,13 +164,12 @@ def _refusal(row: ProfileRow, matched_key: str, candidate: Candidate) -> str:
                 f"Its {_KEY_NAMES[matched_key]} is that of {_described(candidate)}, whose {_KEY_NAMES[key]} "
                 f"is {known}, not {given}. Correct the {_KEY_NAMES[matched_key]} or the name."
             )
+    if matched_key in ("link", "external_id"):
+        return (
+            f"Its {_KEY_NAMES[matched_key]} is that of {_described(candidate)}, not of “{row.name}”. "
+            f"Correct the {_KEY_NAMES[matched_key]} or the name."
+        )
     return ""
-
-
-def _names_agree(one: str, other: str) -> bool:
-    """Whether one name holds all words of the other: “Jane Doe” and “Jane B. Doe” may be one person."""
-    words, other_words = set(one.casefold().split()), set(other.casefold().split())
-    return words <= other_words or other_words <= words
 
 
 def _described(candidate: Candidate) -> str:
