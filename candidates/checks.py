@@ -27,7 +27,7 @@ from django_q.tasks import async_task
 from billing.ledger import HoldRequest, capture_hold, hold_credits
 from candidates import recency
 from candidates.check_endings import OPEN, fail_check, finish_check
-from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
+from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile, Requirement, RequirementVerdict
 from candidates.profiles import profile_text
 from candidates.prompts import UnparsableAnswer, Verdict, check_request, parse_verdicts, retry_request
@@ -65,6 +65,15 @@ class PriceRose(Exception):
 class Accepted:
     checks: list[CandidateCheck]
     skipped: int  # candidates with a check against this briefing that is still open
+    cheaper: int = 0  # checks that cost less than quoted, because another organization checked the person lately
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the price, as a sentence, or nothing."""
+        if not self.cheaper:
+            return ""
+        who = "1 of them costs" if self.cheaper == 1 else f"{self.cheaper} of them cost"
+        return f"{who} less, because they were checked lately in another organization."
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ def accept_checks(
 ) -> Accepted:
     """
     Accept one check for each of `candidates`: prices and route are pinned and the credits held, all or nothing.
+
+    Prices are those of a quote, or lower where another organization of the recency network checked the person.
 
     Raises BriefingNotReady, RouteUnavailable, billing.ledger.NotEnoughCredits, and PriceRose when the total is above
     `agreed_credits`; then nothing was started.
@@ -123,6 +134,7 @@ def accept_checks(
         total = sum(check.price for check in checks)
         if agreed_credits is not None and total > agreed_credits:
             raise PriceRose(agreed=agreed_credits, price=total)
+        cheaper = lower_prices(organization=organization, checks=checks, now=now)
         hold_credits(
             organization=organization,
             requests=[
@@ -136,7 +148,7 @@ def accept_checks(
         CandidateCheck.objects.bulk_create(checks)
         if checks:
             transaction.on_commit(lambda: queue_checks(organization.pk))
-    return Accepted(checks, skipped=len(candidates) - len(wanted))
+    return Accepted(checks, skipped=len(candidates) - len(wanted), cheaper=cheaper)
 
 
 def queue_checks(organization_id: int) -> None:
@@ -332,7 +344,7 @@ class _Worker:
             check.score, check.category = score(
                 requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
             )
-            recency.record_sighting(candidate=check.candidate, now=now)
+            recency.note_for_network(check=check, now=now)
             finish_check(check, Status.COMPLETED, now)
             self._count(Status.COMPLETED)
 

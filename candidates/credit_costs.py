@@ -1,4 +1,4 @@
-"""What candidate checks cost in credits, and a quote of it before anything runs."""
+"""What candidate checks cost in credits, a quote of it before anything runs, and what may make them cheaper then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing.ledger import balance
+from billing.ledger import NotEnoughCredits, balance
 from candidates import recency
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
@@ -68,7 +68,8 @@ class Quote:
 
 def quote(*, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime) -> Quote:
     """
-    What checking `candidates` against `briefing` would cost now. Who is being checked already is left out.
+    What checking `candidates` against `briefing` would cost now, by what this organization itself checked. Who is being
+    checked already is left out.
     """
     busy = set(
         CandidateCheck.objects.for_organization(organization)
@@ -85,3 +86,22 @@ def quote(*, organization: Organization, briefing: Briefing, candidates: Sequenc
         skipped=len(candidates) - len(wanted),
         available=balance(organization=organization).available,
     )
+
+
+def lower_prices(*, organization: Organization, checks: Sequence[CandidateCheck], now: datetime) -> int:
+    """
+    Give those of the new `checks` (not stored yet) the recent price whose person another organization of the recency
+    network checked lately; returns how many those are. Raises NotEnoughCredits.
+    """
+    new = [check.candidate for check in checks if check.kind == Kind.NEW]
+    elsewhere = recency.checked_elsewhere(candidates=new, organization=organization, now=now)
+    if not elsewhere:
+        return 0
+    # Who could not pay what was quoted must not learn from a yes whom others check.
+    quoted, available = sum(check.price for check in checks), balance(organization=organization).available
+    if quoted > available:
+        raise NotEnoughCredits(needed=quoted, available=available)
+    for check in checks:
+        if check.candidate_id in elsewhere:
+            check.kind, check.price = Kind.RECENT, CREDIT_COSTS[check.mode, Kind.RECENT]
+    return len(elsewhere)

@@ -241,9 +241,9 @@ class RequirementVerdict(models.Model):
 
 class ProfileSighting(models.Model):
     """
-    When a person was last checked, by anyone on this installation.
+    When a person was last checked for credits by an organization of the recency network (candidates/recency.py).
 
-    Holds a keyed digest and a time, nothing else: not who checked, what for, or with which result.
+    Holds a keyed digest of link and name, and a time, nothing else: not who checked, what for, or with which result.
     """
 
     person_digest = models.CharField(max_length=64, unique=True)

@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "Settings",
         "settings",
         "settings",
-        ("settings", "providers:", "routing:", "organizations:recency-window"),
+        ("settings", "providers:", "routing:", "organizations:recency-window", "organizations:recency-sharing"),
     ),
 )
 

@@ -39,7 +39,8 @@ KEYFARE_EGRESS_PROXY = env.str("KEYFARE_EGRESS_PROXY", default="")
 KEYFARE_SIGNUP_OPEN = env.bool("KEYFARE_SIGNUP_OPEN", default=False)
 KEYFARE_TRIAL_CREDITS = env.int("KEYFARE_TRIAL_CREDITS", default=50)
 KEYFARE_SHOW_MANAGED_USD = env.bool("KEYFARE_SHOW_MANAGED_USD", default=False)
-KEYFARE_NETWORK_RECENCY = env.bool("KEYFARE_NETWORK_RECENCY", default=True)
+# Organizations may join a network in which checks by one make a person recent for all (docs/security.md).
+KEYFARE_NETWORK_RECENCY = env.bool("KEYFARE_NETWORK_RECENCY", default=False)
 # How many runs of a free action one organization may start a day on managed keys.
 KEYFARE_MANAGED_DAILY_RUNS = env.int("KEYFARE_MANAGED_DAILY_RUNS", default=50)
 # After this many days a key's age is pointed out, and again after as many more. 0: never.

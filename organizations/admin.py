@@ -127,8 +127,8 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter = (("recency_window_days", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_filter_submit = True
     search_fields = ("name", "slug", "memberships__user__email")
-    readonly_fields = ("closed_at", "is_platform", "created_at")
-    fields = ("name", "slug", "recency_window_days", "closed_at", "is_platform", "created_at")
+    readonly_fields = ("shares_recency", "closed_at", "is_platform", "created_at")  # owners decide what is shared
+    fields = ("name", "slug", "recency_window_days", "shares_recency", "closed_at", "is_platform", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         rows: QuerySet[Organization] = super().get_queryset(request)

@@ -10,6 +10,8 @@ from organizations import services
 from organizations.models import ApiToken, Membership, Organization, User
 from organizations.permissions import API_SCOPES, Permission
 
+CHOOSE_SHARING = "Choose whether this organization takes part."
+
 
 class InviteForm(forms.Form):
     email = forms.EmailField(label="E-mail", max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "off"}))
@@ -51,6 +53,14 @@ class RecencyWindowForm(forms.Form):
         choices=Organization.RecencyWindow.choices,
         widget=forms.RadioSelect,
         error_messages={"invalid_choice": "Choose 30, 60 or 90 days."},
+    )
+
+
+class RecencySharingForm(forms.Form):
+    shares = forms.TypedChoiceField(
+        coerce=lambda choice: bool(choice == "yes"),
+        choices=[("yes", "Take part"), ("no", "Stop taking part")],
+        error_messages={"required": CHOOSE_SHARING, "invalid_choice": CHOOSE_SHARING},
     )
 
 

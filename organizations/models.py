@@ -76,6 +76,10 @@ class Organization(models.Model):
         default=RecencyWindow.DAYS_30,
         help_text="How long an earlier check of a person still counts as recent.",
     )
+    shares_recency = models.BooleanField(
+        default=False,
+        help_text="Takes part in the recency network: checks by others count here, and its own paid ones there.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 

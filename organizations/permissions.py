@@ -41,12 +41,14 @@ class Permission(enum.StrEnum):
     MANAGE_KEYS = "manage_keys"
     MANAGE_ROUTING = "manage_routing"
     MANAGE_SETTINGS = "manage_settings"
+    SHARE_RECENCY = "share_recency"  # tells other organizations something
     MANAGE_MEMBERS = "manage_members"
     MANAGE_API_TOKENS = "manage_api_tokens"
 
 
 _EVERYONE = frozenset({Role.OWNER, Role.ADMIN, Role.MEMBER})
 _MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
+_OWNERS = frozenset({Role.OWNER})
 
 PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.VIEW: _EVERYONE,
@@ -54,6 +56,7 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.MANAGE_KEYS: _MANAGERS,
     Permission.MANAGE_ROUTING: _MANAGERS,
     Permission.MANAGE_SETTINGS: _MANAGERS,
+    Permission.SHARE_RECENCY: _OWNERS,
     Permission.MANAGE_MEMBERS: _MANAGERS,
     Permission.MANAGE_API_TOKENS: _MANAGERS,
 }

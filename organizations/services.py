@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -45,6 +46,10 @@ class OnlyManagersManageMembers(MemberChangeRefused):
 class NoLongerMember(MemberChangeRefused):
     def __init__(self) -> None:
         super().__init__("This person is no member any more.")
+
+
+class RecencyNotShared(Exception):
+    """The organization cannot take part in the recency network; str() is a sentence."""
 
 
 class LastOwner(MemberChangeRefused):
@@ -134,6 +139,32 @@ def set_recency_window(*, organization: Organization, days: int, actor: User | N
             action="organization.recency_window_changed",
             before=before,
             after=days,
+        )
+
+
+def set_recency_sharing(*, organization: Organization, shares: bool, actor: User | None) -> None:
+    """
+    Let an organization take part in the recency network, or end that. The same value changes nothing.
+
+    Raises RecencyNotShared where the installation has no such network, or for anybody but an owner.
+    """
+    with transaction.atomic():
+        lock_members(organization)
+        if _standing(organization, actor) != Role.OWNER:
+            raise RecencyNotShared("Only an owner decides whether an organization shares recency.")
+        if shares and not settings.KEYFARE_NETWORK_RECENCY:
+            raise RecencyNotShared("This installation does not share recency between organizations.")
+        before = Organization.objects.values_list("shares_recency", flat=True).get(pk=organization.pk)
+        organization.shares_recency = shares
+        if shares == before:
+            return
+        organization.save(update_fields=["shares_recency"])
+        audit.record(
+            organization=organization,
+            actor=actor,
+            action="organization.recency_sharing_changed",
+            before=before,
+            after=shares,
         )
 
 

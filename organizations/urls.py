@@ -18,4 +18,5 @@ urlpatterns = [
     path("api-tokens/<int:token_id>/revoke/", api_token_views.revoke, name="revoke-api-token"),
     path("audit/", views.audit_log, name="audit"),
     path("settings/recency-window/", views.save_recency_window, name="recency-window"),
+    path("settings/recency-sharing/", views.save_recency_sharing, name="recency-sharing"),
 ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpResponse
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import services
-from organizations.forms import InviteForm, RecencyWindowForm, RoleForm
+from organizations.forms import InviteForm, RecencySharingForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
 from organizations.permissions import (
     OrganizationHttpRequest,
@@ -93,16 +94,27 @@ def audit_log(request: OrganizationHttpRequest) -> HttpResponse:
 @require_POST
 def save_recency_window(request: OrganizationHttpRequest) -> HttpResponse:
     form = RecencyWindowForm(request.POST)
-    if form.is_valid():
-        services.set_recency_window(
-            organization=request.organization, days=form.cleaned_data["days"], actor=request.user
-        )
-        messages.success(request, "Recency window saved.")
-        if not request.htmx:
-            return redirect(reverse("settings", args=[request.organization.slug]) + "#candidate-recency-window")
-    template = "organizations/recency_window.html" + ("#panel-response" if request.htmx else "")
-    context = {"recency_form": form, "may_manage_settings": True}
-    return render(request, template, context, status=200 if form.is_valid() else 422)
+    if not form.is_valid():
+        return _recency_panel(request, status=422, recency_form=form)
+    services.set_recency_window(organization=request.organization, days=form.cleaned_data["days"], actor=request.user)
+    messages.success(request, "Recency window saved.")
+    return _recency_panel(request, status=200)
+
+
+@organization_view(Permission.SHARE_RECENCY)
+@require_POST
+def save_recency_sharing(request: OrganizationHttpRequest) -> HttpResponse:
+    form = RecencySharingForm(request.POST)
+    if not form.is_valid():
+        return _recency_panel(request, status=422, sharing_refused=form.errors["shares"][0])
+    shares = form.cleaned_data["shares"]
+    try:
+        services.set_recency_sharing(organization=request.organization, shares=shares, actor=request.user)
+    except services.RecencyNotShared as refusal:
+        return _recency_panel(request, status=422, sharing_refused=str(refusal))
+    taking = "takes part in shared recency now" if shares else "no longer takes part in shared recency"
+    messages.success(request, f"{request.organization.name} {taking}.")
+    return _recency_panel(request, status=200)
 
 
 def recency_panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
@@ -110,7 +122,16 @@ def recency_panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     return {
         "recency_form": RecencyWindowForm(initial={"days": request.organization.recency_window_days}),
         "may_manage_settings": may(request.membership, Permission.MANAGE_SETTINGS),
+        "may_share_recency": may(request.membership, Permission.SHARE_RECENCY),
+        "network_recency": settings.KEYFARE_NETWORK_RECENCY,
     }
+
+
+def _recency_panel(request: OrganizationHttpRequest, *, status: int, **what_differs: Any) -> HttpResponse:
+    if status == 200 and not request.htmx:
+        return redirect(reverse("settings", args=[request.organization.slug]) + "#candidate-recency-window")
+    template = "organizations/recency_window.html" + ("#panel-response" if request.htmx else "")
+    return render(request, template, recency_panel_context(request) | what_differs, status=status)
 
 
 def _membership_or_404(request: OrganizationHttpRequest, membership_id: int) -> Membership:

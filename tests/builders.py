@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from billing.ledger import grant_credits, open_account
 from candidates.briefings import DraftRequirement, create_briefing
-from candidates.models import Briefing, Candidate
+from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles import import_profiles, parse_file
 from config.onboarding import ensure_platform
 from organizations.models import Organization
@@ -82,3 +82,23 @@ def import_people(organization: Organization, *summaries: str) -> Sequence[Candi
     import_profiles(organization=organization, rows=parse_file(json.dumps(resumes).encode()), actor=None)
     people = {person.email: person for person in Candidate.objects.for_organization(organization)}
     return [people[email] for email in emails]
+
+
+def checked_before(*people: Candidate, at: datetime, kind: str = "new", status: str = "completed") -> None:
+    """A check of each one's newest profile that ended at `at`, as a worker leaves it."""
+    for person in people:
+        organization = person.organization
+        briefing, _ = Briefing.objects.get_or_create(organization=organization, title="An earlier position")
+        CandidateCheck.objects.create(
+            organization=organization,
+            briefing=briefing,
+            candidate=person,
+            profile=person.profiles.filter(organization=organization).order_by("-version")[0],
+            status=status,
+            mode="managed",
+            kind=kind,
+            price=4,
+            route={},
+            accepted_at=at,
+            completed_at=at if status in ("completed", "failed") else None,
+        )

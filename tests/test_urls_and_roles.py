@@ -57,6 +57,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
+    "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
     "usage:events": (Permission.VIEW, GET),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -50,6 +51,8 @@ def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse
     except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable) as error:
         context = {**_context(request, check), "problem": str(error)}
         return render(request, "candidates/check.html", context, status=422)
+    if accepted.note:
+        messages.success(request, accepted.note)
     running = (
         accepted.checks[0]
         if accepted.checks

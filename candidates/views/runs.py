@@ -71,7 +71,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
         )
     except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable) as error:
         return _confirm(request, briefing, selection, problem=str(error))
-    messages.success(request, _started(len(accepted.checks), accepted.skipped))
+    messages.success(request, " ".join(filter(None, [_started(len(accepted.checks), accepted.skipped), accepted.note])))
     return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
 
 

@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger import balance
-from candidates import recency
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import Candidate, CandidateCheck, RequirementVerdict
 from providers.models import ProviderKey
 from tests.builders import (
+    checked_before,
     connect_managed_key,
     give_credits,
     import_people,
@@ -73,8 +73,7 @@ def checked(briefing, *people) -> list[CandidateCheck]:
 def test_the_cost_of_everybody_not_yet_checked_stands_beside_the_button(as_bob, acme, managed, briefing):
     give_credits(acme, 96)
     people = import_people(acme, *[DJANGO] * 15)
-    for person in people[:3]:
-        recency.record_sighting(candidate=person, now=timezone.now())
+    checked_before(*people[:3], at=timezone.now())
 
     answer = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates"))
 
@@ -153,11 +152,11 @@ def test_a_price_that_rose_is_asked_for_again_and_nothing_starts(as_bob, acme, m
 def test_a_price_that_fell_is_charged_as_it_is_now(as_bob, acme, managed, briefing):
     give_credits(acme, 10)
     people = import_people(acme, DJANGO)
-    recency.record_sighting(candidate=people[0], now=timezone.now())
+    checked_before(people[0], at=timezone.now())
 
     as_bob.post(url("run", briefing.pk), ticking(*people, agreed=4, count=1))
 
-    assert CandidateCheck.objects.get().price == 2
+    assert briefing.checks.get().price == 2
 
 
 def test_too_few_credits_are_said_before_and_nothing_starts(as_bob, acme, managed, briefing):

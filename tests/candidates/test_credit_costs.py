@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from candidates import recency
 from candidates.checks import accept_checks
 from candidates.credit_costs import CREDIT_COSTS, quote
 from routing.services import reset_routing
 from tests.builders import (
     NOW,
+    checked_before,
     connect_managed_key,
     give_credits,
     import_people,
@@ -35,8 +35,7 @@ def test_the_prices_are_4_2_1_0():
 def test_a_quote_counts_new_and_recent_people_and_what_they_cost(acme, briefing):
     give_credits(acme, 30)
     people = import_people(acme, *["Django"] * 5)
-    for person in people[:2]:
-        recency.record_sighting(candidate=person, now=NOW)
+    checked_before(*people[:2], at=NOW)
 
     offer = quote(organization=acme, briefing=briefing, candidates=people, now=NOW)
 
@@ -51,7 +50,7 @@ def test_a_quote_counts_new_and_recent_people_and_what_they_cost(acme, briefing)
 def test_a_byok_quote_is_cheaper_and_recent_people_are_free(acme, briefing):
     route_to_own_key(acme)
     people = import_people(acme, "Django", "Django")
-    recency.record_sighting(candidate=people[0], now=NOW)
+    checked_before(people[0], at=NOW)
 
     offer = quote(organization=acme, briefing=briefing, candidates=people, now=NOW)
     free = quote(organization=acme, briefing=briefing, candidates=people[:1], now=NOW)

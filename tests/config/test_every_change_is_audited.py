@@ -87,6 +87,11 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, _: members.set_recency_window(organization=c.organization, days=60, actor=c.actor),
         ["organization.recency_window_changed"],
     ),
+    "organizations.services.set_recency_sharing": (
+        lambda c: None,
+        lambda c, _: members.set_recency_sharing(organization=c.organization, shares=True, actor=c.actor),
+        ["organization.recency_sharing_changed"],
+    ),
     "providers.services.save_provider_key": (
         lambda c: None,
         lambda c, _: keys.save_provider_key(
@@ -227,6 +232,7 @@ MODULES = [
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_change_writes_its_audit_event_with_who_did_it_and_no_secret(acme, alice, bob, settings, monkeypatch, name):
     monkeypatch.setattr(validation, "_queue", lambda validation_id: None)
+    settings.KEYFARE_NETWORK_RECENCY = True
     prepare, act, actions = SERVICES[name]
     change = Change(acme, alice, bob)
     prepared = prepare(change)
@@ -266,6 +272,7 @@ def test_a_change_that_changes_nothing_writes_nothing(acme, alice, bob):
 
     members.change_role(membership=change.membership(), role="member", actor=alice)
     members.set_recency_window(organization=acme, days=30, actor=alice)
+    members.set_recency_sharing(organization=acme, shares=False, actor=alice)
     routing.save_routing(organization=acme, action=CHECK, key=key, model="m", actor=alice)
     routing.reset_routing(organization=acme, action="requirement_generation", actor=alice)
 

@@ -31,6 +31,7 @@ FORMS: dict[str, dict[str, str]] = {
     "organizations:invite": {"email": "new@x.example", "role": "member"},
     "organizations:change-role": {"role": "admin"},
     "organizations:recency-window": {"days": "60"},
+    "organizations:recency-sharing": {"shares": "yes"},
     "providers:save": {"key": KEY, "label": "Second"},
     "providers:replace": {"key": KEY},
     "routing:save": {
@@ -67,6 +68,7 @@ CHANGES = {
     "organizations:change-role",
     "organizations:remove-member",
     "organizations:recency-window",
+    "organizations:recency-sharing",
     "providers:save",
     "providers:replace",
     "providers:validate",
@@ -156,7 +158,8 @@ def left_by(client: Client, address: str, form: dict[str, str]) -> list[Any]:
 POSTS = [url for url in ORGANIZATION_URLS if "POST" in OF_AN_ORGANIZATION[url.name][1]]
 
 
-def test_fields_beyond_a_form_change_nothing_of_what_it_does(world, strangers_own, charlie):
+def test_fields_beyond_a_form_change_nothing_of_what_it_does(world, strangers_own, charlie, settings):
+    settings.KEYFARE_NETWORK_RECENCY = True
     client = logged_in(charlie)
     bert = User.objects.create_user("bert@globex.example", "correct horse battery")
     member = Membership.objects.create(organization=strangers_own.organization, user=bert, role="member")

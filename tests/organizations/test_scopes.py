@@ -44,7 +44,7 @@ NOBODYS_TABLES = {
     "organizations.User": "people belong to organizations through memberships, which are walled",
     "organizations.Organization": "the tenants themselves; reached through memberships",
     "routing.ManagedDefault": "the operator's choice for everybody: provider and model",
-    "candidates.ProfileSighting": "keyed digests without a name, for recency across organizations",
+    "candidates.ProfileSighting": "keyed digests and times, for recency across organizations that joined",
     "usage.RollupState": "how far the one rollup got",
 }
 STARTS_THREADS = {

@@ -119,3 +119,41 @@ def test_other_windows_are_refused(acme, alice):
 
     acme.refresh_from_db()
     assert acme.recency_window_days == 30
+
+
+def test_an_owner_joins_shared_recency_and_leaves_it_and_both_are_audited(acme, alice, settings):
+    settings.KEYFARE_NETWORK_RECENCY = True
+
+    for shares in (True, True, False):
+        services.set_recency_sharing(organization=acme, shares=shares, actor=alice)
+
+    acme.refresh_from_db()
+    assert acme.shares_recency is False
+    action = "organization.recency_sharing_changed"
+    assert events(acme) == [
+        (action, "", {"before": False, "after": True}),
+        (action, "", {"before": True, "after": False}),
+    ]
+
+
+def test_nobody_but_an_owner_joins_shared_recency(acme, alice, ada, bob, charlie, settings):
+    settings.KEYFARE_NETWORK_RECENCY = True
+
+    for actor in (ada, bob, charlie):
+        with pytest.raises(services.RecencyNotShared, match="Only an owner"):
+            services.set_recency_sharing(organization=acme, shares=True, actor=actor)
+
+    acme.refresh_from_db()
+    assert acme.shares_recency is False
+    assert events(acme) == []
+
+
+def test_where_the_installation_shares_no_recency_nobody_joins_and_everybody_may_leave(acme, alice):
+    with pytest.raises(services.RecencyNotShared, match="does not share recency"):
+        services.set_recency_sharing(organization=acme, shares=True, actor=alice)
+    type(acme).objects.filter(pk=acme.pk).update(shares_recency=True)
+
+    services.set_recency_sharing(organization=acme, shares=False, actor=alice)
+
+    acme.refresh_from_db()
+    assert acme.shares_recency is False

@@ -176,10 +176,59 @@ def test_another_window_is_refused_with_a_sentence(as_alice, acme, days, headers
     assert 'role="alert"' in response.content.decode()
 
 
+# Shared recency ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_an_owner_joins_and_leaves_shared_recency_on_the_settings_page(as_alice, acme, settings, headers):
+    settings.KEYFARE_NETWORK_RECENCY = True
+    assert "Acme does not take part." in as_alice.get("/o/acme/settings").content.decode()
+
+    for answer, said in (("yes", "Acme takes part in shared recency now."), ("no", "no longer takes part")):
+        response = as_alice.post(url("recency-sharing"), {"shares": answer}, headers=headers, follow=True)
+
+        acme.refresh_from_db()
+        assert acme.shares_recency == (answer == "yes")
+        assert said in response.content.decode()
+        assert 'id="candidate-recency-window"' in response.content.decode()
+
+
+def test_only_owners_see_the_switch_and_use_it(as_ada, as_bob, alice, acme, settings):
+    settings.KEYFARE_NETWORK_RECENCY = True
+
+    for client in (as_ada, as_bob):
+        page = client.get("/o/acme/settings").content.decode()
+        assert "owners can change this" in page
+        assert 'name="shares"' not in page
+        assert client.post(url("recency-sharing"), {"shares": "yes"}).status_code == 403
+    acme.refresh_from_db()
+    assert acme.shares_recency is False
+
+
+def test_where_the_installation_shares_no_recency_the_page_says_so_and_joining_is_refused(as_alice, acme):
+    page = as_alice.get("/o/acme/settings").content.decode()
+    response = as_alice.post(url("recency-sharing"), {"shares": "yes"})
+
+    assert 'name="shares"' not in page
+    assert "This installation does not share recency between organizations." in page
+    assert response.status_code == 422
+    assert "This installation does not share recency between organizations." in response.content.decode()
+
+
+@pytest.mark.parametrize("shares", ["", "maybe", "on\x00"])
+def test_another_answer_is_refused_with_a_sentence(as_alice, acme, settings, shares):
+    settings.KEYFARE_NETWORK_RECENCY = True
+
+    response = as_alice.post(url("recency-sharing"), {"shares": shares})
+
+    assert response.status_code == 422
+    assert "Choose whether this organization takes part." in response.content.decode()
+
+
 # Who may come in ----------------------------------------------------------------------------------------
 
 PAGES = ["members", "audit"]
-ACTIONS = ["invite", "change-role", "remove-member", "recency-window"]
+ACTIONS = ["invite", "change-role", "remove-member", "recency-window", "recency-sharing"]
 
 
 def path(name: str, bob: User) -> str:
@@ -209,7 +258,7 @@ def test_members_may_not_manage(as_bob, bob, alice, name):
     assert Membership.objects.get(user=bob).role == Role.MEMBER
 
 
-@pytest.mark.parametrize("name", ["invite", "change-role", "recency-window"])
+@pytest.mark.parametrize("name", ["invite", "change-role", "recency-window", "recency-sharing"])
 def test_actions_are_posts(as_alice, bob, name):
     assert as_alice.get(path(name, bob)).status_code == 405
 
