@@ -275,7 +275,7 @@ def test_an_earlier_time_never_replaces_a_later_one(acme, network):
 def test_old_sightings_are_dropped_by_the_migration(db):
     ProfileSighting.objects.create(person_digest="0" * 64, last_checked_at=NOW)
 
-    import_module("candidates.migrations.0003_forget_old_sightings").forget(apps, None)
+    import_module("candidates.migrations.0004_forget_old_sightings").forget(apps, None)
 
     assert not ProfileSighting.objects.exists()
 

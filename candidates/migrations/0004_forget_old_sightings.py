@@ -11,6 +11,6 @@ def forget(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("candidates", "0002_check_requests")]
+    dependencies = [("candidates", "0003_ledger_names_no_people")]
 
     operations = [migrations.RunPython(forget, migrations.RunPython.noop)]
