@@ -166,7 +166,7 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
                 key_id=prepared.route.key_id,
                 secret_version=prepared.secret_version,
                 kind=error.kind,
-                detail=error.sentence,
+                detail=error.sentence_of_key,
                 now=now,
             )
     return event

@@ -336,6 +336,7 @@ async def _exchange(
                 return ProviderError(
                     ErrorKind.UNEXPECTED,
                     f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the action.",
+                    sentence_of_key=f"{host} sent an answer of more than {max_bytes} bytes, which was not read to its end.",
                     http_status=response.status_code,
                     may_have_run=True,
                 )

@@ -121,29 +121,30 @@ class AnthropicAdapter(Adapter):
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         status = TYPE_STATUS.get(error.type, 500) if answer.status == 200 else answer.status
         said = error.message
-        if error.type == "billing_error" or "credit balance is too low" in said:
+        if error.type == "billing_error":
             return self.no_credit()
         if "specified api usage limits" in said:
-            return (
+            return Verdict(
                 ErrorKind.NO_CREDIT,
                 "The spending limit that you set yourself in the Anthropic console is reached. "
                 "Raise it there, or wait until next month (UTC).",
             )
         if status == 429 and member(error.details, "error_code") in SPEND_LIMIT_CODES:
-            if "retry-after" not in answer.headers:
-                return (
-                    ErrorKind.NO_CREDIT,
-                    "The monthly spending limit of this Anthropic account is reached. "
-                    "Raise it in the Anthropic console, or wait until the 1st of next month, 00:00 UTC.",
-                )
-        elif error.type == "permission_error" or status == 403:
-            return (
+            if "retry-after" in answer.headers:
+                return self.rate_limited()
+            return Verdict(
+                ErrorKind.NO_CREDIT,
+                "The monthly spending limit of this Anthropic account is reached. "
+                "Raise it in the Anthropic console, or wait until the 1st of next month, 00:00 UTC.",
+            )
+        if status == 404:
+            return self.model_not_found() if "model" in said else self.unknown_error()
+        if verdict := self.common_verdict(status, answer, error):
+            return verdict
+        if error.type == "permission_error" or status == 403:
+            return Verdict(
                 ErrorKind.LIMITED,
                 "Anthropic accepts this key, but it may not do this. Look at the key's workspace and "
                 f"permissions at {self.key_page}.",
             )
-        elif status == 404:
-            return self.model_not_found() if "model" in said else self.unknown_error()
-        elif status == 400 and ("prompt is too long" in said or "context limit" in said):
-            return self.too_long()
         return self.verdict_by_status(status)

@@ -16,8 +16,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from providers.adapters import meanings
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
 from providers.adapters.reading import read_json
+from providers.adapters.verdicts import ErrorKind as ErrorKind
+from providers.adapters.verdicts import Verdict as Verdict
+from providers.adapters.verdicts import Verdicts
 from usage.tokens import NOTHING_SAID, Report
 
 if TYPE_CHECKING:
@@ -89,35 +93,12 @@ class ListedModel:
     output_nanousd_per_mtok: int | None = None
 
 
-class ErrorKind(StrEnum):
-    """
-    What a failed call means for the one who made it. Only INVALID says that the key itself is broken.
-
-    NEEDS_REENTRY is ours: the stored key did not open, so that nothing was asked.
-    """
-
-    INVALID = "invalid"
-    LIMITED = "limited"
-    NO_CREDIT = "no_credit"
-    NEEDS_REENTRY = "needs_reentry"
-    RATE_LIMITED = "rate_limited"
-    OVERLOADED = "overloaded"
-    UNREACHABLE = "unreachable"
-    MODEL_NOT_FOUND = "model_not_found"
-    BAD_REQUEST = "bad_request"
-    UNEXPECTED = "unexpected"
-
-    @property
-    def is_temporary(self) -> bool:
-        """Whether the same call may succeed later with nothing changed."""
-        return self in (ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED, ErrorKind.UNREACHABLE)
-
-
 class ProviderError(Exception):
     """
     A call that brought no answer.
 
-    `sentence` (also `str()`) is ours, says what to do next and holds nothing the provider wrote.
+    `sentence` (also `str()`) is ours, says what to do next and holds nothing the provider wrote; `sentence_of_key` is
+    the same for the row of a key that was validated.
     `retry_after_seconds` is as the provider asked; `report` is what the answer says of itself all the same.
     `may_have_run` where the call left and no answer that tells its cost came back: a model may have worked on it.
     """
@@ -131,20 +112,19 @@ class ProviderError(Exception):
         retry_after_seconds: float | None = None,
         report: Report = NOTHING_SAID,
         may_have_run: bool = False,
+        sentence_of_key: str = "",
     ) -> None:
         super().__init__(sentence)
         self.kind = kind
         self.sentence = sentence
+        self.sentence_of_key = sentence_of_key or sentence
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
         self.report = report
         self.may_have_run = may_have_run
 
 
-Verdict = tuple[ErrorKind, str]
-
-
-class Adapter(ABC):
+class Adapter(Verdicts, ABC):
     """
     One wire protocol, as one provider speaks it.
 
@@ -152,8 +132,6 @@ class Adapter(ABC):
     anything but a success; an error inside HTTP 200 is an error.
     """
 
-    provider_name: ClassVar[str]
-    key_page: ClassVar[str]
     request_id_header: ClassVar[str] = "x-request-id"
     may_be_open: ClassVar[bool] = False  # to callers with any key or none
 
@@ -202,15 +180,15 @@ class Adapter(ABC):
         if 300 <= answer.status < 400:
             return self.unexpected(answer)
         error = error or parse_error_body(answer.body)
-        kind, sentence = self._verdict_without_body(answer) if error.is_empty else self.classify(answer, error)
-        retry_after = parse_retry_after(answer.headers)
+        verdict = self.verdict_without_body(answer) if error.is_empty else self.classify(answer, error)
         return ProviderError(
-            kind,
-            sentence,
+            verdict.kind,
+            verdict.sentence,
+            sentence_of_key=verdict.of_key,
             http_status=answer.status,
-            retry_after_seconds=error.retry_after_seconds if retry_after is None else retry_after,
+            retry_after_seconds=retry_after(answer, error),
             report=report or self._report_of_error(answer, error),
-            may_have_run=has_begun or _may_have_run(answer.status, kind, has_body=not error.is_empty),
+            may_have_run=has_begun or _may_have_run(answer.status, verdict.kind, has_body=not error.is_empty),
         )
 
     def _report_of_error(self, answer: HttpAnswer, error: ErrorBody) -> Report:
@@ -253,74 +231,30 @@ class Adapter(ABC):
                 return value
         return ""
 
-    # Sentences that several providers share ---------------------------------------------------------
+    def common_verdict(self, status: int, answer: HttpAnswer, error: ErrorBody) -> Verdict | None:
+        """
+        What an error means whoever wrote it, None where that is for the provider's own words to say.
 
-    def invalid(self) -> Verdict:
-        return (
-            ErrorKind.INVALID,
-            f"{self.provider_name} does not accept this key. Check that it was pasted whole, or make a new "
-            f"one at {self.key_page} and replace it here.",
-        )
-
-    def limited(self) -> Verdict:
-        return (
-            ErrorKind.LIMITED,
-            f"{self.provider_name} knows this key, but refused it this request. Look at the key's "
-            f"permissions at {self.key_page}.",
-        )
-
-    def no_credit(self) -> Verdict:
-        return (
-            ErrorKind.NO_CREDIT,
-            f"The {self.provider_name} account behind this key has no credit left or has reached its "
-            "spending limit. Top it up or raise the limit there, then validate the key again.",
-        )
-
-    def rate_limited(self) -> Verdict:
-        return (
-            ErrorKind.RATE_LIMITED,
-            f"{self.provider_name} limits how much this key may do at a time, and that is used up. "
-            "Wait a minute, then try again.",
-        )
-
-    def overloaded(self) -> Verdict:
-        return (
-            ErrorKind.OVERLOADED,
-            f"{self.provider_name} is overloaded or has a fault. Nothing is wrong with the key; try again in a while.",
-        )
-
-    def model_not_found(self) -> Verdict:
-        return (
-            ErrorKind.MODEL_NOT_FOUND,
-            f"{self.provider_name} does not offer this model to this key. Choose another model for the action.",
-        )
-
-    def bad_request(self) -> Verdict:
-        return (
-            ErrorKind.BAD_REQUEST,
-            f"{self.provider_name} could not work with this request. Another model may; choose one for the action.",
-        )
-
-    def too_long(self) -> Verdict:
-        return (
-            ErrorKind.BAD_REQUEST,
-            "The text is longer than this model can take. Shorten the profile or the briefing, or choose a "
-            "model with a larger context.",
-        )
-
-    def content_refused(self) -> Verdict:
-        return (
-            ErrorKind.BAD_REQUEST,
-            f"{self.provider_name} refused the text because of its content rules. "
-            "Look at the text, or choose another model for the action.",
-        )
-
-    def unknown_error(self) -> Verdict:
-        return (
-            ErrorKind.UNEXPECTED,
-            f"{self.provider_name} refused the call for a reason we do not know. Try again; if it stays so, "
-            "tell whoever runs this installation.",
-        )
+        What a provider only refuses one request for comes before what breaks a key.
+        """
+        if meanings.names_no_such_model(error) or (status in (400, 403, 404) and meanings.means_no_such_model(error)):
+            return self.model_not_found()
+        if status in (429, 413) and meanings.means_too_long_for_key(error):
+            return self.too_long_for_key()
+        if meanings.means_budget_of_a_model(error):
+            return self.quota_used_up("Its budget there is renewed as whoever set it decided.")
+        if status in (400, 401, 402, 403, 412, 429) and meanings.means_no_credit(error):
+            return self.no_credit()
+        if status in (400, 401, 403):
+            if meanings.means_closed_account(error):
+                return self.account_closed()
+            if meanings.means_bad_key(error):
+                return self.invalid()
+        if status == 429 and meanings.means_long_quota(error):
+            return self.quota_used_up(meanings.renewal_of(error, retry_after(answer, error)))
+        if status in (400, 413, 422, 500) and meanings.means_too_long(error):
+            return self.too_long()
+        return None
 
     def verdict_by_status(self, status: int) -> Verdict:
         """What an HTTP status means where the body adds nothing to it."""
@@ -341,12 +275,12 @@ class Adapter(ABC):
                 return self.overloaded()
         return self.overloaded() if 500 <= status < 600 else self.unknown_error()
 
-    def _verdict_without_body(self, answer: HttpAnswer) -> Verdict:
+    def verdict_without_body(self, answer: HttpAnswer) -> Verdict:
         """An empty or HTML body: something between us and the provider answered, so no word about the key."""
         if answer.status in (402, 429):
             return self.verdict_by_status(answer.status)
         if answer.status >= 500 or answer.status == 408:
-            return (
+            return Verdict(
                 ErrorKind.UNREACHABLE,
                 f"{self.provider_name} could not be reached: something in front of it answered. Try again in a while.",
             )
@@ -378,6 +312,12 @@ def _may_have_run(status: int, kind: ErrorKind, *, has_body: bool) -> bool:
 
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+
+
+def retry_after(answer: HttpAnswer, error: ErrorBody) -> float | None:
+    """Seconds until a retry is welcome, as the answer's headers or its body say."""
+    in_headers = parse_retry_after(answer.headers)
+    return error.retry_after_seconds if in_headers is None else in_headers
 
 
 def json_call(url: str, content: object, headers: dict[str, str] | None = None) -> HttpCall:

@@ -13,6 +13,7 @@ from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ListedModel
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.openai import OpenAIAdapter
 from providers.adapters.reading import member, positive_or_none, read_json, rows, text_of
+from usage.tokens import Report
 
 if TYPE_CHECKING:
     from providers.adapters.base import ChatRequest
@@ -56,31 +57,76 @@ class CompatibleAdapter(OpenAIAdapter):
         )
 
     def invalid(self) -> Verdict:
-        return (
+        return Verdict(
             ErrorKind.INVALID,
             "The server does not accept this key, or expects one. Ask who runs it for a key, and replace it here.",
         )
 
+    def account_closed(self) -> Verdict:
+        return Verdict(
+            ErrorKind.INVALID,
+            "The server has disabled the account or organization behind this key. Ask who runs it why, or replace the "
+            "key.",
+        )
+
     def limited(self) -> Verdict:
-        return (
+        return Verdict(
             ErrorKind.LIMITED,
             "The server knows this key, but refused it this request. Ask who runs it what the key may do.",
+            "The server knows this key, but did not allow it what it was validated with. Ask who runs it what the key "
+            "may do.",
         )
 
     def no_credit(self) -> Verdict:
-        return (
+        return Verdict(
             ErrorKind.NO_CREDIT,
-            "The account behind this key has no credit left at this server. Top it up, then validate the key again.",
+            "The account behind this key has no credit or budget left at this server. Top it up or raise the limit "
+            "there, then validate the key again.",
         )
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        if answer.status == 401:
+        if "litellm.authenticationerror" in error.message or "litellm.permissiondeniederror" in error.message:
+            return self._refused_behind_it()
+        if "unexpected endpoint or method" in error.message:  # LM Studio, with HTTP 200
+            return self.wrong_base_url()
+        status = answer.status if answer.status != 200 else (error.code_as_status or 500)
+        if verdict := self.common_verdict(status, answer, error):
+            return verdict
+        if status == 401:
             return self.invalid()
-        if "exceed_context_size_error" in (error.type, error.code) or "context length" in error.message:
-            return self.too_long()
-        if answer.status == 404:
-            return self.model_not_found()
+        if status in (404, 405):
+            is_about_model = error.param == "model" or "model" in error.message
+            return self.model_not_found() if is_about_model else self.wrong_base_url()
         return super().classify(answer, error)
+
+    def verdict_without_body(self, answer: HttpAnswer) -> Verdict:
+        return self.wrong_base_url() if answer.status in (404, 405) else super().verdict_without_body(answer)
+
+    def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
+        """A web page, where an API should be: most often the base URL lacks its path."""
+        verdict = self.wrong_base_url()
+        return ProviderError(
+            verdict.kind,
+            verdict.sentence,
+            http_status=answer.status,
+            report=report or Report(request_id=self.request_id(answer)),
+        )
+
+    def wrong_base_url(self) -> Verdict:
+        return Verdict(
+            ErrorKind.UNEXPECTED,
+            "A server answers there, but not as an OpenAI-compatible one at this base URL. Most base URLs end in /v1; "
+            "check it, and replace the key to correct it.",
+        )
+
+    def _refused_behind_it(self) -> Verdict:
+        return Verdict(
+            ErrorKind.UNEXPECTED,
+            "The server's own access to the provider behind this model was refused; your key is not at fault. Tell who "
+            "runs the server, or choose another model for the action.",
+            "The server's own access to the provider behind it was refused; this key is not at fault. Tell who runs "
+            "the server.",
+        )
 
     def _no_such_place(self, answer: HttpAnswer) -> ProviderError:
         return ProviderError(
@@ -112,7 +158,7 @@ class OllamaAdapter(CompatibleAdapter):
         return listed
 
     def invalid(self) -> Verdict:
-        return (
+        return Verdict(
             ErrorKind.INVALID,
             "This server asks for a key, which Ollama has none of: something guards it. Connect it on the card of "
             "OpenAI-compatible servers, with /v1 at the end of its base URL.",
@@ -122,14 +168,19 @@ class OllamaAdapter(CompatibleAdapter):
         return self.invalid()
 
     def model_not_found(self) -> Verdict:
-        return (
+        return Verdict(
             ErrorKind.MODEL_NOT_FOUND,
             "This Ollama server does not have the model. Have it pulled there, or choose another model for the action.",
+            "This Ollama server does not have the model it was to be tried with. Have it pulled there, or type the "
+            "name of another one.",
+        )
+
+    def wrong_base_url(self) -> Verdict:
+        return Verdict(
+            ErrorKind.UNEXPECTED,
+            "A server answers there, but it is no Ollama server. Its base URL has no path: https://ollama.example.com.",
         )
 
     def _no_such_place(self, answer: HttpAnswer) -> ProviderError:
-        return ProviderError(
-            ErrorKind.UNEXPECTED,
-            "A server answers there, but it is no Ollama server. Its base URL has no path: https://ollama.example.com.",
-            http_status=answer.status,
-        )
+        verdict = self.wrong_base_url()
+        return ProviderError(verdict.kind, verdict.sentence, http_status=answer.status)

@@ -49,6 +49,13 @@ class ErrorBody:
         return frozenset(str(detail["reason"]) for detail in self._detail_rows if "reason" in detail)
 
     @property
+    def quotas(self) -> frozenset[str]:
+        """The ids of the quotas that Google's QuotaFailure details name."""
+        violations = (detail.get("violations") for detail in self._detail_rows)
+        rows = (row for listed in violations if isinstance(listed, list) for row in listed if isinstance(row, dict))
+        return frozenset(str(row["quotaId"]) for row in rows if "quotaId" in row)
+
+    @property
     def retry_after_seconds(self) -> float | None:
         """The wait that Google names in a RetryInfo detail (it sends no Retry-After header)."""
         for detail in self._detail_rows:
@@ -84,7 +91,7 @@ def parse_error_body(body: bytes) -> ErrorBody:
         error = {**content, "message": detail if isinstance(detail, str) else content.get("message")}
     return ErrorBody(
         message=_text(error.get("message")).lower(),
-        type=_text(error.get("type")),
+        type=_text(error.get("type") or error.get("error_type")),
         code=_text(error.get("code")),
         status=_text(error.get("status")),
         param=_text(error.get("param")),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
+from providers.adapters import meanings
 from providers.adapters.base import (
     Adapter,
     ChatRequest,
@@ -41,6 +42,78 @@ FINISHES = {
         Finish.REFUSED,
     ),
 }
+CONSOLE = "https://console.cloud.google.com/apis/credentials"
+# What bars a key from everything: the reason in Google's ErrorInfo (google.api.ErrorReason), words of its message for
+# answers without one, and how our sentence ends.
+BLOCKED: tuple[tuple[str, str, str], ...] = (
+    (
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "requests from referer",
+        f"it is restricted to certain websites, which no server is. Lift that at {CONSOLE}, then validate it again.",
+    ),
+    (
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "ip address restriction",
+        f"accepts it only from certain IP addresses. Add this server's address at {CONSOLE}, then validate it again.",
+    ),
+    (
+        "API_KEY_ANDROID_APP_BLOCKED",
+        "requests from this android",
+        f"it is restricted to Android apps. Lift that at {CONSOLE}, then validate it again.",
+    ),
+    (
+        "API_KEY_IOS_APP_BLOCKED",
+        "requests from this ios",
+        f"it is restricted to iOS apps. Lift that at {CONSOLE}, then validate it again.",
+    ),
+    (
+        "API_KEY_SERVICE_BLOCKED",
+        "requests to this api",
+        f"it is not allowed the Gemini API. Add the Generative Language API to its restrictions at {CONSOLE}, then "
+        "validate it again.",
+    ),
+    (
+        "SERVICE_DISABLED",
+        "has not been used in project",
+        "the Gemini API is switched off in its project. Enable the Generative Language API at "
+        "https://console.cloud.google.com/apis/library, then validate the key again.",
+    ),
+    (
+        "BILLING_DISABLED",
+        "requires billing to be enabled",
+        "billing is switched off in its project. Switch it on at https://console.cloud.google.com/billing, then "
+        "validate the key again.",
+    ),
+    *(
+        (
+            reason,
+            words,
+            "its project or account is suspended. Look at https://console.cloud.google.com, or replace the key by "
+            "one of another project.",
+        )
+        for reason, words in (
+            ("CONSUMER_SUSPENDED", "has been suspended"),
+            ("CONSUMER_INVALID", "project has been denied access"),
+            ("GCP_SUSPENDED", ""),
+            ("ACCOUNT_STATE_INVALID", ""),
+            ("USER_BLOCKED_BY_ADMIN", ""),
+            ("USER_PROJECT_DENIED", ""),
+        )
+    ),
+    *(
+        (
+            reason,
+            words,
+            "does not serve it from the country or network this server stands in. Use OpenRouter or another provider.",
+        )
+        for reason, words in (
+            ("LOCATION_POLICY_VIOLATED", "location is not supported"),
+            ("LOCATION_TAX_POLICY_VIOLATED", ""),
+            ("SECURITY_POLICY_VIOLATED", ""),
+            ("ORG_RESTRICTION_VIOLATION", ""),
+        )
+    ),
+)
 ROLES = {"user": "user", "assistant": "model"}
 # "limit: 0": the model is not in the account's tier at all, so waiting does not help.
 NO_QUOTA_AT_ALL = re.compile(r"\blimit: 0(?![\d.])")
@@ -73,8 +146,14 @@ class GoogleAdapter(Adapter):
         report = self.report_of(answer, content)
         candidate = member(content, "candidates", 0)
         if candidate is None and isinstance(content.get("promptFeedback"), dict):
-            kind, sentence = self.content_refused()
-            raise ProviderError(kind, sentence, http_status=answer.status, report=report)
+            refused = self.content_refused()
+            raise ProviderError(
+                refused.kind,
+                refused.sentence,
+                sentence_of_key=refused.of_key,
+                http_status=answer.status,
+                report=report,
+            )
         if not isinstance(candidate, dict):
             raise self.unexpected(answer, report)
         parts = rows(member(candidate, "content", "parts"))
@@ -126,53 +205,59 @@ class GoogleAdapter(Adapter):
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         status = (error.code_as_status or 500) if answer.status == 200 else answer.status
         said = error.message
-        if "API_KEY_INVALID" in error.reasons or (status == 400 and "api key not valid" in said):
-            return self.invalid()
+        if verdict := self._classify_key(status, error):
+            return verdict
+        if status == 404 and "model" in said:
+            return self.model_not_found()
+        if status == 429:
+            return self._classify_quota(answer, error)
+        if verdict := self.common_verdict(status, answer, error):
+            return verdict
+        if status == 403:
+            return Verdict(
+                ErrorKind.LIMITED,
+                "Google accepts this key, but refused it this request. Look at the key's restrictions at "
+                f"{self.key_page}.",
+                "Google accepts this key, but did not allow it what it was validated with. Look at its restrictions "
+                f"at {self.key_page}.",
+            )
+        return self.verdict_by_status(status)
+
+    def _classify_key(self, status: int, error: ErrorBody) -> Verdict | None:
+        """What keeps the key from every call."""
+        said = error.message
         if "ACCESS_TOKEN_TYPE_UNSUPPORTED" in error.reasons:
-            return (
+            return Verdict(
                 ErrorKind.INVALID,
                 "Google does not accept an auth key of this kind for this project. "
                 f"Make a new key for the Gemini API at {self.key_page} and replace it here.",
             )
-        match status:
-            case 403:
-                return self._classify_forbidden(error)
-            case 404 if "model" in said:
-                return self.model_not_found()
-            case 429 if NO_QUOTA_AT_ALL.search(said):
-                return (
-                    ErrorKind.LIMITED,
-                    "This model is not in the tier of this Google account. "
-                    "Choose another model for the action, or set up billing at Google.",
-                )
-            case 429 if "prepay" in said or "credits are depleted" in said:
-                return self.no_credit()
-            case 400 if "location is not supported" in said:
-                return (
-                    ErrorKind.LIMITED,
-                    "Google does not serve the country this server stands in. Use OpenRouter or another "
-                    "provider for these actions.",
-                )
-            case 400 if "token count" in said and "exceeds" in said:
-                return self.too_long()
-        return self.verdict_by_status(status)
-
-    def _classify_forbidden(self, error: ErrorBody) -> Verdict:
-        if "leaked" in error.message:
-            return (
+        if status == 403 and "leaked" in said:
+            return Verdict(
                 ErrorKind.INVALID,
                 "Google has blocked this key because it was reported as leaked. "
                 f"Make a new one at {self.key_page} and replace it here.",
             )
-        if "SERVICE_DISABLED" in error.reasons or "has not been used in project" in error.message:
-            return (
+        if status in (400, 401, 403):
+            for reason, words, blocked in BLOCKED:
+                if reason in error.reasons or (words and words in said[:200]):
+                    return Verdict(ErrorKind.INVALID, f"Google knows this key, but {blocked}")
+        if "API_KEY_INVALID" in error.reasons:
+            return self.invalid()
+        return None
+
+    def _classify_quota(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
+        said = error.message
+        if NO_QUOTA_AT_ALL.search(said):
+            return Verdict(
                 ErrorKind.LIMITED,
-                "Google accepts this key, but the Gemini API is switched off in its project. "
-                "Enable the Generative Language API in the Google Cloud console, then validate the key "
-                "again.",
+                "This model is not in the tier of this Google account. "
+                "Choose another model for the action, or set up billing at Google.",
+                "The model that the key was validated with is not in the tier of this Google account. "
+                "Type the id of another one, or set up billing at Google.",
             )
-        return (
-            ErrorKind.LIMITED,
-            "Google accepts this key, but it is restricted or blocked for the Gemini API. Look at its "
-            f"restrictions at {self.key_page}.",
-        )
+        if "prepay" in said or "credits are depleted" in said:
+            return self.no_credit()
+        if any("PerDay" in quota for quota in error.quotas) or meanings.means_long_quota(error):
+            return self.quota_used_up("It is renewed at midnight Pacific time, which is 07:00 or 08:00 UTC.")
+        return self.common_verdict(429, answer, error) or self.rate_limited()

@@ -34,17 +34,15 @@ class MistralAdapter(OpenAIAdapter):
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         said = error.message
         if answer.status == 401:
-            return (
+            return Verdict(
                 ErrorKind.INVALID,
                 "Mistral does not accept this key: it was mistyped or revoked, or its plan's budget is used up, which "
                 f"Mistral answers alike. Look at {self.key_page}, then replace the key or validate it again.",
             )
         if answer.status == 429 and "capacity" in said:
             return self.overloaded()
-        if error.type == "invalid_model" or (answer.status in (400, 404) and "invalid model" in said):
-            return self.model_not_found()
-        if answer.status in (400, 422) and ("too large for model" in said or "maximum context length" in said):
-            return self.too_long()
+        if verdict := self.common_verdict(answer.status, answer, error):
+            return verdict
         if answer.status in (402, 403, 422, 429):
             return self.verdict_by_status(answer.status)
         return super().classify(answer, error)

@@ -6,10 +6,12 @@ Sources: OpenAI API reference and error-code guide, OpenRouter API reference and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from providers.adapters import meanings
 from providers.adapters.base import (
     Adapter,
     ChatRequest,
@@ -41,20 +43,9 @@ from usage.tokens import Doubt, Report
 if TYPE_CHECKING:
     from providers.custody import Secret
 
-# HTTP 429 with one of these (as type or code) does not recover by waiting.
-QUOTA_CODES = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-    }
-)
 TOKENS_IN_A_PRICE = 1_000_000
 FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH, "content_filter": Finish.REFUSED}
+AFFORDABLE = re.compile(r"can only afford ([0-9]{1,12})")
 
 
 class OpenAIAdapter(Adapter):
@@ -125,51 +116,53 @@ class OpenAIAdapter(Adapter):
         return None
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        said = error.message
         status = (error.code_as_status or 500) if answer.status == 200 else answer.status
-        if error.code == "model_not_found":
-            return self.model_not_found()
-        if {error.type, error.code} & QUOTA_CODES:
-            return self.no_credit()
         if error.code == "slow_down":
             return self.rate_limited()
-        if error.code == "invalid_api_key":
-            return self.invalid()
+        if verdict := self.common_verdict(status or 500, answer, error):
+            return verdict
+        if answer.status == 200 and meanings.means_no_credit(error):
+            return self.no_credit()
         if status in (401, 403):
             return self._classify_refused_key(status, error)
-        if error.code in ("context_length_exceeded", "string_above_max_length") or "maximum context length" in said:
-            return self.too_long()
         if error.code in ("content_filter", "content_policy_violation", "invalid_prompt"):
             return self.content_refused()
         if status == 404:
-            return self.model_not_found() if error.param == "model" or "model" in said else self.unknown_error()
+            is_about_model = error.param == "model" or "model" in error.message
+            return self.model_not_found() if is_about_model else self.unknown_error()
         return self.verdict_by_status(status)
 
     def _classify_refused_key(self, status: int, error: ErrorBody) -> Verdict:
-        """A 401 is not always a bad key: it may be a good one that is not allowed this, or not here."""
+        """A 401 is not always a mistyped key: it may be one that is not allowed this, or nothing at all from here."""
         if "missing scopes" in error.message or "insufficient permissions" in error.message:
-            return (
+            return Verdict(
                 ErrorKind.LIMITED,
                 f"{self.provider_name} accepts this key, but it lacks a permission. Allow it “Models” and "
                 f"“Model capabilities” at {self.key_page}, or make a key with all permissions.",
             )
         if ("ip" in error.message.split() and "authorized" in error.message) or error.code == "ip_not_authorized":
-            return (
-                ErrorKind.LIMITED,
+            return Verdict(
+                ErrorKind.INVALID,
                 f"{self.provider_name} accepts this key only from certain IP addresses. Add this server's "
-                "address in the project's settings there.",
+                "address in the project's settings there, then validate the key again.",
             )
         if "member of an organization" in error.message:
-            return (
-                ErrorKind.LIMITED,
+            return Verdict(
+                ErrorKind.INVALID,
                 f"The owner of this key is no member of an {self.provider_name} organization any more. "
                 "Have them invited again, or make a key in your own organization.",
             )
-        if error.code == "unsupported_country_region_territory" or "country" in error.message:
-            return (
-                ErrorKind.LIMITED,
-                f"{self.provider_name} does not serve the country this server stands in. Use OpenRouter or "
-                "another provider for these actions.",
+        if error.code == "unsupported_country_region_territory" or "country" in error.message[:100]:
+            return Verdict(
+                ErrorKind.INVALID,
+                f"{self.provider_name} does not serve the country this server stands in, whatever the key. Use "
+                "OpenRouter or another provider.",
+            )
+        if "archived" in error.message:
+            return Verdict(
+                ErrorKind.INVALID,
+                f"The {self.provider_name} project of this key was archived. Make a key in another project at "
+                f"{self.key_page} and replace it here.",
             )
         return self.verdict_by_status(status)
 
@@ -260,29 +253,87 @@ class OpenRouterAdapter(OpenAIAdapter):
         return int(((cost + upstream) * NANO).to_integral_value())
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        status = answer.status
+        status, said = answer.status, error.message
         if status == 200:  # the model had begun when it failed; a code that is no status names a fault upstream
             status = error.code_as_status or 502
-        said = error.message
-        if status == 402 and "retry-after" in answer.headers:
-            return (
+        if status == 403 and (member(error.metadata, "reasons") or "moderation" in said or "guardrail" in said):
+            return self.content_refused()
+        if status in (401, 402, 403) and member(error.metadata, "provider_name"):
+            return self._refused_upstream()
+        if status == 402:
+            return self._classify_payment(answer, said)
+        if status == 403 and "limit exceeded" in said:
+            return Verdict(
+                ErrorKind.NO_CREDIT,
+                "The spending limit that was set for this OpenRouter key is used up. "
+                f"Raise it at {self.key_page}, or wait until it is renewed, then validate the key again.",
+            )
+        if status in (400, 403, 404) and (verdict := self._classify_no_endpoint(said)):
+            return verdict
+        if status == 404 or (status == 400 and "not a valid model" in said):
+            return self.model_not_found()
+        if status == 429 and (meanings.means_long_quota(error) or self._is_daily(error)):
+            return self.quota_used_up("It is renewed at 00:00 UTC.")
+        upstream = text_of(member(error.metadata, "raw"), 2_000).lower()
+        if status == 400 and meanings.means_too_long(ErrorBody(message=upstream)):
+            return self.too_long()
+        if status in (502, 503):
+            return Verdict(
+                ErrorKind.OVERLOADED,
+                "None of the providers behind OpenRouter could answer for this model. "
+                "Try again in a while, or choose another model for the action.",
+                "None of the providers behind OpenRouter could answer, which says nothing about the key. "
+                "Try again in a while.",
+            )
+        return self.common_verdict(status, answer, error) or self.verdict_by_status(status)
+
+    def _classify_payment(self, answer: HttpAnswer, said: str) -> Verdict:
+        """A 402 is about the account, about what other calls have reserved, or about one request too dear for it."""
+        if "retry-after" in answer.headers:
+            return Verdict(
                 ErrorKind.RATE_LIMITED,
                 "Calls that are still running have reserved the rest of this OpenRouter key's budget. "
                 "Wait until they have ended, then try again.",
             )
-        if status == 403 and (member(error.metadata, "reasons") or "moderation" in said or "guardrail" in said):
-            return self.content_refused()
-        if status == 404 or (status == 400 and "not a valid model" in said):
-            return self.model_not_found()
-        if status == 400 and "maximum context length" in said:
-            return self.too_long()
-        if status in (502, 503):
-            return (
-                ErrorKind.OVERLOADED,
-                "None of the providers behind OpenRouter could answer for this model. "
-                "Try again in a while, or choose another model for the action.",
+        affordable = AFFORDABLE.search(said)
+        if (affordable and int(affordable[1])) or "prompt tokens limit exceeded" in said:
+            return self.too_dear()
+        return self.no_credit()
+
+    def _classify_no_endpoint(self, said: str) -> Verdict | None:
+        """No provider is left after the account's own settings, or after what the request asks for."""
+        if "data policy" in said or "guardrail restrictions" in said:
+            return Verdict(
+                ErrorKind.LIMITED,
+                "The privacy settings of this OpenRouter account leave no provider for this model. Change them at "
+                "https://openrouter.ai/settings/privacy, or choose another model for the action.",
+                "The privacy settings of this OpenRouter account leave no provider for what was tried. Change them at "
+                "https://openrouter.ai/settings/privacy.",
             )
-        return self.verdict_by_status(status)
+        if "allowed providers" in said or "providers have been ignored" in said:
+            return Verdict(
+                ErrorKind.LIMITED,
+                "The provider settings of this OpenRouter account leave no provider for this model. Change them at "
+                "https://openrouter.ai/settings/preferences, or choose another model for the action.",
+                "The provider settings of this OpenRouter account leave no provider for what was tried. Change them "
+                "at https://openrouter.ai/settings/preferences.",
+            )
+        if "no endpoints" in said and ("support" in said or "requested parameters" in said):
+            return self.bad_request()
+        return None
+
+    def _refused_upstream(self) -> Verdict:
+        return Verdict(
+            ErrorKind.UNEXPECTED,
+            "The provider behind OpenRouter did not accept OpenRouter's own access to this model, or the key you "
+            "deposited there. Look at https://openrouter.ai/settings/integrations, or choose another model for the "
+            "action.",
+            "The provider behind OpenRouter did not accept OpenRouter's own access, or the key you deposited there. "
+            "Look at https://openrouter.ai/settings/integrations.",
+        )
+
+    def _is_daily(self, error: ErrorBody) -> bool:
+        return "daily" in text_of(member(error.metadata, "limit_source"))
 
     def _refuse(self, kind: ErrorKind, sentence: str, answer: HttpAnswer) -> ProviderError:
         return ProviderError(
