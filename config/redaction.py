@@ -13,6 +13,8 @@ from collections.abc import Collection
 
 from django.http import HttpRequest
 
+from providers.adapters.key_shapes import PREFIXED
+
 CROSSED_OUT = "****"
 
 _VALUE = r"""[^\s"'&;,<>)\]}]{4,}"""
@@ -29,11 +31,9 @@ _PATTERNS = tuple(
         ),
         (r"((?:[?&]|&amp;|%3F|%26)(?:api_?key|key|token|access_token)(?:=|%3D))[^\s\"'&<>]+", re.IGNORECASE),
         (r"(\b(?:bearer)\s+)" + _VALUE, re.IGNORECASE),
-        # What providers' keys look like (their key pages, November 2026). Mistral's have no prefix: rules above.
-        (r"(\b)(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}", 0),  # OpenAI, Anthropic (sk-ant-), OpenRouter (sk-or-)
-        (r"(\b)AIza[A-Za-z0-9_-]{10,}", 0),  # Google
+        # What providers' keys look like. Mistral's have no prefix: rules above.
         (r"(\bkf_[A-Za-z0-9]{8}_)[A-Za-z0-9_-]{4,}", 0),  # our own API tokens; the prefix is no secret
-        (r"(\b)AQ\.[A-Za-z0-9_-]{10,}", 0),  # Google, newer
+        *((rf"(\b){shape}", 0) for shape in PREFIXED),
     )
 )
 

@@ -168,7 +168,8 @@ def _host(written: str) -> str:
     try:
         if written.startswith("["):
             return str(ip_address(written.strip("[]")))
-        name = idna.encode(written.rstrip("."), uts46=True).decode().lower()
+        # Dots of other scripts become plain ones only here, so a last one is cut off after that.
+        name = idna.encode(written, uts46=True).decode().lower().rstrip(".")
     except (ValueError, UnicodeError):  # IDNAError is a UnicodeError
         raise BaseUrlRefused("The server's name in this base URL is not valid. Copy the URL again.") from None
     if NUMBER.fullmatch(name.rpartition(".")[2]):  # an address, which resolvers also take as 127.1 or 0x7f000001

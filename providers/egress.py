@@ -33,6 +33,7 @@ from httpx_aiohttp import AiohttpTransport
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
 from providers.addresses import ANYWHERE, PUBLIC, Reach
+from providers.echoes import without_echoes
 from providers.lookups import look_up
 
 logger = logging.getLogger(__name__)
@@ -336,12 +337,13 @@ async def _exchange(
                 return ProviderError(
                     ErrorKind.UNEXPECTED,
                     f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the action.",
-                    sentence_of_key=f"{host} sent an answer of more than {max_bytes} bytes, which was not read to its end.",
+                    sentence_of_key=f"{host} sent an answer of more than {max_bytes} bytes. Try again in a while.",
                     http_status=response.status_code,
                     may_have_run=True,
                 )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpAnswer(response.status_code, headers, bytes(body))
+        named = {name.lower(): value for name, value in response.headers.items()}
+        content, headers = without_echoes(bytes(body), named, credential_headers=credential_headers)
+        return HttpAnswer(response.status_code, headers, content)
     finally:
         await response.aclose()
 

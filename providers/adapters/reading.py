@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from providers.adapters.key_shapes import begins_like_key
+
 # Beyond these a number is a provider's mistake, not a measurement; also what the database can hold.
 MOST_TOKENS = 10**12
 MOST_USD = Decimal(10**6)
@@ -58,8 +60,8 @@ def rows(content: object) -> Iterable[dict[str, Any]]:
 
 
 def text_of(value: object, longest: int = 200) -> str:
-    """A provider's short text, cut to what our columns hold; "" for anything that is no text."""
-    return clean(value[:longest]) if isinstance(value, str) else ""
+    """A provider's short text, cut to what our columns hold; "" for anything that is no text, or looks like a key."""
+    return clean(value[:longest]) if isinstance(value, str) and not begins_like_key(value) else ""
 
 
 def clean(text: str) -> str:

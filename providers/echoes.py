@@ -1,0 +1,65 @@
+"""
+Keys that a provider writes back: as the id of a request, as a model's name, in a header, in an error.
+
+Every answer passes through here with the key that its call carried, before anything is read from it. So nothing that
+is kept or shown of an answer can hold that key or a long part of it, wherever it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+CROSSED_OUT = b"****"
+SHORTEST_KEY = 8  # a shorter one ("EMPTY") is a word: it is crossed out where it is all that a JSON text says
+LONGEST_COINCIDENCE = 12
+_SCHEME = re.compile(r"^(?:bearer|basic)\s+", re.IGNORECASE)
+_PUBLIC_PREFIX = re.compile(rb"(?:[a-z]+[0-9]*-){1,3}")  # "sk-ant-api03-" tells nothing
+# ASCII that is written as JSON escapes, but for the signs that have to be escaped.
+_ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
+
+
+def without_echoes(
+    body: bytes, headers: Mapping[str, str], *, credential_headers: Mapping[str, str]
+) -> tuple[bytes, dict[str, str]]:
+    """`body` and `headers` of an answer, with the keys of its call crossed out."""
+    keys = [key for value in credential_headers.values() if (key := _SCHEME.sub("", value).encode())]
+    clean = {name: _without(value.encode(), keys).decode(errors="replace") for name, value in headers.items()}
+    return _without_in_json(body, keys), clean
+
+
+def _without_in_json(body: bytes, keys: Iterable[bytes]) -> bytes:
+    if b"\\u00" in body or b"\\/" in body:
+        plain = _ESCAPED.sub(_unescaped, body)
+        if (crossed_out := _without(plain, keys)) != plain:
+            return crossed_out
+    return _without(body, keys)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    sign = b"/" if found[3] else bytes([int(found[2], 16)])
+    return found[0] if sign in (b'"', b"\\") else found[1] + sign
+
+
+def _without(text: bytes, keys: Iterable[bytes]) -> bytes:
+    for key in keys:
+        if len(key) < SHORTEST_KEY:
+            text = CROSSED_OUT if text == key else text.replace(b'"' + key + b'"', b'"' + CROSSED_OUT + b'"')
+        else:
+            text = _without_runs(text.replace(key, CROSSED_OUT), key)
+    return text
+
+
+def _without_runs(text: bytes, key: bytes) -> bytes:
+    """Without the parts of `key` that are longer than a coincidence."""
+    prefix = _PUBLIC_PREFIX.match(key)
+    for start in range(prefix.end() if prefix else 0, len(key) - LONGEST_COINCIDENCE + 1):
+        run = key[start : start + LONGEST_COINCIDENCE]
+        at = text.find(run)
+        while at >= 0:
+            end = at + LONGEST_COINCIDENCE
+            while end < len(text) and end - at + start < len(key) and text[end] == key[end - at + start]:
+                end += 1
+            text = text[:at] + CROSSED_OUT + text[end:]
+            at = text.find(run, at)
+    return text
