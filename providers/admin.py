@@ -24,8 +24,10 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from providers import validation
+from providers.adapters.key_shapes import url_holds_key
 from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
+from providers.forms import OpenText
 from providers.inspection import show_unreadable
 from providers.managed_keys_admin import ManagedKeyAdmin, ReadOnlyAdmin, person
 from providers.models import AvailableModel, KeyValidation, OrganizationKey, PrivateEndpoint, ProviderKey
@@ -288,7 +290,9 @@ class AvailableModelAdmin(ReadOnlyAdmin):
         return _price(model.output_nanousd_per_mtok)
 
 
-class PrivateEndpointForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+class PrivateEndpointForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    open_fields = {"host": url_holds_key, "network": url_holds_key}
+
     def clean(self) -> dict[str, Any]:
         facts = self.cleaned_data
         if "host" in facts and "network" in facts:

@@ -13,8 +13,9 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from organizations.models import Organization
+from providers.adapters.base import MOST_MODELS
 from providers.catalog import PROVIDERS, Provider
-from providers.forms import AddKeyForm, KeyForm, free_label
+from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
 from providers.inspection import show_unreadable
 from providers.models import AvailableModel, KeyValidation, ProviderKey
 
@@ -91,6 +92,7 @@ class KeyRow:
     refusal: str = ""  # why what was just asked for was not done
     is_fresh: bool = False  # just saved or replaced: validating it is the next step
     replacement: Replacement | None = None
+    proof_form: ProofModelForm | None = None  # asks for a model, where nothing else can prove the key
     old_days: int = 0  # the age of a secret that should be replaced by now
 
     @property
@@ -112,6 +114,11 @@ class KeyRow:
             who = "The server" if self.provider.takes_base_url else self.provider.name
             return f"{who} accepts this key. Actions can be routed to it."
         return f"{self.provider.name} did not say why."
+
+    @property
+    def model_limit(self) -> int:
+        """As many models are read of a list; a key with as many may have more."""
+        return MOST_MODELS
 
     @property
     def masked(self) -> str:
@@ -162,6 +169,7 @@ def provider_card(
     add_form: AddKeyForm | None = None,
     fresh_key: ProviderKey | None = None,
     refusal: tuple[ProviderKey, str] | None = None,
+    proof: tuple[ProviderKey, ProofModelForm] | None = None,
 ) -> ProviderCard:
     """One card, with the form that holds errors, the key that was just saved, or why one was not validated."""
     return _card(
@@ -171,6 +179,7 @@ def provider_card(
         add_form=add_form,
         fresh_key=fresh_key,
         refusal=refusal,
+        proof=proof,
     )
 
 
@@ -182,6 +191,7 @@ def key_row(
     is_fresh: bool = False,
     watched_since: int | None = None,
     refusal: str = "",
+    proof_form: ProofModelForm | None = None,
 ) -> KeyRow:
     """The row of a key that came from `keys_of`."""
     provider = PROVIDERS[key.provider]
@@ -201,6 +211,7 @@ def key_row(
         refusal=refusal,
         is_fresh=is_fresh,
         replacement=replacement,
+        proof_form=proof_form or _proof_form(key, replacement),
         old_days=_days_if_old(key, now=now),
     )
 
@@ -249,9 +260,20 @@ def _card(
     add_form: AddKeyForm | None = None,
     fresh_key: ProviderKey | None = None,
     refusal: tuple[ProviderKey, str] | None = None,
+    proof: tuple[ProviderKey, ProofModelForm] | None = None,
 ) -> ProviderCard:
     refused, why = refusal or (None, "")
-    rows = [key_row(key, now=now, is_fresh=key == fresh_key, refusal=why if key == refused else "") for key in keys]
+    asked, proof_form = proof or (None, None)
+    rows = [
+        key_row(
+            key,
+            now=now,
+            is_fresh=key == fresh_key,
+            refusal=why if key == refused else "",
+            proof_form=proof_form if key == asked else None,
+        )
+        for key in keys
+    ]
     add_form = add_form or AddKeyForm(
         provider=provider,
         auto_id=f"{provider.slug}-%s",
@@ -262,6 +284,19 @@ def _card(
 
 def _replacement(pending: ProviderKey) -> Replacement:
     return Replacement(pending, PROVIDERS[pending.provider], _is_validating(pending))
+
+
+def _proof_form(key: ProviderKey, replacement: Replacement | None) -> ProofModelForm | None:
+    """Asks for a model where the last validation could not do without, and where one was typed before."""
+    waiting = replacement.key if replacement else key
+    could_not_be_checked = waiting.status == Status.SAVED and waiting.status_detail
+    lists_nothing = key.is_usable and key.last_check_failed_at and not getattr(key, "model_count", 0)
+    if not (
+        waiting.proof_model or key.proof_model or waiting.must_prove_by_call or could_not_be_checked or lists_nothing
+    ):
+        return None
+    initial = {"model": waiting.proof_model or key.proof_model}
+    return ProofModelForm(auto_id=f"prove-{key.pk}-%s", initial=initial, label_suffix="")
 
 
 def _days_if_old(key: ProviderKey, *, now: datetime) -> int:

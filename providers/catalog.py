@@ -49,6 +49,11 @@ class Provider:
         return not self.base_url
 
     @property
+    def may_be_own_server(self) -> bool:
+        """Whether its owner has to say if its tokens are charged for: Ollama's never are, a provider's always."""
+        return self.takes_base_url and not self.has_no_key
+
+    @property
     def has_no_key(self) -> bool:
         return self.key_need is KeyNeed.NONE
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Collection, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, cast
 
 from django import forms
 from unfold.widgets import (
@@ -21,12 +21,18 @@ from unfold.widgets import (
 )
 
 from organizations.models import Organization
+from providers.adapters.key_shapes import label_holds_key, model_holds_key, url_holds_key
 from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
 from providers.custody import Secret
 from providers.models import ProviderKey
 from providers.services import keys_with_secret
 
 SHORTEST_KEY, LONGEST_KEY = 8, 512
+LONGEST_COINCIDENCE = 16
+HOLDS_A_KEY = (
+    "This looks like a key, but what stands here is kept readable, so it was not taken. Paste keys into the key field "
+    "only."
+)
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 # What comes along when a key is copied off a page, and cannot be seen: of no width, or a space.
 UNSEEN_AT_THE_ENDS = string.whitespace + "\u00a0\u200b\u200c\u200d\u2060\ufeff"
@@ -52,7 +58,54 @@ def _distinctive_prefixes(provider: Provider) -> tuple[str, ...]:
     return tuple(prefix for prefix in provider.key_prefixes if not any(other.startswith(prefix) for other in elsewhere))
 
 
-class KeyForm(forms.Form):
+class OpenText(forms.BaseForm):
+    """
+    For forms whose `open_fields` are kept readable, in the audit log for good: what looks like a key is refused there,
+    with a sentence that does not repeat it, and is not shown again.
+    """
+
+    open_fields: ClassVar[dict[str, Callable[[str], bool]]] = {}
+
+    def full_clean(self) -> None:
+        super().full_clean()
+        if not self.is_bound:
+            return
+        for name, holds_key in self.open_fields.items():
+            typed = str(self.data.get(self.add_prefix(name)) or "")
+            if name in self.fields and typed and (holds_key(typed) or self.is_pasted_key(typed)):
+                self.errors.pop(name, None)
+                self.add_error(name, HOLDS_A_KEY)
+                self.forget(name)
+
+    def is_pasted_key(self, typed: str) -> bool:
+        """Whether `typed` holds the very key that the form was given, or much of it."""
+        return False
+
+    def forget(self, name: str, instead: str = "") -> None:
+        self.data = {**self.data, self.add_prefix(name): instead}
+
+
+class ProofModelForm(OpenText, forms.Form):
+    """The id of the model to prove a key with; empty takes back what was typed before."""
+
+    open_fields = {"model": model_holds_key}
+
+    model = forms.CharField(
+        label="Model to prove the key with",
+        required=False,
+        max_length=ProviderKey._meta.get_field("proof_model").max_length,
+        widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="It is asked one short question where nothing else proves the key, and can be routed then.",
+    )
+
+    def clean_model(self) -> str:
+        model = str(self.cleaned_data["model"])
+        if not model.isprintable():
+            raise forms.ValidationError("A model’s id has letters, digits and signs only. Copy it again.")
+        return model
+
+
+class KeyForm(OpenText, forms.Form):
     """
     A key of one provider. `cleaned_data["key"]` is a Secret, empty for a server that expects none.
 
@@ -60,6 +113,8 @@ class KeyForm(forms.Form):
 
     Whether an organization may use the base URL is for `providers.destinations` to say, when the key is stored.
     """
+
+    open_fields = {"base_url": url_holds_key, "label": label_holds_key}
 
     base_url = forms.CharField(
         label="Base URL",
@@ -102,13 +157,27 @@ class KeyForm(forms.Form):
             return
         self.fields["key"].required = provider.key_need is KeyNeed.REQUIRED
 
+    def full_clean(self) -> None:
+        super().full_clean()
+        typed = str(self.data.get("base_url") or "")
+        if self.is_bound and (shown := without_secrets(typed)) != typed:
+            self.forget("base_url", shown)
+
+    def is_pasted_key(self, typed: str) -> bool:
+        pasted = str(self.data.get("key") or "").strip(UNSEEN_AT_THE_ENDS)
+        if shares_much(pasted, typed):
+            return True
+        if self.organization is None or len(typed) < SHORTEST_KEY or not VISIBLE_ASCII.fullmatch(typed):
+            return False
+        return bool(keys_with_secret(organization=self.organization, secret=Secret(typed)))
+
     def clean_key(self) -> Secret:
         pasted = str(self.cleaned_data["key"]).strip(UNSEEN_AT_THE_ENDS)
         if not pasted:
             if self.cleaned_data["key"] and self.fields["key"].required:
                 raise forms.ValidationError(self.fields["key"].error_messages["required"])
             return Secret("")
-        complaint = _complaint(pasted)
+        complaint = _complaint(pasted, shortest=1 if self.provider.takes_base_url else SHORTEST_KEY)
         if complaint:
             raise forms.ValidationError(complaint)
         guess = provider_that_looks_like(pasted)
@@ -125,7 +194,7 @@ class KeyForm(forms.Form):
                 self.add_error("anyway", self.complaint_about_lookalike(self.looks_like))
                 self.fields["anyway"].label = f"It is a key for {self.provider.name}: save it anyway"
             pasted = self.cleaned_data.get("key")
-            if pasted and self.organization:
+            if pasted and len(pasted.reveal()) >= SHORTEST_KEY and self.organization:
                 twins = keys_with_secret(organization=self.organization, secret=pasted)
                 if twins:
                     self.add_error("anyway", _complaint_about_twin(twins[0]))
@@ -150,7 +219,14 @@ class AddKeyForm(KeyForm):
         help_text="Tells your keys of this provider apart.",
     )
 
-    field_order = ["label", "base_url", "key", "anyway"]
+    is_own_server = forms.BooleanField(label="It is our own server: its tokens cost us nothing", required=False)
+
+    field_order = ["label", "base_url", "key", "is_own_server", "anyway"]
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        if not self.provider.may_be_own_server:
+            del self.fields["is_own_server"]
 
     def clean_label(self) -> str:
         label = str(self.cleaned_data["label"])
@@ -208,7 +284,20 @@ def _complaint_about_twin(twin: ProviderKey) -> str:
     return f"This very key is saved already, as the {name}. A key of its own for every use can be revoked alone."
 
 
-def _complaint(pasted: str) -> str | None:
+def without_secrets(base_url: str) -> str:
+    """A base URL to be corrected, without what often is a secret: user name and password, query and fragment."""
+    return re.sub(r"^([^/]*//)?[^/]*@", r"\1", re.split(r"[?#]", base_url, maxsplit=1)[0])
+
+
+def shares_much(key: str, text: str) -> bool:
+    """Whether `text` holds `key`, or a run of it that is too long for a coincidence."""
+    if len(key) < SHORTEST_KEY:
+        return False
+    length = min(len(key), LONGEST_COINCIDENCE)
+    return any(key[start : start + length] in text for start in range(len(key) - length + 1))
+
+
+def _complaint(pasted: str, *, shortest: int = SHORTEST_KEY) -> str | None:
     """What is wrong with what was pasted, as a sentence that says what to do and repeats none of it."""
     if ASSIGNMENT.fullmatch(pasted):
         return "Paste only the key: what comes after the equals sign, without quotation marks."
@@ -220,8 +309,8 @@ def _complaint(pasted: str) -> str | None:
         return "A key has no spaces or line breaks inside. Copy it again, and only the key."
     if not VISIBLE_ASCII.fullmatch(pasted):
         return "This has characters that no key has, such as accents or invisible signs. Copy the key again."
-    if len(pasted) < SHORTEST_KEY:
-        return f"This is too short for a key: at least {SHORTEST_KEY} characters. Copy the whole key."
+    if len(pasted) < shortest:
+        return f"This is too short for a key: at least {shortest} characters. Copy the whole key."
     if len(pasted) > LONGEST_KEY:
         return f"This is too long for a key: at most {LONGEST_KEY} characters. Copy only the key."
     if pasted.startswith(ADMIN_KEY_PREFIXES):

@@ -133,6 +133,17 @@ class ProviderKey(models.Model):
     rotation_reminded_at = models.DateTimeField(null=True, blank=True, editable=False)
     break_notice = models.CharField(max_length=4, choices=BreakNotice.choices, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    proof_model = models.CharField(
+        max_length=200,
+        blank=True,
+        editable=False,
+        help_text="The model that a person typed to prove the key with, where its server lists none.",
+    )
+    must_prove_by_call = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="A call was refused for the key itself: only an answered call shows that it works again.",
+    )
     provider_limits = models.JSONField(default=dict, blank=True, help_text="As the provider reports them.")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -247,7 +258,7 @@ class KeyValidation(models.Model):
 
 
 class AvailableModel(models.Model):
-    """A model that a key can call, as its provider listed it at the last validation."""
+    """A model that a key can call, as its provider listed it at the last validation, or as a person typed it."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     key = models.ForeignKey(ProviderKey, on_delete=models.CASCADE, related_name="available_models")

@@ -61,6 +61,7 @@ def replace_provider_key(
                 base_url=base_url,
                 origin=origin,
                 replaces=key,
+                proof_model=key.proof_model,
                 created_by=actor,
             )
             custody.seal(pending, secret)
@@ -85,7 +86,7 @@ def take_over(*, pending: ProviderKey, now: datetime) -> ProviderKey:
     """
     key = pending.replaces
     assert key is not None  # noqa: S101  # only pending replacements take over
-    key.base_url, key.origin = pending.base_url, pending.origin
+    key.base_url, key.origin, key.proof_model = pending.base_url, pending.origin, pending.proof_model
     custody.move_secret(pending, key)
     _start_over(key, now=now)
     pending.validations.update(key=key, secret_version=key.secret_version)
@@ -112,7 +113,7 @@ def _start_over(key: ProviderKey, *, now: datetime) -> None:
     """Forget what the provider said about the old secret. What is still asked about it will change nothing."""
     key.secret_version += 1
     key.replaced_at, key.rotation_reminded_at = now, None
-    key.provider_limits = {}
+    key.provider_limits, key.must_prove_by_call = {}, False
     key.last_check_failed_at, key.last_check_failure = None, ""
     key.available_models.all().delete()
     close_validations(key, reason="The key was replaced.", now=now)

@@ -34,6 +34,7 @@ def save_provider_key(
     now: datetime,
     label: str = "Default",
     base_url: str = "",
+    is_own_server: bool = False,
 ) -> ProviderKey:
     """
     Seal and store a new key, not yet validated. Raises KeyLabelTaken and BaseUrlRefused.
@@ -46,6 +47,7 @@ def save_provider_key(
         provider=provider,
         label=label,
         base_url=base_url,
+        is_own_server=is_own_server,
         origin=origin_of(provider, base_url),
         created_by=actor,
         created_at=now,
@@ -54,7 +56,8 @@ def save_provider_key(
         with transaction.atomic():
             custody.seal(key, secret)
             key.save(force_insert=True)
-            record_change(key, actor, "provider_key.saved")
+            details = {"is_own_server": True} if is_own_server else {}
+            record_change(key, actor, "provider_key.saved", **details)
     except IntegrityError:
         raise KeyLabelTaken(label) from None
     return key
@@ -96,6 +99,29 @@ def enable_provider_key(*, key: ProviderKey, actor: User | None) -> ProviderKey:
     return key
 
 
+def type_proof_model(*, key: ProviderKey, model: str, actor: User | None) -> ProviderKey:
+    """Prove `key` from now on with `model` where its server lists none; "" takes that back. Validating does it."""
+    with transaction.atomic():
+        key = locked(key)
+        if key.proof_model != model:
+            key.available_models.filter(organization=key.organization, model=key.proof_model).delete()
+            key.proof_model = model
+            key.save(update_fields=["proof_model"])
+            record_change(key, actor, "provider_key.model_typed", model=model)
+    return key
+
+
+def set_own_server(*, key: ProviderKey, is_own_server: bool, actor: User | None) -> ProviderKey:
+    """Whether the organization runs the server behind `key` itself, so that its tokens cost nothing."""
+    with transaction.atomic():
+        key = locked(key)
+        if key.is_own_server != is_own_server:
+            key.is_own_server = is_own_server
+            key.save(update_fields=["is_own_server"])
+            record_change(key, actor, "provider_key.own_server_changed", is_own_server=is_own_server)
+    return key
+
+
 def close_validations(key: ProviderKey, *, reason: str, now: datetime) -> None:
     """End what is still being asked about `key` without a result."""
     key.validations.filter(state=KeyValidation.State.QUEUED).update(
@@ -115,7 +141,7 @@ def locked(key: ProviderKey) -> ProviderKey:
     return ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).get(pk=key.pk)
 
 
-def record_change(key: ProviderKey, actor: User | None, action: str) -> None:
+def record_change(key: ProviderKey, actor: User | None, action: str, **details: str | bool) -> None:
     record(
         organization=key.organization,
         actor=actor,
@@ -123,4 +149,5 @@ def record_change(key: ProviderKey, actor: User | None, action: str) -> None:
         target=f"{PROVIDERS[key.provider].name} · {key.label}",
         last4=key.last4,
         **({"base_url": key.base_url} if key.base_url else {}),
+        **details,
     )

@@ -14,6 +14,8 @@ urlpatterns = [
     path("settings/keys/<uuid:key_id>/replacement/validate/", views.validate_replacement, name="validate-replacement"),
     path("settings/keys/<uuid:key_id>/replacement/discard/", views.discard_replacement, name="discard-replacement"),
     path("settings/keys/<uuid:key_id>/validate/", views.validate, name="validate"),
+    path("settings/keys/<uuid:key_id>/proof/", views.prove, name="prove"),
+    path("settings/keys/<uuid:key_id>/own-server/", views.own_server, name="own-server"),
     path("settings/keys/<uuid:key_id>/status/", views.status, name="status"),
     path("settings/keys/<uuid:key_id>/models/", views.models, name="models"),
 ]

@@ -6,12 +6,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -20,34 +17,20 @@ from django_q.tasks import async_task
 
 from organizations.audit import events_last
 from organizations.models import AuditEvent, Organization, User
-from providers import custody
-from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, ProviderError
-from providers.catalog import PROVIDERS, origin_of
-from providers.custody import SealBroken
-from providers.destinations import BaseUrlRefused, destination_of
-from providers.egress import send_now
+from providers.adapters.base import ErrorKind
+from providers.asking import CANNOT_BE_CHECKED, STATUS_OF_ERROR, Finding, ask_provider
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
 from providers.notices import queue_break_notice
 from providers.replacement import take_over
 from providers.services import locked, record_change
 
-VALIDATION_TIMEOUT_SECONDS = 10  # for all calls of one validation together
 MAX_VALIDATIONS_A_MINUTE = 10  # that the people of one organization ask for
 REQUESTED = "provider_key.validation_requested"  # what the audit log calls that
 KEEP_DAYS = 90
 RUN_FOR_SECONDS = 300  # of the 600 that a scheduled job may take
-KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
 Status = ProviderKey.Status
-
-# What a refusal says about the key. Temporary trouble says nothing about it, so it keeps an earlier verdict.
-STATUS_OF_ERROR = {
-    ErrorKind.INVALID: Status.INVALID,
-    ErrorKind.LIMITED: Status.LIMITED,
-    ErrorKind.NO_CREDIT: Status.NO_CREDIT,
-    ErrorKind.RATE_LIMITED: Status.RATE_LIMITED,
-    ErrorKind.OVERLOADED: Status.UNREACHABLE,
-    ErrorKind.UNREACHABLE: Status.UNREACHABLE,
-}
+# Outcomes that tell nothing of the key itself: what was known of it before goes on holding.
+SAYS_NOTHING = (Status.SAVED, Status.RATE_LIMITED, Status.UNREACHABLE)
 
 
 class KeyDisabled(Exception):
@@ -141,19 +124,19 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
     )
     if validation is None:
         return None
-    status, detail, limits, models = _ask_provider(validation.key)
+    finding = ask_provider(validation.key, now=now)
     with transaction.atomic(), events_last():
         try:
             key = _locked_with_replaced(validation.key)
         except ProviderKey.DoesNotExist:
             return None
         settled = KeyValidation.objects.filter(pk=validation.pk, state=KeyValidation.State.QUEUED).update(
-            state=KeyValidation.State.DONE, outcome=status, detail=detail, finished_at=now
+            state=KeyValidation.State.DONE, outcome=finding.status, detail=finding.detail[:300], finished_at=now
         )
         if settled and key.secret_version == validation.secret_version:
-            if key.replaces and status in USABLE_STATUSES:
+            if key.replaces and finding.status in USABLE_STATUSES:
                 key = take_over(pending=key, now=now)
-            _apply_outcome(key, status=status, detail=detail, limits=limits, models=models, now=now)
+            _apply_outcome(finding, key, now=now)
         validation.refresh_from_db()
     return validation
 
@@ -188,6 +171,7 @@ def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, deta
                 status=STATUS_OF_ERROR[kind],
                 status_detail=detail[:300],
                 validated_at=now,
+                must_prove_by_call=True,
                 break_notice=ProviderKey.BreakNotice.DUE,
             )
             if broke:
@@ -247,62 +231,16 @@ def _queue(validation_id: int) -> None:
     async_task("providers.tasks.validate_key", validation_id)
 
 
-def _ask_provider(key: ProviderKey) -> tuple[str, str, dict[str, Any], list[ListedModel]]:
-    """Status, its sentence, provider-reported limits, and the models the key can call."""
-    adapter = PROVIDERS[key.provider].adapter
-    if key.origin != origin_of(key.provider, key.base_url):
-        return Status.NEEDS_REENTRY, str(SealBroken()), {}, []
-    try:
-        destination = destination_of(key)
-        headers = adapter.credential_headers(custody.sealed_key(key).open())
-        ends = time.monotonic() + VALIDATION_TIMEOUT_SECONDS
-
-        def ask(call: HttpCall, credential_headers: dict[str, str]) -> HttpAnswer:
-            left = max(0.0, ends - time.monotonic())
-            return send_now(call, credential_headers=credential_headers, timeout_seconds=left, reach=destination.reach)
-
-        proof, listing = adapter.validation_call(destination.base_url), adapter.models_call(destination.base_url)
-        answer = ask(proof, headers)
-        limits = adapter.parse_validation(answer)
-        if listing != proof:
-            answer = ask(listing, headers)
-        models = adapter.parse_models(answer)
-        is_unchecked = adapter.may_be_open and headers and _answers_anybody(adapter, partial(ask, proof, {}))
-        return Status.CONNECTED, KEY_NOT_CHECKED if is_unchecked else "", limits, models
-    except SealBroken as error:
-        return Status.NEEDS_REENTRY, str(error), {}, []
-    except BaseUrlRefused as error:
-        return Status.UNREACHABLE, str(error), {}, []
-    except ProviderError as error:
-        return STATUS_OF_ERROR.get(error.kind, Status.UNREACHABLE), error.sentence, {}, []
-
-
-def _answers_anybody(adapter: Adapter, ask: Callable[[], HttpAnswer]) -> bool:
-    """Whether the call that proves a key succeeds without one too."""
-    try:
-        adapter.parse_validation(ask())
-    except ProviderError:
-        return False
-    return True
-
-
-def _apply_outcome(
-    key: ProviderKey,
-    *,
-    status: str,
-    detail: str,
-    limits: dict[str, Any],
-    models: list[ListedModel],
-    now: datetime,
-) -> None:
+def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None:
     if key.status == Status.DISABLED:  # a replacement took over while it was switched off
         return key.save()
     was_usable = key.is_usable
-    temporary = status in (Status.RATE_LIMITED, Status.UNREACHABLE)
-    if temporary and key.has_verdict:
-        key.last_check_failed_at, key.last_check_failure = now, detail[:300]
+    if finding.is_proven or finding.is_refused:
+        key.must_prove_by_call = finding.is_refused
+    if finding.status in SAYS_NOTHING and key.has_verdict:
+        key.last_check_failed_at, key.last_check_failure = now, finding.detail.removeprefix(CANNOT_BE_CHECKED)[:300]
     else:
-        key.status, key.status_detail, key.validated_at = status, detail[:300], now
+        key.status, key.status_detail, key.validated_at = finding.status, finding.detail[:300], now
         key.last_check_failed_at, key.last_check_failure = None, ""
     if key.is_usable:
         key.break_notice = ProviderKey.BreakNotice.NONE
@@ -310,8 +248,8 @@ def _apply_outcome(
         key.break_notice = ProviderKey.BreakNotice.DUE
         record_change(key, None, "provider_key.broke")
         queue_break_notice(key.pk)
-    if status == Status.CONNECTED:
-        key.provider_limits = limits
+    if finding.status == Status.CONNECTED:
+        key.provider_limits = finding.limits
         key.available_models.all().delete()
         AvailableModel.objects.bulk_create(
             AvailableModel(
@@ -323,6 +261,6 @@ def _apply_outcome(
                 input_nanousd_per_mtok=model.input_nanousd_per_mtok,
                 output_nanousd_per_mtok=model.output_nanousd_per_mtok,
             )
-            for model in models
+            for model in finding.models
         )
     key.save()

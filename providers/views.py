@@ -29,12 +29,13 @@ from providers.cards import (
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import SealBroken
 from providers.destinations import BaseUrlRefused
-from providers.forms import AddKeyForm, KeyForm
+from providers.forms import AddKeyForm, KeyForm, ProofModelForm
 from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 
 KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys
-FIRST_MODELS = 12  # in the card; all of them have a page of their own
+FIRST_MODELS = 12  # in the card; more of them have a page of their own
+MOST_SHOWN = 500  # there
 CANNOT_SEAL = "No key can be saved now: this installation's master keys were changed. Tell its operator."
 
 CANNOT_ROTATE = "The organization key was not rotated: this installation’s master keys were changed. Tell its operator."
@@ -61,6 +62,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
                 secret=form.cleaned_data["key"],
                 label=form.cleaned_data["label"],
                 base_url=form.cleaned_data.get("base_url", ""),
+                is_own_server=form.cleaned_data.get("is_own_server", False),
                 actor=request.user,
                 now=timezone.now(),
             )
@@ -131,6 +133,36 @@ def validate(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
+def prove(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Keep the model that a person typed to prove the key with (or the new key that waits beside it), and validate."""
+    key = _key_or_404(request, key_id)
+    pending = key.replacements.first()
+    form = ProofModelForm(request.POST, auto_id=f"prove-{key.pk}-%s", label_suffix="")
+    if not form.is_valid():
+        if request.htmx:
+            row = key_row(_key_or_404(request, key_id), now=timezone.now(), proof_form=form)
+            return render(request, "providers/_key_status.html", {"row": row}, status=422)
+        card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now(), proof=(key, form))
+        return render(request, "providers/page.html", {"card": card}, status=422)
+    for each in (key, pending):
+        if each:
+            services.type_proof_model(key=each, model=form.cleaned_data["model"], actor=request.user)
+    return _validate(request, pending or key, shown=key)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def own_server(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Say whether the organization runs the server behind a key itself, so that its tokens cost nothing."""
+    key = _key_or_404(request, key_id)
+    if PROVIDERS[key.provider].may_be_own_server:
+        is_own = request.POST.get("is_own_server") == "on"
+        services.set_own_server(key=key, is_own_server=is_own, actor=request.user)
+    return _status_now(request, key)
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
 @recently_authenticated(back="settings")
 def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Stop every use of a key; its rules stay, and refuse."""
@@ -188,12 +220,12 @@ def status(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def models(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """The models that a key can call, as its provider listed them."""
     key = _key_or_404(request, key_id)
-    available = list(key.available_models.order_by("model")[: FIRST_MODELS if request.htmx else None])
+    available = list(key.available_models.order_by("model")[: FIRST_MODELS if request.htmx else MOST_SHOWN])
     context = {
         "key": key,
         "provider": PROVIDERS[key.provider],
         "models": [model_line(model) for model in available],
-        "more": key.available_models.count() > len(available),
+        "more": getattr(key, "model_count", 0) > len(available),
     }
     response = render(request, f"providers/models.html{'#list' if request.htmx else ''}", context)
     patch_vary_headers(response, ["HX-Request"])

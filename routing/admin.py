@@ -13,7 +13,9 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
 from organizations.models import Organization, User
+from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
+from providers.forms import OpenText
 from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel
 from routing.actions import ACTIONS
@@ -23,8 +25,10 @@ from routing.resolve import managed_key
 NO_KEY = "No working key"
 
 
-class ManagedDefaultForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class ManagedDefaultForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     """Provider and model of a managed default; the model is one that a managed key lists, where any does."""
+
+    open_fields = {"model": model_holds_key}
 
     provider = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
     model = forms.CharField(

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from django import forms
 
+from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
+from providers.forms import OpenText
 from providers.models import ProviderKey
 from routing.models import RoutingRule
 from routing.services import RoutingRow
@@ -22,13 +24,15 @@ def choice_of(rule: RoutingRule | None) -> Choice:
     return (str(rule.key_id), rule.model) if rule else MANAGED
 
 
-class RouteForm(forms.Form):
+class RouteForm(OpenText, forms.Form):
     """
     Key and model of one action; no key is the managed default.
 
     `was` holds the choice that the page showed, so that a row nobody touched is not written back over what
     somebody else saved meanwhile.
     """
+
+    open_fields = {"model": model_holds_key}
 
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
     model = forms.CharField(
@@ -89,8 +93,10 @@ class RouteForm(forms.Form):
         return self.cleaned_data
 
 
-class RemoveKeyForm(forms.Form):
+class RemoveKeyForm(OpenText, forms.Form):
     """What the actions of a key that goes use from then on: the managed default, or a model of another key."""
+
+    open_fields = {"model": model_holds_key}
 
     RESET = "managed"
 

@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Case, When, Window
+from django.db.models.functions import RowNumber
 
 from organizations.models import Organization
 from providers.cards import usd_text
@@ -20,6 +22,7 @@ from routing.services import RoutingRow, routing_table
 from usage.reports import ActionAverages, action_averages
 
 DAYS = 30
+MOST_SUGGESTED = 1_000  # models of one key, in a list that the page holds whole; others can be typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,11 @@ def route_forms(
 
 
 def routing_page(organization: Organization, forms: Sequence[RouteForm], *, today: date) -> RoutingTable:
-    lists = suggestion_lists(organization, keys={key for form in forms for key in form.keys.values() if key.is_usable})
+    lists = suggestion_lists(
+        organization,
+        keys={key for form in forms for key in form.keys.values() if key.is_usable},
+        chosen={form.row.rule.model for form in forms if form.row.rule},
+    )
     listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
     averages = action_averages(
         organization=organization,
@@ -125,11 +132,15 @@ def listed_models(key: ProviderKey | None) -> set[str]:
     return set(listed.values_list("model", flat=True))
 
 
-def suggestion_lists(organization: Organization, *, keys: Collection[ProviderKey]) -> list[SuggestionList]:
-    """The models of each of `keys`, by name."""
+def suggestion_lists(
+    organization: Organization, *, keys: Collection[ProviderKey], chosen: Collection[str] = ()
+) -> list[SuggestionList]:
+    """The models of each of `keys`, by name: MOST_SUGGESTED of each at most, the `chosen` ones among them."""
     by_key: dict[UUID, list[Suggestion]] = {}
+    unchosen = Case(When(model__in=chosen, then=0), default=1)
+    place = Window(RowNumber(), partition_by="key", order_by=[unchosen, "model"])
     available = AvailableModel.objects.for_organization(organization).filter(key__in=keys)
-    for model in available.order_by("key", "model"):
+    for model in available.annotate(place=place).filter(place__lte=MOST_SUGGESTED).order_by("key", "model"):
         by_key.setdefault(model.key_id, []).append(Suggestion(model.model, _label(model)))
     return [SuggestionList(key_id, suggestions) for key_id, suggestions in by_key.items()]
 

@@ -62,6 +62,8 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
     "providers:validate": (Permission.MANAGE_KEYS, POST),
+    "providers:prove": (Permission.MANAGE_KEYS, POST),
+    "providers:own-server": (Permission.MANAGE_KEYS, POST),
     "providers:disable": (Permission.MANAGE_KEYS, POST),
     "providers:enable": (Permission.MANAGE_KEYS, POST),
     "providers:validate-replacement": (Permission.MANAGE_KEYS, POST),

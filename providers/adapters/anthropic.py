@@ -105,16 +105,13 @@ class AnthropicAdapter(Adapter):
         return get_call(f"{base_url}/models?limit=1000", self.version_headers)
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
-        listed = self.read(answer).get("data")
-        if not isinstance(listed, list):
-            raise self.unexpected(answer)
         return [
             ListedModel(
                 id=model_id,
                 name=text_of(row.get("display_name")) or model_id,
                 context_tokens=positive_or_none(row.get("max_input_tokens")),
             )
-            for row in rows(listed)
+            for row in self.model_rows(answer, "data")
             if (model_id := text_of(row.get("id")))
         ]
 

@@ -14,11 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from providers.adapters import meanings
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
-from providers.adapters.reading import read_json
+from providers.adapters.key_shapes import begins_like_key
+from providers.adapters.reading import read_json, rows
 from providers.adapters.verdicts import ErrorKind as ErrorKind
 from providers.adapters.verdicts import Verdict as Verdict
 from providers.adapters.verdicts import Verdicts
@@ -124,6 +126,10 @@ class ProviderError(Exception):
         self.may_have_run = may_have_run
 
 
+class NoModelList(ProviderError):
+    """A server is there, but gives no list of models: only an answered call can prove its key."""
+
+
 class Adapter(Verdicts, ABC):
     """
     One wire protocol, as one provider speaks it.
@@ -134,6 +140,8 @@ class Adapter(Verdicts, ABC):
 
     request_id_header: ClassVar[str] = "x-request-id"
     may_be_open: ClassVar[bool] = False  # to callers with any key or none
+    # Whether it may well have models, and answer for them, where its list of them is empty or no list at all.
+    may_list_nothing: ClassVar[bool] = False
 
     @abstractmethod
     def credential_headers(self, secret: Secret) -> dict[str, str]:
@@ -214,6 +222,44 @@ class Adapter(Verdicts, ABC):
         """What the answer `content` says of itself, as far as it does."""
         return Report(request_id=self.request_id(answer))
 
+    def model_rows(self, answer: HttpAnswer, *names: str) -> list[dict[str, Any]]:
+        """
+        The first MOST_MODELS rows of a list of models, which stands under one of `names`.
+
+        Raises NoModelList where a server is there without one, ProviderError where that says more.
+        """
+        if answer.status in (404, 405, 410, 501):
+            raise self.no_model_list(answer)
+        try:
+            content = self._list_or_object(answer)
+        except ProviderError as error:
+            if self.may_list_nothing and answer.status == 200 and error.kind is ErrorKind.UNEXPECTED:
+                raise self.no_model_list(answer) from None
+            raise
+        listed = next((content[name] for name in names if isinstance(content.get(name), list)), None)
+        if listed is None:
+            raise self.no_model_list(answer) if self.may_list_nothing else self.unexpected(answer)
+        return list(islice(rows(listed), MOST_MODELS))
+
+    def _list_or_object(self, answer: HttpAnswer) -> dict[str, Any]:
+        """A bare array, which some servers list their models in, stands under "data" as in OpenAI's list."""
+        if self.may_list_nothing and answer.status == 200 and answer.body.lstrip()[:1] == b"[":
+            bare = read_json(answer.body)
+            if isinstance(bare, list) and not any("error" in row for row in rows(bare[:1])):
+                return {"data": bare}
+        return self.read(answer)
+
+    def no_model_list(self, answer: HttpAnswer) -> NoModelList:
+        return NoModelList(
+            ErrorKind.UNEXPECTED,
+            f"{self.provider_name} gives no list of models where it is asked for it. Type the id of a model.",
+            http_status=answer.status,
+        )
+
+    def empty_model_list(self) -> NoModelList:
+        """For those that `may_list_nothing`: others prove the key by answering at all."""
+        raise NotImplementedError
+
     def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(
             ErrorKind.UNEXPECTED,
@@ -227,7 +273,7 @@ class Adapter(Verdicts, ABC):
     def request_id(self, answer: HttpAnswer, fallback: object = "") -> str:
         """The provider's own id of the call, "" if it gave none that looks like one."""
         for value in (answer.headers.get(self.request_id_header), fallback):
-            if isinstance(value, str) and REQUEST_ID.fullmatch(value):
+            if isinstance(value, str) and REQUEST_ID.fullmatch(value) and not begins_like_key(value):
                 return value
         return ""
 
@@ -293,6 +339,7 @@ REFUSALS = frozenset(
         ErrorKind.INVALID,
         ErrorKind.LIMITED,
         ErrorKind.NO_CREDIT,
+        ErrorKind.QUOTA_USED_UP,
         ErrorKind.RATE_LIMITED,
         ErrorKind.MODEL_NOT_FOUND,
         ErrorKind.BAD_REQUEST,
@@ -311,6 +358,7 @@ def _may_have_run(status: int, kind: ErrorKind, *, has_body: bool) -> bool:
     return status in (GAVE_UP if has_body else BROKE_BEHIND)
 
 
+MOST_MODELS = 5_000  # that are read of a list
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 

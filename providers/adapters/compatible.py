@@ -9,17 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ListedModel, ProviderError, Verdict, get_call
+from providers.adapters.base import (
+    ErrorKind,
+    HttpAnswer,
+    HttpCall,
+    ListedModel,
+    NoModelList,
+    ProviderError,
+    Verdict,
+    get_call,
+)
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.openai import OpenAIAdapter
-from providers.adapters.reading import member, positive_or_none, read_json, rows, text_of
+from providers.adapters.reading import member, positive_or_none, read_json, text_of
 from usage.tokens import Report
 
 if TYPE_CHECKING:
     from providers.adapters.base import ChatRequest
     from providers.custody import Secret
 
-MOST_MODELS = 5_000  # more is no list of models
 CONTEXT_FIELDS = ("max_model_len", "context_window", "context_length", "max_context_length")
 
 
@@ -28,6 +36,7 @@ class CompatibleAdapter(OpenAIAdapter):
     key_page: ClassVar[str] = ""
     output_limit_field: ClassVar[str] = "max_tokens"
     may_be_open: ClassVar[bool] = True
+    may_list_nothing: ClassVar[bool] = True
 
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         """Nothing where no key was given."""
@@ -35,16 +44,7 @@ class CompatibleAdapter(OpenAIAdapter):
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         """`data` of OpenAI's list, `models` where there is only that, or a bare array."""
-        if answer.status in (404, 405):
-            raise self._no_such_place(answer)
-        content = read_json(answer.body)
-        listed = content if answer.status == 200 and isinstance(content, list) else None
-        if listed is None:
-            content = self.read(answer)
-            listed = content.get("data", content.get("models"))
-        if not isinstance(listed, list):
-            raise self.unexpected(answer)
-        models = (self.listed_model(row) for row in rows(listed[:MOST_MODELS]))
+        models = (self.listed_model(row) for row in self.model_rows(answer, "data", "models"))
         return list({model.id: model for model in models if model.id}.values())
 
     def listed_model(self, row: dict[str, Any]) -> ListedModel:
@@ -112,6 +112,19 @@ class CompatibleAdapter(OpenAIAdapter):
             report=report or Report(request_id=self.request_id(answer)),
         )
 
+    def no_model_list(self, answer: HttpAnswer) -> NoModelList:
+        return NoModelList(
+            ErrorKind.UNEXPECTED,
+            "The server gives no list of models at this base URL; most end in /v1. If this one is right, type the id "
+            "of a model.",
+            http_status=answer.status,
+        )
+
+    def empty_model_list(self) -> NoModelList:
+        return NoModelList(
+            ErrorKind.UNEXPECTED, "The server's list of models is empty. Type the id of a model that it has."
+        )
+
     def wrong_base_url(self) -> Verdict:
         return Verdict(
             ErrorKind.UNEXPECTED,
@@ -126,13 +139,6 @@ class CompatibleAdapter(OpenAIAdapter):
             "runs the server, or choose another model for the action.",
             "The server's own access to the provider behind it was refused; this key is not at fault. Tell who runs "
             "the server.",
-        )
-
-    def _no_such_place(self, answer: HttpAnswer) -> ProviderError:
-        return ProviderError(
-            ErrorKind.UNEXPECTED,
-            "A server answers there, but lists no models at this base URL. Most base URLs end in /v1; check it.",
-            http_status=answer.status,
         )
 
 
@@ -152,9 +158,10 @@ class OllamaAdapter(CompatibleAdapter):
         return get_call(f"{base_url}/api/tags")
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
+        """Its own list only: with that of another server under the same path, chats would go astray."""
         listed = super().parse_models(answer)
         if not isinstance(member(read_json(answer.body), "models"), list):
-            raise self._no_such_place(answer)
+            raise self.no_model_list(answer)
         return listed
 
     def invalid(self) -> Verdict:
@@ -181,6 +188,16 @@ class OllamaAdapter(CompatibleAdapter):
             "A server answers there, but it is no Ollama server. Its base URL has no path: https://ollama.example.com.",
         )
 
-    def _no_such_place(self, answer: HttpAnswer) -> ProviderError:
-        verdict = self.wrong_base_url()
-        return ProviderError(verdict.kind, verdict.sentence, http_status=answer.status)
+    def no_model_list(self, answer: HttpAnswer) -> NoModelList:
+        return NoModelList(
+            ErrorKind.UNEXPECTED,
+            "A server answers there, but it is no Ollama server with a list of models. Its base URL has no path: "
+            "https://ollama.example.com. If this one is right, type the name of a model.",
+            http_status=answer.status,
+        )
+
+    def empty_model_list(self) -> NoModelList:
+        return NoModelList(
+            ErrorKind.UNEXPECTED,
+            "This Ollama server has no model yet. Have one pulled there and validate again, or type its name.",
+        )

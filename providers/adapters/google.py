@@ -188,16 +188,13 @@ class GoogleAdapter(Adapter):
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         """The models that can chat; embedding, speech and image models are left out where the list tells."""
-        listed = self.read(answer).get("models")
-        if not isinstance(listed, list):
-            raise self.unexpected(answer)
         return [
             ListedModel(
                 id=model_id,
                 name=text_of(row.get("displayName")) or model_id,
                 context_tokens=positive_or_none(row.get("inputTokenLimit")),
             )
-            for row in rows(listed)
+            for row in self.model_rows(answer, "models")
             if (model_id := text_of(row.get("name")).removeprefix("models/"))
             and "generateContent" in (row.get("supportedGenerationMethods") or ["generateContent"])
         ]

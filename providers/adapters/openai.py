@@ -101,10 +101,7 @@ class OpenAIAdapter(Adapter):
         return get_call(f"{base_url}/models", self.extra_headers)
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
-        listed = self.read(answer).get("data")
-        if not isinstance(listed, list):
-            raise self.unexpected(answer)
-        models = (self.listed_model(row) for row in rows(listed))
+        models = (self.listed_model(row) for row in self.model_rows(answer, "data"))
         return list({model.id: model for model in models if model.id}.values())
 
     def listed_model(self, row: dict[str, Any]) -> ListedModel:
@@ -274,8 +271,8 @@ class OpenRouterAdapter(OpenAIAdapter):
             return self.model_not_found()
         if status == 429 and (meanings.means_long_quota(error) or self._is_daily(error)):
             return self.quota_used_up("It is renewed at 00:00 UTC.")
-        upstream = text_of(member(error.metadata, "raw"), 2_000).lower()
-        if status == 400 and meanings.means_too_long(ErrorBody(message=upstream)):
+        upstream = member(error.metadata, "raw")
+        if status == 400 and meanings.means_too_long(ErrorBody(message=str(upstream)[:2_000].lower())):
             return self.too_long()
         if status in (502, 503):
             return Verdict(

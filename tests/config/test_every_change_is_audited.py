@@ -109,6 +109,16 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, key: keys.enable_provider_key(key=key, actor=c.actor),
         ["provider_key.enabled"],
     ),
+    "providers.services.type_proof_model": (
+        Change.key,
+        lambda c, key: keys.type_proof_model(key=key, model="m", actor=c.actor),
+        ["provider_key.model_typed"],
+    ),
+    "providers.services.set_own_server": (
+        Change.key,
+        lambda c, key: keys.set_own_server(key=key, is_own_server=True, actor=c.actor),
+        ["provider_key.own_server_changed"],
+    ),
     "providers.replacement.replace_provider_key": (
         Change.key,
         lambda c, key: replacement.replace_provider_key(key=key, secret=Secret(PLAINTEXT), actor=c.actor, now=NOW),

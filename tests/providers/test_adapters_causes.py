@@ -101,12 +101,12 @@ CAUSES: list[tuple[str, int, object, ErrorKind, str]] = [
     (COMPATIBLE, 400, openai("Authentication Error - Expired Key.", "expired_key", "400"), INVALID, "accept"),
     # LiteLLM: a good key without this model is 401, a used-up budget 400 or 429, the proxy's own upstream key 401.
     (COMPATIBLE, 401, openai("key not allowed to access model. This key can only access models=['a']", "key_model_access_denied", "401"), MODEL_NOT_FOUND, "does not offer this model"),
-    (COMPATIBLE, 401, openai("litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key provided", None, "401"), UNEXPECTED, "not at fault"),
+    (COMPATIBLE, 401, openai("litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key provided", "None", "401"), UNEXPECTED, "not at fault"),
     (COMPATIBLE, 400, openai("Budget has been exceeded! Current cost: 26.0, Max budget: 0.25", "budget_exceeded", "400"), NO_CREDIT, "budget"),
     (COMPATIBLE, 400, openai("ExceededBudget: End User=x over budget. Spend=0.0008, Budget=0.0001", "auth_error", "400"), NO_CREDIT, "budget"),
-    (COMPATIBLE, 429, openai("litellm.BadRequestError: OpenAIException - Budget has been exceeded! Current cost: 14", None, "429"), NO_CREDIT, "budget"),
+    (COMPATIBLE, 429, openai("litellm.BadRequestError: OpenAIException - Budget has been exceeded! Current cost: 14", "None", "429"), NO_CREDIT, "budget"),
     (COMPATIBLE, 429, openai("LiteLLM User: x, exceeded budget for model=claude-opus-4-8", "budget_exceeded", "429"), QUOTA, "budget"),
-    (COMPATIBLE, 429, openai("No deployments available - crossed budget: Exceeded budget for deployment model_name: x", None, "429"), QUOTA, "budget"),
+    (COMPATIBLE, 429, openai("No deployments available - crossed budget: Exceeded budget for deployment model_name: x", "None", "429"), QUOTA, "budget"),
     # No credit, as others spell it.
     (COMPATIBLE, 401, openai("You exceeded your current quota", "insufficient_quota", "401"), NO_CREDIT, "credit"),
     (COMPATIBLE, 403, openai("x", "new_api_error", "insufficient_user_quota"), NO_CREDIT, "credit"),

@@ -9,6 +9,7 @@ from gateway import dispatch
 from organizations.models import AuditEvent
 from providers import custody
 from providers.adapters.base import ErrorKind
+from providers.asking import Finding, ask_provider
 from providers.custody import SealBroken, Secret
 from providers.models import KeyValidation, ProviderKey
 from providers.replacement import discard_replacement, replace_provider_key
@@ -129,7 +130,7 @@ def test_a_late_result_about_the_old_secret_changes_nothing(key, monkeypatch):
     pending = replaced(key)
     late = waiting_validation(key)
     ProviderKey.objects.filter(pk=key.pk).update(status_detail="")
-    _then(monkeypatch, lambda: validated(pending), answer=(Status.INVALID, "Refused.", {}, []))
+    _then(monkeypatch, lambda: validated(pending), answer=Finding(Status.INVALID, "Refused."))
 
     validate_key(validation_id=late, now=NOW)
 
@@ -300,14 +301,14 @@ def _then(monkeypatch, meanwhile, answer=None) -> _Ask:
     """The provider answers, and before that is written down, `meanwhile` happens (once)."""
     from providers import validation
 
-    ask, seen = validation._ask_provider, _Ask()
+    ask, seen = ask_provider, _Ask()
 
-    def asked(key):
-        result = answer if answer and not seen.called else ask(key)
+    def asked(key, *, now):
+        result = answer if answer and not seen.called else ask(key, now=now)
         if not seen.called:
             seen.called = True
             meanwhile()
         return result
 
-    monkeypatch.setattr(validation, "_ask_provider", asked)
+    monkeypatch.setattr(validation, "ask_provider", asked)
     return seen

@@ -6,6 +6,7 @@ import pytest
 
 from organizations.models import AuditEvent
 from providers import validation
+from providers.asking import ask_provider
 from providers.custody import Secret
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
 from providers.replacement import replace_provider_key
@@ -131,13 +132,13 @@ def test_a_disabled_key_is_asked_about_only_when_it_is_enabled_again(acme, alice
 
 def test_a_key_disabled_while_its_provider_is_asked_stays_disabled(acme, simulated_providers, monkeypatch):
     key = saved(acme, "openai", "valid")
-    ask = validation._ask_provider
+    ask = ask_provider
 
-    def asked(key):
+    def asked(key, *, now):
         disable_provider_key(key=key, actor=None, now=NOW)
-        return ask(key)
+        return ask(key, now=now)
 
-    monkeypatch.setattr(validation, "_ask_provider", asked)
+    monkeypatch.setattr(validation, "ask_provider", asked)
 
     assert validated(key).status == Status.DISABLED
 

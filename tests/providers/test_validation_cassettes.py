@@ -31,7 +31,7 @@ def answered(monkeypatch):
 
     def answer_with(*answers: HttpAnswer) -> None:
         left = list(answers)
-        monkeypatch.setattr("providers.validation.send_now", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr("providers.asking.send_now", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
 
     return answer_with
 

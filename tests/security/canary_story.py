@@ -227,7 +227,7 @@ def main() -> None:
     for provider, states in {"openrouter": STATES, "openai": NASTY, "google": ["valid"]}.items():
         for state in states:
             key = save(provider, state, state, htmx=state == "valid")
-            with mock.patch("providers.validation.VALIDATION_TIMEOUT_SECONDS", 0.5 if state == "slow" else 10):
+            with mock.patch("providers.asking.VALIDATION_TIMEOUT_SECONDS", 0.5 if state == "slow" else 10):
                 on_key(key, "validate")
             details[state] = ProviderKey.objects.get(pk=key.pk).status_detail
             visit("get", f"/o/acme/settings/keys/{key.pk}/models/")

@@ -1,0 +1,128 @@
+"""
+Proving a key by an answered call: one short question to a model, which stands in the books as every other call does.
+
+Where a server lists no models, nothing else can prove its key. And what a call broke, only an answered call mends: a
+list of models is given without credit too, and to keys that may call none of them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from providers.adapters.base import Adapter, ChatRequest, HttpAnswer, HttpCall, ListedModel, Message, ProviderError
+from providers.models import ProviderKey
+from usage.metering import admit_call, record_call
+from usage.models import Mode, UsageEvent
+from usage.pricing import price
+from usage.tokens import NOTHING_SAID, Report, TokenUsage
+
+ACTION = "key_validation"  # in the books; no route, no average
+TIMEOUT_SECONDS = 60  # a server of one's own may have to load the model first
+SETTLE_GRACE = timedelta(seconds=60)
+OUTPUT_TOKENS = 16
+# What tells models apart that answer no chats, by their names.
+NO_CHAT = re.compile(
+    r"embed|whisper|tts|dall-e|image|imagen|audio|realtime|moderation|transcri|rerank|sora|video|veo-|lyria|speech"
+    r"|davinci|babbage|turbo-instruct|computer-use|deep-research|search|ocr|guard|\baqa\b|robotics|codex|live"
+)
+FREE = ":free"
+A_SHORT_CALL = TokenUsage(uncached_input=20, output=OUTPUT_TOKENS)
+RECENT_EVENTS = 50
+
+
+def prove(
+    *,
+    key: ProviderKey,
+    adapter: Adapter,
+    model: str,
+    base_url: str,
+    ask: Callable[[HttpCall], HttpAnswer],
+    now: datetime,
+) -> ProviderError | None:
+    """Ask `model` a short question with `key`, and record the call. Returns why no answer came, None if one did."""
+    request = ChatRequest(
+        model=model,
+        system="",
+        messages=(Message("user", "Answer with the word OK."),),
+        max_output_tokens=OUTPUT_TOKENS,
+        json_output=False,
+    )
+    call = admit_call(
+        organization=key.organization,
+        provider=key.provider,
+        model=model,
+        action=ACTION,
+        key_id=key.pk,
+        key_label=key.label,
+        mode=Mode.MANAGED if key.organization.is_platform else Mode.BYOK,
+        run_id=uuid.uuid4(),
+        iteration=1,
+        now=now,
+        deadline_at=now + timedelta(seconds=TIMEOUT_SECONDS) + SETTLE_GRACE,
+        no_token_charges=key.has_no_token_charges,
+    )
+    started = time.perf_counter()
+    refused: ProviderError | None = None
+    report = NOTHING_SAID
+    try:
+        report = adapter.parse_chat(ask(adapter.chat_call(base_url, request))).report
+    except ProviderError as error:
+        refused, report = error, error.report
+    with transaction.atomic(durable=True):
+        record_call(
+            call=call,
+            status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
+            now=now,
+            report=report,
+            http_status=refused.http_status if refused else 200,
+            error_kind=refused.kind if refused else "",
+            may_have_run=refused.may_have_run if refused else False,
+            latency_ms=round((time.perf_counter() - started) * 1000),
+        )
+    return refused
+
+
+def model_to_ask(key: ProviderKey, listed: Sequence[ListedModel], *, now: datetime) -> str:
+    """
+    The model to prove `key` with, "" if none is known: the one a person typed, else one that answered with it lately,
+    else the cheapest that is listed, chats and costs something (a free one answers without credit).
+    """
+    if key.proof_model:
+        return key.proof_model
+    cost = {model.id: _cost(key.provider, model, now=now) for model in listed if _may_prove(model)}
+    for model in _answered_lately(key):
+        if model in cost or (not listed and not model.endswith(FREE)):
+            return model
+    priced = {model: nanousd for model, nanousd in cost.items() if nanousd}
+    if priced:
+        return min(priced, key=lambda model: (priced[model], model))
+    # Without any price, of whoever sells none by the list: a server of one's own.
+    return next(iter(cost), "") if all(nanousd is None for nanousd in cost.values()) else ""
+
+
+def _may_prove(model: ListedModel) -> bool:
+    is_free = model.id.endswith(FREE) or (model.input_nanousd_per_mtok, model.output_nanousd_per_mtok) == (0, 0)
+    return not is_free and not NO_CHAT.search(model.id.lower())
+
+
+def _cost(provider: str, model: ListedModel, *, now: datetime) -> int | None:
+    """Of a short call, in nano-USD, by the provider's own prices or the price list."""
+    if model.input_nanousd_per_mtok is not None and model.output_nanousd_per_mtok is not None:
+        tokens = (A_SHORT_CALL.uncached_input, A_SHORT_CALL.output)
+        return (tokens[0] * model.input_nanousd_per_mtok + tokens[1] * model.output_nanousd_per_mtok) // 1_000_000
+    asked = Report(usage=A_SHORT_CALL, served_model=model.id)
+    return price(provider=provider, model=model.id, report=asked, at=now).cost_nanousd
+
+
+def _answered_lately(key: ProviderKey) -> list[str]:
+    """Models that answered with `key`, latest first, as far as the newest events tell."""
+    events = UsageEvent.objects.for_organization(key.organization).order_by("-occurred_at")
+    newest = events.values_list("key_id", "status", "model")[:RECENT_EVENTS]
+    answered = (model for key_id, status, model in newest if (key_id, status) == (key.pk, UsageEvent.Status.ANSWERED))
+    return list(dict.fromkeys(answered))
