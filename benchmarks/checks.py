@@ -146,7 +146,7 @@ def run_floor(organization, briefing, people) -> float:
     from django.conf import settings
 
     from candidates.models import Profile
-    from candidates.prompts import check_request
+    from candidates.prompts.check import check_request
     from providers.addresses import ANYWHERE
     from providers.catalog import PROVIDERS, effective_base_url
     from providers.custody import Secret

@@ -100,7 +100,7 @@ class CheckRequestAdmin(ReadOnlyAdmin):
 
 @admin.register(RequirementVerdict)
 class RequirementVerdictAdmin(ReadOnlyAdmin):
-    list_display = ("requirement", "verdict", "check_row", "organization")
+    list_display = ("requirement", "verdict", "claimed", "check_row", "organization")
     list_filter = ("verdict", "organization")
     list_select_related = ("requirement", "check_row__candidate", "check_row__briefing", "organization")
     search_fields = ("requirement__text", "quote", "check_row__candidate__name", "organization__name")

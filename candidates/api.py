@@ -69,6 +69,9 @@ class VerdictFound(Schema):
     kind: str = Field(description="must or nice")
     weight: int
     verdict: str = Field(description="met, partly, not_met or unknown")
+    claimed: str | None = Field(
+        description="met or partly, where the model claimed it and no evidence was found: the verdict is unknown then"
+    )
     quote: str
     reason: str
 
@@ -221,6 +224,7 @@ def _result(organization: Organization, check: CandidateCheck) -> CheckResult | 
                 kind=verdict.requirement.kind,
                 weight=verdict.requirement.weight,
                 verdict=verdict.verdict,
+                claimed=verdict.claimed or None,
                 quote=verdict.quote,
                 reason=verdict.reason,
             )

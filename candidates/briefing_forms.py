@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from candidates.briefings import MAX_JOB_DESCRIPTION_CHARACTERS
 from candidates.models import Requirement
-from candidates.prompts import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
+from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
 from candidates.requirements import MAX_REQUIREMENTS, RequirementInput
 
 EMPTY_ROWS = 4

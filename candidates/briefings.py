@@ -9,18 +9,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from candidates.models import Briefing, Candidate, CandidateCheck, Requirement
-from candidates.prompts import (
-    Draft,
-    DraftRequirement,
-    UnparsableAnswer,
-    cleaned,
-    parse_requirements,
-    requirements_request,
-    retry_request,
-)
+from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
+from candidates.prompts.foreign_text import cleaned
 from candidates.requirements import (
     DRAFT_PATIENCE,
     BriefingRefused,
@@ -33,9 +27,10 @@ from candidates.requirements import (
     save_requirements,
     write_requirements,
 )
-from gateway.dispatch import run_call
+from gateway import dispatch
+from gateway.asking import NoAnswer, ask_now
+from gateway.dispatch import PreparedCall
 from organizations.models import Organization, User
-from providers.adapters.base import ProviderError
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
 from usage.models import Mode, UsageEvent
@@ -62,6 +57,10 @@ __all__ = [
 UNTITLED = "Untitled briefing"  # until a draft brings a title
 MAX_JOB_DESCRIPTION_CHARACTERS = 50_000
 State = Briefing.State
+
+
+class _NotWaitedFor(Exception):
+    """Somebody wrote or drafted the briefing anew, or the organization was closed."""
 
 
 class DailyCapReached(BriefingRefused):
@@ -225,7 +224,7 @@ def draft_briefing(briefing_id: int, *, now: datetime) -> None:
     Ask the model for the draft and store it, or why there is none. Does nothing unless the briefing waits
     for one.
 
-    An answer that cannot be read is asked for once more. Run twice at the same time, the first answer counts.
+    Run twice at the same time, the first answer counts.
     """
     briefing = Briefing.objects.select_related("organization").filter(pk=briefing_id, state=State.DRAFTING).first()
     if briefing is None:
@@ -233,12 +232,10 @@ def draft_briefing(briefing_id: int, *, now: datetime) -> None:
     try:
         route = resolve(organization=briefing.organization, action=REQUIREMENT_GENERATION.slug)
         draft = _ask(briefing, route, now)
-    except UnparsableAnswer as unparsable:
-        _end_draft(briefing, failure=f"The model's answer could not be read, twice: {unparsable}")
-    except RouteUnavailable as unavailable:
-        _end_draft(briefing, failure=str(unavailable))
-    except ProviderError as error:
-        _end_draft(briefing, failure=error.sentence)
+    except _NotWaitedFor:
+        return
+    except (RouteUnavailable, NoAnswer) as failure:
+        _end_draft(briefing, failure=str(failure))
     else:
         _end_draft(briefing, draft=draft)
 
@@ -279,39 +276,36 @@ def _queue_draft(briefing_id: int) -> None:
 
 
 def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:
-    request = requirements_request(model=route.model, job_description=briefing.job_description)
-
-    def answer(iteration: int) -> str:
-        result = run_call(
+    def prepare(iteration: int) -> PreparedCall:
+        if iteration > 1:
+            _go_on_waiting(briefing)
+        return dispatch.prepare(
             organization=briefing.organization,
             route=route,
             run_id=briefing.draft_run_id,
             iteration=iteration,
-            request=request,
-            now=now,
+            now=now if iteration == 1 else timezone.now(),
         )
-        return result.text
 
-    text = answer(1)
-    try:
-        return parse_requirements(text)
-    except UnparsableAnswer as unparsable:
-        request = retry_request(request, text, f"The answer could not be read: {unparsable}")
-    return parse_requirements(answer(2))
+    request = requirements_request(model=route.model, job_description=briefing.job_description)
+    return ask_now(prepare=prepare, request=request, read=parse_requirements)
+
+
+def _go_on_waiting(asked: Briefing) -> None:
+    """Count the draft as begun now, as another call takes its time. Raises _NotWaitedFor."""
+    if not _waiting_for(asked).update(draft_requested_at=timezone.now()):
+        raise _NotWaitedFor
+
+
+def _waiting_for(asked: Briefing) -> QuerySet[Briefing]:
+    return Briefing.objects.filter(
+        organization=asked.organization_id, pk=asked.pk, state=State.DRAFTING, draft_run_id=asked.draft_run_id
+    )
 
 
 def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = "") -> None:
     with transaction.atomic():
-        briefing = (
-            Briefing.objects.select_for_update()
-            .filter(
-                organization=asked.organization_id,
-                pk=asked.pk,
-                state=State.DRAFTING,
-                draft_run_id=asked.draft_run_id,
-            )
-            .first()
-        )
+        briefing = _waiting_for(asked).select_for_update().first()
         if briefing is None:
             return
         if draft is None:

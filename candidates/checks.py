@@ -30,10 +30,11 @@ from candidates.check_endings import OPEN, fail_check, finish_check
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile, Requirement, RequirementVerdict
 from candidates.profiles import profile_text
-from candidates.prompts import UnparsableAnswer, Verdict, check_request, parse_verdicts, retry_request
+from candidates.prompts.check import RUBRIC_VERSION, Verdict, check_request, parse_verdicts
 from candidates.scoring import score
-from gateway import dispatch
-from gateway.dispatch import Outcome, PreparedCall
+from gateway import asking, dispatch
+from gateway.asking import NoAnswer
+from gateway.dispatch import PreparedCall
 from organizations.models import Organization, User
 from organizations.tenancy import scope
 from providers.adapters.base import ChatRequest
@@ -44,8 +45,6 @@ from routing.resolve import Route, RouteUnavailable, mode_of, resolve
 logger = logging.getLogger(__name__)
 
 MAX_CLAIMS = 3  # a check whose worker died this often fails
-MAX_TEMPORARY_RETRIES = 2
-LONGEST_WAIT_SECONDS = 30.0
 Status = CandidateCheck.Status
 
 
@@ -193,6 +192,10 @@ class _Claim:
     request: ChatRequest
 
 
+class _LeaseLost(Exception):
+    """Another worker has the check, or it ended."""
+
+
 class _Worker:
     def __init__(self, organization_id: int, on_finished: Callable[[Status], None] | None) -> None:
         self.organization_id = organization_id
@@ -264,49 +267,42 @@ class _Worker:
         return claims
 
     async def _check(self, client: Egress, claim: _Claim) -> None:
-        """One check from claim to result: at most one retry of an unparsable answer, two of temporary trouble."""
+        """One check from claim to result."""
+
+        def prepare(iteration: int) -> PreparedCall:
+            return self._prepare(claim, iteration)
+
+        def read(text: str) -> list[Verdict]:
+            return parse_verdicts(text, claim.requirements, claim.profile_text)
+
         try:
-            request, unparsable, temporary, iteration = claim.request, 0, 0, 1
-            prepared = await sync_to_async(self._prepare)(claim, iteration)
-            while prepared is not None:
-                outcome = await dispatch.ask(client, prepared, request)
-                verdicts, problem = _read(claim, outcome)
-                if verdicts is not None:
-                    await sync_to_async(self._complete)(claim, verdicts)
-                    return
-                error = outcome.error
-                if error is None and not unparsable and outcome.result is not None:
-                    unparsable += 1
-                    request = retry_request(request, outcome.result.text, problem)
-                elif error is not None and error.kind.is_temporary and temporary < MAX_TEMPORARY_RETRIES:
-                    temporary += 1
-                    await asyncio.sleep(min(error.retry_after_seconds or 2.0**temporary, LONGEST_WAIT_SECONDS))
-                else:
-                    await sync_to_async(self._fail)(claim.check, claim.token, problem)
-                    return
-                iteration += 1
-                prepared = await sync_to_async(self._prepare_again)(claim, iteration)
+            try:
+                verdicts = await asking.ask(client, prepare=prepare, request=claim.request, read=read)
+            except _LeaseLost:
+                return
+            except (RouteUnavailable, NoAnswer) as failure:
+                await sync_to_async(self._fail)(claim.check, claim.token, str(failure))
+            else:
+                await sync_to_async(self._complete)(claim, verdicts)
         except Exception:
             # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
             # claimed again, and after MAX_CLAIMS it fails free of charge.
             self.is_broken = True
             logger.exception("Check %s was interrupted", claim.check.pk)
 
-    def _prepare(self, claim: _Claim, iteration: int) -> PreparedCall | None:
-        try:
-            return dispatch.prepare(
-                organization=claim.check.organization,
-                route=claim.route,
-                run_id=claim.check.run_id,
-                iteration=iteration,
-                now=timezone.now(),
-            )
-        except RouteUnavailable as unavailable:
-            self._fail(claim.check, claim.token, str(unavailable))
-            return None
+    def _prepare(self, claim: _Claim, iteration: int) -> PreparedCall:
+        """Admit a call for the check. Raises _LeaseLost and RouteUnavailable."""
+        if iteration > 1:
+            self._renew_lease(claim)
+        return dispatch.prepare(
+            organization=claim.check.organization,
+            route=claim.route,
+            run_id=claim.check.run_id,
+            iteration=iteration,
+            now=timezone.now(),
+        )
 
-    def _prepare_again(self, claim: _Claim, iteration: int) -> PreparedCall | None:
-        """Another call for the same check, unless its lease was lost meanwhile."""
+    def _renew_lease(self, claim: _Claim) -> None:
         mine = CandidateCheck.objects.filter(
             organization_id=self.organization_id,
             pk=claim.check.pk,
@@ -314,8 +310,7 @@ class _Worker:
             status=Status.IN_PROGRESS,
         )
         if not mine.update(lease_until=_lease(timezone.now())):
-            return None
-        return self._prepare(claim, iteration)
+            raise _LeaseLost
 
     def _complete(self, claim: _Claim, verdicts: Sequence[Verdict]) -> None:
         now = timezone.now()
@@ -331,6 +326,7 @@ class _Worker:
                     verdict=verdict.verdict,
                     quote=verdict.quote,
                     reason=verdict.reason,
+                    claimed=verdict.claimed,
                 )
                 for verdict in verdicts
             )
@@ -344,6 +340,7 @@ class _Worker:
             check.score, check.category = score(
                 requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
             )
+            check.rubric_version = RUBRIC_VERSION
             recency.note_for_network(check=check, now=now)
             finish_check(check, Status.COMPLETED, now)
             self._count(Status.COMPLETED)
@@ -372,17 +369,6 @@ class _Worker:
                 self.on_finished(status)
 
         transaction.on_commit(written)
-
-
-def _read(claim: _Claim, outcome: Outcome) -> tuple[list[Verdict] | None, str]:
-    """The verdicts, or None and what went wrong as a sentence."""
-    if outcome.error is not None:
-        return None, outcome.error.sentence
-    assert outcome.result is not None  # noqa: S101  # one of the two is set
-    try:
-        return parse_verdicts(outcome.result.text, claim.requirements, claim.profile_text), ""
-    except UnparsableAnswer as unparsable:
-        return None, f"The model's answer could not be read: {unparsable}"
 
 
 def _lease(now: datetime) -> datetime:

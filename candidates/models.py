@@ -154,6 +154,9 @@ class CandidateCheck(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     score = models.PositiveSmallIntegerField(null=True, blank=True, help_text="0 to 100.")
     category = models.CharField(max_length=10, choices=Category.choices, blank=True)
+    rubric_version = models.PositiveSmallIntegerField(
+        default=1, help_text="By which rules the verdicts were read (candidates.prompts.check); never changed later."
+    )
     accepted_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(
@@ -211,7 +214,11 @@ class CheckRequest(models.Model):
 
 
 class RequirementVerdict(models.Model):
-    """What the model said of one requirement, with its quote from the profile as evidence."""
+    """
+    What counts of what the model said of one requirement, with its quote from the profile as evidence.
+
+    A claim without evidence is unknown; `claimed` keeps it.
+    """
 
     class Verdict(models.TextChoices):
         MET = "met", "Met"
@@ -223,6 +230,12 @@ class RequirementVerdict(models.Model):
     check_row = models.ForeignKey(CandidateCheck, on_delete=models.CASCADE, related_name="verdicts")
     requirement = models.ForeignKey(Requirement, on_delete=models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=Verdict.choices)
+    claimed = models.CharField(
+        max_length=8,
+        choices=Verdict.choices,
+        blank=True,
+        help_text="The model's verdict, if it gave no evidence for it.",
+    )
     quote = models.TextField(blank=True)
     reason = models.TextField(blank=True)
 

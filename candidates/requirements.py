@@ -17,11 +17,12 @@ from django.db import transaction
 from django.db.models import Prefetch
 
 from candidates.models import Briefing, CandidateCheck, Requirement, RequirementVerdict
-from candidates.prompts import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT, cleaned
+from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
+from candidates.prompts.foreign_text import cleaned
 from candidates.scoring import score
 
 MAX_REQUIREMENTS = 30
-# Longer than two calls to a model may take; a draft that takes longer was lost with its worker.
+# Longer than a call to a model and the wait after it may take; a draft without a new call for longer was lost.
 DRAFT_PATIENCE = timedelta(minutes=5)
 OPEN = (CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS)
 State = Briefing.State

@@ -5,6 +5,9 @@ The one door through which every model call leaves.
     ask       opens the key, asks the provider, settles whatever comes of it            (async)
     settle    writes what was used and what it cost, removes the admission row          (own transaction, idempotent)
 
+A call that is refused for an optional field of ours is asked again without it, as a call of its own, and the refusal
+remembered for the key and model (`providers.model_quirks`).
+
 Nothing here knows of requests or tasks. A call is in the books before anybody looks at its answer, so that nothing
 which fails afterwards can take a paid call out of them.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -26,12 +29,14 @@ from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers import custody
 from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
+from providers.adapters.quirks import Quirk
 from providers.catalog import PROVIDERS
 from providers.custody import SealBroken, SealedKey
 from providers.destinations import BaseUrlRefused, Destination, destination_of
 from providers.egress import Egress, open_client
 from providers.egress import send as send_call
 from providers.inspection import show_unreadable
+from providers.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
 from providers.validation import mark_key_refused, note_key_used
 from routing.resolve import CLOSED, Route, RouteUnavailable
@@ -50,17 +55,28 @@ class PreparedCall:
     call: InFlightCall
     route: Route
     sealed_key: SealedKey
+    key_organization_id: int
     secret_version: int
     destination: Destination
+    has_no_token_charges: bool
+    quirks: tuple[Quirk, ...]  # later ones replace earlier ones of the same field
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call: exactly one of `result` and `error` is set."""
+    """
+    What became of a call: exactly one of `result` and `error` is set.
+
+    `refused` is the optional field that the error is about, if it is about one; `output_limit` the limit in tokens that
+    was sent; `iteration` the number of the last call, where one led to another.
+    """
 
     result: ChatResult | None = None
     error: ProviderError | None = None
     latency_ms: int = 0
+    refused: Quirk | None = None
+    output_limit: int | None = None
+    iteration: int = 1
 
     @property
     def report(self) -> Report:
@@ -89,6 +105,7 @@ def prepare(
         raise RouteUnavailable(CLOSED)
     with scope(_behind_the_wall_of(organization, route), "a managed key is the platform's"):
         key, sealed_key, destination = _open_route(organization, route)
+        quirks = quirks_of(key=key, model=route.model)
     call = admit_call(
         organization=organization,
         provider=route.provider,
@@ -103,15 +120,39 @@ def prepare(
         now=now,
         deadline_at=now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE,
     )
-    return PreparedCall(call, route, sealed_key, key.secret_version, destination)
+    return PreparedCall(
+        call=call,
+        route=route,
+        sealed_key=sealed_key,
+        key_organization_id=key.organization_id,
+        secret_version=key.secret_version,
+        destination=destination,
+        has_no_token_charges=key.has_no_token_charges,
+        quirks=quirks,
+    )
 
 
 async def ask(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
     """
     Ask the provider and settle the call. What a provider or a broken seal can cause is the outcome's error.
 
-    A bug of ours or the end of the task is raised, after the call was recorded as one that may have been billed.
+    Each optional field is left out or changed at most once; every refused call is settled, too. A bug of ours or the
+    end of the task is raised, after the call was recorded as one that may have been billed.
     """
+    outcome, learnt = await _ask_once(client, prepared, request), dict[str, Quirk]()
+    while outcome.refused is not None and outcome.refused.field not in learnt:
+        learnt[outcome.refused.field] = outcome.refused
+        try:
+            prepared = await sync_to_async(_prepare_without)(prepared, outcome.refused)
+        except RouteUnavailable:
+            break
+        outcome = await _ask_once(client, prepared, request)
+    if learnt and outcome.result is not None:
+        await sync_to_async(_remember)(prepared, learnt)
+    return replace(outcome, iteration=prepared.call.iteration)
+
+
+async def _ask_once(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
     outcome = Outcome(error=INTERRUPTED)
     try:
         outcome = await send(client, prepared, request)
@@ -121,24 +162,58 @@ async def ask(client: Egress, prepared: PreparedCall, request: ChatRequest) -> O
     return outcome
 
 
+def _prepare_without(refused: PreparedCall, quirk: Quirk) -> PreparedCall:
+    """The next call, which minds what the last one was refused for."""
+    prepared = prepare(
+        organization=refused.call.organization,
+        route=refused.route,
+        run_id=refused.call.run_id,
+        iteration=refused.call.iteration + 1,
+        now=timezone.now(),
+    )
+    return replace(prepared, quirks=(*refused.quirks, quirk))
+
+
+def _remember(prepared: PreparedCall, learnt: dict[str, Quirk]) -> None:
+    with scope(_behind_the_wall_of(prepared.call.organization, prepared.route), "a managed key is the platform's"):
+        remember_quirks(
+            organization_id=prepared.key_organization_id,
+            key_id=prepared.route.key_id,
+            secret_version=prepared.secret_version,
+            model=prepared.route.model,
+            quirks=learnt.values(),
+        )
+
+
 async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
     """Ask the provider, no more. Whoever does not go through `ask` settles the call in a `finally`."""
     adapter = PROVIDERS[prepared.route.provider].adapter
     started = time.perf_counter()
+    result = error = refused = None
     try:
         answer = await send_call(
             client,
-            adapter.chat_call(prepared.destination.base_url, request),
+            adapter.chat_call(prepared.destination.base_url, request, prepared.quirks),
             credential_headers=adapter.credential_headers(prepared.sealed_key.open()),
             timeout_seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS,
             reach=prepared.destination.reach,
         )
-        outcome = Outcome(result=adapter.parse_chat(answer))
+        try:
+            result = adapter.parse_chat(answer)
+        except ProviderError as said:
+            error, refused = said, adapter.refused_option(answer, request, prepared.quirks)
     except SealBroken as broken:
-        outcome = Outcome(error=ProviderError(ErrorKind.NEEDS_REENTRY, str(broken)))
-    except ProviderError as error:
-        outcome = Outcome(error=error)
-    return Outcome(outcome.result, outcome.error, round((time.perf_counter() - started) * 1000))
+        error = ProviderError(ErrorKind.NEEDS_REENTRY, str(broken))
+    except ProviderError as failed:
+        error = failed
+    return Outcome(
+        result=result,
+        error=error,
+        latency_ms=round((time.perf_counter() - started) * 1000),
+        refused=refused,
+        output_limit=adapter.output_limit(request, prepared.quirks),
+        iteration=prepared.call.iteration,
+    )
 
 
 def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:

@@ -279,6 +279,34 @@ class AvailableModel(models.Model):
         return self.model
 
 
+class ModelQuirk(models.Model):
+    """
+    An optional field of our requests that a model's server refused: it is left out, or sent otherwise, from then on.
+
+    Forgotten when the key's secret or base URL is replaced, and when somebody asks for it.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ProviderKey, on_delete=models.CASCADE, related_name="model_quirks")
+    model = models.CharField(max_length=200)
+    field = models.CharField(max_length=40, help_text="By its name in the provider's API.")
+    instead = models.CharField(max_length=40, blank=True, help_text="The field that is sent in its place.")
+    most = models.PositiveBigIntegerField(null=True, blank=True, help_text="The most it may be, where it is a limit.")
+    noticed_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["ModelQuirk"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "key", "model", "field"], name="one_quirk_a_model_and_field"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.field}"
+
+
 USABLE_STATUSES = frozenset({ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED})
 # A provider's (or the seal's) word that the key does not work: calls stop until it is mended.
 BROKEN_STATUSES = frozenset(

@@ -116,4 +116,5 @@ def _start_over(key: ProviderKey, *, now: datetime) -> None:
     key.provider_limits, key.must_prove_by_call = {}, False
     key.last_check_failed_at, key.last_check_failure = None, ""
     key.available_models.all().delete()
+    key.model_quirks.all().delete()
     close_validations(key, reason="The key was replaced.", now=now)

@@ -18,4 +18,5 @@ urlpatterns = [
     path("settings/keys/<uuid:key_id>/own-server/", views.own_server, name="own-server"),
     path("settings/keys/<uuid:key_id>/status/", views.status, name="status"),
     path("settings/keys/<uuid:key_id>/models/", views.models, name="models"),
+    path("settings/keys/<uuid:key_id>/models/ask-anew/", views.forget_quirks, name="forget-quirks"),
 ]

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, retarget, trigger_client_event
 
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
-from providers import replacement, rotation, services, validation
+from providers import model_quirks, replacement, rotation, services, validation
 from providers.cards import (
     KeyRow,
     ProviderCard,
@@ -221,15 +221,27 @@ def models(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """The models that a key can call, as its provider listed them."""
     key = _key_or_404(request, key_id)
     available = list(key.available_models.order_by("model")[: FIRST_MODELS if request.htmx else MOST_SHOWN])
-    context = {
+    context: dict[str, Any] = {
         "key": key,
         "provider": PROVIDERS[key.provider],
         "models": [model_line(model) for model in available],
         "more": getattr(key, "model_count", 0) > len(available),
     }
+    if not request.htmx:
+        context["quirks"] = model_quirks.quirk_lines(key)
     response = render(request, f"providers/models.html{'#list' if request.htmx else ''}", context)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+@organization_view(Permission.MANAGE_KEYS)
+@require_POST
+def forget_quirks(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """Send every optional field again, as the server may take it by now."""
+    key = _key_or_404(request, key_id)
+    if model_quirks.forget_quirks(key=key, actor=request.user):
+        messages.success(request, "The next calls ask with every field again.")
+    return redirect("providers:models", request.organization.slug, key.pk)
 
 
 @organization_view(Permission.MANAGE_KEYS)

@@ -14,9 +14,9 @@ from django.test import Client, TransactionTestCase
 from organizations import second_factors, tenancy
 from organizations.models import Membership, Organization, User
 from tests import lock_guard, query_guard, serving_role
-from tests.simulator_fixtures import simulated_providers, simulator
+from tests.simulator_fixtures import simulated_providers, simulator, waits
 
-__all__ = ["simulated_providers", "simulator"]
+__all__ = ["simulated_providers", "simulator", "waits"]
 
 Role = Membership.Role
 # Tests arrange and look at what belongs to everybody, in threads too; requests, tasks and scopes begin as they do.

@@ -50,5 +50,19 @@ def simulated_providers(settings, simulator) -> Iterator[RunningSimulator]:
     """Sends the traffic of all four providers to the simulator."""
     settings.KEYFARE_PROVIDER_ORIGINS = simulator.origins
     delay = simulator.app.delay_seconds
+    simulator.app.received.clear()
     yield simulator
+    simulator.app.upcoming.clear()
     simulator.app.delay_seconds = delay
+
+
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """How long was waited before calls were repeated; none of it takes any time."""
+    noted: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        noted.append(seconds)
+
+    monkeypatch.setattr("gateway.asking.sleep", sleep)
+    return noted

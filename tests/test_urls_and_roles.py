@@ -71,6 +71,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "providers:rotate-organization-key": (Permission.MANAGE_KEYS, FORM),
     "providers:status": (Permission.VIEW, GET),
     "providers:models": (Permission.VIEW, GET),
+    "providers:forget-quirks": (Permission.MANAGE_KEYS, POST),
     "routing:table": (Permission.VIEW, GET),
     "routing:save": (Permission.MANAGE_ROUTING, POST),
     "routing:model-field": (Permission.MANAGE_ROUTING, GET),

@@ -6,7 +6,7 @@ Pinned to version 2023-06-01 with `x-api-key`: the version of 2026-10-21 changes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from providers.adapters.base import (
@@ -24,6 +24,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.counting import anthropic_tokens
 from providers.adapters.error_body import ErrorBody
+from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
 from usage.tokens import Report
 
@@ -59,16 +60,25 @@ class AnthropicAdapter(Adapter):
     provider_name: ClassVar[str] = "Anthropic"
     key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
     request_id_header: ClassVar[str] = "request-id"
+    optional_fields: ClassVar[OptionalFields] = OptionalFields(
+        spellings={"max_tokens": ("max_tokens",)},
+        limit_fields=frozenset({"max_tokens"}),
+        twins={},
+        required=frozenset({"max_tokens"}),
+    )
     version_headers: ClassVar[dict[str, str]] = {"anthropic-version": "2023-06-01"}
 
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         return {"x-api-key": secret.reveal()}
 
-    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall:
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        return {"max_tokens": request.max_output_tokens}
+
+    def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
         """JSON is asked for by the prompt alone: this API has no switch for it that all models know."""
         content: dict[str, Any] = {
             "model": request.model,
-            "max_tokens": request.max_output_tokens,
+            **self.options_taken(request, quirks),
             "messages": [{"role": message.role, "content": message.text} for message in request.messages],
         }
         if request.system:
@@ -78,14 +88,11 @@ class AnthropicAdapter(Adapter):
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
         report = self.report_of(answer, content)
-        if not isinstance(content.get("content"), list):
-            raise self.unexpected(answer, report)
-        texts = (block.get("text") for block in rows(content["content"]) if block.get("type") == "text")
-        return ChatResult(
-            text=clean("".join(text for text in texts if isinstance(text, str))),
-            finish=FINISHES.get(report.finish_reason, Finish.OTHER),
-            report=report,
-        )
+        finish = FINISHES.get(report.finish_reason, Finish.OTHER)
+        if not content.get("content") and finish not in (Finish.LENGTH, Finish.REFUSED):
+            raise self.empty(answer, report)
+        texts = (block.get("text") for block in rows(content.get("content")) if block.get("type") == "text")
+        return ChatResult(clean("".join(text for text in texts if isinstance(text, str))), finish, report)
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
         usage = content.get("usage")

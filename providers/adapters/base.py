@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from providers.adapters import meanings
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
 from providers.adapters.key_shapes import begins_like_key
+from providers.adapters.quirks import OptionalFields, Quirk, with_quirks
 from providers.adapters.reading import read_json, rows
 from providers.adapters.verdicts import ErrorKind as ErrorKind
 from providers.adapters.verdicts import Verdict as Verdict
@@ -103,6 +104,7 @@ class ProviderError(Exception):
     the same for the row of a key that was validated.
     `retry_after_seconds` is as the provider asked; `report` is what the answer says of itself all the same.
     `may_have_run` where the call left and no answer that tells its cost came back: a model may have worked on it.
+    `is_empty` where it was a success in which nothing was answered.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class ProviderError(Exception):
         report: Report = NOTHING_SAID,
         may_have_run: bool = False,
         sentence_of_key: str = "",
+        is_empty: bool = False,
     ) -> None:
         super().__init__(sentence)
         self.kind = kind
@@ -124,6 +127,7 @@ class ProviderError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.report = report
         self.may_have_run = may_have_run
+        self.is_empty = is_empty
 
 
 class NoModelList(ProviderError):
@@ -142,13 +146,35 @@ class Adapter(Verdicts, ABC):
     may_be_open: ClassVar[bool] = False  # to callers with any key or none
     # Whether it may well have models, and answer for them, where its list of them is empty or no list at all.
     may_list_nothing: ClassVar[bool] = False
+    optional_fields: ClassVar[OptionalFields]
 
     @abstractmethod
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         """The headers that carry the key. The only place of an adapter that sees it."""
 
     @abstractmethod
-    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall: ...
+    def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
+        """The question, without what `quirks` say that the server refuses."""
+
+    @abstractmethod
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        """What is optional in the question, by its names on the wire."""
+
+    def options_taken(self, request: ChatRequest, quirks: Iterable[Quirk]) -> dict[str, Any]:
+        return with_quirks(self.options(request), quirks)
+
+    def output_limit(self, request: ChatRequest, quirks: Iterable[Quirk]) -> int | None:
+        """The limit that is sent, in tokens; None where none is."""
+        taken = self.options_taken(request, quirks)
+        return next((taken[field] for field in self.optional_fields.limit_fields if field in taken), None)
+
+    def refused_option(self, answer: HttpAnswer, request: ChatRequest, quirks: Iterable[Quirk]) -> Quirk | None:
+        """Which optional field of the question `answer` refuses, None if it is about something else."""
+        error = parse_error_body(answer.body)
+        status = error.code_as_status if answer.status == 200 else answer.status
+        if status not in (400, 422):
+            return None
+        return self.optional_fields.refused(error, self.options_taken(request, quirks))
 
     @abstractmethod
     def parse_chat(self, answer: HttpAnswer) -> ChatResult: ...
@@ -209,6 +235,8 @@ class Adapter(Verdicts, ABC):
         """The JSON object of a successful answer; raises ProviderError for every other answer."""
         if not 200 <= answer.status < 300:
             raise self.failure(answer)
+        if not answer.body.strip():
+            raise self.empty(answer)
         content = read_json(answer.body)
         if isinstance(content, list) and content:  # Google wraps errors so
             content = content[0]
@@ -259,6 +287,16 @@ class Adapter(Verdicts, ABC):
     def empty_model_list(self) -> NoModelList:
         """For those that `may_list_nothing`: others prove the key by answering at all."""
         raise NotImplementedError
+
+    def empty(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
+        return ProviderError(
+            ErrorKind.UNEXPECTED,
+            f"{self.provider_name} answered without an answer in it. Try again in a while, or choose another model for "
+            "the action.",
+            http_status=answer.status,
+            report=report or Report(request_id=self.request_id(answer)),
+            is_empty=True,
+        )
 
     def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(

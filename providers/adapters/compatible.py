@@ -25,7 +25,10 @@ from providers.adapters.reading import member, positive_or_none, read_json, text
 from usage.tokens import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from providers.adapters.base import ChatRequest
+    from providers.adapters.quirks import Quirk
     from providers.custody import Secret
 
 CONTEXT_FIELDS = ("max_model_len", "context_window", "context_length", "max_context_length")
@@ -151,8 +154,8 @@ class OllamaAdapter(CompatibleAdapter):
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         return {}
 
-    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall:
-        return super().chat_call(f"{base_url}/v1", request)
+    def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
+        return super().chat_call(f"{base_url}/v1", request, quirks)
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{base_url}/api/tags")

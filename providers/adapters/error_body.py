@@ -87,7 +87,9 @@ def parse_error_body(body: bytes) -> ErrorBody:
     if not isinstance(error, dict):
         detail = _first(content.get("detail"))
         if isinstance(detail, dict):
-            detail = detail.get("msg") or detail.get("message") or "detail"
+            where = detail.get("loc")
+            said = detail.get("msg") or detail.get("message") or "detail"
+            detail = f"{said} ({detail.get('type')}: {where[-1]})" if isinstance(where, list) and where else said
         error = {**content, "message": detail if isinstance(detail, str) else content.get("message")}
     return ErrorBody(
         message=_text(error.get("message")).lower(),

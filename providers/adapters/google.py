@@ -6,7 +6,7 @@ checked 2026-11-21. The key goes into a header, never into the address, which pr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.counting import google_tokens
 from providers.adapters.error_body import ErrorBody
+from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
 from usage.tokens import Doubt, Report
 
@@ -123,29 +124,47 @@ class GoogleAdapter(Adapter):
     provider_name: ClassVar[str] = "Google"
     key_page: ClassVar[str] = "https://aistudio.google.com/app/apikey"
 
+    optional_fields: ClassVar[OptionalFields] = OptionalFields(
+        spellings={
+            "maxOutputTokens": ("maxoutputtokens", "max_output_tokens", "max output tokens"),
+            "responseMimeType": ("responsemimetype", "response_mime_type", "response mime type", "json mode"),
+            "systemInstruction": (
+                "systeminstruction", "system_instruction", "system instruction", "developer instruction",
+            ),
+        },
+        limit_fields=frozenset({"maxOutputTokens"}),
+        twins={},
+    )  # fmt: skip
+
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         return {"x-goog-api-key": secret.reveal()}
 
-    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall:
-        settings: dict[str, Any] = {"maxOutputTokens": request.max_output_tokens}
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        options: dict[str, Any] = {"maxOutputTokens": request.max_output_tokens}
         if request.json_output:
-            settings["responseMimeType"] = "application/json"
-        content: dict[str, Any] = {
-            "contents": [
-                {"role": ROLES[message.role], "parts": [{"text": message.text}]} for message in request.messages
-            ],
-            "generationConfig": settings,
-        }
+            options["responseMimeType"] = "application/json"
         if request.system:
-            content["systemInstruction"] = {"parts": [{"text": request.system}]}
+            options["systemInstruction"] = request.system
+        return options
+
+    def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
+        options = self.options_taken(request, quirks)
+        contents: list[dict[str, Any]] = [
+            {"role": ROLES[message.role], "parts": [{"text": message.text}]} for message in request.messages
+        ]
+        content: dict[str, Any] = {"contents": contents}
+        if system := options.pop("systemInstruction", ""):
+            content["systemInstruction"] = {"parts": [{"text": system}]}
+        elif request.system:
+            contents[0]["parts"].insert(0, {"text": f"{request.system}\n\n"})
+        content["generationConfig"] = options
         model = quote(request.model.removeprefix("models/"), safe="")
         return json_call(f"{base_url}/models/{model}:generateContent", content)
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
         report = self.report_of(answer, content)
-        candidate = member(content, "candidates", 0)
-        if candidate is None and isinstance(content.get("promptFeedback"), dict):
+        if member(content, "promptFeedback", "blockReason") and not member(content, "candidates", 0):
             refused = self.content_refused()
             raise ProviderError(
                 refused.kind,
@@ -154,15 +173,12 @@ class GoogleAdapter(Adapter):
                 http_status=answer.status,
                 report=report,
             )
-        if not isinstance(candidate, dict):
-            raise self.unexpected(answer, report)
-        parts = rows(member(candidate, "content", "parts"))
-        texts = (part.get("text") for part in parts if part.get("thought") is not True)
-        return ChatResult(
-            text=clean("".join(text for text in texts if isinstance(text, str))),
-            finish=FINISHES.get(report.finish_reason, Finish.OTHER),
-            report=report,
-        )
+        finish = FINISHES.get(report.finish_reason, Finish.OTHER)
+        parts = member(content, "candidates", 0, "content", "parts")
+        if not parts and finish not in (Finish.LENGTH, Finish.REFUSED):
+            raise self.empty(answer, report)
+        texts = (part.get("text") for part in rows(parts) if part.get("thought") is not True)
+        return ChatResult(clean("".join(text for text in texts if isinstance(text, str))), finish, report)
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
         blocked = member(content, "promptFeedback", "blockReason")

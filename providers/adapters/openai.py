@@ -7,7 +7,7 @@ Sources: OpenAI API reference and error-code guide, OpenRouter API reference and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +28,7 @@ from providers.adapters.base import (
 )
 from providers.adapters.counting import openai_tokens
 from providers.adapters.error_body import ErrorBody
+from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import (
     NANO,
     clean,
@@ -44,12 +45,39 @@ if TYPE_CHECKING:
     from providers.custody import Secret
 
 TOKENS_IN_A_PRICE = 1_000_000
-FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH, "content_filter": Finish.REFUSED}
+# Of all who speak this protocol, in small letters: Mistral's model_length, and what OpenRouter passes on as native.
+FINISHES = {
+    **dict.fromkeys(("stop", "eos", "end_turn", "stop_sequence", "completed"), Finish.STOP),
+    **dict.fromkeys(
+        ("length", "model_length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"), Finish.LENGTH
+    ),
+    **dict.fromkeys(
+        (
+            "content_filter", "content_filtered", "refusal", "safety", "recitation", "blocklist", "prohibited_content",
+            "spii", "guardrail_intervened",
+        ),
+        Finish.REFUSED,
+    ),
+}  # fmt: skip
+OPTIONAL_FIELDS = OptionalFields(
+    spellings={
+        "response_format": ("response_format", "response format", "json_object", "json mode", "json_schema"),
+        "max_completion_tokens": ("max_completion_tokens",),
+        "max_tokens": ("max_tokens", "max_new_tokens", "maximum tokens"),
+        "system": (
+            "messages[0].role", "messages.0.role", "'system'", "\"system\"", "system role", "system message",
+            "system prompt", "system instruction", "developer instruction",
+        ),
+    },
+    limit_fields=frozenset({"max_completion_tokens", "max_tokens"}),
+    twins={"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"},
+)  # fmt: skip
 AFFORDABLE = re.compile(r"can only afford ([0-9]{1,12})")
 
 
 class OpenAIAdapter(Adapter):
     provider_name: ClassVar[str] = "OpenAI"
+    optional_fields: ClassVar[OptionalFields] = OPTIONAL_FIELDS
     key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
     # Reasoning models refuse the older `max_tokens`.
     output_limit_field: ClassVar[str] = "max_completion_tokens"
@@ -58,30 +86,35 @@ class OpenAIAdapter(Adapter):
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         return {"authorization": f"Bearer {secret.reveal()}"}
 
-    def chat_call(self, base_url: str, request: ChatRequest) -> HttpCall:
-        content: dict[str, Any] = {
-            "model": request.model,
-            "messages": [
-                *([{"role": "system", "content": system}] if (system := system_prompt(request)) else []),
-                *({"role": message.role, "content": message.text} for message in request.messages),
-            ],
-            self.output_limit_field: request.max_output_tokens,
-        }
+    def options(self, request: ChatRequest) -> dict[str, Any]:
+        options: dict[str, Any] = {self.output_limit_field: request.max_output_tokens}
         if request.json_output:
-            content["response_format"] = {"type": "json_object"}
+            options["response_format"] = {"type": "json_object"}
+        if system := system_prompt(request):
+            options["system"] = system
+        return options
+
+    def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
+        options = self.options_taken(request, quirks)
+        messages = [{"role": message.role, "content": message.text} for message in request.messages]
+        if system := options.pop("system", ""):
+            messages.insert(0, {"role": "system", "content": system})
+        elif system := system_prompt(request):
+            messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
+        content = {"model": request.model, "messages": messages, **options}
         return json_call(f"{base_url}/chat/completions", content, self.extra_headers)
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
         report = self.report_of(answer, content)
-        choice = member(content, "choices", 0)
-        if not isinstance(member(choice, "message"), dict):
-            raise self.unexpected(answer, report)
-        return ChatResult(
-            text=clean(message_text(choice["message"].get("content"))),
-            finish=FINISHES.get(report.finish_reason, Finish.OTHER),
-            report=report,
-        )
+        message = member(content, "choices", 0, "message")
+        text = clean(message_text(member(message, "content")))
+        finish = FINISHES.get(report.finish_reason.lower(), Finish.OTHER)
+        if is_refusal(message) and not text.strip():
+            finish = Finish.REFUSED
+        if not isinstance(message, dict) and finish not in (Finish.LENGTH, Finish.REFUSED):
+            raise self.empty(answer, report)
+        return ChatResult(text, finish, report)
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
         usage = content.get("usage") or member(content, "x_groq", "usage")
@@ -92,7 +125,7 @@ class OpenAIAdapter(Adapter):
             cost_nanousd=cost if isinstance(cost, int) else None,
             served_model=text_of(content.get("model")),
             service_tier=text_of(content.get("service_tier") or member(usage, "service_tier"), 40),
-            finish_reason=text_of(member(content, "choices", 0, "finish_reason"), 40),
+            finish_reason=finish_word(content),
             request_id=self.request_id(answer, content.get("id")),
             doubt=cost if isinstance(cost, Doubt) else counted.doubt,
         )
@@ -347,10 +380,39 @@ def system_prompt(request: ChatRequest) -> str:
 
 
 def message_text(content: object) -> str:
-    """A message's content: text, or a list of parts of which the text ones count."""
+    """A message's content: text, or a list of parts of which the text ones count, and thinking does not."""
     if isinstance(content, str):
         return content
-    return "".join(part["text"] for part in rows(content) if isinstance(part.get("text"), str))
+    return "".join(
+        part["text"]
+        for part in rows(content)
+        if isinstance(part.get("text"), str) and part.get("type") not in ("thinking", "reasoning")
+    )
+
+
+def is_refusal(message: object) -> bool:
+    """Whether the model says apart from its text that it will not answer."""
+    parts = rows(member(message, "content"))
+    return bool(member(message, "refusal")) or any(part.get("type") == "refusal" for part in parts)
+
+
+def finish_word(content: object) -> str:
+    """
+    Why the answer ended, in the provider's word; the native one where that says more (OpenRouter normalizes, Ollama's
+    and vLLM's own fields have other names).
+    """
+    choice = member(content, "choices", 0)
+    words = [
+        text_of(word, 40)
+        for word in (
+            member(choice, "finish_reason"),
+            member(choice, "native_finish_reason"),
+            member(choice, "stop_reason"),
+            member(content, "done_reason"),
+        )
+    ]
+    telling = (word for word in words if FINISHES.get(word.lower()) in (Finish.LENGTH, Finish.REFUSED))
+    return next(telling, next(filter(None, words), ""))
 
 
 def price_per_mtok(price: object) -> int | None:

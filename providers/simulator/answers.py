@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from providers.simulator.drafts import draft
+from providers.simulator.drafts import draft as drafted
 from providers.simulator.verdicts import verdicts
 
 UNPARSABLE_MARKER = "[[simulate-unparsable]]"
+THINKING_MARKER = "[[simulate-thinking]]"
+INVENTION_MARKER = "[[simulate-invention]]"
 CHARACTERS_IN_A_TOKEN = 4
 
 
@@ -17,7 +19,9 @@ def answer(prompt: str) -> str:
     """
     The answer to all that the user said, always the same for the same words.
 
-    A profile with the marker `[[simulate-unparsable]]` gets prose where JSON is asked for, every time.
+    Markers in a profile: `[[simulate-unparsable]]` gets prose where JSON is asked for, every time,
+    `[[simulate-thinking]]` an answer after thinking aloud in which everything is met, `[[simulate-invention]]` quotes
+    that do not stand in the profile.
     """
     requirements, profile = between(prompt, "requirements"), between(prompt, "profile")
     if requirements is not None and profile is not None:
@@ -28,10 +32,17 @@ def answer(prompt: str) -> str:
         except ValueError:
             return "The requirements could not be read."
         rows = listed if isinstance(listed, list) else []
-        return _json({"verdicts": verdicts(rows, profile)})
+        judged = verdicts(rows, profile)
+        if INVENTION_MARKER in profile:
+            judged = [{**row, "quote": f"Invented: {row['quote']}"} for row in judged]
+        thinking = ""
+        if THINKING_MARKER in profile:
+            draft = _json({"verdicts": [{**row, "verdict": "met"} for row in judged]})
+            thinking = f"<think>At first sight: {draft} But let me look closer.</think>\n"
+        return f"{thinking}{_json({'verdicts': judged})}"
     job_description = between(prompt, "job_description")
     if job_description is not None:
-        return _json(draft(job_description))
+        return _json(drafted(job_description))
     return _json({"answer": "This is a simulated answer."})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from typing import Any
@@ -61,11 +62,18 @@ GENERATE = ":generateContent"
 
 
 class Simulator:
-    """The application. `delay_seconds` may be changed while it runs; `model_calls` counts the calls."""
+    """
+    The application. `delay_seconds` may be changed while it runs; `model_calls` counts the calls.
+
+    For tests: `received` holds the bodies of the latest model calls, and replies put into `upcoming` are given to the
+    next ones, in their order, whatever these ask.
+    """
 
     def __init__(self, delay_seconds: float) -> None:
         self.delay_seconds = delay_seconds
         self.model_calls = 0
+        self.received: deque[Any] = deque(maxlen=100)
+        self.upcoming: deque[Reply] = deque()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -96,15 +104,19 @@ class Simulator:
 
     async def _chat(self, wire: Wire, model: str, headers: dict[bytes, bytes], body: bytes) -> Reply:
         self.model_calls += 1
-        if self.delay_seconds > 0:
-            await asyncio.sleep(self.delay_seconds)
-        state = KeyState.of(key := wire.key(headers))
-        if state is not KeyState.VALID:
-            return wire.refusal(state, key)
         try:
             content = json.loads(body)
         except ValueError:
             content = None
+        self.received.append(content)
+        scripted = self.upcoming.popleft() if self.upcoming else None
+        if self.delay_seconds > 0:
+            await asyncio.sleep(self.delay_seconds)
+        if scripted is not None:
+            return scripted
+        state = KeyState.of(key := wire.key(headers))
+        if state is not KeyState.VALID:
+            return wire.refusal(state, key)
         if not isinstance(content, dict):
             return wire.bad_request("We could not parse the JSON body of your request.")
         if model:

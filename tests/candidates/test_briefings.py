@@ -24,8 +24,10 @@ from candidates.briefings import (
 )
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import Briefing, CandidateCheck, Requirement
-from providers.adapters.base import ChatResult, ErrorKind, Finish, ProviderError
+from gateway import dispatch
 from providers.models import ProviderKey
+from providers.simulator.app import OPENROUTER
+from providers.simulator.wires.base import KeyState, Reply
 from routing.resolve import RouteUnavailable
 from tests.builders import (
     NOW,
@@ -36,7 +38,6 @@ from tests.builders import (
     write_briefing,
 )
 from usage.models import UsageEvent
-from usage.tokens import Report
 
 JOB = """Backend engineer
 
@@ -262,56 +263,89 @@ def test_drafting_twice_does_nothing_the_second_time(managed, acme):
 
 def test_a_late_draft_does_not_overwrite_what_was_written_since(managed, acme, monkeypatch):
     briefing = asked(acme, now=NOW)
+    settle = dispatch.settle
 
-    def answer_after_somebody_wrote(**call):
+    def settle_after_somebody_wrote(**call):
         save_requirements(
             briefing=briefing, requirements=[RequirementInput("By hand", "must")], now=NOW + timedelta(minutes=6)
         )
-        return answered(json.dumps({"requirements": [{"text": "Drafted", "kind": "must"}]}))
+        return settle(**call)
 
-    monkeypatch.setattr(briefings, "run_call", answer_after_somebody_wrote)
+    monkeypatch.setattr(dispatch, "settle", settle_after_somebody_wrote)
     draft_briefing(briefing.pk, now=NOW)
 
     assert texts(briefing) == ["By hand"]
 
 
-def answered(text: str) -> ChatResult:
-    return ChatResult(text, Finish.STOP, Report())
+def completion(text: str) -> Reply:
+    return Reply(200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
 
 
-def test_an_unreadable_draft_is_asked_for_once_more_naming_the_fault(managed, acme, monkeypatch):
-    requests = []
-    answers = iter(["Sure!", json.dumps({"title": "T", "requirements": [{"text": "Django", "kind": "must"}]})])
-
-    def answer(*, request, iteration, **call):
-        requests.append((iteration, request))
-        return answered(next(answers))
-
-    monkeypatch.setattr(briefings, "run_call", answer)
+def test_an_unreadable_draft_is_asked_for_once_more_naming_the_fault(managed, acme, simulator):
+    simulator.app.upcoming.extend(
+        [
+            completion("Sure!"),
+            completion(json.dumps({"title": "T", "requirements": [{"text": "Django", "kind": "must"}]})),
+        ]
+    )
     briefing = asked(acme)
     draft_briefing(briefing.pk, now=NOW)
 
     briefing.refresh_from_db()
     assert (briefing.state, texts(briefing)) == (Briefing.State.READY, ["Django"])
-    assert [iteration for iteration, _ in requests] == [1, 2]
-    assert "no complete JSON object" in requests[1][1].messages[-1].text
+    assert list(UsageEvent.objects.order_by("iteration").values_list("iteration", flat=True)) == [1, 2]
+    assert "no complete JSON object" in simulator.app.received[-1]["messages"][-1]["content"]
 
 
-def test_a_draft_that_stays_unreadable_fails_with_a_sentence(managed, acme, monkeypatch):
-    monkeypatch.setattr(briefings, "run_call", lambda **call: answered("Sure!"))
+def test_a_draft_that_stays_unreadable_fails_with_a_sentence(managed, acme, simulator):
+    simulator.app.upcoming.extend([completion("Sure!"), completion("Sure!")])
     briefing = asked(acme)
     draft_briefing(briefing.pk, now=NOW)
 
     briefing.refresh_from_db()
     assert (briefing.state, texts(briefing)) == (Briefing.State.FAILED, [])
-    assert "could not be read" in briefing.state_detail
+    assert "could not be read, twice" in briefing.state_detail
 
 
-def test_a_provider_error_and_a_broken_route_fail_the_draft_with_their_sentence(managed, acme, monkeypatch):
-    def refuse(**call):
-        raise ProviderError(ErrorKind.NO_CREDIT, "The provider says that the key has no credit left.")
+def test_a_draft_waits_for_a_provider_in_trouble_as_a_check_does(managed, acme, simulator, waits):
+    simulator.app.upcoming.append(OPENROUTER.refusal(KeyState.OVERLOADED, ""))
+    briefing = asked(acme)
+    draft_briefing(briefing.pk, now=NOW)
 
-    monkeypatch.setattr(briefings, "run_call", refuse)
+    briefing.refresh_from_db()
+    assert (briefing.state, waits) == (Briefing.State.READY, [2.0])
+
+
+def test_a_draft_that_was_written_by_hand_meanwhile_is_not_asked_for_again(managed, acme, simulator, monkeypatch):
+    simulator.app.upcoming.append(completion("Sure!"))
+    briefing = asked(acme, now=NOW)
+    settle = dispatch.settle
+
+    def settle_after_somebody_wrote(**call):
+        save_requirements(
+            briefing=briefing, requirements=[RequirementInput("By hand", "must")], now=NOW + timedelta(minutes=6)
+        )
+        return settle(**call)
+
+    monkeypatch.setattr(dispatch, "settle", settle_after_somebody_wrote)
+    draft_briefing(briefing.pk, now=NOW)
+
+    assert texts(briefing) == ["By hand"]
+    assert UsageEvent.objects.count() == 1
+
+
+def test_a_draft_that_is_asked_for_again_is_not_taken_for_lost(managed, acme, simulator):
+    simulator.app.upcoming.extend([completion("Sure!"), completion("Sure!")])
+    briefing = asked(acme, now=NOW)
+    draft_briefing(briefing.pk, now=NOW)
+
+    briefing.refresh_from_db()
+    assert briefing.draft_requested_at is not None
+    assert briefing.draft_requested_at > NOW
+
+
+def test_a_provider_error_and_a_broken_route_fail_the_draft_with_their_sentence(managed, acme, simulator):
+    simulator.app.upcoming.append(OPENROUTER.model_not_found("gone"))
     first = asked(acme)
     draft_briefing(first.pk, now=NOW)
     second = asked(acme)
@@ -320,7 +354,7 @@ def test_a_provider_error_and_a_broken_route_fail_the_draft_with_their_sentence(
 
     first.refresh_from_db()
     second.refresh_from_db()
-    assert first.state_detail == "The provider says that the key has no credit left."
+    assert first.state_detail.startswith("OpenRouter does not offer this model")
     assert (second.state, "Settings" in second.state_detail) == (Briefing.State.FAILED, True)
 
 

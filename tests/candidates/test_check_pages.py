@@ -408,7 +408,7 @@ def test_a_running_check_polls_and_a_failed_one_says_why_and_that_it_was_free(as
 
     assert "<html" not in fragment.content.decode()
     assert "every 2s" not in fragment.content.decode()
-    assert "failed and cost nothing" in words(fragment)
+    assert "failed and cost no credits" in words(fragment)
     assert "could not be read" in words(fragment)
     assert "0 charged" in words(fragment)
 

@@ -8,16 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from candidates.models import Profile, Requirement
-from candidates.prompts import (
-    QUOTE_NOT_FOUND,
-    UnparsableAnswer,
-    check_request,
-    neutralised,
-    parse_requirements,
-    parse_verdicts,
-    requirements_request,
-    retry_request,
-)
+from candidates.prompts.check import check_request, parse_verdicts
+from candidates.prompts.draft import parse_requirements, requirements_request
+from candidates.prompts.foreign_text import neutralised
+from gateway.asking import UnparsableAnswer, retry_request
 
 PROFILE = "Jane Doe\nBuilds Django\tservices on  PostgreSQL since 2015."
 REQUIREMENTS = [Requirement(pk=71, text="Django"), Requirement(pk=72, text="PostgreSQL")]
@@ -48,7 +42,10 @@ JSON = st.recursive(
 )
 
 
-def entry(number: object = 1, verdict: object = "met", quote: object = "", reason: object = "") -> dict[str, object]:
+QUOTE = "Builds Django services"
+
+
+def entry(number: object = 1, verdict: object = "met", quote: object = QUOTE, reason: object = "") -> dict[str, object]:
     return {"id": number, "verdict": verdict, "quote": quote, "reason": reason}
 
 
@@ -190,10 +187,7 @@ def test_an_answer_that_is_not_what_was_asked_for_is_refused_and_the_fault_named
         ("  builds DJANGO services\non postgresql ", "builds DJANGO services on postgresql"),
         ("“Builds Django services…”", "Builds Django services"),
         ("...since 2015.", "since 2015."),
-        ("- Builds Django", "Builds Django"),
-        ("", ""),
-        (None, ""),
-        (["x"], ""),
+        ("- Builds Django services", "Builds Django services"),
     ],
 )
 def test_a_quote_counts_if_it_stands_in_the_profile(quote, kept):
@@ -202,11 +196,22 @@ def test_a_quote_counts_if_it_stands_in_the_profile(quote, kept):
     assert (first.quote, first.reason) == (kept, "Because.")
 
 
-@pytest.mark.parametrize("quote", ["Builds Rails services", "Jane Doe Builds PostgreSQL", "x" * 2_000])
-def test_an_invented_quote_is_dropped_and_the_reason_says_so(quote):
-    first, _ = parsed(answer(entry(1, "met", quote, "Because."), entry(2)))
+@pytest.mark.parametrize("verdict", ["met", "partly"])
+@pytest.mark.parametrize(
+    "quote", ["Builds Rails services", "Jane Doe Builds PostgreSQL", "x" * 20_000, "", None, ["x"], "Django"]
+)
+def test_a_claim_without_evidence_is_unknown_and_kept_as_claimed(verdict, quote):
+    first, _ = parsed(answer(entry(1, verdict, quote, "Because."), entry(2)))
 
-    assert (first.verdict, first.quote, first.reason) == ("met", "", f"Because. {QUOTE_NOT_FOUND}")
+    assert (first.verdict, first.claimed, first.quote, first.reason) == ("unknown", verdict, "", "Because.")
+
+
+@pytest.mark.parametrize("verdict", ["not_met", "unknown"])
+def test_without_a_claim_nothing_needs_evidence(verdict):
+    first, second = parsed(answer(entry(1, verdict, "Builds Rails"), entry(2, verdict, "PostgreSQL since")))
+
+    assert (first.verdict, first.claimed, first.quote) == (verdict, "", "")
+    assert (second.verdict, second.claimed, second.quote) == (verdict, "", "PostgreSQL since")
 
 
 def test_a_quote_of_a_neutralised_passage_counts():
@@ -218,9 +223,9 @@ def test_a_quote_of_a_neutralised_passage_counts():
 
 
 def test_nul_and_lone_surrogates_are_removed_from_answers():
-    first, _ = parsed(answer(entry(1, "met", "Builds\x00 Django", "a\ud800b\x00"), entry(2)))
+    first, _ = parsed(answer(entry(1, "met", "Builds\x00 Django services", "a\ud800b\x00"), entry(2)))
 
-    assert (first.quote, first.reason) == ("Builds Django", "ab")
+    assert (first.quote, first.reason) == ("Builds Django services", "ab")
 
 
 @given(st.text(max_size=300) | JSON.map(json.dumps) | JSON.map(lambda value: f"x {json.dumps(value)} {{"))

@@ -19,10 +19,10 @@ from organizations import services as members
 from organizations.audit_chain import verify_audit
 from organizations.models import ApiToken, AuditEvent, Membership, Organization, User
 from organizations.permissions import Permission
-from providers import replacement, rotation, validation
+from providers import model_quirks, replacement, rotation, validation
 from providers import services as keys
 from providers.custody import Secret
-from providers.models import ProviderKey
+from providers.models import ModelQuirk, ProviderKey
 from routing import services as routing
 from tests.builders import NOW
 
@@ -42,6 +42,11 @@ class Change:
         )
         ProviderKey.objects.filter(pk=key.pk).update(status="connected")
         return ProviderKey.objects.select_related("organization").get(pk=key.pk)
+
+    def quirk(self) -> ProviderKey:
+        key = self.key()
+        ModelQuirk.objects.create(organization=self.organization, key=key, model="m", field="response_format")
+        return key
 
     def replacement(self) -> ProviderKey:
         key = self.key()
@@ -129,6 +134,11 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, key: replacement.discard_replacement(key=key, actor=c.actor),
         ["provider_key.replacement_discarded"],
     ),
+    "providers.model_quirks.forget_quirks": (
+        Change.quirk,
+        lambda c, key: model_quirks.forget_quirks(key=key, actor=c.actor),
+        ["provider_key.quirks_forgotten"],
+    ),
     "providers.rotation.rotate_organization_key": (
         Change.key,
         lambda c, key: rotation.rotate_organization_key(organization=c.organization, actor=c.actor),
@@ -211,6 +221,9 @@ SILENT = {
     "providers.replacement.take_over": "a part of a validation, which records it",
     "providers.rotation.rotate_master_key": "the installation's; no organization's",
     "providers.services.record_change": "writes the event for the others",
+    "providers.model_quirks.quirks_of": "reads",
+    "providers.model_quirks.quirk_lines": "reads",
+    "providers.model_quirks.remember_quirks": "what a server refuses; a call learns it",
     "providers.validation.validate_key": "what a provider says; asking for it was audited",
     "providers.validation.validate_due_keys": "asks by the clock; requests are audited one by one",
     "providers.validation.requeue_validations": "asks again for what was audited",
@@ -231,6 +244,7 @@ MODULES = [
     "organizations.api_tokens",
     "organizations.services",
     "providers.services",
+    "providers.model_quirks",
     "providers.replacement",
     "providers.rotation",
     "providers.validation",

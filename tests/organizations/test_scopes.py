@@ -37,6 +37,9 @@ NOT_OF_ONE_ORGANIZATION = {
     ("gateway/dispatch.py", "settle"): {
         "_behind_the_wall_of(prepared.call.organization, prepared.route)": "a managed key is the platform's"
     },
+    ("gateway/dispatch.py", "_remember"): {
+        "_behind_the_wall_of(prepared.call.organization, prepared.route)": "a managed key is the platform's"
+    },
     ("routing/resolve.py", "managed_key"): {"EVERY": "managed keys are the platform's"},
 }
 # Our tables without an `organization` column, so without a policy → why their rows are nobody's.

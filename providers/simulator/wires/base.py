@@ -114,4 +114,7 @@ def bearer(headers: Headers) -> str:
 
 
 def encode(content: object) -> bytes:
+    """As JSON; bytes as they are."""
+    if isinstance(content, bytes):
+        return content
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

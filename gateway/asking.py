@@ -1,0 +1,155 @@
+"""
+Asking until there is an answer that can be read: one policy for everybody who asks a model a question.
+
+    cannot be read                once more, with the fault named
+    the output limit cut it off   once more, with a larger limit
+    nothing in it                 once more
+    temporary trouble             twice more, after a wait; a call that may have run all the same only if that is free
+    refused, and all else         not again
+
+Each call is admitted, sent and settled by `gateway.dispatch`. Whoever asks says how a call is admitted and how an
+answer is read.
+"""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from asgiref.sync import async_to_sync, sync_to_async
+
+from gateway import dispatch
+from gateway.dispatch import Outcome, PreparedCall
+from providers.adapters.base import ChatRequest, ChatResult, Finish, Message, ProviderError
+from providers.adapters.reading import clean
+from providers.catalog import PROVIDERS
+from providers.egress import Egress, open_client
+
+Read = TypeVar("Read")
+
+MAX_TEMPORARY_RETRIES = 2
+LONGEST_WAIT_SECONDS = 30.0
+FIRST_WAIT_SECONDS = 2.0  # doubled each time, where the provider names no wait
+LARGER_OUTPUT = 4
+MAX_REPEATED_CHARACTERS = 20_000
+
+
+class UnparsableAnswer(Exception):
+    """
+    A model's answer is not what was asked for. The text completes "The answer could not be read: …".
+
+    `entries_read` says how close it came.
+    """
+
+    def __init__(self, fault: str, *, entries_read: int = 0) -> None:
+        super().__init__(fault)
+        self.entries_read = entries_read
+
+
+class NoAnswer(Exception):
+    """There is no answer that could be read; the text is a sentence that says why, and what to do."""
+
+
+async def ask(
+    client: Egress,
+    *,
+    prepare: Callable[[int], PreparedCall],
+    request: ChatRequest,
+    read: Callable[[str], Read],
+) -> Read:
+    """
+    What `read` makes of the model's answer. Raises NoAnswer.
+
+    `prepare` admits the call with the given number, counted from 1; what it raises ends the asking and is passed on.
+    `read` raises UnparsableAnswer.
+    """
+    asking, iteration = _Asking(request), 1
+    while True:
+        prepared = await sync_to_async(prepare)(iteration)
+        outcome = await dispatch.ask(client, prepared, asking.request)
+        iteration = outcome.iteration + 1
+        if outcome.result is None:
+            assert outcome.error is not None  # noqa: S101  # one of the two is set
+            await asking.go_on_after_error(prepared, outcome.error)
+            continue
+        if outcome.result.finish is Finish.REFUSED:
+            raise NoAnswer(PROVIDERS[prepared.route.provider].adapter.content_refused().sentence)
+        try:
+            return read(outcome.result.text)
+        except UnparsableAnswer as fault:
+            asking.go_on_after_unreadable(outcome, outcome.result, fault)
+
+
+def ask_now(*, prepare: Callable[[int], PreparedCall], request: ChatRequest, read: Callable[[str], Read]) -> Read:
+    """The same, for synchronous callers."""
+
+    async def ask_alone() -> Read:
+        async with open_client() as client:
+            return await ask(client, prepare=prepare, request=request, read=read)
+
+    return async_to_sync(ask_alone)()
+
+
+@dataclass(slots=True)
+class _Asking:
+    """How often what went wrong; `request` is what to ask next."""
+
+    request: ChatRequest
+    temporary: int = 0
+    is_larger: bool = False
+    is_asked_for_whole: bool = False
+    is_asked_for_any: bool = False
+
+    async def go_on_after_error(self, prepared: PreparedCall, error: ProviderError) -> None:
+        """Return where the same is to be asked again, after the wait that this takes. Raises NoAnswer."""
+        if error.is_empty and not self.is_asked_for_any:
+            self.is_asked_for_any = True
+            return
+        if not error.kind.is_temporary:
+            raise NoAnswer(error.sentence)
+        if error.may_have_run and not prepared.has_no_token_charges:
+            raise NoAnswer(
+                f"{error.sentence} What this call cost is unknown: it may have run all the same, so it was not sent "
+                "again by itself."
+            )
+        if self.temporary >= MAX_TEMPORARY_RETRIES:
+            raise NoAnswer(error.sentence)
+        wait = error.retry_after_seconds or FIRST_WAIT_SECONDS * 2**self.temporary
+        self.temporary += 1
+        await sleep(min(wait, LONGEST_WAIT_SECONDS))
+
+    def go_on_after_unreadable(self, outcome: Outcome, result: ChatResult, fault: UnparsableAnswer) -> None:
+        """Change `request` to what may be answered better. Raises NoAnswer."""
+        if result.finish is Finish.LENGTH:
+            allows_more = outcome.output_limit is not None and outcome.output_limit >= self.request.max_output_tokens
+            if self.is_larger or not allows_more:
+                raise NoAnswer(
+                    f"The model reached its output limit{_of_tokens(outcome.output_limit)} before its answer was "
+                    "complete. Thinking counts towards that limit: choose a model that thinks less or allows more "
+                    "output, or ask for less at a time."
+                )
+            self.is_larger = True
+            self.request = replace(self.request, max_output_tokens=LARGER_OUTPUT * self.request.max_output_tokens)
+        elif self.is_asked_for_whole:
+            raise NoAnswer(f"The model's answer could not be read, twice: {fault}")
+        else:
+            self.is_asked_for_whole = True
+            self.request = retry_request(self.request, result.text, f"The answer could not be read: {fault}")
+
+
+def retry_request(request: ChatRequest, answer: str, fault: str) -> ChatRequest:
+    """The same question once more, after the answer that could not be read and what was wrong with it."""
+    return replace(
+        request,
+        messages=(
+            *request.messages,
+            Message("assistant", clean(answer)[:MAX_REPEATED_CHARACTERS].strip() or "(empty)"),
+            Message("user", f"{fault} Answer again, completely, with the JSON object only."),
+        ),
+    )
+
+
+def _of_tokens(limit: int | None) -> str:
+    return "" if limit is None else f" of {limit:,} tokens"
