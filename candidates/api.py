@@ -19,6 +19,7 @@ from pydantic import ConfigDict, StrictInt, StrictStr
 from billing.ledger import NotEnoughCredits
 from candidates.check_requests import IdempotencyKeyReused, Once, accept_check, earlier_check
 from candidates.checks import BriefingNotReady
+from candidates.failure_cap import TooManyFailures
 from candidates.links import normalize_link
 from candidates.models import Briefing, Candidate, CandidateCheck, RequirementVerdict
 from candidates.profiles import ProfileRow, RowError, find_imported, import_profiles, read_profile
@@ -133,7 +134,7 @@ def request_check(
             )
     except NotEnoughCredits as refusal:
         raise HttpError(402, str(refusal)) from None
-    except (BriefingNotReady, IdempotencyKeyReused, RouteUnavailable) as refusal:
+    except (BriefingNotReady, IdempotencyKeyReused, RouteUnavailable, TooManyFailures) as refusal:
         raise HttpError(409, str(refusal)) from None
     return CheckAccepted(candidateCheckId=check.pk, resultUrl=_result_url(organization, check))
 

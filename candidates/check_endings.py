@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing.ledger import release_hold
+from candidates.failure_cap import was_paid_by_operator
 from candidates.models import CandidateCheck
 from organizations.models import Organization
 
@@ -37,6 +38,7 @@ def fail_check(check: CandidateCheck, failure: str, now: datetime) -> None:
     if check.hold_id:
         release_hold(organization=check.organization, hold_id=check.hold_id)
     check.charged = 0
+    check.failed_after_answer = was_paid_by_operator(check)
     check.failure = failure[:300]
     finish_check(check, Status.FAILED, now)
 

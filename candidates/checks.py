@@ -28,6 +28,7 @@ from billing.ledger import HoldRequest, capture_hold, hold_credits
 from candidates import recency
 from candidates.check_endings import OPEN, fail_check, finish_check
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
+from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile, Requirement, RequirementVerdict
 from candidates.profiles import profile_text
 from candidates.prompts.check import RUBRIC_VERSION, Verdict, check_request, parse_verdicts
@@ -96,8 +97,8 @@ def accept_checks(
 
     Prices are those of a quote, or lower where another organization of the recency network checked the person.
 
-    Raises BriefingNotReady, RouteUnavailable, billing.ledger.NotEnoughCredits, and PriceRose when the total is above
-    `agreed_credits`; then nothing was started.
+    Raises BriefingNotReady, RouteUnavailable, TooManyFailures (Managed mode), billing.ledger.NotEnoughCredits, and
+    PriceRose when the total is above `agreed_credits`; then nothing was started.
     """
     with transaction.atomic():
         # Nothing is accepted once the organization is closed, whose checks are ended then.
@@ -113,6 +114,8 @@ def accept_checks(
             .values_list("candidate_id", flat=True)
         )
         wanted = [candidate for candidate in candidates if candidate.pk not in busy]
+        if wanted:
+            refuse_after_failures(organization=organization, mode=mode, now=now)
         kinds = recency.kind_for(candidates=wanted, organization=organization, now=now)
         profiles = _latest_profiles(organization, wanted)
         checks = [
@@ -280,7 +283,7 @@ class _Worker:
                 verdicts = await asking.ask(client, prepare=prepare, request=claim.request, read=read)
             except _LeaseLost:
                 return
-            except (RouteUnavailable, NoAnswer) as failure:
+            except (RouteUnavailable, TooManyFailures, NoAnswer) as failure:
                 await sync_to_async(self._fail)(claim.check, claim.token, str(failure))
             else:
                 await sync_to_async(self._complete)(claim, verdicts)
@@ -291,15 +294,14 @@ class _Worker:
             logger.exception("Check %s was interrupted", claim.check.pk)
 
     def _prepare(self, claim: _Claim, iteration: int) -> PreparedCall:
-        """Admit a call for the check. Raises _LeaseLost and RouteUnavailable."""
+        """Admit a call for the check. Raises _LeaseLost, RouteUnavailable and TooManyFailures."""
+        check, now = claim.check, timezone.now()
         if iteration > 1:
             self._renew_lease(claim)
+        else:
+            refuse_after_failures(organization=check.organization, mode=check.mode, now=now)
         return dispatch.prepare(
-            organization=claim.check.organization,
-            route=claim.route,
-            run_id=claim.check.run_id,
-            iteration=iteration,
-            now=timezone.now(),
+            organization=check.organization, route=claim.route, run_id=check.run_id, iteration=iteration, now=now
         )
 
     def _renew_lease(self, claim: _Claim) -> None:

@@ -149,6 +149,9 @@ class CandidateCheck(models.Model):
     hold = models.OneToOneField(CreditHold, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     route = models.JSONField(help_text="The pinned route: provider, model, key, rule.")
     run_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    failed_after_answer = models.BooleanField(
+        default=False, editable=False, help_text="A Managed check that failed although its calls were paid for."
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.UUIDField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
@@ -182,6 +185,11 @@ class CandidateCheck(models.Model):
                 fields=["organization", "lease_until"],
                 condition=Q(status__in=["pending", "in_progress"]),
                 name="check_open_by_lease",
+            ),
+            models.Index(
+                fields=["organization", "completed_at"],
+                condition=Q(failed_after_answer=True),
+                name="check_failed_after_answer",
             ),
         ]
 

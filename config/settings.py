@@ -43,6 +43,8 @@ KEYFARE_SHOW_MANAGED_USD = env.bool("KEYFARE_SHOW_MANAGED_USD", default=False)
 KEYFARE_NETWORK_RECENCY = env.bool("KEYFARE_NETWORK_RECENCY", default=False)
 # How many runs of a free action one organization may start a day on managed keys.
 KEYFARE_MANAGED_DAILY_RUNS = env.int("KEYFARE_MANAGED_DAILY_RUNS", default=50)
+# How many Managed checks of one organization may fail a day after the model had answered.
+KEYFARE_MANAGED_DAILY_FAILURES = env.int("KEYFARE_MANAGED_DAILY_FAILURES", default=50)
 # After this many days a key's age is pointed out, and again after as many more. 0: never.
 KEYFARE_KEY_ROTATION_DAYS = env.int("KEYFARE_KEY_ROTATION_DAYS", default=180)
 KEYFARE_CALL_TIMEOUT_SECONDS = env.int("KEYFARE_CALL_TIMEOUT_SECONDS", default=90)

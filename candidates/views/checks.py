@@ -14,6 +14,7 @@ from billing.ledger import NotEnoughCredits
 from candidates.check_endings import OPEN
 from candidates.checks import BriefingNotReady, PriceRose, accept_checks
 from candidates.credit_costs import quote
+from candidates.failure_cap import TooManyFailures
 from candidates.models import CandidateCheck, RequirementVerdict
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.catalog import PROVIDERS
@@ -48,7 +49,7 @@ def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse
             now=timezone.now(),
             agreed_credits=int(agreed) if agreed.isascii() and agreed.isdigit() and len(agreed) < 10 else 0,
         )
-    except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable) as error:
+    except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable, TooManyFailures) as error:
         context = {**_context(request, check), "problem": str(error)}
         return render(request, "candidates/check.html", context, status=422)
     if accepted.note:

@@ -17,6 +17,7 @@ from billing.ledger import NotEnoughCredits
 from candidates import recency
 from candidates.checks import BriefingNotReady, PriceRose, accept_checks
 from candidates.credit_costs import CREDIT_COSTS, Quote, quote
+from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.results import latest_checks, progress
 from candidates.selection import SHOW, Selection
@@ -69,7 +70,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
             now=now,
             agreed_credits=agreed,
         )
-    except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable) as error:
+    except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable, TooManyFailures) as error:
         return _confirm(request, briefing, selection, problem=str(error))
     messages.success(request, " ".join(filter(None, [_started(len(accepted.checks), accepted.skipped), accepted.note])))
     return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
@@ -133,9 +134,10 @@ def _quote_context(request: OrganizationHttpRequest, briefing: Briefing, selecti
 def _unroutable(request: OrganizationHttpRequest) -> str:
     """Why no check could run now, as a sentence, or nothing."""
     try:
-        resolve(organization=request.organization, action=CANDIDATE_CHECK.slug)
-    except RouteUnavailable as unavailable:
-        return str(unavailable)
+        route = resolve(organization=request.organization, action=CANDIDATE_CHECK.slug)
+        refuse_after_failures(organization=request.organization, mode=route.mode, now=timezone.now())
+    except (RouteUnavailable, TooManyFailures) as refusal:
+        return str(refusal)
     return ""
 
 

@@ -17,6 +17,7 @@ from billing.ledger import NotEnoughCredits, balance
 from candidates.briefings import unchecked_candidates
 from candidates.check_endings import OPEN
 from candidates.checks import Accepted, BriefingNotReady, accept_checks, run_pending_checks
+from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
 from routing.resolve import RouteUnavailable
@@ -96,7 +97,7 @@ def _accept(organization: Organization, briefing: Briefing, people: list[Candida
         return accept_checks(
             organization=organization, briefing=briefing, candidates=people, actor=None, now=timezone.now()
         )
-    except (BriefingNotReady, NotEnoughCredits, RouteUnavailable) as error:
+    except (BriefingNotReady, NotEnoughCredits, RouteUnavailable, TooManyFailures) as error:
         raise CommandError(str(error)) from None
 
 
