@@ -12,11 +12,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import ledger
 from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
 from organizations.models import User
+from organizations.typed_numbers import WholeNumberField
 
 
 class LedgerAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
@@ -38,11 +39,11 @@ class LedgerAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published with
 
 
 class MoveCreditsForm(forms.Form):
-    amount = forms.IntegerField(
+    amount = WholeNumberField(
         min_value=-ledger.MAX_AMOUNT,
         max_value=ledger.MAX_AMOUNT,
-        widget=UnfoldAdminIntegerFieldWidget,
-        help_text="Above 0 gives credits; below 0 (say −10) takes free ones back.",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Above 0 gives credits; below 0 (say −10) takes back credits that are not held.",
     )
     reason = forms.CharField(
         max_length=ledger.MAX_REASON,

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.utils import timezone
 
 from billing import statement
 from organizations.permissions import OrganizationHttpRequest
+from organizations.reading import page_of
 
 LINES_A_PAGE = 50
 SHOWN = {"all": "All entries", "spent": "Charged, 30 days", "held": "Held now", "granted": "Granted"}
@@ -18,7 +18,7 @@ def credits_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     show = request.GET.get("show", "all")
     show = show if show in SHOWN else "all"
     found = statement.entries(organization=request.organization, show=show, today=today)
-    page = Paginator(found, LINES_A_PAGE).get_page(request.GET.get("page"))
+    page = page_of(request, found, size=LINES_A_PAGE)
     return {
         "summary": statement.credit_summary(organization=request.organization, today=today),
         "shown": SHOWN,

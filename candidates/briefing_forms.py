@@ -10,6 +10,7 @@ from candidates.briefings import MAX_JOB_DESCRIPTION_CHARACTERS
 from candidates.models import Requirement
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
 from candidates.requirements import MAX_REQUIREMENTS, RequirementInput
+from organizations.typed_numbers import WholeNumberField
 
 EMPTY_ROWS = 4
 
@@ -37,7 +38,7 @@ class TitleForm(forms.Form):
 
 
 class RequirementForm(forms.Form):
-    id = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    id = WholeNumberField(required=False, widget=forms.HiddenInput)
     text = forms.CharField(
         label="Requirement",
         max_length=MAX_REQUIREMENT_CHARACTERS,
@@ -50,12 +51,12 @@ class RequirementForm(forms.Form):
         initial=Requirement.Kind.NICE,
         widget=forms.Select(attrs={"class": "input auto"}),
     )
-    weight = forms.IntegerField(
+    weight = WholeNumberField(
         label="Weight",
         min_value=1,
         max_value=MAX_WEIGHT,
         initial=1,
-        widget=forms.TextInput(attrs={"class": "input auto", "inputmode": "numeric", "size": 4}),
+        widget=forms.TextInput(attrs={"class": "input auto", "size": 4}),
         error_messages={
             "required": "Give a weight.",
             "invalid": "A weight is a whole number.",

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -21,6 +20,7 @@ from organizations.permissions import (
     organization_view,
     recently_authenticated,
 )
+from organizations.reading import page_of
 
 AUDIT_PAGE_SIZE = 50
 
@@ -86,7 +86,7 @@ def leave(request: OrganizationHttpRequest) -> HttpResponse:
 @require_safe
 def audit_log(request: OrganizationHttpRequest) -> HttpResponse:
     events = AuditEvent.objects.for_organization(request.organization).order_by("-seq")
-    page = Paginator(events, AUDIT_PAGE_SIZE).get_page(request.GET.get("page"))
+    page = page_of(request, events, size=AUDIT_PAGE_SIZE)
     return render(request, "organizations/audit.html", {"page": page})
 
 

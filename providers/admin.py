@@ -22,7 +22,9 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from organizations.typed_numbers import WholeNumberField
 from providers import validation
 from providers.adapters.key_shapes import url_holds_key
 from providers.cards import key_row, usd_text
@@ -292,6 +294,7 @@ class AvailableModelAdmin(ReadOnlyAdmin):
 
 class PrivateEndpointForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     open_fields = {"host": url_holds_key, "network": url_holds_key}
+    port = WholeNumberField(min_value=1, max_value=65535, widget=UnfoldAdminTextInputWidget)
 
     def clean(self) -> dict[str, Any]:
         facts = self.cleaned_data

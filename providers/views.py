@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, retarget, trigger_client_event
 
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
+from organizations.reading import whole_number
 from providers import model_quirks, replacement, rotation, services, validation
 from providers.cards import (
     KeyRow,
@@ -36,6 +37,7 @@ from providers.models import ProviderKey
 KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys
 FIRST_MODELS = 12  # in the card; more of them have a page of their own
 MOST_SHOWN = 500  # there
+LATEST = 10**11  # seconds since 1970, some three thousand years
 CANNOT_SEAL = "No key can be saved now: this installation's master keys were changed. Tell its operator."
 
 CANNOT_ROTATE = "The organization key was not rotated: this installation’s master keys were changed. Tell its operator."
@@ -282,8 +284,7 @@ def _settings_url(request: OrganizationHttpRequest, key: ProviderKey) -> str:
 
 
 def _watched_since(request: HttpRequest) -> int:
-    since = request.GET.get("since", "")
-    return int(since) if since.isascii() and since.isdigit() and len(since) < 12 else 0
+    return whole_number(request.GET.get("since"), most=LATEST) or 0
 
 
 def _prepare_to_correct(request: OrganizationHttpRequest, form: KeyForm) -> None:

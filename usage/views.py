@@ -6,6 +6,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.reading import whole_number
 from usage.forms import UsageFilterForm
 from usage.models import UsageDaily, UsageEvent, UsageEventQuerySet
 
@@ -41,8 +42,6 @@ def events(request: OrganizationHttpRequest) -> HttpResponse:
 
 def _older_than(request: OrganizationHttpRequest, found: UsageEventQuerySet) -> UsageEventQuerySet:
     """Those after the event that `before` names, so that new calls do not move pages; nonsense: all."""
-    before = request.GET.get("before", "")
-    if not (before.isascii() and before.isdecimal() and len(before) < 19):
-        return found
-    last = UsageEvent.objects.for_organization(request.organization).filter(pk=int(before)).first()
+    before = whole_number(request.GET.get("before"))
+    last = UsageEvent.objects.for_organization(request.organization).filter(pk=before).first() if before else None
     return found.before(last) if last else found

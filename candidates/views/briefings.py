@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -22,6 +21,7 @@ from candidates.results import Counts, counts_by_briefing
 from candidates.views.runs import picker_context, results_context
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.reading import page_of
 from routing.resolve import RouteUnavailable
 
 PAGE_SIZE = 50
@@ -43,7 +43,7 @@ class BriefingRow:
 @require_GET
 def briefing_list(request: OrganizationHttpRequest) -> HttpResponse:
     found = Briefing.objects.for_organization(request.organization).order_by("-pk")
-    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    page = page_of(request, found, size=PAGE_SIZE)
     return render(
         request,
         "candidates/briefings.html",

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from django.core.paginator import Paginator
 from django.db.models import Count, OuterRef, Q, Subquery
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -12,8 +11,10 @@ from candidates.models import Candidate, CandidateCheck, Profile
 from candidates.profile_reading import read_profile
 from candidates.profiles import import_profiles
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.reading import page_of, whole_number
 
 PAGE_SIZE = 50
+LAST_VERSION = 2**31 - 1
 SHOWN_ERRORS = 200
 
 
@@ -31,7 +32,7 @@ def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
         .filter(candidate=OuterRef("pk"), status=CandidateCheck.Status.COMPLETED)
         .order_by("-completed_at")
     )
-    page = Paginator(found.order_by("-pk"), PAGE_SIZE).get_page(request.GET.get("page"))
+    page = page_of(request, found.order_by("-pk"), size=PAGE_SIZE)
     # The counts are taken for the people of the page only, not for everybody before the page is cut.
     shown = (
         candidates.filter(pk__in=[candidate.pk for candidate in page.object_list])
@@ -87,13 +88,10 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
     """A person's profile (`?version=` an earlier one), its versions and its checks."""
     candidate = get_object_or_404(Candidate.objects.for_organization(request.organization), pk=candidate_id)
     versions = Profile.objects.for_organization(request.organization).filter(candidate=candidate)
-    wanted = request.GET.get("version")
-    if wanted is None:
-        profile = versions.order_by("-version").first()
-    elif wanted.isascii() and wanted.isdigit() and len(wanted) < 6:
-        profile = get_object_or_404(versions, version=int(wanted))
+    if "version" in request.GET:
+        profile = get_object_or_404(versions, version=whole_number(request.GET["version"], most=LAST_VERSION))
     else:
-        raise Http404
+        profile = versions.order_by("-version").first()
     content = read_profile(profile.content if profile else {})
     checks = (
         CandidateCheck.objects.for_organization(request.organization)
@@ -107,6 +105,6 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
         "content": content,
         "links": [link for link in content.links if normalize_link(link.address) != candidate.link],
         "versions": versions.defer("content").order_by("-version"),
-        "page": Paginator(checks, PAGE_SIZE).get_page(request.GET.get("page")),
+        "page": page_of(request, checks, size=PAGE_SIZE),
     }
     return render(request, "candidates/detail.html", context)

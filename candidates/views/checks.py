@@ -17,6 +17,7 @@ from candidates.credit_costs import quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import CandidateCheck, RequirementVerdict
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.reading import whole_number
 from providers.catalog import PROVIDERS
 from routing.resolve import Route, RouteUnavailable
 from usage.reports import run_cost
@@ -39,7 +40,6 @@ def check_page(request: OrganizationHttpRequest, check_id: str) -> HttpResponse:
 def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse:
     """Check the same person against the same briefing once more, for no more than the `agreed` credits."""
     check = _check(request, check_id)
-    agreed = request.POST.get("agreed", "")
     try:
         accepted = accept_checks(
             organization=request.organization,
@@ -47,7 +47,7 @@ def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse
             candidates=[check.candidate],
             actor=request.user,
             now=timezone.now(),
-            agreed_credits=int(agreed) if agreed.isascii() and agreed.isdigit() and len(agreed) < 10 else 0,
+            agreed_credits=whole_number(request.POST.get("agreed")) or 0,
         )
     except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable, TooManyFailures) as error:
         context = {**_context(request, check), "problem": str(error)}

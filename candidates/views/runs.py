@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -22,6 +21,7 @@ from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.results import latest_checks, progress
 from candidates.selection import SHOW, Selection
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from organizations.reading import page_of, whole_number
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import RouteUnavailable, resolve
 
@@ -54,10 +54,10 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     selection = Selection.read(request.POST)
     people, now = selection.people(briefing), timezone.now()
     offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
-    agreed = _whole(request.POST.get("agreed"))
+    agreed = whole_number(request.POST.get("agreed"))
     if not people:
         return _confirm(request, briefing, selection, problem=NOBODY)
-    if agreed is None or _whole(request.POST.get("count")) != offer.count:
+    if agreed is None or whole_number(request.POST.get("count")) != offer.count:
         return _confirm(request, briefing, selection, status=200)
     if offer.total > agreed:
         return _confirm(request, briefing, selection, problem=str(PriceRose(agreed=agreed, price=offer.total)))
@@ -92,7 +92,7 @@ def results_context(request: HttpRequest, briefing: Briefing) -> dict[str, Any]:
     checks = latest_checks(briefing).select_related("candidate")
     return {
         "progress": progress(briefing, now=timezone.now()),
-        "page": Paginator(checks, RESULTS_A_PAGE).get_page(request.GET.get("page")),
+        "page": page_of(request, checks, size=RESULTS_A_PAGE),
     }
 
 
@@ -100,7 +100,7 @@ def picker_context(request: OrganizationHttpRequest, briefing: Briefing) -> dict
     """The people to choose from, all of them chosen at first, and what that would cost."""
     asked = Selection.read(request.GET)
     matching = asked.matching(briefing)
-    page = Paginator(matching, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
+    page = page_of(request, matching, size=PEOPLE_A_PAGE)
     shown = list(page.object_list)
     ids = frozenset(person.pk for person in shown)
     others = page.paginator.count - len(shown)
@@ -156,10 +156,6 @@ def _confirm(
 def _briefing(request: OrganizationHttpRequest, briefing_id: int) -> Briefing:
     found = Briefing.objects.for_organization(request.organization).select_related("organization")
     return get_object_or_404(found, pk=briefing_id)
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _started(count: int, skipped: int) -> str:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import ledger
 from organizations.models import Organization
+from organizations.typed_numbers import NotANumber, typed_number
 
 
 class Command(BaseCommand):
@@ -34,12 +35,14 @@ class Command(BaseCommand):
         customer = Organization.objects.customers().filter(slug=organization).first()
         if customer is None:
             raise CommandError(f"There is no organization “{organization}”.")
-        if not amount.strip().isdecimal():
-            raise CommandError(f"“{amount}” is no amount: give a whole number above 0.")
+        try:
+            credits = typed_number(amount)
+        except NotANumber:
+            raise CommandError(f"“{amount}” is no amount: give a whole number above 0.") from None
         try:
             entry = ledger.grant_credits(
                 organization=customer,
-                amount=int(amount),
+                amount=credits,
                 reason=reason,
                 idempotency_key=idempotency_key or f"command:{uuid.uuid4()}",
             )

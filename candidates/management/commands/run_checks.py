@@ -20,10 +20,12 @@ from candidates.checks import Accepted, BriefingNotReady, accept_checks, run_pen
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
+from organizations.reading import LARGEST_ID
+from organizations.typed_numbers import number_argument
 from routing.resolve import RouteUnavailable
 
 LOOK_SECONDS = 0.5
-LARGEST_ID = 2**63 - 1
+MOST_CHECKS = 1_000_000_000
 Status = CandidateCheck.Status
 
 
@@ -36,16 +38,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = argparse.HelpFormatter
         parser.add_argument("--organization", required=True, metavar="SLUG", help="whose candidates")
-        parser.add_argument("--briefing", required=True, type=int, metavar="ID", help="number in its address")
-        parser.add_argument("--limit", type=int, metavar="N", help="check at most so many, oldest import first")
+        parser.add_argument("--briefing", required=True, type=number_argument(), metavar="ID", help="number in its address")
+        parser.add_argument(
+            "--limit",
+            type=number_argument(least=1, most=MOST_CHECKS),
+            metavar="N",
+            help="check at most so many, oldest import first",
+        )
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         organization = _organization(options["organization"])
         briefing = _briefing(organization, options["briefing"])
         limit = options["limit"]
-        if limit is not None and limit < 1:
-            raise CommandError("--limit takes a whole number from 1.")
         unchecked = unchecked_candidates(briefing)
         waiting = unchecked.count()
         skipped = Candidate.objects.for_organization(organization).count() - waiting

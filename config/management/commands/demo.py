@@ -20,6 +20,7 @@ from rich.table import Table
 
 from config.demo import Story, StoryStuck
 from config.installation import prepare_database, start_again, write_env_file
+from organizations.typed_numbers import number_argument
 
 HOST = "127.0.0.1"
 FIRST_SIMULATOR_PORT = 9001
@@ -31,7 +32,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", type=number_argument(least=1, most=65535), default=8000)
         parser.add_argument("--no-serve", action="store_true", help="exit after the summary")
 
     def handle(self, *args: Any, **options: Any) -> None:

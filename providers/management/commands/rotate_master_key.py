@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from organizations.typed_numbers import number_argument
 from providers import rotation
 
 
@@ -18,10 +19,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-        parser.add_argument("--batch", type=int, default=rotation.BATCH, help="How many in one transaction.")
+        parser.add_argument("--batch", type=number_argument(least=1, most=100_000), default=rotation.BATCH, help="How many in one transaction.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        result = rotation.rotate_master_key(batch=max(1, options["batch"]))
+        result = rotation.rotate_master_key(batch=options["batch"])
         if options["json"]:
             answer = {
                 "organization_keys": result.total,

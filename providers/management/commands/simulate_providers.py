@@ -7,6 +7,7 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from organizations.typed_numbers import number_argument
 from providers.simulator.app import create_app, origins
 
 
@@ -16,7 +17,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-        parser.add_argument("--port", type=int, default=9001, help="default: 9001; 0 takes any free one")
+        parser.add_argument(
+            "--port", type=number_argument(least=0, most=65535), default=9001, help="default: 9001; 0 takes any free one"
+        )
         parser.add_argument(
             "--delay",
             type=float,

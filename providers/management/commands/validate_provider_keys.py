@@ -4,12 +4,15 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from organizations.typed_numbers import number_argument
 from providers.models import ProviderKey
 from providers.notices import send_due_break_notices
 from providers.validation import KEEP_DAYS, forget_old_validations, validate_due_keys
+
+LONGEST_HOURS = 999_999
 
 
 class Command(BaseCommand):
@@ -20,14 +23,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--older-than", metavar="HOURS", default="24", help="Keys whose last answer is older (default 24)."
+            "--older-than",
+            metavar="HOURS",
+            type=number_argument(least=0, most=LONGEST_HOURS),
+            default=24,
+            help="Keys whose last answer is older (default 24).",
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
-    def handle(self, *args: Any, older_than: str, **options: Any) -> None:
-        if not older_than.isdecimal() or len(older_than) > 6:
-            raise CommandError(f"“{older_than}” is no number of hours: give a whole number from 0.")
-        done = validate_due_keys(now=timezone.now(), older_than=timedelta(hours=int(older_than)))
+    def handle(self, *args: Any, older_than: int, **options: Any) -> None:
+        done = validate_due_keys(now=timezone.now(), older_than=timedelta(hours=older_than))
         forget_old_validations(now=timezone.now())
         told = send_due_break_notices()
         validated = sum(done.outcomes.values())
