@@ -71,21 +71,47 @@ def quote(*, organization: Organization, briefing: Briefing, candidates: Sequenc
     What checking `candidates` against `briefing` would cost now, by what this organization itself checked. Who is being
     checked already is left out.
     """
+    mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+    kinds = [kind for _, kind in _not_busy(organization, briefing, candidates, now)]
+    lines = (QuoteLine(kind, kinds.count(kind), CREDIT_COSTS[mode, kind]) for kind in (Kind.NEW, Kind.RECENT))
+    return Quote(
+        mode=mode,
+        lines=tuple(line for line in lines if line.count),
+        skipped=len(candidates) - len(kinds),
+        available=balance(organization=organization).available,
+    )
+
+
+def affordable(
+    *, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
+) -> list[Candidate]:
+    """
+    As many of `candidates` as the available credits pay for now: in their order, each whom what is left still pays.
+
+    Checks of 0 credits are always among them. Who is being checked already is left out.
+    """
+    mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+    left = balance(organization=organization).available
+    paid = []
+    for candidate, kind in _not_busy(organization, briefing, candidates, now):
+        if CREDIT_COSTS[mode, kind] <= left:
+            left -= CREDIT_COSTS[mode, kind]
+            paid.append(candidate)
+    return paid
+
+
+def _not_busy(
+    organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
+) -> list[tuple[Candidate, CandidateCheck.Kind]]:
+    """Those of `candidates` who are not being checked already, and as what a check of them counts."""
     busy = set(
         CandidateCheck.objects.for_organization(organization)
         .filter(briefing=briefing, status__in=[CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS])
         .values_list("candidate_id", flat=True)
     )
     wanted = [candidate for candidate in candidates if candidate.pk not in busy]
-    kinds = list(recency.kind_for(candidates=wanted, organization=organization, now=now).values())
-    mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
-    lines = (QuoteLine(kind, kinds.count(kind), CREDIT_COSTS[mode, kind]) for kind in (Kind.NEW, Kind.RECENT))
-    return Quote(
-        mode=mode,
-        lines=tuple(line for line in lines if line.count),
-        skipped=len(candidates) - len(wanted),
-        available=balance(organization=organization).available,
-    )
+    kinds = recency.kind_for(candidates=wanted, organization=organization, now=now)
+    return [(candidate, kinds[candidate.pk]) for candidate in wanted]
 
 
 def lower_prices(*, organization: Organization, checks: Sequence[CandidateCheck], now: datetime) -> int:

@@ -2,49 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from candidates.briefings import unchecked_candidates
+from candidates.credit_costs import affordable
 from candidates.models import Briefing, Candidate
+from organizations.reading import whole_number
+from organizations.typed_numbers import WholeNumberField
 
 UNCHECKED, CHECKED, EVERYBODY = "unchecked", "checked", "all"
 SHOW = {UNCHECKED: "Not yet checked", CHECKED: "Checked before", EVERYBODY: "Everybody"}
-LARGEST = 2**31
+MOST_PEOPLE = 1_000_000
+AT_MOST = WholeNumberField(
+    required=False,
+    min_value=1,
+    max_value=MOST_PEOPLE,
+    error_messages={
+        "invalid": "Enter a whole number, such as 50, or nothing for all of them.",
+        "min_value": "Enter a number from 1, or nothing for all of them.",
+        "max_value": f"Enter a number up to {MOST_PEOPLE:,}, or nothing for all of them.",
+    },
+)
+
+
+class Who(StrEnum):
+    TICKED = "ticked"
+    LISTED = "listed"
+    AFFORDABLE = "affordable"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """
-    Of the people who match `query` and `show`: the `ticked` ones, and with `others` everybody not `shown`.
+    Of the people who match `query` and `show`, the list: those whom `who` says, `first` of them at most.
 
-    `shown` are those whom the page listed; `first` cuts the whole to so many. Who no longer matches is left
-    out.
+    TICKED are the `ticked` ones, and with `others` everybody not `shown`, which are those whom the page listed. Who
+    no longer matches is left out. Where what was typed for `first` is no number, `problem` says so and nobody is
+    chosen.
     """
 
     query: str = ""
     show: str = UNCHECKED
+    who: Who = Who.TICKED
     shown: frozenset[int] = frozenset()
     ticked: frozenset[int] = frozenset()
     others: bool = False
     first: int | None = None
+    first_typed: str = ""
+    problem: str = ""
 
     @classmethod
     def read(cls, data: QueryDict) -> Self:
-        """What a form sent; whatever makes no sense in it counts as not sent."""
-        first = next(iter(_numbers([data.get("first", "")])), None)
-        show = data.get("show", UNCHECKED)
+        """What a form sent. Only what was typed can be wrong; whatever else makes no sense counts as not sent."""
+        show, who, typed = data.get("show", ""), data.get("who", ""), data.get("first", "").replace("\x00", "").strip()
+        first, problem = None, ""
+        try:
+            first = AT_MOST.clean(typed)
+        except ValidationError as error:
+            problem = error.messages[0]
         return cls(
             query=data.get("q", "").replace("\x00", "").strip()[:200],
             show=show if show in SHOW else UNCHECKED,
-            shown=frozenset(_numbers(data.getlist("shown"))),
-            ticked=frozenset(_numbers(data.getlist("candidates"))),
+            who=Who(who) if who in list(Who) else Who.TICKED,
+            shown=_ids(data.getlist("shown")),
+            ticked=_ids(data.getlist("candidates")),
             others="others" in data,
-            first=first or None,
+            first=first,
+            first_typed=typed[:200],
+            problem=problem,
         )
 
     def matching(self, briefing: Briefing) -> QuerySet[Candidate]:
@@ -58,17 +90,21 @@ class Selection:
             found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
         return found.order_by("-pk")
 
-    def people(self, briefing: Briefing) -> list[Candidate]:
+    def people(self, briefing: Briefing, *, now: datetime) -> list[Candidate]:
         """Those who are chosen, newest first."""
+        if self.problem:
+            return []
         matching = self.matching(briefing)
-        unticked = self.shown - self.ticked
-        chosen = matching.exclude(pk__in=unticked) if self.others else matching.filter(pk__in=self.ticked)
-        return list(chosen[: self.first])
+        if self.who == Who.AFFORDABLE:
+            paid = affordable(
+                organization=briefing.organization, briefing=briefing, candidates=list(matching), now=now
+            )
+            return paid[: self.first]
+        if self.who == Who.TICKED:
+            unticked = self.shown - self.ticked
+            matching = matching.exclude(pk__in=unticked) if self.others else matching.filter(pk__in=self.ticked)
+        return list(matching[: self.first])
 
 
-def _numbers(texts: Iterable[str]) -> list[int]:
-    return [
-        int(text)
-        for text in (text.strip() for text in texts)
-        if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < LARGEST
-    ]
+def _ids(texts: list[str]) -> frozenset[int]:
+    return frozenset(number for text in texts if (number := whole_number(text)) is not None)

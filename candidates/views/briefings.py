@@ -18,15 +18,15 @@ from candidates.briefings import BriefingRefused
 from candidates.models import Briefing, Requirement
 from candidates.requirements import is_drafting, is_locked, ordered_requirements, save_requirements
 from candidates.results import Counts, counts_by_briefing
-from candidates.views.runs import picker_context, results_context
+from candidates.views.picker import picker_context
+from candidates.views.runs import results_context
+from candidates.views.tabs import CANDIDATES, REQUIREMENTS, RESULTS, TABS, tab_context
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of
 from routing.resolve import RouteUnavailable
 
 PAGE_SIZE = 50
-RESULTS, CANDIDATES, REQUIREMENTS = "results", "candidates", "requirements"
-TABS = {RESULTS: "Results", CANDIDATES: "Check candidates", REQUIREMENTS: "Requirements"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +126,18 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
                 messages.success(request, _saved(changed))
                 return redirect(f"{request.path}?tab={REQUIREMENTS}")
     context: dict[str, Any] = {
-        "briefing": briefing,
-        "requirements": requirements,
-        "locked": locked,
-        "tabs": TABS,
-        "tab": tab,
+        **tab_context(briefing, tab, requirements=requirements, locked=locked),
         "title_form": title_form,
         "rows": rows,
         "refused": refused,
-        "is_overdue": briefing.state == Briefing.State.DRAFTING,
     }
+    is_wrong = request.method == "POST"
     if tab == RESULTS:
         context |= results_context(request, briefing)
     elif tab == CANDIDATES:
         context |= picker_context(request, briefing)
-    return render(request, "candidates/briefing.html", context, status=422 if request.method == "POST" else 200)
+        is_wrong = bool(context["selection"].problem)
+    return render(request, "candidates/briefing.html", context, status=422 if is_wrong else 200)
 
 
 @organization_view(Permission.CHECK_CANDIDATES)

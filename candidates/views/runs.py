@@ -1,4 +1,4 @@
-"""Choosing people for a briefing, the cost of it before anything runs, and the progress after."""
+"""Starting the checks of those who were chosen, for the price that was shown, and their progress after."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
-from candidates import recency
 from candidates.checks import BriefingNotReady, PriceRose, accept_checks
-from candidates.credit_costs import CREDIT_COSTS, Quote, quote
-from candidates.failure_cap import TooManyFailures, refuse_after_failures
-from candidates.models import Briefing, Candidate, CandidateCheck
+from candidates.credit_costs import quote
+from candidates.failure_cap import TooManyFailures
+from candidates.models import Briefing
 from candidates.results import latest_checks, progress
-from candidates.selection import SHOW, Selection
+from candidates.selection import Selection, Who
+from candidates.views.picker import quote_context, show_picker
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of, whole_number
-from routing.actions import CANDIDATE_CHECK
-from routing.resolve import RouteUnavailable, resolve
+from routing.resolve import RouteUnavailable
 
-PEOPLE_A_PAGE = 100
 RESULTS_A_PAGE = 100
-NOBODY = "Nobody is selected. Tick at least one person."
+NOBODY = {
+    Who.TICKED: "Nobody is selected. Tick at least one person. To check everybody in the list, choose so above it.",
+    Who.LISTED: "Nobody in this list can be checked now.",
+    Who.AFFORDABLE: "Your credits pay for nobody in this list. Ask the operator of this installation for more.",
+}
 
 
 @organization_view(Permission.CHECK_CANDIDATES)
@@ -37,8 +39,10 @@ def show_quote(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     briefing = _briefing(request, briefing_id)
     selection = Selection.read(request.POST)
     if request.htmx:
-        context = {"briefing": briefing, **_quote_context(request, briefing, selection)}
-        return render(request, "candidates/_quote.html", context)
+        context = {"briefing": briefing, **quote_context(request, briefing, selection)}
+        return render(request, "candidates/_quote.html", context, status=422 if selection.problem else 200)
+    if selection.problem:
+        return show_picker(request, briefing, selection)
     return _confirm(request, briefing, selection, status=200)
 
 
@@ -48,19 +52,23 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     """
     Start checks of the selection, if the person saw its price: `agreed` credits for `count` people.
 
-    Anything else, and whatever stands in the way, leads to a page that says so and asks again.
+    A selection that cannot be checked is shown again as it was, with what to change. Anything else leads to a page
+    that says what stands in the way, or what it costs, and asks again.
     """
     briefing = _briefing(request, briefing_id)
-    selection = Selection.read(request.POST)
-    people, now = selection.people(briefing), timezone.now()
-    offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
-    agreed = whole_number(request.POST.get("agreed"))
+    selection, now = Selection.read(request.POST), timezone.now()
+    if selection.problem:
+        return show_picker(request, briefing, selection)
+    people = selection.people(briefing, now=now)
     if not people:
-        return _confirm(request, briefing, selection, problem=NOBODY)
+        return show_picker(request, briefing, selection, problem=NOBODY[selection.who])
+    offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
+    if offer.missing:
+        problem = str(NotEnoughCredits(needed=offer.total, available=offer.available))
+        return show_picker(request, briefing, selection, problem=problem)
+    agreed = whole_number(request.POST.get("agreed"))
     if agreed is None or whole_number(request.POST.get("count")) != offer.count:
         return _confirm(request, briefing, selection, status=200)
-    if offer.total > agreed:
-        return _confirm(request, briefing, selection, problem=str(PriceRose(agreed=agreed, price=offer.total)))
     try:
         accepted = accept_checks(
             organization=request.organization,
@@ -70,7 +78,9 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
             now=now,
             agreed_credits=agreed,
         )
-    except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable, TooManyFailures) as error:
+    except NotEnoughCredits as error:
+        return show_picker(request, briefing, selection, problem=str(error))
+    except (BriefingNotReady, PriceRose, RouteUnavailable, TooManyFailures) as error:
         return _confirm(request, briefing, selection, problem=str(error))
     messages.success(request, " ".join(filter(None, [_started(len(accepted.checks), accepted.skipped), accepted.note])))
     return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
@@ -96,51 +106,6 @@ def results_context(request: HttpRequest, briefing: Briefing) -> dict[str, Any]:
     }
 
 
-def picker_context(request: OrganizationHttpRequest, briefing: Briefing) -> dict[str, Any]:
-    """The people to choose from, all of them chosen at first, and what that would cost."""
-    asked = Selection.read(request.GET)
-    matching = asked.matching(briefing)
-    page = page_of(request, matching, size=PEOPLE_A_PAGE)
-    shown = list(page.object_list)
-    ids = frozenset(person.pk for person in shown)
-    others = page.paginator.count - len(shown)
-    selection = Selection(
-        query=asked.query, show=asked.show, shown=ids, ticked=ids, others=others > 0, first=asked.first
-    )
-    context = _quote_context(request, briefing, selection)
-    return {
-        **context,
-        "page": page,
-        "people": _with_price(request, context["quote"], shown),
-        "others": others,
-        "show_choices": SHOW,
-        "everybody": Candidate.objects.for_organization(request.organization).exists(),
-    }
-
-
-def _with_price(
-    request: OrganizationHttpRequest, offer: Quote, people: list[Candidate]
-) -> list[tuple[Candidate, CandidateCheck.Kind, int]]:
-    kinds = recency.kind_for(candidates=people, organization=request.organization, now=timezone.now())
-    return [(person, kinds[person.pk], CREDIT_COSTS[offer.mode, kinds[person.pk]]) for person in people]
-
-
-def _quote_context(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
-    people = selection.people(briefing)
-    offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=timezone.now())
-    return {"selection": selection, "quote": offer, "unroutable": _unroutable(request)}
-
-
-def _unroutable(request: OrganizationHttpRequest) -> str:
-    """Why no check could run now, as a sentence, or nothing."""
-    try:
-        route = resolve(organization=request.organization, action=CANDIDATE_CHECK.slug)
-        refuse_after_failures(organization=request.organization, mode=route.mode, now=timezone.now())
-    except (RouteUnavailable, TooManyFailures) as refusal:
-        return str(refusal)
-    return ""
-
-
 def _confirm(
     request: OrganizationHttpRequest,
     briefing: Briefing,
@@ -149,7 +114,7 @@ def _confirm(
     problem: str = "",
     status: int = 422,
 ) -> HttpResponse:
-    context = {"briefing": briefing, "problem": problem, **_quote_context(request, briefing, selection)}
+    context = {"briefing": briefing, "problem": problem, **quote_context(request, briefing, selection)}
     return render(request, "candidates/run_confirm.html", context, status=status)
 
 

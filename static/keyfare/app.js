@@ -102,6 +102,9 @@ document.addEventListener("change", (event) => {
         each.dispatchEvent(new Event("change", { bubbles: true }));
       }
   } else if (box.matches("[data-submit-on-change]")) box.form?.requestSubmit();
+  // Who ticks one of many means those: <div data-choose="id of a radio button">
+  const choice = document.getElementById(box.closest("[data-choose]")?.dataset.choose);
+  if (choice) choice.checked = true;
 });
 
 // htmx ---------------------------------------------------------------------------------------------

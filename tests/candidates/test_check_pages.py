@@ -70,12 +70,26 @@ def checked(briefing, *people) -> list[CandidateCheck]:
 # Before anything runs -------------------------------------------------------------------------------
 
 
+def test_nobody_is_selected_at_first_and_the_button_is_there(as_bob, acme, managed, briefing):
+    give_credits(acme, 96)
+    import_people(acme, DJANGO, DJANGO)
+
+    answer = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates"))
+
+    assert "Nobody is selected." in words(answer)
+    assert "Check the selected" in words(answer)
+    assert "Everybody in this list: 2 people" in words(answer)
+    assert (hidden(answer, "agreed"), hidden(answer, "count")) == ("0", "0")
+    ticked = re.findall(r"<input[^>]* checked[^>]*>", answer.content.decode())
+    assert [re.search(r'value="(\w+)"', box)[1] for box in ticked] == ["ticked"]
+
+
 def test_the_cost_of_everybody_not_yet_checked_stands_beside_the_button(as_bob, acme, managed, briefing):
     give_credits(acme, 96)
     people = import_people(acme, *[DJANGO] * 15)
     checked_before(*people[:3], at=timezone.now())
 
-    answer = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates"))
+    answer = as_bob.post(url("quote", briefing.pk), {"who": "listed"}, headers=HTMX)
 
     assert "12 new × 4 + 3 recent × 2 = 54 credits , you have 96. Managed mode." in words(answer)
     assert "Check the 15 selected" in words(answer)
@@ -113,7 +127,7 @@ def test_the_page_itself_posts_what_starts_everybody(as_bob, acme, managed, brie
         for name in ("shown", "candidates", "agreed", "count")
     }
 
-    as_bob.post(url("run", briefing.pk), sent)
+    as_bob.post(url("run", briefing.pk), {**sent, "agreed": "8", "count": "2"})
 
     assert CandidateCheck.objects.count() == 2
 
@@ -163,12 +177,12 @@ def test_too_few_credits_are_said_before_and_nothing_starts(as_bob, acme, manage
     give_credits(acme, 7)
     people = import_people(acme, DJANGO, DJANGO)
 
-    page = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates"))
+    page = as_bob.post(url("quote", briefing.pk), ticking(*people), headers=HTMX)
     answer = as_bob.post(url("run", briefing.pk), ticking(*people, agreed=8, count=2))
 
     assert "1 credit too few" in words(page)
     assert reverse("credits", args=["acme"]) in page.content.decode()
-    assert 'name="agreed"' not in page.content.decode()
+    assert "Check the 2 selected" in words(page)
     assert answer.status_code == 422
     assert "only 7 are available" in words(answer)
     assert not CandidateCheck.objects.exists()
@@ -225,8 +239,8 @@ def test_others_on_other_pages_can_be_included_left_out_and_cut(as_bob, acme, ma
     people = import_people(acme, *[DJANGO] * 105)
     page = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates"))
     shown = re.findall(r'name="shown" value="(\d+)"', page.content.decode())
-    assert "105 new × 4 = 420 credits" in words(page)
-    assert "Also the 5 other people found" in words(page)
+    assert "also the 5 other people of this list" in words(page)
+    assert "Everybody in this list: 105 people" in words(page)
 
     def count(**sent) -> str:
         answer = as_bob.post(url("quote", briefing.pk), {"shown": shown, **sent}, headers=HTMX)
@@ -237,6 +251,9 @@ def test_others_on_other_pages_can_be_included_left_out_and_cut(as_bob, acme, ma
     assert count(candidates=shown[:98]) == "98"
     assert count(candidates=[], others="on") == "5"
     assert count(candidates=shown, others="on", first="7") == "7"
+    assert count(who="listed") == "105"
+    assert count(candidates=shown[:3], who="listed", first="1 0").startswith("What it costs")
+    assert count(candidates=shown[:3], who="listed", first="12") == "12"
     assert len(people) == 105
 
 
@@ -264,7 +281,7 @@ def test_who_failed_can_be_selected_again(as_bob, acme, managed, briefing):
     (jane,) = import_people(acme, UNREADABLE)
     assert checked(briefing, jane)[0].status == "failed"
 
-    page = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates"))
+    page = as_bob.get(url("briefing", briefing.pk, query="?tab=candidates&who=listed"))
 
     assert "1 new × 4 = 4 credits" in words(page)
 

@@ -89,6 +89,8 @@ def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server
     page.get_by_role("link", name="Briefings").first.click()
     page.get_by_role("link", name="Django Developer").first.click()
     page.goto(page.url.split("?")[0] + "?tab=candidates")
+    expect(page.locator("#quote")).to_contain_text("Nobody is selected.")
+    page.get_by_label("Everybody in this list: 2 people").check()
     expect(page.locator("#quote")).to_contain_text(re.compile(r"2 new.*2 credits", re.S))
     page.get_by_role("button", name="Check the 2 selected").click()
     page.get_by_role("link", name="Person1").first.click()
@@ -96,6 +98,35 @@ def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server
     expect(page.get_by_text("Strong fit").first).to_be_visible()
     expect(page.get_by_text("Builds Django services on Kubernetes.").first).to_be_visible()
     expect(page.get_by_text("BYOK").first).to_be_visible()
+
+
+def test_the_price_follows_what_is_chosen_and_a_wrong_number_is_said_beside_its_field(
+    browsing, live_server, acme, simulated_providers
+):
+    connect_managed_key()
+    give_credits(acme, 9)
+    briefing = write_briefing(acme, ("Django", "must"))
+    import_people(acme, *["Builds Django services."] * 3)
+    page = browsing
+    page.goto(f"{live_server.url}/o/acme/briefings/{briefing.pk}/?tab=candidates")
+    quote, ticked = page.locator("#quote"), page.get_by_label("The people I tick below")
+
+    page.get_by_label("As many of this list as my credits pay for").check()
+    expect(quote).to_contain_text("2 of the 3 people in this list: so many your 9 credits pay for.")
+    page.locator("[data-check-all]").check()
+    expect(ticked).to_be_checked()
+    expect(quote).to_contain_text("3 credits too few")
+    page.get_by_label("At most").fill("50 people")
+    page.get_by_role("button", name="Check the 3 selected").click()
+    expect(page.get_by_label("At most")).to_have_value("50 people")
+    expect(page.get_by_role("alert").filter(has_text="Enter a whole number")).to_be_visible()
+    expect(page.locator("input[name=candidates]:checked")).to_have_count(3)
+    page.get_by_label("At most").fill("2")
+    page.get_by_label("At most").blur()
+    expect(quote).to_contain_text("2 new × 4 = 8 credits")
+    expect(page.get_by_text("Enter a whole number")).to_have_count(0)
+    page.get_by_role("button", name="Check the 2 selected").click()
+    expect(page.get_by_text("2 checks started.")).to_be_visible()
 
 
 def test_the_keyboard_stays_where_it_was_while_a_key_is_validated_and_switched(

@@ -1,0 +1,81 @@
+"""The tab where people are chosen and what their checks cost is told before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from candidates import recency
+from candidates.credit_costs import CREDIT_COSTS, Quote, quote
+from candidates.failure_cap import TooManyFailures, refuse_after_failures
+from candidates.models import Briefing, Candidate, CandidateCheck
+from candidates.selection import SHOW, Selection
+from candidates.views.tabs import CANDIDATES, tab_context
+from organizations.permissions import OrganizationHttpRequest
+from organizations.reading import page_of
+from routing.actions import CANDIDATE_CHECK
+from routing.resolve import RouteUnavailable, resolve
+
+PEOPLE_A_PAGE = 100
+
+
+def show_picker(
+    request: OrganizationHttpRequest, briefing: Briefing, selection: Selection, *, problem: str = ""
+) -> HttpResponse:
+    """The tab once more with all that was chosen there, as it cannot be done like that."""
+    context = tab_context(briefing, CANDIDATES) | picker_context(request, briefing, selection)
+    return render(request, "candidates/briefing.html", {**context, "problem": problem}, status=422)
+
+
+def picker_context(
+    request: OrganizationHttpRequest, briefing: Briefing, asked: Selection | None = None
+) -> dict[str, Any]:
+    """The people to choose from, nobody chosen at first, and what the choice would cost."""
+    asked = asked or Selection.read(request.GET)
+    page = page_of(request, asked.matching(briefing), size=PEOPLE_A_PAGE)
+    people = list(page.object_list)
+    shown = frozenset(person.pk for person in people)
+    others = page.paginator.count - len(people)
+    selection = replace(asked, shown=shown, ticked=asked.ticked & shown, others=asked.others and others > 0)
+    context = quote_context(request, briefing, selection)
+    return {
+        **context,
+        "page": page,
+        "people": _with_price(request, context["quote"], people),
+        "others": others,
+        "show_choices": SHOW,
+        "everybody": Candidate.objects.for_organization(request.organization).exists(),
+    }
+
+
+def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
+    now = timezone.now()
+    people = selection.people(briefing, now=now)
+    offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
+    return {
+        "selection": selection,
+        "quote": offer,
+        "listed": selection.matching(briefing).count(),
+        "unroutable": _unroutable(request),
+    }
+
+
+def _with_price(
+    request: OrganizationHttpRequest, offer: Quote, people: list[Candidate]
+) -> list[tuple[Candidate, CandidateCheck.Kind, int]]:
+    kinds = recency.kind_for(candidates=people, organization=request.organization, now=timezone.now())
+    return [(person, kinds[person.pk], CREDIT_COSTS[offer.mode, kinds[person.pk]]) for person in people]
+
+
+def _unroutable(request: OrganizationHttpRequest) -> str:
+    """Why no check could run now, as a sentence, or nothing."""
+    try:
+        route = resolve(organization=request.organization, action=CANDIDATE_CHECK.slug)
+        refuse_after_failures(organization=request.organization, mode=route.mode, now=timezone.now())
+    except (RouteUnavailable, TooManyFailures) as refusal:
+        return str(refusal)
+    return ""
