@@ -96,9 +96,7 @@ class Selection:
             return []
         matching = self.matching(briefing)
         if self.who == Who.AFFORDABLE:
-            paid = affordable(
-                organization=briefing.organization, briefing=briefing, candidates=list(matching), now=now
-            )
+            paid = affordable(organization=briefing.organization, briefing=briefing, candidates=list(matching), now=now)
             return paid[: self.first]
         if self.who == Who.TICKED:
             unticked = self.shown - self.ticked

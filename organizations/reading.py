@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 LARGEST_ID = 2**63 - 1
@@ -26,6 +26,6 @@ def whole_number(text: str | None, *, most: int = LARGEST_ID) -> int | None:
     return number if number <= most else None
 
 
-def page_of(request: HttpRequest, rows: QuerySet[Any] | Sequence[Model], *, size: int) -> Page[Any]:
+def page_of(request: HttpRequest, rows: QuerySet[Any] | Sequence[Any], *, size: int) -> Page[Any]:
     """The page of `rows` that `?page=` names: the first for nonsense, the last where there are not so many."""
     return Paginator(rows, size).get_page(whole_number(request.GET.get("page"), most=MOST_PAGES))

@@ -60,7 +60,7 @@ class WholeNumberField(forms.IntegerField):
     def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
         """Digits on the keyboard of a phone, which has no minus there."""
         attrs = super().widget_attrs(widget)
-        is_signed = self.min_value is None or self.min_value < 0
+        is_signed = not isinstance(self.min_value, int) or self.min_value < 0
         return attrs if is_signed else {**attrs, "inputmode": "numeric"}
 
 

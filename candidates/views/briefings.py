@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from candidates import briefings
 from candidates.briefing_forms import DraftForm, TitleForm, requirement_rows, wanted_requirements
 from candidates.briefings import BriefingRefused
+from candidates.cost_words import expected_charge
 from candidates.models import Briefing, Requirement
 from candidates.requirements import is_drafting, is_locked, ordered_requirements, save_requirements
 from candidates.results import Counts, counts_by_briefing
@@ -24,6 +25,7 @@ from candidates.views.tabs import CANDIDATES, REQUIREMENTS, RESULTS, TABS, tab_c
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of
+from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable
 
 PAGE_SIZE = 50
@@ -85,7 +87,12 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
                     return redirect("candidates:briefing", request.organization.slug, briefing.pk)
         except (BriefingRefused, RouteUnavailable) as error:
             refused = error
-    context = {"draft_form": draft_form, "title_form": title_form, "refused": refused}
+    context = {
+        "draft_form": draft_form,
+        "title_form": title_form,
+        "refused": refused,
+        "draft_charge": _draft_charge(request),
+    }
     return render(request, "candidates/briefing_form.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -130,6 +137,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
         "title_form": title_form,
         "rows": rows,
         "refused": refused,
+        "draft_charge": _draft_charge(request) if briefing.state != Briefing.State.READY else "",
     }
     is_wrong = request.method == "POST"
     if tab == RESULTS:
@@ -199,7 +207,11 @@ def _rows(organization: Organization, shown: Sequence[Briefing]) -> list[Briefin
     ]
 
 
+def _draft_charge(request: OrganizationHttpRequest) -> str:
+    return expected_charge(organization=request.organization, action=REQUIREMENT_GENERATION.slug, now=timezone.now())
+
+
 def _saved(changed: int) -> str:
     if not changed:
         return "Requirements saved."
-    return f"Requirements saved. {changed} result{'s' if changed > 1 else ''} computed anew, free of charge."
+    return f"Requirements saved. {changed} result{'s' if changed > 1 else ''} computed anew, without a model call."

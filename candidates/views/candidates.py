@@ -88,6 +88,7 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
     """A person's profile (`?version=` an earlier one), its versions and its checks."""
     candidate = get_object_or_404(Candidate.objects.for_organization(request.organization), pk=candidate_id)
     versions = Profile.objects.for_organization(request.organization).filter(candidate=candidate)
+    profile: Profile | None
     if "version" in request.GET:
         profile = get_object_or_404(versions, version=whole_number(request.GET["version"], most=LAST_VERSION))
     else:

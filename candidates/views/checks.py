@@ -13,12 +13,14 @@ from django.views.decorators.http import require_GET, require_POST
 from billing.ledger import NotEnoughCredits
 from candidates.check_endings import OPEN
 from candidates.checks import BriefingNotReady, PriceRose, accept_checks
+from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.credit_costs import quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import CandidateCheck, RequirementVerdict
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
 from providers.catalog import PROVIDERS
+from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable
 from usage.reports import run_cost
 
@@ -74,13 +76,16 @@ def _check(request: OrganizationHttpRequest, check_id: str) -> CandidateCheck:
 def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[str, Any]:
     route = Route.from_json(check.route)
     is_open = check.status in OPEN
-    offer = None
+    offer, charge, now = None, "", timezone.now()
     if not is_open:
         offer = quote(
             organization=request.organization,
             briefing=check.briefing,
             candidates=[check.candidate],
-            now=timezone.now(),
+            now=now,
+        )
+        charge = expected_charge(
+            organization=request.organization, action=CANDIDATE_CHECK.slug, runs=offer.count, now=now
         )
     return {
         "check": check,
@@ -98,5 +103,7 @@ def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[st
             run_id=check.run_id,
             show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
         ),
+        "charge_of_failed": charge_of_failed(check) if check.status == CandidateCheck.Status.FAILED else "",
         "quote": offer if offer and offer.count else None,
+        "charge": charge,
     }

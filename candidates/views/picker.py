@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from candidates import recency
+from candidates.cost_words import expected_charge
 from candidates.credit_costs import CREDIT_COSTS, Quote, quote
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck
@@ -59,6 +60,9 @@ def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selectio
     return {
         "selection": selection,
         "quote": offer,
+        "charge": expected_charge(
+            organization=request.organization, action=CANDIDATE_CHECK.slug, runs=offer.count, now=now
+        ),
         "listed": selection.matching(briefing).count(),
         "unroutable": _unroutable(request),
     }

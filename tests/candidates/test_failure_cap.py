@@ -74,7 +74,7 @@ def test_checks_that_wait_when_the_cap_is_reached_fail_uncalled_and_their_holds_
     connect_managed_key()
     give_credits(acme, 100)
 
-    rows = run(briefing, *[NONSENSE] * 5, DJANGO)
+    rows = run(briefing, *[NONSENSE] * 6)
 
     called = set(UsageEvent.objects.values_list("run_id", flat=True))
     assert [row.status for row in rows] == ["failed"] * 6

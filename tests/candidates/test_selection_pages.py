@@ -155,9 +155,7 @@ def test_at_most_cuts_the_affordable_and_who_is_checked_already_is_none_of_them(
 
 
 @pytest.mark.parametrize("who", ["ticked", "listed"])
-def test_with_too_few_credits_pressing_the_button_says_so_and_keeps_the_selection(
-    as_bob, acme, managed, briefing, who
-):
+def test_with_too_few_credits_pressing_the_button_says_so_and_keeps_the_selection(as_bob, acme, managed, briefing, who):
     give_credits(acme, 7)
     people = import_people(acme, DJANGO, DJANGO)
     sent = {"who": who, "shown": [each.pk for each in people], "candidates": [each.pk for each in people]}

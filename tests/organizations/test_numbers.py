@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django import forms
@@ -20,7 +21,8 @@ from organizations.typed_numbers import NotANumber, WholeNumberField, number_arg
 
 OURS = ("organizations", "usage", "billing", "providers", "routing", "gateway", "candidates", "config")
 ODD = ["1_000", "٣", "１２", "²", "1e3", "0x10", "1.000", "1,5", "1,00", "1,0000", "10,00", "0,100", "1 0", "1,000 000"]
-ODD += ["1.0", "5.", "--1", "- 1", "+-1", "50 people", "abc", "", " ", ",", "-", "1,", "1\n2", "½", "9" * 41, "9" * 5000]
+ODD += ["1.0", "5.", "--1", "- 1", "+-1", "50 people", "abc", "", " ", ",", "-", "1,", "1\n2", "½"]
+ODD += ["9" * 41, "9" * 5000]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_the_largest_number_is_in_and_the_next_one_out():
 def test_a_page_number_is_plain_digits_too(asked, number):
     request = RequestFactory().get("/", {"page": asked})
 
-    assert page_of(request, list(range(25)), size=10).number == number  # type: ignore[type-var]
+    assert page_of(request, list(range(25)), size=10).number == number
 
 
 def test_the_field_of_a_form_says_what_to_do():
@@ -75,7 +77,7 @@ def test_the_field_of_a_form_says_what_to_do():
     with pytest.raises(forms.ValidationError, match="required"):
         field.clean(" ")
     assert WholeNumberField(required=False).clean("") is None
-    assert 'inputmode="numeric"' in field.widget.render("n", 1, field.widget.attrs)
+    assert WholeNumberField(min_value=0).widget.attrs["inputmode"] == "numeric"
     assert "inputmode" not in WholeNumberField(min_value=-5).widget.attrs  # phones show digits only, no minus
 
 
@@ -85,8 +87,8 @@ def test_an_option_of_a_command_says_its_limits():
     assert number_argument()("-1,000") == -1000
 
 
-def forms_of_ours() -> Iterator[type[forms.BaseForm]]:
-    waiting: list[type] = [forms.BaseForm]
+def forms_of_ours() -> Iterator[Any]:
+    waiting: list[Any] = [forms.BaseForm]
     while waiting:
         subclasses = waiting.pop().__subclasses__()
         waiting += subclasses
@@ -98,7 +100,8 @@ def test_every_form_reads_its_numbers_by_the_same_field(rf, staff):
     request.user = staff
     shown = {f"{form.__module__}.{form.__name__}": form.base_fields for form in forms_of_ours()}
     for model, model_admin in admin.site._registry.items():
-        if model._meta.app_label in OURS and model_admin.has_add_permission(request):
+        may_edit = model_admin.has_add_permission(request) or model_admin.has_change_permission(request)
+        if model._meta.app_label in OURS and may_edit:
             shown[f"admin of {model.__name__}"] = model_admin.get_form(request).base_fields
 
     others = {

@@ -38,7 +38,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = argparse.HelpFormatter
         parser.add_argument("--organization", required=True, metavar="SLUG", help="whose candidates")
-        parser.add_argument("--briefing", required=True, type=number_argument(), metavar="ID", help="number in its address")
+        parser.add_argument(
+            "--briefing", required=True, type=number_argument(), metavar="ID", help="number in its address"
+        )
         parser.add_argument(
             "--limit",
             type=number_argument(least=1, most=MOST_CHECKS),
@@ -84,7 +86,7 @@ class Command(BaseCommand):
             ("Strong fit", "strong"),
             ("Possible fit", "possible"),
             ("No fit", "none"),
-            ("Failed, free", "failed"),
+            ("Failed, for no credits", "failed"),
         ):
             table.add_row(label, str(result[name]))
         console = Console(file=self.stdout)

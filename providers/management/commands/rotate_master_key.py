@@ -19,7 +19,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-        parser.add_argument("--batch", type=number_argument(least=1, most=100_000), default=rotation.BATCH, help="How many in one transaction.")
+        parser.add_argument(
+            "--batch",
+            type=number_argument(least=1, most=100_000),
+            default=rotation.BATCH,
+            help="How many in one transaction.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         result = rotation.rotate_master_key(batch=options["batch"])

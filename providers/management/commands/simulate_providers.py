@@ -18,7 +18,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
         parser.add_argument(
-            "--port", type=number_argument(least=0, most=65535), default=9001, help="default: 9001; 0 takes any free one"
+            "--port",
+            type=number_argument(least=0, most=65535),
+            default=9001,
+            help="default: 9001; 0 takes any free one",
         )
         parser.add_argument(
             "--delay",

@@ -1,0 +1,93 @@
+"""
+What a run costs beside its credits, in words: which provider bills for it, how much, and how sure that is.
+
+Managed runs are the operator's to pay: of them credits are told, and USD only where the installation shows them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+
+from candidates.models import CandidateCheck
+from organizations.models import Organization
+from providers.catalog import PROVIDERS
+from providers.models import ProviderKey
+from routing.resolve import Route, RouteUnavailable, resolve
+from usage import amounts
+from usage.models import Mode, UsageEvent
+from usage.reports import action_averages
+
+NO_CHARGES = "no token charges"
+NOT_BILLED = (UsageEvent.NoPrice.NOT_BILLED, UsageEvent.NoPrice.NOTHING_USED)
+
+
+def expected_charge(*, organization: Organization, action: str, runs: int = 1, now: datetime) -> str:
+    """
+    What `runs` runs of `action` will cost on the organization's own key, to stand after the credits: "about $0.0021
+    to OpenRouter (…)". Empty in Managed mode, for no runs, and where the action cannot run.
+    """
+    try:
+        route = resolve(organization=organization, action=action)
+    except RouteUnavailable:
+        return ""
+    if route.mode == Mode.MANAGED or not runs:
+        return ""
+    if _has_no_token_charges(organization, route):
+        return NO_CHARGES
+    averages = action_averages(organization=organization, today=now.date(), show_managed_usd=False).get(action)
+    if averages is None or averages.average_cost_nanousd is None:
+        return "what your provider charges for the calls"
+    basis = f"average of your last 30 days: {_counted(averages.priced_runs, 'run')}"
+    amount = _usd(averages.average_cost_nanousd * runs)
+    return f"about {amount} to {PROVIDERS[route.provider].name} ({basis})"
+
+
+def charge_of_failed(check: CandidateCheck) -> str:
+    """What a failed check cost, as sentences."""
+    credits = "No credits were charged."
+    if check.mode == Mode.MANAGED and not settings.KEYFARE_SHOW_MANAGED_USD:
+        return credits
+    calls = list(UsageEvent.objects.for_organization(check.organization).filter(run_id=check.run_id))
+    if not calls:
+        return f"{credits} No model was called."
+    route = Route.from_json(check.route)
+    if route.mode == Mode.BYOK and _has_no_token_charges(check.organization, route):
+        return f"{credits} {_counted(len(calls), 'call')} to your own server, with {NO_CHARGES}."
+    return f"{credits} {_billed(route, calls)}"
+
+
+def _billed(route: Route, calls: list[UsageEvent]) -> str:
+    provider = PROVIDERS[route.provider].name if route.provider in PROVIDERS else route.provider
+    key = "your key" if route.mode == Mode.BYOK else "the operator’s key"
+    priced = [call for call in calls if call.cost_nanousd is not None]
+    unknown = [call for call in calls if call.cost_nanousd is None and call.no_price not in NOT_BILLED]
+    if not priced and not unknown:
+        return f"{provider} does not bill a call that fails like this one."
+    if not priced:
+        is_sure = any(call.status == UsageEvent.Status.ANSWERED for call in unknown)
+        billed = "billed" if is_sure else "may have billed"
+        return f"{provider} {billed} {key} for {_counted(len(unknown), 'call')}, at a cost that is not known."
+    is_reported = all(call.price_source == UsageEvent.PriceSource.PROVIDER for call in priced)
+    amount = _usd(sum(call.cost_nanousd or 0 for call in priced))
+    sure = (
+        f"{provider} billed {key} {'' if is_reported else 'an estimated '}{amount} for {_counted(len(priced), 'call')}"
+    )
+    if not unknown:
+        return f"{sure}."
+    return f"{sure}, and {_counted(len(unknown), 'call')} more at a cost that is not known."
+
+
+def _has_no_token_charges(organization: Organization, route: Route) -> bool:
+    key = ProviderKey.objects.for_organization(organization).filter(pk=route.key_id).first()
+    provider = PROVIDERS.get(route.provider)
+    return key.has_no_token_charges if key else bool(provider and provider.has_no_key)
+
+
+def _usd(nanousd: int) -> str:
+    return amounts.dollars(nanousd, places=4)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
