@@ -86,18 +86,22 @@ def affordable(
     *, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
 ) -> list[Candidate]:
     """
-    As many of `candidates` as the available credits pay for now: in their order, each whom what is left still pays.
+    As many of `candidates` as the available credits pay for now, in their order; of those of one price the first ones.
 
     Checks of 0 credits are always among them. Who is being checked already is left out.
     """
     mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
     left = balance(organization=organization).available
-    paid = []
-    for candidate, kind in _not_busy(organization, briefing, candidates, now):
-        if CREDIT_COSTS[mode, kind] <= left:
-            left -= CREDIT_COSTS[mode, kind]
-            paid.append(candidate)
-    return paid
+    paid = set()
+    priced = [
+        (CREDIT_COSTS[mode, kind], candidate) for candidate, kind in _not_busy(organization, briefing, candidates, now)
+    ]
+    for price, candidate in sorted(priced, key=lambda each: each[0]):
+        if price > left:
+            break
+        left -= price
+        paid.add(candidate.pk)
+    return [candidate for candidate in candidates if candidate.pk in paid]
 
 
 def _not_busy(

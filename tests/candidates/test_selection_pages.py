@@ -8,10 +8,16 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from candidates import recency
 from candidates.credit_costs import affordable
 from candidates.models import Candidate, CandidateCheck
-from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
+from tests.builders import (
+    checked_before,
+    connect_managed_key,
+    give_credits,
+    import_people,
+    route_to_own_key,
+    write_briefing,
+)
 from tests.candidates.test_check_pages import DJANGO, HTMX, hidden, start, words
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
@@ -100,7 +106,7 @@ def test_a_right_number_is_taken_as_people_type_it(as_bob, acme, managed, briefi
 def test_as_many_as_the_credits_pay_for_newest_first(as_bob, acme, managed, briefing):
     give_credits(acme, 11)
     people = import_people(acme, *[DJANGO] * 5)
-    recency.record_sighting(candidate=people[0], now=timezone.now())
+    checked_before(people[0], at=timezone.now())
 
     answer = as_bob.post(url("quote", briefing), {"who": "affordable"}, headers=HTMX)
     paid = affordable(
@@ -114,6 +120,17 @@ def test_as_many_as_the_credits_pay_for_newest_first(as_bob, acme, managed, brie
     assert "3 of the 5 people in this list: so many your 11 credits pay for." in words(answer)
     assert "2 new × 4 + 1 recent × 2 = 10 credits" in words(answer)
     assert (hidden(answer, "agreed"), hidden(answer, "count")) == ("10", "3")
+
+
+def test_as_many_as_the_credits_pay_for_are_as_many_as_can_be(as_bob, acme, managed, briefing):
+    """Of eight credits, two new checks would leave out whom three recent ones cover."""
+    give_credits(acme, 8)
+    people = import_people(acme, *[DJANGO] * 5)
+    checked_before(*people[:3], at=timezone.now())
+
+    answer = as_bob.post(url("quote", briefing), {"who": "affordable"}, headers=HTMX)
+
+    assert "3 of the 5 people in this list: so many your 8 credits pay for." in words(answer)
 
 
 def test_without_javascript_the_affordable_are_confirmed_and_checked(as_bob, acme, managed, briefing):
@@ -134,7 +151,7 @@ def test_without_javascript_the_affordable_are_confirmed_and_checked(as_bob, acm
 def test_free_checks_are_among_the_affordable_with_no_credits_at_all(as_bob, acme, briefing):
     route_to_own_key(acme)
     people = import_people(acme, *[DJANGO] * 3)
-    recency.record_sighting(candidate=people[0], now=timezone.now())
+    checked_before(people[0], at=timezone.now())
 
     answer = as_bob.post(url("quote", briefing), {"who": "affordable"}, headers=HTMX)
 
