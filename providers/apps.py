@@ -8,6 +8,10 @@ class ProvidersConfig(AppConfig):
 
     def ready(self) -> None:
         from providers import checks  # noqa: F401  # registers the system checks
+        from providers.catalog import PROVIDERS
+        from usage.names import name_providers
+
+        name_providers({provider.slug: provider.name for provider in PROVIDERS.values()})
 
         # Whatever process this is may hold an opened key: if it crashes, its memory is not written to a file.
         _, most = resource.getrlimit(resource.RLIMIT_CORE)

@@ -6,6 +6,9 @@ from decimal import Decimal
 
 NANO = Decimal(10) ** 9
 UNPRICED = "unpriced"
+NOT_KNOWN = "not known"
+NOT_REPORTED = "not reported"
+NO_TOKEN_CHARGES = "no token charges"
 
 
 def dollars(nanousd: int | None, *, places: int = 2) -> str:
@@ -22,7 +25,14 @@ def dollars(nanousd: int | None, *, places: int = 2) -> str:
 
 def count(number: int | None) -> str:
     """A whole number with thousands separators; "not reported" for None."""
-    return "not reported" if number is None else f"{number:,}"
+    return NOT_REPORTED if number is None else f"{number:,}"
+
+
+def at_least(amount: str, *, if_incomplete: bool) -> str:
+    """The printed amount of a sum, of which a part may be missing; words are left as they are."""
+    if not if_incomplete or not any(character.isdigit() for character in amount):
+        return amount
+    return "more than $0" if amount.startswith("<") else f"at least {amount}"
 
 
 def dollar_tick(nanousd: int, step: int) -> str:

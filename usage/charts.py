@@ -12,26 +12,48 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from usage import amounts
+
 COLOURS = 5  # the last one is grey and takes what is left
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What the bars count: `value` prints an amount, `tick` a mark on an axis with such steps."""
+    """
+    What the bars count: `value` prints an amount, `tick` a mark on an axis with such steps, and `unknown` stands for
+    an amount of which nothing is known.
+    """
 
     name: str
     value: Callable[[int], str]
     tick: Callable[[int, int], str]
+    unknown: str
+
+    def text(self, amount: int, gap: int) -> str:
+        """An amount that does not cover `gap` calls."""
+        if gap and not amount:
+            return self.unknown
+        return amounts.at_least(self.value(amount), if_incomplete=gap > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
+    """One value a day; `gaps` count the calls that each of them does not cover, where there are any."""
+
     name: str
     values: tuple[int, ...]
+    gaps: tuple[int, ...] = ()
+
+    def gap_on(self, at: int) -> int:
+        return self.gaps[at] if self.gaps else 0
 
     @property
     def total(self) -> int:
         return sum(self.values)
+
+    @property
+    def gap(self) -> int:
+        return sum(self.gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +141,39 @@ FRAMES = (Frame("wide", 720, 220, labels=6), Frame("narrow", 330, 200, labels=3)
 
 
 def stacked_bars(*, name: str, title: str, days: Sequence[date], series: Sequence[Series], unit: Unit) -> Chart | None:
-    """One column a day, stacked by series, largest first; None when there is nothing to draw."""
-    shown = _fold(series)
-    totals = [sum(values) for values in zip(*(each.values for each in shown), strict=True)]
-    grand_total = sum(totals)
-    if not grand_total:
+    """
+    One column a day, stacked by series, largest first; None when there is nothing to draw.
+
+    What is incomplete says so: each amount, and the chart as a whole. A series of which nothing is known is not drawn,
+    but its gaps are those of the totals, too.
+    """
+    whole = _add("Total", series) if series else None
+    if whole is None or not whole.total:
         return None
+    shown = _fold(series)
     rows = tuple(
-        TableRow(day, tuple((each.name, unit.value(each.values[at])) for each in shown), unit.value(totals[at]))
+        TableRow(
+            day,
+            tuple((each.name, unit.text(each.values[at], each.gap_on(at))) for each in shown),
+            unit.text(whole.values[at], whole.gap_on(at)),
+        )
         for at, day in enumerate(days)
     )
+    total = unit.text(whole.total, whole.gap)
+    not_in_it = f" {whole.gap:,} call{'s are' if whole.gap > 1 else ' is'} not in it." if whole.gap else ""
     return Chart(
-        title=title,
-        description=f"{unit.value(grand_total)} {unit.name}, {days[0]:%-d %B %Y} to {days[-1]:%-d %B %Y}.",
+        title=f"{title} (incomplete)" if whole.gap else title,
+        description=(
+            f"{total[0].upper()}{total[1:]} {unit.name}, {days[0]:%-d %B %Y} to {days[-1]:%-d %B %Y}.{not_in_it}"
+        ),
         unit=unit.name,
-        plots=tuple(_plot(frame, name, days, shown, max(totals), unit, rows) for frame in FRAMES),
+        plots=tuple(_plot(frame, name, days, shown, max(whole.values), unit, rows) for frame in FRAMES),
         legend=tuple(
-            LegendItem(colour, each.name, unit.value(each.total), share(each.total, grand_total))
+            LegendItem(colour, each.name, unit.text(each.total, each.gap), share(each.total, whole.total))
             for colour, each in enumerate(shown, start=1)
         ),
         rows=rows,
-        total=unit.value(grand_total),
+        total=total,
     )
 
 
@@ -167,9 +201,13 @@ def _fold(series: Sequence[Series]) -> list[Series]:
     ordered = sorted((each for each in series if each.total), key=lambda each: (-each.total, each.name))
     if len(ordered) <= COLOURS:
         return ordered
-    rest = ordered[COLOURS - 1 :]
-    other = Series("Other", tuple(sum(values) for values in zip(*(each.values for each in rest), strict=True)))
-    return [*ordered[: COLOURS - 1], other]
+    return [*ordered[: COLOURS - 1], _add("Other", ordered[COLOURS - 1 :])]
+
+
+def _add(name: str, series: Sequence[Series]) -> Series:
+    values = tuple(sum(of_day) for of_day in zip(*(each.values for each in series), strict=True))
+    gaps = tuple(sum(each.gap_on(at) for each in series) for at in range(len(values)))
+    return Series(name, values, gaps)
 
 
 def _plot(

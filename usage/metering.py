@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import CharField
 
 from organizations.models import Organization
+from usage.gaps import NOTHING_DUE
 from usage.models import InFlightCall, Mode, UsageEvent
 from usage.pricing import OWN_SERVER, Price, price, unpriced
+from usage.runs import count_run
 from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage
 
 NoPrice = UsageEvent.NoPrice
@@ -90,7 +93,7 @@ def record_call(
     report = _within_reason(call, report)
     cost = _cost_of(call, report, status, http_status=http_status, may_have_run=may_have_run)
     tokens = report.usage or TokenUsage()
-    facts = {
+    facts: dict[str, Any] = {
         "occurred_at": call.started_at,
         "provider": call.provider,
         "model": call.model,
@@ -121,14 +124,12 @@ def record_call(
         "latency_ms": max(latency_ms if latency_ms is not None else _milliseconds(now - call.started_at), 0),
     }
     with transaction.atomic():
-        if call.iteration > 1 and cost.cost_nanousd is not None:
-            facts["follows_priced"] = _has_priced_call(call)
+        # First, as the sweep does: two who record the same call wait here for one another.
+        InFlightCall.objects.for_organization(call.organization).filter(pk=call.pk).delete()
         event = _write(call, call.pk, facts)
         if event.status == UsageEvent.Status.LOST and status != UsageEvent.Status.LOST:
             logger.warning("Call %s ended after it was counted as lost; recording it as well.", call.pk)
-            facts["follows_priced"] = cost.cost_nanousd is not None and _has_priced_call(call)
             event = _write(call, uuid.uuid5(call.pk, "ended after all"), facts)
-        InFlightCall.objects.for_organization(call.organization).filter(pk=call.pk).delete()
     return event
 
 
@@ -157,15 +158,28 @@ def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-def _has_priced_call(call: InFlightCall) -> bool:
-    """Stays true or false while this call is recorded: the calls of a run follow one another."""
-    of_run = UsageEvent.objects.for_organization(call.organization).filter(run_id=call.run_id)
-    return of_run.filter(cost_nanousd__isnull=False).exists()
-
-
-def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, object]) -> UsageEvent:
-    event, _ = UsageEvent.objects.get_or_create(organization=call.organization, call_id=call_id, defaults=facts)
-    return event
+def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, Any]) -> UsageEvent:
+    """The event of `call_id`, written now unless it is there; only one that is written counts its run."""
+    events = UsageEvent.objects.for_organization(call.organization).filter(call_id=call_id)
+    event = events.first()
+    if event is not None:
+        return event
+    try:
+        with transaction.atomic():
+            counted = count_run(
+                call=call,
+                call_id=call_id,
+                is_priced=facts["cost_nanousd"] is not None,
+                is_incomplete=bool(facts["no_price"]) and facts["no_price"] not in NOTHING_DUE,
+            )
+            return UsageEvent.objects.create(
+                organization=call.organization, call_id=call_id, **facts, **asdict(counted)
+            )
+    except IntegrityError:
+        event = events.first()
+        if event is None:
+            raise
+        return event
 
 
 def _cost_of(

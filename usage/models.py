@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Self
 
 from django.db import connections, models
@@ -50,6 +50,38 @@ class InFlightCall(models.Model):
         return f"{self.provider} {self.model} {self.id}"
 
 
+class UsageRun(models.Model):
+    """
+    One execution of an action, and which of its calls count it: the first one, in the order they are recorded.
+
+    A run belongs to the day of its first call. What goes on for longer than 24 hours is counted once more for every
+    24 hours in which it calls (`part`), so that one run id used for ever is not one run.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
+    action = models.CharField(max_length=60)
+    run_id = models.UUIDField()
+    part = models.PositiveIntegerField(help_text="Whole days since the run began.")
+    started_at = models.DateTimeField(help_text="When the first call of this part left.")
+    first_call_id = models.UUIDField(null=True, help_text="The call that counts it; empty in runs of before this table.")
+    is_priced = models.BooleanField(default=False, help_text="One of its calls has a price.")
+    is_incomplete = models.BooleanField(default=False, help_text="One of its calls has a cost that nobody knows.")
+
+    objects = TenantQuerySet["UsageRun"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "run_id", "action", "part"], name="a_run_is_counted_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.run_id} {self.part}"
+
+    @property
+    def day(self) -> date:
+        return self.started_at.astimezone(UTC).date()
+
+
 class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
     def with_day(self) -> Self:
         """Adds `day`, the UTC day on which the call left."""
@@ -59,6 +91,14 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
         """By the day of each event and no index: for the few events that are not rolled up."""
         day = UtcDay("occurred_at")
         return self.filter(GreaterThanOrEqual(day, first_day), LessThanOrEqual(day, last_day))
+
+    def of_runs_on_days(self, first_day: date, last_day: date) -> Self:
+        """By the day that the run of each event belongs to."""
+        on_own_day = Q(
+            run_day__isnull=True,
+            occurred_at__range=(start_of_day(first_day), end_of_day(last_day)),
+        )
+        return self.filter(on_own_day | Q(run_day__range=(first_day, last_day)))
 
     def from_position(
         self, position: int | Coalesce, *, until: int | None = None, after_id: int | Coalesce = 0
@@ -88,10 +128,10 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
         action: str = "",
         mode: str = "",
         status: str = "",
-        price_source: str = "",
         run_id: uuid.UUID | None = None,
         first_day: date | None = None,
         last_day: date | None = None,
+        by_run_day: bool = False,
     ) -> Self:
         """The events with these values; empty ones do not narrow. Both days are included."""
         exact = {
@@ -100,14 +140,15 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
             "action": action,
             "mode": mode,
             "status": status,
-            "price_source": price_source,
             "run_id": run_id,
         }
         events = self.filter(**{name: value for name, value in exact.items() if value})
+        if by_run_day:
+            return events.of_runs_on_days(first_day or date.min, last_day or date.max)
         if first_day:
             events = events.filter(occurred_at__gte=start_of_day(first_day))
         if last_day:
-            events = events.filter(occurred_at__lt=start_of_day(last_day) + timedelta(days=1))
+            events = events.filter(occurred_at__lte=end_of_day(last_day))
         return events
 
     def before(self, event: UsageEvent) -> Self:
@@ -147,6 +188,8 @@ class UsageEvent(models.Model):
         TIER = "tier", "The price list has no price for the tier, speed or region that served the call"
         NOT_LISTED = "not_listed", "The price list does not know the model, or not all that it used"
 
+    NOTHING_DUE = (NoPrice.NOT_BILLED, NoPrice.NOTHING_USED)
+
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     call_id = models.UUIDField()
     occurred_at = models.DateTimeField(help_text="When the call left.")
@@ -182,8 +225,13 @@ class UsageEvent(models.Model):
     price_source = models.CharField(max_length=10, choices=PriceSource.choices)
     price_version = models.CharField(max_length=80, blank=True)
     no_price = models.CharField(max_length=20, blank=True, choices=NoPrice.choices, help_text="Why it has no cost.")
-    follows_priced = models.BooleanField(
-        default=False, help_text="Another call of its run has a price already, and counted the run as priced."
+    counts_run = models.BooleanField(default=False, help_text="It counts its run; see usage/runs.py.")
+    counts_priced_run = models.BooleanField(default=False, help_text="It counts its run as one with a price.")
+    counts_partly_priced_run = models.BooleanField(
+        default=False, help_text="It counts its run as one of which a part has a price, and a part has none."
+    )
+    run_day = models.DateField(
+        null=True, blank=True, help_text="The UTC day its run belongs to, where that is not the day the call left."
     )
     latency_ms = models.PositiveBigIntegerField(default=0)
     ingest_position = models.BigIntegerField(
@@ -221,6 +269,12 @@ class UsageEvent(models.Model):
                 condition=Q(ingest_position__gt=0),
                 name="usage_event_tail",
             ),
+            # Few: calls of a run that goes on over midnight.
+            models.Index(
+                fields=["organization", "run_day"],
+                condition=Q(run_day__isnull=False),
+                name="usage_event_by_run_day",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -240,13 +294,34 @@ class UsageEvent(models.Model):
         """Whether it ran on the organization's own server: its cost of 0 is no price and nobody's report."""
         return self.price_source == UsageEvent.PriceSource.OWN_SERVER
 
+    # The same in Python as the conditions of usage/gaps.py; a test compares them.
+
+    @property
+    def has_nothing_to_pay(self) -> bool:
+        return self.no_price in self.NOTHING_DUE
+
+    @property
+    def is_unanswered(self) -> bool:
+        return self.no_price == self.NoPrice.NO_ANSWER
+
+    @property
+    def is_unpriced(self) -> bool:
+        return self.cost_nanousd is None and not self.has_nothing_to_pay and not self.is_unanswered
+
+    @property
+    def are_tokens_unknown(self) -> bool:
+        if self.usage_reported or self.has_nothing_to_pay:
+            return False
+        return self.is_unanswered or self.status != self.Status.FAILED
+
 
 class UsageDaily(models.Model):
     """
     What pages read: the events of one UTC day summed by everything they are shown by.
 
     Written by `roll_up` only, each event once; the events stay the truth, and `rebuild` derives this table
-    anew. No dimension is ever NULL, since NULLs are distinct in a unique constraint and would split a row.
+    anew. Calls, tokens and cost stand on the day the call left, as in the provider's bill; the figures of runs on the
+    day the run began, so that an average never divides one day's cost by another day's runs. No dimension is ever NULL, since NULLs are distinct in a unique constraint and would split a row.
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -258,12 +333,13 @@ class UsageDaily(models.Model):
     key_label = models.CharField(max_length=80)
     mode = models.CharField(max_length=10, choices=Mode.choices)
     calls = models.PositiveBigIntegerField()
-    runs = models.PositiveBigIntegerField(help_text="First calls of a run.")
-    priced_runs = models.PositiveBigIntegerField(help_text="Runs of which at least one call has a price.")
     answered = models.PositiveBigIntegerField()
     failed = models.PositiveBigIntegerField()
     lost = models.PositiveBigIntegerField()
     unpriced_calls = models.PositiveBigIntegerField(help_text="Answered, at a cost nobody knows.")
+    unknown_calls = models.PositiveBigIntegerField(help_text="Without an answer; nobody knows what they cost.")
+    unreported_calls = models.PositiveBigIntegerField(help_text="Answered, with tokens nobody knows.")
+    own_server_calls = models.PositiveBigIntegerField(help_text="To a server that charges no tokens.")
     uncached_input_tokens = models.PositiveBigIntegerField()
     cache_read_tokens = models.PositiveBigIntegerField()
     cache_write_tokens = models.PositiveBigIntegerField()
@@ -271,6 +347,13 @@ class UsageDaily(models.Model):
     reasoning_tokens = models.PositiveBigIntegerField(help_text="A part of output_tokens.")
     cost_nanousd = models.PositiveBigIntegerField(help_text="Of the calls that have a price.")
     latency_ms = models.PositiveBigIntegerField()
+    runs = models.PositiveBigIntegerField(help_text="That began on the day; so in all figures of runs.")
+    priced_runs = models.PositiveBigIntegerField(help_text="At least one of their calls has a price.")
+    partly_priced_runs = models.PositiveBigIntegerField(help_text="Another one has a cost that nobody knows.")
+    own_server_runs = models.PositiveBigIntegerField(help_text="Priced first by a server that charges no tokens.")
+    run_cost_nanousd = models.PositiveBigIntegerField(help_text="Of all calls of these runs, on whichever day.")
+    run_tokens = models.PositiveBigIntegerField(help_text="Of all calls of these runs, on whichever day.")
+    run_unreported_calls = models.PositiveBigIntegerField(help_text="Their calls with tokens nobody knows.")
 
     DIMENSIONS = ("organization_id", "day", "provider", "model", "action", "key_id", "key_label", "mode")
 
@@ -316,6 +399,10 @@ class RollupState(models.Model):
 
 def start_of_day(day: date) -> datetime:
     return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def end_of_day(day: date) -> datetime:
+    return datetime.combine(day, time.max, tzinfo=UTC)
 
 
 def _or_zero(state: QuerySet[RollupState], field: str) -> Coalesce:

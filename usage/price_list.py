@@ -14,7 +14,6 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import genai_prices
-from genai_prices.data import providers as known_providers
 from genai_prices.types import (
     ClauseAnd,
     ClauseContains,
@@ -83,14 +82,6 @@ def list_price(
 def nanousd(usd: Decimal) -> int:
     """Whole nano-USD, rounded half to even; the one place where money is rounded."""
     return int((usd * 10**9).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
-
-
-def provider_name(slug: str) -> str:
-    """The provider's name as people write it; the slug itself where the price list has none."""
-    return _NAMES.get(CATALOG_PROVIDERS.get(slug, slug), slug)
-
-
-_NAMES = {provider.id: provider.name for provider in known_providers}
 
 
 def _names(provider: str, model: str, served: str) -> Iterator[str]:

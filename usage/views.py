@@ -25,6 +25,7 @@ def events(request: OrganizationHttpRequest) -> HttpResponse:
     known = set(daily.values_list("provider", "model", "action").distinct()[:KNOWN])
     known |= {(event.provider, event.model, event.action) for event in rows}
     providers, models, actions = ({row[at] for row in known} for at in range(3))
+    form.offer_providers(providers)
     context = {
         "form": form,
         "events": rows[:ROWS],
@@ -32,7 +33,6 @@ def events(request: OrganizationHttpRequest) -> HttpResponse:
         "is_first_page": "before" not in request.GET,
         "show_managed_usd": settings.KEYFARE_SHOW_MANAGED_USD,
         "suggestions": {
-            "provider": sorted(providers),
             "model": sorted(models),
             "action": sorted(actions),
         },

@@ -45,6 +45,7 @@ def add_call(organization: Organization, **fields) -> UsageEvent:
         "status": UsageEvent.Status.ANSWERED,
         "uncached_input_tokens": 1200,
         "output_tokens": 34,
+        "usage_reported": True,
         "cost_nanousd": 1_230_000_000,
         "price_source": UsageEvent.PriceSource.CATALOG,
     }

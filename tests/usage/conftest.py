@@ -19,6 +19,7 @@ from usage.rollups import MEASURES, RollUpResult
 TODAY = date(2026, 11, 21)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KEY = uuid.UUID(int=1)
+NoPrice = UsageEvent.NoPrice
 
 
 def settle() -> None:
@@ -53,6 +54,8 @@ def rebuild(*, now: datetime) -> RollUpResult:
 def event(organization: Organization, **fields: Any) -> UsageEvent:
     """A usage event as it would stand in the table; an answered, priced BYOK call unless told otherwise."""
     cost = fields.get("cost_nanousd", 0)
+    iteration = fields.get("iteration", 1)
+    has_tokens = any(value for name, value in fields.items() if name.endswith("_tokens"))
     day: date = fields.pop("day", TODAY)
     values: dict[str, Any] = {
         "call_id": uuid.uuid4(),
@@ -64,16 +67,21 @@ def event(organization: Organization, **fields: Any) -> UsageEvent:
         "key_label": "Default",
         "mode": Mode.BYOK,
         "run_id": uuid.uuid4(),
-        "iteration": 1,
+        "iteration": iteration,
         "status": UsageEvent.Status.ANSWERED,
+        "usage_reported": has_tokens or cost is not None,
         "cost_nanousd": cost,
         "price_source": UsageEvent.PriceSource.NONE if cost is None else UsageEvent.PriceSource.CATALOG,
+        "no_price": "" if cost is not None else NoPrice.NOT_LISTED if has_tokens else NoPrice.NOT_REPORTED,
+        "counts_run": iteration == 1,
+        "counts_priced_run": iteration == 1 and cost is not None,
     }
     return UsageEvent.objects.create(organization=organization, **{**values, **fields})
 
 
 def lost_or_failed(organization: Organization, status: UsageEvent.Status, **fields: Any) -> UsageEvent:
-    return event(organization, status=status, cost_nanousd=None, **fields)
+    why = NoPrice.NO_ANSWER if status == UsageEvent.Status.LOST else NoPrice.NOT_BILLED
+    return event(organization, **{"status": status, "cost_nanousd": None, "no_price": why, **fields})
 
 
 def daily_table() -> dict[tuple[Any, ...], dict[str, int]]:

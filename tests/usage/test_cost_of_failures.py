@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from tests.usage.conftest import NOON, TODAY, event
 from usage.metering import record_call, sweep_lost_calls
 from usage.models import UsageEvent
-from usage.reports import last_days
+from usage.reports import cost_summary
 from usage.tokens import Doubt, Report, TokenUsage
 
 pytestmark = pytest.mark.django_db
@@ -117,7 +117,7 @@ def test_a_call_to_a_server_of_ones_own_costs_nothing_by_the_token_whatever_beco
     assert (recorded.cost_nanousd, recorded.price_source, recorded.no_price) == (0, Source.OWN_SERVER, "")
     assert recorded.has_no_token_charges
     assert recorded.get_price_source_display() == "No token charges"
-    assert last_days(organization=acme, today=TODAY, show_managed_usd=False).unpriced_calls == 0
+    assert cost_summary(organization=acme, today=TODAY, show_managed_usd=False).week.unpriced_calls == 0
 
 
 def test_a_lost_call_to_a_server_of_ones_own_costs_nothing_either(admit):

@@ -71,8 +71,9 @@ def test_what_is_unknown_is_said_and_never_zero(as_bob, acme):
 
     html = as_bob.get(URL).content.decode()
 
-    assert html.count("unpriced") == 2
-    assert html.count("not reported") == 1
+    assert html.count(">unpriced<") == 2
+    assert html.count(">not reported<") == 1
+    assert html.count(">not known<") == 2  # tokens and cost of the lost one
     assert "$0.0" not in html
 
 
@@ -98,6 +99,9 @@ def test_the_page_is_only_read(as_bob):
         ("mode=managed", {"managed"}),
         ("status=failed", {"failed"}),
         ("status=answered&price=none", {"unpriced"}),
+        ("price=unpriced", {"unpriced"}),
+        ("price=nothing", {"failed"}),
+        ("provider=Anthropic", {"old"}),
         ("from=2026-11-20", {"today", "managed", "unpriced", "failed"}),
         ("to=2026-11-20", {"old"}),
         ("from=2026-11-10&to=2026-11-11", {"old"}),
@@ -198,8 +202,9 @@ class TestCostPanel:
         assert f"{URL}?from=2026-11-15&amp;to=2026-11-21" in html
         assert f"{URL}?provider=openrouter&amp;from=2026-10-23&amp;to=2026-11-21" in html
         assert "model=a%2Fb%2Bc" in html
-        assert "status=answered&amp;price=none" in html
-        assert "1 call</a> unpriced" in html
+        assert f"{URL}?from=2026-11-15&amp;to=2026-11-21&amp;price=unpriced" in html
+        assert ">1 unpriced</a>" in html
+        assert "at least $2.34" in html
         assert "style=" not in html
 
     def test_managed_calls_are_paid_with_credits(self, acme):

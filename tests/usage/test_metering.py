@@ -13,7 +13,7 @@ from tests.usage.conftest import NOON, TODAY, event
 from usage.metering import MOST_TOKENS, record_call, sweep_lost_calls
 from usage.models import InFlightCall, UsageEvent
 from usage.price_list import CATALOG_VERSION
-from usage.reports import last_days
+from usage.reports import cost_summary
 from usage.rollups import roll_up
 from usage.tokens import Report, TokenUsage
 
@@ -147,9 +147,10 @@ def test_unpriced_failed_and_lost_are_counted_apart(admit, acme):
     admit(deadline_at=NOON - timedelta(minutes=1))
     sweep_lost_calls(now=NOON)
 
-    totals = last_days(organization=acme, today=TODAY, show_managed_usd=False)
+    totals = cost_summary(organization=acme, today=TODAY, show_managed_usd=False).week
 
     assert (totals.calls, totals.unpriced_calls, totals.failed_calls, totals.lost_calls) == (3, 1, 1, 1)
+    assert (totals.unknown_calls, totals.covered_calls) == (1, 1)
     assert totals.cost_nanousd is None
 
 
@@ -183,4 +184,4 @@ def test_no_event_is_rolled_up_before_its_transaction_ends(admit, acme):
     record_call(call=admit(), status=Status.ANSWERED, now=LATER, report=Report(usage=USAGE))
     roll_up(now=LATER)  # inside the transaction of this test: PostgreSQL leaves it for later, SQLite counts it
 
-    assert last_days(organization=acme, today=TODAY, show_managed_usd=False).calls == 1
+    assert cost_summary(organization=acme, today=TODAY, show_managed_usd=False).week.calls == 1

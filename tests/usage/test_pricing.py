@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 
 from usage.models import UsageEvent
-from usage.price_list import CATALOG_VERSION, nanousd, provider_name
+from usage.price_list import CATALOG_VERSION, nanousd
 from usage.pricing import MOST_NANOUSD, Price, price, unpriced
 from usage.tokens import Doubt, Report, TokenUsage
 
@@ -152,11 +152,6 @@ def test_the_served_model_decides_and_a_snapshot_too_new_has_the_price_of_what_w
 )
 def test_money_is_rounded_once_half_to_even(usd, expected):
     assert nanousd(Decimal(usd)) == expected
-
-
-def test_providers_have_the_names_people_write():
-    assert provider_name("openrouter") == "OpenRouter"
-    assert provider_name("home-made") == "home-made"
 
 
 @pytest.mark.skipif(not CASSETTES.exists(), reason="needs the recorded answers in ../shared/data/cassettes")

@@ -16,7 +16,7 @@ from django.db.models import F, Sum
 from tests.usage.conftest import KEY, NOON, roll_up
 from usage.models import Mode, UsageDaily, UsageEvent
 from usage.pricing import price
-from usage.reports import last_days
+from usage.reports import cost_summary
 from usage.rollups import MEASURES
 from usage.tokens import Report, TokenUsage
 
@@ -67,6 +67,9 @@ def write(organization, calls: list[tuple[datetime, TokenUsage]], provider: str,
                 mode=Mode.BYOK,
                 run_id=uuid.uuid4(),
                 status=UsageEvent.Status.ANSWERED,
+                usage_reported=True,
+                counts_run=True,
+                counts_priced_run=cost.cost_nanousd is not None,
                 uncached_input_tokens=usage.uncached_input,
                 cache_read_tokens=usage.cache_read,
                 output_tokens=usage.output,
@@ -105,8 +108,8 @@ def test_the_rollup_of_recorded_traffic_equals_its_events(acme, globex):
 
     acme_calls = chats + cached[: len(cached) // 2]
     last_day = max(at.date() for at, _ in acme_calls)
-    totals = last_days(organization=acme, today=last_day, show_managed_usd=False)
+    totals = cost_summary(organization=acme, today=last_day, show_managed_usd=False).week
     assert totals.calls == len(acme_calls)
     assert totals.tokens == sum(usage.total for _, usage in acme_calls)
-    yesterday = last_days(organization=acme, today=last_day - timedelta(days=1), show_managed_usd=False)
+    yesterday = cost_summary(organization=acme, today=last_day - timedelta(days=1), show_managed_usd=False).week
     assert yesterday.calls == sum(at.date() < last_day for at, _ in acme_calls)

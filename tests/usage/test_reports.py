@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.usage.conftest import NOON, TODAY, event, lost_or_failed, roll_up
 from usage import reports
+from usage.cells import Totals
 from usage.models import Mode, UsageEvent
 
 # Committed, since PostgreSQL rolls nothing up that is not.
@@ -66,7 +67,7 @@ def acme_events(request, acme, globex):
         output_tokens=100,
         reasoning_tokens=60,
     )
-    event(acme, run_id=run, iteration=2, follows_priced=True, cost_nanousd=CENT, uncached_input_tokens=100)
+    event(acme, run_id=run, iteration=2, cost_nanousd=CENT, uncached_input_tokens=100)
     event(globex, cost_nanousd=70 * CENT, output_tokens=7)
     if request.param == "rolled up":
         roll_up(now=NOON)
@@ -77,14 +78,22 @@ def ask(report, organization, *, show_managed_usd=False, **more):
     return report(organization=organization, today=TODAY, show_managed_usd=show_managed_usd, **more)
 
 
+def summary_of(organization, **more) -> reports.CostSummary:
+    return ask(reports.cost_summary, organization, **more)
+
+
 def test_last_seven_days_include_today_and_leave_out_managed_usd(acme_events):
-    assert ask(reports.last_days, acme_events) == reports.Totals(
+    assert summary_of(acme_events).week == Totals(
         calls=5,
         tokens=1100 + 100 + 500 + 2000 + 300,
         input_tokens=1000 + 100 + 1500 + 300,
         output_tokens=100 + 500 + 500,
+        unreported_calls=0,
+        usd_calls=4,
         cost_nanousd=7 * CENT,
         unpriced_calls=1,
+        unknown_calls=0,
+        own_server_calls=0,
         failed_calls=0,
         lost_calls=0,
         hidden_calls=1,
@@ -92,43 +101,70 @@ def test_last_seven_days_include_today_and_leave_out_managed_usd(acme_events):
 
 
 def test_managed_usd_are_shown_where_the_operator_says_so(acme_events):
-    totals = ask(reports.last_days, acme_events, show_managed_usd=True)
+    totals = summary_of(acme_events, show_managed_usd=True).week
 
     assert (totals.cost_nanousd, totals.hidden_calls) == (15 * CENT, 0)
 
 
-def test_provider_breakdown_is_of_thirty_days_dearest_first(acme_events):
-    rows = ask(reports.provider_breakdown, acme_events)
+def test_provider_breakdown_is_of_thirty_days_dearest_first_and_managed_calls_apart(acme_events):
+    rows = summary_of(acme_events).providers
 
     assert [
-        (row.name, row.totals.calls, row.totals.tokens, row.totals.cost_nanousd, row.totals.hidden_calls)
+        (row.name, row.mode, row.totals.calls, row.totals.tokens, row.totals.cost_nanousd, row.totals.hidden_calls)
         for row in rows
     ] == [
-        ("Anthropic", 2, 2050, 9 * CENT, 0),
-        ("OpenAI", 5, 1500, 3 * CENT, 1),
-        ("OpenRouter", 1, 500, None, 0),
+        ("Anthropic", "byok", 2, 2050, 9 * CENT, 0),
+        ("OpenAI", "byok", 4, 1200, 3 * CENT, 0),
+        ("OpenRouter", "byok", 1, 500, None, 0),
+        ("OpenAI", "managed", 1, 300, None, 1),
     ]
     assert (rows[1].totals.failed_calls, rows[1].totals.lost_calls) == (1, 1)
+    assert (rows[1].totals.unknown_calls, rows[1].totals.covered_calls) == (1, 3)  # the failed one was not billed
     assert rows[2].totals.unpriced_calls == 1
-
-
-def test_top_models_are_dearest_first_and_no_more_than_asked(acme_events):
-    rows = ask(reports.top_models, acme_events)
-
-    assert [(row.model, row.totals.cost_nanousd) for row in rows] == [
-        ("claude", 9 * CENT),
-        ("gpt-4o", 3 * CENT),
-        ("router", None),
+    together = summary_of(acme_events, show_managed_usd=True).providers
+    assert [(row.name, row.mode, row.totals.calls) for row in together] == [
+        ("OpenAI", "", 5),
+        ("Anthropic", "", 2),
+        ("OpenRouter", "", 1),
     ]
-    assert ask(reports.top_models, acme_events, limit=2) == rows[:2]
 
 
-def test_daily_series_have_a_value_for_each_of_thirty_days(acme_events):
-    daily = ask(reports.daily_cost_series, acme_events)
+def test_top_models_are_dearest_first_and_no_more_than_shown(acme_events, monkeypatch):
+    rows = summary_of(acme_events).models
 
-    assert (daily.days[0], daily.days[-1], len(daily.days)) == (TODAY - timedelta(days=29), TODAY, 30)
-    values = {series.name: {at: value for at, value in enumerate(series.values) if value} for series in daily.series}
-    assert values == {"Anthropic": {22: 5 * CENT, 23: 4 * CENT}, "OpenAI": {29: 3 * CENT}, "OpenRouter": {}}
+    assert [(row.model, row.mode, row.totals.cost_nanousd) for row in rows] == [
+        ("claude", "byok", 9 * CENT),
+        ("gpt-4o", "byok", 3 * CENT),
+        ("router", "byok", None),
+        ("gpt-4o", "managed", None),
+    ]
+    monkeypatch.setattr(reports, "MODELS_SHOWN", 2)
+    assert summary_of(acme_events).models == rows[:2]
+
+
+def test_the_chart_has_a_value_for_each_of_thirty_days_and_says_what_it_misses(acme_events):
+    chart = summary_of(acme_events).chart
+
+    rows = {row.label: (dict(row.values), row.total) for row in chart.rows}
+    assert (min(rows), max(rows), len(rows)) == (TODAY - timedelta(days=29), TODAY, 30)
+    nothing = ({"Anthropic": "$0.0000", "OpenAI": "$0.0000"}, "$0.0000")
+    assert {day: row for day, row in rows.items() if row != nothing} == {
+        TODAY: ({"Anthropic": "$0.0000", "OpenAI": "$0.0300"}, "$0.0300"),
+        # A call of OpenRouter without a price, which has no bar.
+        TODAY - timedelta(days=1): ({"Anthropic": "$0.0000", "OpenAI": "$0.0000"}, "not known"),
+        TODAY - timedelta(days=6): ({"Anthropic": "$0.0400", "OpenAI": "$0.0000"}, "$0.0400"),
+        TODAY - timedelta(days=7): ({"Anthropic": "$0.0500", "OpenAI": "$0.0000"}, "$0.0500"),
+        TODAY - timedelta(days=29): ({"Anthropic": "$0.0000", "OpenAI": "not known"}, "not known"),
+    }
+    assert chart.title == "Estimated USD a day by provider (incomplete)"
+    assert chart.description == (
+        "At least $0.1200 estimated USD, 23 October 2026 to 21 November 2026. 2 calls are not in it."
+    )
+    assert chart.total == "at least $0.1200"
+    assert [(item.name, item.total, item.share) for item in chart.legend] == [
+        ("Anthropic", "$0.0900", "75%"),
+        ("OpenAI", "at least $0.0300", "25%"),
+    ]
 
 
 def test_averages_are_per_run_and_of_cost_over_priced_runs_only(acme_events):
@@ -142,6 +178,7 @@ def test_averages_are_per_run_and_of_cost_over_priced_runs_only(acme_events):
             average_cost_nanousd=35 * CENT // 10,
             average_tokens=round((1200 + 500 + 2000 + 300) / 6),
             hidden_runs=1,
+            unreported_calls=1,
         ),
         "requirement_generation": reports.ActionAverages(
             runs=1, priced_runs=1, average_cost_nanousd=5 * CENT, average_tokens=50, hidden_runs=0
@@ -151,49 +188,44 @@ def test_averages_are_per_run_and_of_cost_over_priced_runs_only(acme_events):
     assert (shown.priced_runs, shown.average_cost_nanousd, shown.hidden_runs) == (3, 5 * CENT, 0)
 
 
-def test_the_panel_is_one_query_and_agrees_with_each_report(acme_events):
+def test_the_panel_is_one_query_and_its_parts_make_its_whole(acme_events):
     with CaptureQueriesContext(connection) as queries:
-        summary = ask(reports.cost_summary, acme_events)
+        summary = summary_of(acme_events)
 
     assert len(queries) == 1
-    assert summary.week == ask(reports.last_days, acme_events)
-    assert summary.month == ask(reports.last_days, acme_events, days=30)
-    assert summary.providers == ask(reports.provider_breakdown, acme_events)
-    assert summary.models == ask(reports.top_models, acme_events)
+    for rows in (summary.providers, summary.models):
+        for name in ("calls", "tokens", "usd_calls", "unpriced_calls", "unknown_calls", "hidden_calls"):
+            assert sum(getattr(row.totals, name) for row in rows) == getattr(summary.month, name)
+        assert sum(row.totals.cost_nanousd or 0 for row in rows) == summary.month.cost_nanousd
     assert (summary.week_first_day, summary.month_first_day) == (
         TODAY - timedelta(days=6),
         TODAY - timedelta(days=29),
     )
-    assert summary.chart is not None
-    assert [(item.name, item.total, item.share) for item in summary.chart.legend] == [
-        ("Anthropic", "$0.0900", "75%"),
-        ("OpenAI", "$0.0300", "25%"),
-    ]
 
 
 def test_an_organization_without_calls_has_spent_nothing(acme):
-    totals = ask(reports.last_days, acme)
+    totals = summary_of(acme).week
 
     assert (totals.calls, totals.tokens, totals.cost_nanousd) == (0, 0, 0)
-    assert ask(reports.provider_breakdown, acme) == ()
+    assert summary_of(acme).providers == ()
     assert ask(reports.action_averages, acme) == {}
-    assert ask(reports.cost_summary, acme).chart is None
+    assert summary_of(acme).chart is None
 
 
 @pytest.mark.parametrize("fields", [{"mode": Mode.MANAGED, "cost_nanousd": CENT}, {"cost_nanousd": None}])
 def test_a_cost_that_is_hidden_or_unknown_is_none_and_never_zero(acme, fields):
     event(acme, output_tokens=1200, **fields)
 
-    assert ask(reports.last_days, acme).cost_nanousd is None
+    assert summary_of(acme).week.cost_nanousd is None
     assert ask(reports.action_averages, acme)["candidate_check"].average_cost_nanousd is None
-    chart = ask(reports.cost_summary, acme).chart
+    chart = summary_of(acme).chart
     assert (chart.unit, chart.total) == ("tokens", "1,200")
 
 
 def test_a_known_cost_of_nothing_is_zero(acme):
     event(acme, cost_nanousd=0, output_tokens=5)
 
-    assert ask(reports.last_days, acme).cost_nanousd == 0
+    assert summary_of(acme).week.cost_nanousd == 0
 
 
 def test_a_run_costs_what_its_calls_cost(acme, globex):
@@ -241,7 +273,7 @@ def test_the_tail_is_found_by_index_however_many_events_are_rolled_up(acme, glob
     event(acme)
 
     with CaptureQueriesContext(connection) as queries:
-        assert ask(reports.last_days, acme).calls == 51
+        assert summary_of(acme).week.calls == 51
     (query,) = queries.captured_queries
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

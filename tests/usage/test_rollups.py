@@ -43,6 +43,7 @@ def some_events(organization, count: int, seed: int = 7) -> None:
             model=chance.choice(["small", "large"]),
             mode=chance.choice([Mode.BYOK, Mode.MANAGED]),
             iteration=chance.choice([1, 1, 2]),
+            run_day=chance.choice([None, None, TODAY - timedelta(days=chance.randrange(5))]),
             uncached_input_tokens=chance.randrange(5000),
             output_tokens=chance.randrange(500),
             cost_nanousd=chance.choice([None, chance.randrange(10**7)]),
@@ -63,7 +64,6 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
         acme,
         run_id=run,
         iteration=2,
-        follows_priced=True,
         cost_nanousd=300,
         latency_ms=100,
         uncached_input_tokens=5,
@@ -78,12 +78,13 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
     assert daily_table() == {
         dimensions: {
             "calls": 5,
-            "runs": 4,
-            "priced_runs": 1,
             "answered": 3,
             "failed": 1,
             "lost": 1,
             "unpriced_calls": 1,
+            "unknown_calls": 1,
+            "unreported_calls": 0,
+            "own_server_calls": 0,
             "uncached_input_tokens": 105,
             "cache_read_tokens": 30,
             "cache_write_tokens": 20,
@@ -91,6 +92,13 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
             "reasoning_tokens": 10,
             "cost_nanousd": 1000,
             "latency_ms": 1000,
+            "runs": 4,
+            "priced_runs": 1,
+            "partly_priced_runs": 0,
+            "own_server_runs": 0,
+            "run_cost_nanousd": 1000,
+            "run_tokens": 105 + 30 + 20 + 54,
+            "run_unreported_calls": 1,
         }
     }
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-from django import template
+from datetime import date
+from urllib.parse import quote, urlencode
 
-from usage import amounts, price_list
+from django import template
+from django.urls import reverse
+
+from organizations.models import Organization
+from usage import amounts, names
 
 register = template.Library()
 
@@ -26,6 +31,12 @@ def tokens(count: int | None) -> str:
 
 
 @register.filter
+def at_least(amount: str, is_incomplete: object) -> str:
+    """Before the amount of a sum that does not cover everything."""
+    return amounts.at_least(amount, if_incomplete=bool(is_incomplete))
+
+
+@register.filter
 def seconds(milliseconds: int) -> str:
     return f"{milliseconds / 1000:,.2f} s"
 
@@ -38,4 +49,14 @@ def action_name(slug: str) -> str:
 
 @register.filter
 def provider_name(slug: str) -> str:
-    return price_list.provider_name(slug)
+    """As the catalog has it."""
+    return names.provider_name(slug)
+
+
+@register.simple_tag
+def calls_url(organization: Organization, **filters: object) -> str:
+    """The usage page, narrowed to the calls behind a number; filters without a value are left out."""
+    texts = {
+        name: value.isoformat() if isinstance(value, date) else str(value) for name, value in filters.items() if value
+    }
+    return f"{reverse('usage:events', args=[organization.slug])}?{urlencode(texts, quote_via=quote, safe='')}"

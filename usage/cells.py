@@ -1,0 +1,171 @@
+"""
+The sums that every report is made of, read in one statement: the daily rollup, and the events of this organization
+that are not in it yet. Because it is one, each event is seen exactly once, whatever the rollup does meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from django.db.models import Sum
+
+from organizations.models import Organization
+from usage.models import Mode, UsageDaily, UsageEvent
+from usage.rollups import MEASURES, daily_rows, rows_of_other_days
+
+Key = TypeVar("Key")
+
+
+class Sums(NamedTuple):
+    """The measures of UsageDaily, in the order of MEASURES."""
+
+    calls: int = 0
+    answered: int = 0
+    failed: int = 0
+    lost: int = 0
+    unpriced_calls: int = 0
+    unknown_calls: int = 0
+    unreported_calls: int = 0
+    own_server_calls: int = 0
+    uncached_input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nanousd: int = 0
+    latency_ms: int = 0
+    runs: int = 0
+    priced_runs: int = 0
+    partly_priced_runs: int = 0
+    own_server_runs: int = 0
+    run_cost_nanousd: int = 0
+    run_tokens: int = 0
+    run_unreported_calls: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        return self.uncached_input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def calls_without_cost(self) -> int:
+        """Those whose cost nobody knows."""
+        return self.unpriced_calls + self.unknown_calls
+
+    @property
+    def calls_without_tokens(self) -> int:
+        """Those whose tokens nobody knows."""
+        return self.unreported_calls + self.unknown_calls
+
+
+class Cell(NamedTuple):
+    """Sums of one group; dimensions that were not asked for are empty."""
+
+    sums: Sums
+    day: date | None = None
+    provider: str = ""
+    model: str = ""
+    action: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """
+    `cost_nanousd` is of the calls whose price is known and may be shown; None if nothing of it is known.
+
+    Sums say how many calls they miss: `unpriced_calls` and `unknown_calls` those of `usd_calls` that the USD do not
+    cover, `unreported_calls` those of all calls that the tokens do not.
+    """
+
+    calls: int
+    tokens: int
+    input_tokens: int
+    output_tokens: int
+    unreported_calls: int  # of which nobody knows the tokens
+    usd_calls: int  # whose USD may be shown
+    cost_nanousd: int | None
+    unpriced_calls: int  # answered, at a cost nobody knows
+    unknown_calls: int  # without an answer; they may have been billed
+    own_server_calls: int  # to a server that charges no tokens
+    failed_calls: int
+    lost_calls: int
+    hidden_calls: int  # Managed calls, whose USD are not shown
+
+    @property
+    def is_incomplete(self) -> bool:
+        """The USD do not cover all of `usd_calls`."""
+        return bool(self.unpriced_calls or self.unknown_calls)
+
+    @property
+    def covered_calls(self) -> int:
+        return self.usd_calls - self.unpriced_calls - self.unknown_calls
+
+    @property
+    def has_no_token_charges(self) -> bool:
+        """Nothing but calls to servers of one's own."""
+        return self.cost_nanousd == 0 and self.own_server_calls > 0
+
+
+def read_cells(organization: Organization, today: date, days: int, *dimensions: str) -> list[Cell]:
+    """What was used in the `days` days that end with today, by `dimensions` of UsageDaily."""
+    period = (first_day(today, days), today)
+    daily = UsageDaily.objects.for_organization(organization).filter(day__range=period).order_by()
+    rolled_up = daily.values_list(*dimensions).annotate(**{f"sum_{name}": Sum(name) for name in MEASURES})
+    tail = UsageEvent.objects.for_organization(organization).not_rolled_up()
+    rows: Iterable[Sequence[Any]] = rolled_up.union(
+        daily_rows(tail.on_days(*period), *dimensions),
+        rows_of_other_days(tail.filter(run_day__range=period), *dimensions),
+        all=True,
+    )
+    width = len(dimensions)
+    return [Cell(Sums(*map(int, row[width:])), **dict(zip(dimensions, row[:width], strict=True))) for row in rows]
+
+
+def first_day(today: date, days: int) -> date:
+    """The first of `days` days that end with today."""
+    return today - timedelta(days=days - 1)
+
+
+def add_up(cells: Iterable[Cell]) -> Sums:
+    columns = zip(*(cell.sums for cell in cells), strict=True)
+    return Sums(*(sum(column) for column in columns))
+
+
+def shown(cells: Iterable[Cell], show_managed_usd: bool) -> list[Cell]:
+    """Those whose USD may be shown."""
+    return [cell for cell in cells if show_managed_usd or cell.mode != Mode.MANAGED]
+
+
+def grouped(cells: Iterable[Cell], key: Callable[[Cell], Key]) -> dict[Key, list[Cell]]:
+    groups: defaultdict[Key, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[key(cell)].append(cell)
+    return groups
+
+
+def totals(cells: Sequence[Cell], show_managed_usd: bool) -> Totals:
+    everything, own = add_up(cells), add_up(shown(cells, show_managed_usd))
+    is_unknown = not own.cost_nanousd and (own.calls_without_cost or (everything.calls and not own.calls))
+    return Totals(
+        calls=everything.calls,
+        tokens=everything.tokens,
+        input_tokens=everything.input_tokens,
+        output_tokens=everything.output_tokens,
+        unreported_calls=everything.calls_without_tokens,
+        usd_calls=own.calls,
+        cost_nanousd=None if is_unknown else own.cost_nanousd,
+        unpriced_calls=own.unpriced_calls,
+        unknown_calls=own.unknown_calls,
+        own_server_calls=own.own_server_calls,
+        failed_calls=everything.failed,
+        lost_calls=everything.lost,
+        hidden_calls=everything.calls - own.calls,
+    )
