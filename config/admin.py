@@ -32,7 +32,7 @@ from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
 from organizations.second_factors import remove_second_factor
 from providers.models import ProviderKey
-from usage import amounts
+from usage import amounts, gaps
 from usage.models import Mode, UsageEvent
 
 LATEST_EVENTS = 12
@@ -247,6 +247,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Calls", "monitoring", "usage.usageevent"),
             ("Calls in flight", "flight_takeoff", "usage.inflightcall"),
             ("Daily figures", "calendar_month", "usage.usagedaily"),
+            ("Runs", "replay", "usage.usagerun"),
             ("State of the rollup", "update", "usage.rollupstate"),
         ),
     ),
@@ -286,8 +287,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     managed = calls.filter(mode=Mode.MANAGED).aggregate(
         calls=Count("pk"),
         cost=Sum("cost_nanousd"),
-        unpriced=Count("pk", filter=Q(status=UsageEvent.Status.ANSWERED, cost_nanousd=None)),
+        unpriced=Count("pk", filter=gaps.UNPRICED),
+        unanswered=Count("pk", filter=gaps.UNKNOWN),
     )
+    outcomes = calls.aggregate(
+        calls=Count("pk"),
+        failed=Count("pk", filter=Q(status=UsageEvent.Status.FAILED)),
+        unanswered=Count("pk", filter=gaps.UNKNOWN),
+    )
+    calls_today = f"{reverse('admin:usage_usageevent_changelist')}?occurred_at__gte={today:%Y-%m-%d}"
     usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
     keys = ProviderKey.objects.filter(organization__is_platform=False, replaces=None)
     checks = CandidateCheck.objects.filter(accepted_at__gte=today)
@@ -316,16 +324,16 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         },
         {
             "label": "Model calls today",
-            "value": calls.count(),
-            "note": f"{calls.exclude(status=UsageEvent.Status.ANSWERED).count()} without an answer",
-            "link": reverse_lazy("admin:usage_usageevent_changelist"),
+            "value": outcomes["calls"],
+            "note": f"{outcomes['failed']} failed, {outcomes['unanswered']} without an answer",
+            "link": calls_today,
             "of": "usage.usageevent",
         },
         {
             "label": "Managed cost today",
-            "value": amounts.dollars(managed["cost"] if managed["calls"] else 0),
-            "note": f"estimated; {managed['unpriced']} calls unpriced",
-            "link": reverse_lazy("admin:usage_usageevent_changelist"),
+            "value": _managed_usd(managed),
+            "note": _managed_note(managed),
+            "link": f"{calls_today}&mode__exact={Mode.MANAGED}",
             "of": "usage.usageevent",
         },
         {
@@ -336,6 +344,15 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "of": "django_q.ormq",
         },
     ]
+    if managed["unpriced"] or managed["unanswered"]:
+        missing: dict[str, Any] = {
+            "label": "Managed calls of unknown cost",
+            "value": managed["unpriced"] + managed["unanswered"],
+            "note": amounts.not_covered(unpriced=managed["unpriced"], unanswered=managed["unanswered"]),
+            "link": f"{calls_today}&mode__exact={Mode.MANAGED}&price=not_known",
+            "of": "usage.usageevent",
+        }
+        figures.insert(-1, missing)
     context["figures"] = [figure for figure in figures if _may_view(figure["of"])(request)]
     if not _may_view("organizations.auditevent")(request):
         return context
@@ -354,3 +371,17 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ],
     }
     return context
+
+
+def _managed_usd(managed: dict[str, Any]) -> str:
+    is_incomplete = bool(managed["unpriced"] or managed["unanswered"])
+    if is_incomplete and not managed["cost"]:
+        return amounts.NOT_KNOWN
+    return amounts.at_least(amounts.dollars(managed["cost"] or 0), if_incomplete=is_incomplete)
+
+
+def _managed_note(managed: dict[str, Any]) -> str:
+    """Which calls the sum is of."""
+    missing = managed["unpriced"] + managed["unanswered"]
+    covered = f"{managed['calls'] - missing:,} of " if missing else ""
+    return f"estimated, of {covered}{managed['calls']:,} Managed call{'s' if managed['calls'] != 1 else ''}"

@@ -34,7 +34,9 @@ from providers.services import save_provider_key
 from providers.validation import request_validation, requeue_validations
 from routing.actions import ACTIONS
 from routing.services import save_routing
-from usage.models import Mode, UsageEvent
+from usage import amounts
+from usage.models import Mode
+from usage.reports import cost_summary
 
 DATA = Path(__file__).parent / "demo_data"
 OWNER_EMAIL = "owner@demo.example"
@@ -149,8 +151,12 @@ class Story:
         organization = self.organization
         rows = CandidateCheck.objects.for_organization(organization)
         completed = rows.filter(status=CandidateCheck.Status.COMPLETED)
-        events = UsageEvent.objects.for_organization(organization)
-        cost = events.aggregate(sum=Sum("cost_nanousd"))["sum"] or 0
+        month = cost_summary(
+            organization=organization,
+            today=timezone.now().date(),
+            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+        ).month
+        cost = month.cost_nanousd or 0
         charged = LedgerEntry.objects.for_organization(organization).filter(kind=LedgerEntry.Kind.CAPTURE)
         connected = ProviderKey.objects.for_organization(organization).filter(status=ProviderKey.Status.CONNECTED)
         return {
@@ -164,9 +170,13 @@ class Story:
             },
             "credits_charged": -(charged.aggregate(sum=Sum("d_posted"))["sum"] or 0),
             "credits_available": balance(organization=organization).available,
+            # As on the pages: USD are of the calls on own keys.
             "estimated_usd": f"{cost // 10**9}.{cost % 10**9:09}",
-            "usage_events": events.count(),
-            "unpriced_events": events.filter(status=UsageEvent.Status.ANSWERED, cost_nanousd=None).count(),
+            "estimated_usd_shown": amounts.at_least(amounts.dollars(cost), if_incomplete=month.is_incomplete),
+            "usd_calls": month.usd_calls,
+            "managed_calls": month.hidden_calls,
+            "unpriced_events": month.unpriced_calls,
+            "unanswered_events": month.unknown_calls,
             "ledger_verified": not verify_ledger(organization=organization),
             "keys_connected": sorted(connected.values_list("provider", flat=True)),
             "url": url,

@@ -282,8 +282,9 @@ def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, 
         key = keys.filter(organization=organization).first()
     else:
         key = keys.filter(organization__is_platform=True).first()
-    whose = "Your" if route.mode == Mode.BYOK else "The managed"
-    name = f"{whose} {PROVIDERS[route.provider].name} key “{route.key_label}”"
+    provider = PROVIDERS[route.provider].name
+    # How the operator calls its keys is no business of customers.
+    name = f"Your {provider} key “{route.key_label}”" if route.mode == Mode.BYOK else f"The managed {provider} key"
     if key is None:
         raise RouteUnavailable(f"{name} was removed.")
     show_unreadable([key])

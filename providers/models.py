@@ -11,6 +11,7 @@ from django.db.models import Q
 from fernet_fields import EncryptedTextField
 
 from organizations.models import Organization, TenantQuerySet
+from usage.names import provider_name
 
 
 class WrappedKeyField(EncryptedTextField):  # type: ignore[misc]  # published without types
@@ -172,7 +173,7 @@ class ProviderKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider} · {self.label}"
+        return f"{provider_name(self.provider)} · {self.label}"
 
     @property
     def is_usable(self) -> bool:

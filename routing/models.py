@@ -5,6 +5,7 @@ from django.db import models
 
 from organizations.models import Organization, TenantQuerySet
 from providers.models import ProviderKey
+from usage.names import provider_name
 
 
 class ManagedDefault(models.Model):
@@ -16,7 +17,7 @@ class ManagedDefault(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
-        return f"{self.action}: {self.provider} {self.model}"
+        return f"{self.action}: {provider_name(self.provider)} {self.model}"
 
 
 class RoutingRule(models.Model):

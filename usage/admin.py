@@ -3,10 +3,39 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
-from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent
+from usage import amounts
+from usage.forms import PRICES
+from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, UsageRun
+from usage.names import provider_name, provider_names
+
+
+class ProviderFilter(admin.SimpleListFilter):
+    title = "provider"
+    parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return sorted(provider_names().items(), key=lambda item: item[1].casefold())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+class PriceFilter(admin.SimpleListFilter):
+    """The same calls by the same words as on the usage page."""
+
+    title = "price"
+    parameter_name = "price"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, words) for value, (words, _) in PRICES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[UsageEvent]) -> QuerySet[UsageEvent]:
+        return queryset.filter(PRICES[value][1]) if (value := self.value()) in PRICES else queryset
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
@@ -21,6 +50,10 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published wi
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
+    def provider_name(self, row: UsageEvent | UsageDaily | InFlightCall) -> str:
+        return provider_name(row.provider)
+
 
 @admin.register(UsageEvent)
 class UsageEventAdmin(ReadOnlyAdmin):
@@ -28,14 +61,14 @@ class UsageEventAdmin(ReadOnlyAdmin):
         "occurred_at",
         "organization",
         "action",
-        "provider",
+        "provider_name",
         "model",
         "mode",
         "status",
-        "cost_nanousd",
+        "usd",
         "price_source",
     )
-    list_filter = ("status", "mode", "price_source", "no_price", "provider")
+    list_filter = ("occurred_at", "status", "mode", PriceFilter, "no_price", ProviderFilter)
     list_select_related = ("organization",)
     search_fields = (
         "organization__slug",
@@ -51,24 +84,58 @@ class UsageEventAdmin(ReadOnlyAdmin):
     ordering = ("-occurred_at",)
     show_full_result_count = False
 
+    @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
+    def usd(self, event: UsageEvent) -> str:
+        if event.price_source == UsageEvent.PriceSource.OWN_SERVER:
+            return amounts.WITHOUT_CHARGES
+        if event.has_nothing_to_pay:
+            return amounts.NOTHING_TO_PAY
+        if event.is_unanswered:
+            return amounts.NOT_KNOWN
+        return amounts.dollars(event.cost_nanousd, places=4)
+
 
 @admin.register(UsageDaily)
 class UsageDailyAdmin(ReadOnlyAdmin):
-    list_display = ("day", "organization", "action", "provider", "model", "mode", "calls", "cost_nanousd")
-    list_filter = ("mode", "provider")
+    list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
+    list_filter = ("mode", ProviderFilter)
     list_select_related = ("organization",)
     search_fields = ("organization__slug", "organization__name", "model", "action", "key_label")
     ordering = ("-day",)
     show_full_result_count = False
 
+    @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
+    def usd(self, row: UsageDaily) -> str:
+        gap = row.unpriced_calls + row.unknown_calls
+        if gap and not row.cost_nanousd:
+            return amounts.NOT_KNOWN
+        if row.own_server_calls and not row.cost_nanousd:
+            return amounts.WITHOUT_CHARGES
+        return amounts.at_least(amounts.dollars(row.cost_nanousd, places=4), if_incomplete=gap > 0)
+
+    @display(description="Not in it")  # type: ignore[untyped-decorator]
+    def not_in_usd(self, row: UsageDaily) -> str:
+        return amounts.not_covered(unpriced=row.unpriced_calls, unanswered=row.unknown_calls) or "–"
+
 
 @admin.register(InFlightCall)
 class InFlightCallAdmin(ReadOnlyAdmin):
-    list_display = ("started_at", "organization", "action", "provider", "model", "mode", "deadline_at")
-    list_filter = ("mode", "provider")
+    list_display = ("started_at", "organization", "action", "provider_name", "model", "mode", "deadline_at")
+    list_filter = ("mode", ProviderFilter)
     list_select_related = ("organization",)
     search_fields = ("organization__slug", "organization__name", "model", "action", "id", "run_id")
     ordering = ("started_at",)
+
+
+@admin.register(UsageRun)
+class UsageRunAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "organization", "action", "run_id", "part", "is_priced", "is_incomplete")
+    list_filter = ("is_priced", "is_incomplete")
+    list_select_related = ("organization",)
+    search_fields = ("organization__slug", "organization__name", "action", "run_id")
+    search_help_text = "Organization, action, or the id of a run"
+    ordering = ("-started_at",)
+    show_full_result_count = False
 
 
 @admin.register(RollupState)

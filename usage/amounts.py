@@ -8,7 +8,8 @@ NANO = Decimal(10) ** 9
 UNPRICED = "unpriced"
 NOT_KNOWN = "not known"
 NOT_REPORTED = "not reported"
-NO_TOKEN_CHARGES = "no token charges"
+WITHOUT_CHARGES = "no token charges"
+NOTHING_TO_PAY = "nothing to pay"
 
 
 def dollars(nanousd: int | None, *, places: int = 2) -> str:
@@ -33,6 +34,14 @@ def at_least(amount: str, *, if_incomplete: bool) -> str:
     if not if_incomplete or not any(character.isdigit() for character in amount):
         return amount
     return "more than $0" if amount.startswith("<") else f"at least {amount}"
+
+
+def not_covered(*, unpriced: int, unanswered: int) -> str:
+    """Such as "112 unpriced, 1 without an answer"; "" where a sum covers all."""
+    parts = [f"{unpriced:,} unpriced"] if unpriced else []
+    if unanswered:
+        parts.append(f"{unanswered:,} without an answer")
+    return ", ".join(parts)
 
 
 def dollar_tick(nanousd: int, step: int) -> str:

@@ -19,6 +19,7 @@ PRICES = {
     "own_server": ("No token charges: your own server", gaps.OWN_SERVER),
     "unpriced": ("Unpriced", gaps.UNPRICED),
     "no_answer": ("Not known: no answer", gaps.UNKNOWN),
+    "not_known": ("Unpriced or no answer", gaps.UNPRICED | gaps.UNKNOWN),
     "nothing": ("Nothing to pay", gaps.NOTHING_TO_PAY),
     "none": ("None, for any reason", Q(price_source=Source.NONE)),
 }
@@ -81,7 +82,7 @@ class UsageFilterForm(forms.Form):
     def __init__(self, address: QueryDict) -> None:
         address = address.copy()
         if "provider" in address:
-            address["provider"] = provider_slug(address["provider"])
+            address["provider"] = provider_slug(str(address["provider"]))
         super().__init__(address, auto_id="filter-%s")
         self.offer_providers([])
 

@@ -11,6 +11,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from organizations.models import Organization, TenantQuerySet
 from usage.ingest import IngestPosition, UtcDay
+from usage.names import provider_name
 
 
 class Mode(models.TextChoices):
@@ -47,7 +48,7 @@ class InFlightCall(models.Model):
     objects = TenantQuerySet["InFlightCall"].as_manager()
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.model} {self.id}"
+        return f"{provider_name(self.provider)} {self.model} {self.id}"
 
 
 class UsageRun(models.Model):
@@ -63,7 +64,9 @@ class UsageRun(models.Model):
     run_id = models.UUIDField()
     part = models.PositiveIntegerField(help_text="Whole days since the run began.")
     started_at = models.DateTimeField(help_text="When the first call of this part left.")
-    first_call_id = models.UUIDField(null=True, help_text="The call that counts it; empty in runs of before this table.")
+    first_call_id = models.UUIDField(
+        null=True, help_text="The call that counts it; empty in runs of before this table."
+    )
     is_priced = models.BooleanField(default=False, help_text="One of its calls has a price.")
     is_incomplete = models.BooleanField(default=False, help_text="One of its calls has a cost that nobody knows.")
 
@@ -278,7 +281,7 @@ class UsageEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.model} {self.call_id}"
+        return f"{provider_name(self.provider)} {self.model} {self.call_id}"
 
     @property
     def input_tokens(self) -> int:
@@ -321,7 +324,8 @@ class UsageDaily(models.Model):
 
     Written by `roll_up` only, each event once; the events stay the truth, and `rebuild` derives this table
     anew. Calls, tokens and cost stand on the day the call left, as in the provider's bill; the figures of runs on the
-    day the run began, so that an average never divides one day's cost by another day's runs. No dimension is ever NULL, since NULLs are distinct in a unique constraint and would split a row.
+    day the run began, so that an average never divides one day's cost by another day's runs. No dimension is ever
+    NULL, since NULLs are distinct in a unique constraint and would split a row.
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -369,7 +373,7 @@ class UsageDaily(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day} {self.provider} {self.model} {self.action}"
+        return f"{self.day} {provider_name(self.provider)} {self.model} {self.action}"
 
 
 class RollupState(models.Model):

@@ -87,22 +87,26 @@ class ActionAverages:
     @property
     def usd(self) -> str:
         if self.has_no_token_charges:
-            return amounts.NO_TOKEN_CHARGES
+            return amounts.WITHOUT_CHARGES
         if self.average_cost_nanousd is None and not self.usd_runs:
             return "Managed"
-        return amounts.at_least(
-            amounts.dollars(self.average_cost_nanousd, places=4), if_incomplete=self.is_incomplete
-        )
+        return amounts.at_least(amounts.dollars(self.average_cost_nanousd, places=4), if_incomplete=self.is_incomplete)
+
+    @property
+    def misses_runs(self) -> bool:
+        """It is not the average of all that was spent."""
+        return self.is_incomplete or self.priced_runs < self.usd_runs
 
     @property
     def base(self) -> str:
-        """Such as "average of 40 priced runs of 43"; "" where there is no average."""
+        """Such as "average of 40 priced runs of 43"; "" where all runs are Managed."""
         if not self.priced_runs:
-            return ""
+            return f"{self.usd_runs:,} run{'s' if self.usd_runs != 1 else ''} without a price" if self.usd_runs else ""
         if self.priced_runs == self.usd_runs:
             text = f"average of {self.priced_runs:,} run{'s' if self.priced_runs != 1 else ''}"
         else:
-            text = f"average of {self.priced_runs:,} priced run{'s' if self.priced_runs != 1 else ''} of {self.usd_runs:,}"
+            plural = "s" if self.priced_runs != 1 else ""
+            text = f"average of {self.priced_runs:,} priced run{plural} of {self.usd_runs:,}"
         if self.own_server_runs and not self.has_no_token_charges:
             text += f", {self.own_server_runs:,} of them on your own server"
         return text
@@ -269,16 +273,20 @@ def _run_cost(events: Sequence[UsageEvent], show_managed_usd: bool) -> RunCost:
     is_managed = any(event.mode == Mode.MANAGED for event in events)
     is_hidden = is_managed and not show_managed_usd
     priced = [event for event in events if event.cost_nanousd is not None]
+    unpriced = sum(event.is_unpriced for event in events)
+    unanswered = sum(event.is_unanswered for event in events)
+    cost = sum(event.cost_nanousd or 0 for event in priced)
+    is_unknown = not priced or (not cost and (unpriced or unanswered))
     charged = [event for event in priced if event.price_source != UsageEvent.PriceSource.OWN_SERVER]
     return RunCost(
         calls=len(events),
         tokens=sum(event.total_tokens for event in events),
-        cost_nanousd=sum(event.cost_nanousd or 0 for event in priced) if priced and not is_hidden else None,
-        unpriced_calls=sum(event.is_unpriced for event in events),
+        cost_nanousd=None if is_unknown or is_hidden else cost,
+        unpriced_calls=unpriced,
         mode=(Mode.MANAGED if is_managed else Mode.BYOK) if events else None,
         is_reported=bool(charged) and all(event.price_source == UsageEvent.PriceSource.PROVIDER for event in charged),
         is_hidden=is_hidden,
-        unknown_calls=sum(event.is_unanswered for event in events),
+        unknown_calls=unanswered,
         unreported_calls=sum(event.are_tokens_unknown for event in events),
         own_server_calls=len(priced) - len(charged),
     )

@@ -50,6 +50,12 @@ def completed_checks(home: Path) -> int:
         return 0
 
 
+def calls_and_cost_on_own_keys(home: Path) -> tuple[int, int]:
+    with sqlite3.connect(f"file:{home}/demo/keyfare.sqlite3?mode=ro", uri=True, timeout=10) as database:
+        query = "SELECT count(*), sum(cost_nanousd) FROM usage_usageevent WHERE mode = 'byok'"
+        return database.execute(query).fetchone()
+
+
 def test_an_interrupted_demo_is_completed_by_the_next_and_repeated_by_the_third(tmp_path):
     first = start(tmp_path)
     give_up_at = time.monotonic() + 120
@@ -75,6 +81,8 @@ def test_an_interrupted_demo_is_completed_by_the_next_and_repeated_by_the_third(
     assert second["ledger_verified"] is True
     assert second["keys_connected"] == ["anthropic", "google", "openai", "openrouter"]
     assert float(second["estimated_usd"]) > 0
+    assert (second["usd_calls"], round(float(second["estimated_usd"]) * 10**9)) == calls_and_cost_on_own_keys(tmp_path)
+    assert second["managed_calls"] > 0
     assert oct((tmp_path / "demo" / "keyfare.env").stat().st_mode)[-3:] == "600"
 
 

@@ -13,17 +13,17 @@ from django.db import connection, transaction
 
 from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, roll_up
 from usage import rollups
+from usage.cells import read_cells, totals
 from usage.metering import admit_call, record_call, sweep_lost_calls
 from usage.models import Mode, RollupState, UsageEvent
-from usage.cells import read_cells, totals
 from usage.rollups import NOTHING
 from usage.tokens import Report, TokenUsage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
 
-def in_threads(*jobs: Callable[[], None]) -> list[threading.Thread]:
-    def with_own_connection(job: Callable[[], None]) -> None:
+def in_threads(*jobs: Callable[[], object]) -> list[threading.Thread]:
+    def with_own_connection(job: Callable[[], object]) -> None:
         try:
             job()
         finally:

@@ -144,6 +144,7 @@ def test_top_models_are_dearest_first_and_no_more_than_shown(acme_events, monkey
 
 def test_the_chart_has_a_value_for_each_of_thirty_days_and_says_what_it_misses(acme_events):
     chart = summary_of(acme_events).chart
+    assert chart is not None
 
     rows = {row.label: (dict(row.values), row.total) for row in chart.rows}
     assert (min(rows), max(rows), len(rows)) == (TODAY - timedelta(days=29), TODAY, 30)
@@ -219,6 +220,7 @@ def test_a_cost_that_is_hidden_or_unknown_is_none_and_never_zero(acme, fields):
     assert summary_of(acme).week.cost_nanousd is None
     assert ask(reports.action_averages, acme)["candidate_check"].average_cost_nanousd is None
     chart = summary_of(acme).chart
+    assert chart is not None
     assert (chart.unit, chart.total) == ("tokens", "1,200")
 
 

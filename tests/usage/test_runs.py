@@ -7,9 +7,11 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from tests.usage.conftest import NOON, TODAY, rebuild, roll_up, start_rollup_anew
 from tests.usage.test_concurrency import in_threads
@@ -159,8 +161,6 @@ def test_a_run_id_used_for_ever_is_counted_once_every_24_hours(called):
 
 
 def test_an_event_that_is_undone_counts_no_run(admit):
-    from django.db import transaction
-
     call = admit()
     with transaction.atomic():
         answer(call)
@@ -184,9 +184,8 @@ def test_recording_a_call_again_counts_nothing_more(admit):
 def test_calls_side_by_side_count_their_run_once(admit, acme):
     for _ in range(5):
         run = uuid.uuid4()
-        calls = [admit(run_id=run, iteration=at % 2 + 1) for at in range(6)]
-        jobs = [lambda call=call, at=at: answer(call, cost=[None, 3][at % 2]) for at, call in enumerate(calls)]
-        for thread in in_threads(*jobs):
+        calls = [admit(run_id=run, iteration=at % 2 + 1, model="of no known price") for at in range(6)]
+        for thread in in_threads(*(partial(answer, call, cost=[None, 3][at % 2]) for at, call in enumerate(calls))):
             thread.join()
 
     assert UsageEvent.objects.count() == 30
@@ -197,8 +196,7 @@ def test_calls_side_by_side_count_their_run_once(admit, acme):
 def test_a_sweep_beside_a_worker_that_records_the_same_call_ends_without_deadlock(admit):
     for _ in range(10):
         call = admit(deadline_at=NOON - timedelta(hours=1))
-        jobs = [lambda call=call: answer(call), lambda: sweep_lost_calls(now=NOON)]
-        for thread in in_threads(*jobs):
+        for thread in in_threads(partial(answer, call), partial(sweep_lost_calls, now=NOON)):
             thread.join()
 
     assert by_day()[TODAY][:2] == (10, 10)
@@ -215,18 +213,19 @@ def slow_truth(history: list[dict[str, Any]]) -> dict[tuple[str, date], tuple]:
         of_part = parts.setdefault((*key, part), {"day": call["at"].date(), "calls": []})
         of_part["calls"].append(call)
     found: defaultdict[tuple[str, date], list[int]] = defaultdict(lambda: [0] * len(MEASURES))
-    for (organization, action, _, _), part in parts.items():
-        costs = [call["cost"] for call in part["calls"]]
+    for (organization, action, _, _), of_part in parts.items():
+        calls = of_part["calls"]
+        costs = [call["cost"] for call in calls]
         priced = any(cost is not None for cost in costs)
         figures = (
             1,
-            priced,
-            priced and None in costs,
+            int(priced),
+            int(priced and None in costs),
             sum(cost or 0 for cost in costs),
-            sum(call["tokens"] or 0 for call in part["calls"]),
-            sum(call["tokens"] is None for call in part["calls"]),
+            sum(call["tokens"] or 0 for call in calls),
+            sum(call["tokens"] is None for call in calls),
         )
-        sums = found[(f"{organization} {action}", part["day"])]
+        sums = found[(f"{organization} {action}", of_part["day"])]
         for at, figure in enumerate(figures):
             sums[at] += figure
     return {key: tuple(sums) for key, sums in found.items()}

@@ -21,6 +21,7 @@ from rich.table import Table
 from config.demo import Story, StoryStuck
 from config.installation import prepare_database, start_again, write_env_file
 from organizations.typed_numbers import number_argument
+from usage.amounts import not_covered
 
 HOST = "127.0.0.1"
 FIRST_SIMULATOR_PORT = 9001
@@ -123,8 +124,10 @@ def _table(summary: dict[str, Any]) -> Table:
         table.add_row(f"Checks, {name.replace('_', ' ')}", str(count))
     table.add_row("Credits charged", str(summary["credits_charged"]))
     table.add_row("Credits available", str(summary["credits_available"]))
-    table.add_row("Model calls", f"{summary['usage_events']} ({summary['unpriced_events']} unpriced)")
-    table.add_row("Estimated cost", f"${summary['estimated_usd']}")
+    missing = not_covered(unpriced=summary["unpriced_events"], unanswered=summary["unanswered_events"])
+    table.add_row("Model calls on own keys", f"{summary['usd_calls']}{f' ({missing})' if missing else ''}")
+    table.add_row("Estimated USD of these", summary["estimated_usd_shown"])
+    table.add_row("Model calls, Managed", f"{summary['managed_calls']}, paid with credits")
     table.add_row("Ledger verified", "yes" if summary["ledger_verified"] else "NO")
     table.add_row("Keys connected", ", ".join(summary["keys_connected"]))
     table.add_row("Log in with", f"{summary['login']['email']} / {summary['login']['password']}")
