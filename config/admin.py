@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
 from allauth.account.models import EmailAddress
@@ -295,7 +296,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         failed=Count("pk", filter=Q(status=UsageEvent.Status.FAILED)),
         unanswered=Count("pk", filter=gaps.UNKNOWN),
     )
-    calls_today = f"{reverse('admin:usage_usageevent_changelist')}?occurred_at__gte={today:%Y-%m-%d}"
+    since = urlencode({"occurred_at__gte": today.isoformat(" ")})
+    calls_today = f"{reverse('admin:usage_usageevent_changelist')}?{since}"
     usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
     keys = ProviderKey.objects.filter(organization__is_platform=False, replaces=None)
     checks = CandidateCheck.objects.filter(accepted_at__gte=today)

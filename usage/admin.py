@@ -66,7 +66,6 @@ class UsageEventAdmin(ReadOnlyAdmin):
         "mode",
         "status",
         "usd",
-        "price_source",
     )
     list_filter = ("occurred_at", "status", "mode", PriceFilter, "no_price", ProviderFilter)
     list_select_related = ("organization",)

@@ -177,6 +177,21 @@ def test_a_route_to_somebody_elses_key_is_refused(acme, globex):
     assert not InFlightCall.objects.exists()
 
 
+def test_a_refusal_never_tells_customers_what_the_operator_calls_its_keys(acme):
+    key = connect_managed_key()
+    ProviderKey.objects.filter(pk=key.pk).update(label="Contract 4711")
+    route = resolve(organization=acme, action="candidate_check")
+
+    for change in ({"status": ProviderKey.Status.DISABLED}, None):
+        if change:
+            ProviderKey.objects.filter(pk=key.pk).update(**change)
+        else:
+            ProviderKey.objects.filter(pk=key.pk).delete()
+        with pytest.raises(RouteUnavailable, match="The managed OpenRouter key") as refusal:
+            dispatch.prepare(organization=acme, route=route, run_id=uuid.uuid4(), iteration=1, now=NOW)
+        assert "4711" not in str(refusal.value)
+
+
 def test_a_managed_route_to_an_organizations_key_is_refused(acme, globex):
     theirs = route_to_own_key(globex)
     connect_managed_key()
