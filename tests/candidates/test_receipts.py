@@ -41,7 +41,8 @@ def test_a_customer_never_reads_what_the_operator_calls_its_keys(as_bob, acme):
     check = checked(acme)
     assert check.route["key_label"] == OPERATORS_LABEL
 
-    for path in (reverse("candidates:check", args=["acme", check.pk]), "/o/acme/usage/", "/o/acme/settings", "/o/acme/"):
+    page = reverse("candidates:check", args=["acme", check.pk])
+    for path in (page, "/o/acme/usage/", "/o/acme/settings", "/o/acme/"):
         assert OPERATORS_LABEL not in as_bob.get(path).content.decode(), path
     assert "Provider key one of the operator" in receipt(as_bob, check)
 

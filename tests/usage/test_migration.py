@@ -14,7 +14,7 @@ from django.db import connection
 
 from tests.serving_role import as_owner
 
-STORY = '''
+STORY = """
 import json, uuid
 from datetime import UTC, date, datetime, timedelta
 import django
@@ -73,7 +73,7 @@ with scope(EVERY, "a test of migrations"):
     except Exception as error:
         found["append_only"] = "append-only" in str(error)
 print(json.dumps(found))
-'''
+"""
 
 
 @pytest.fixture
