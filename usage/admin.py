@@ -85,7 +85,7 @@ class UsageEventAdmin(ReadOnlyAdmin):
 
     @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
     def usd(self, event: UsageEvent) -> str:
-        if event.price_source == UsageEvent.PriceSource.OWN_SERVER:
+        if event.has_no_token_charges:
             return amounts.WITHOUT_CHARGES
         if event.has_nothing_to_pay:
             return amounts.NOTHING_TO_PAY

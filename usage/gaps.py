@@ -18,8 +18,10 @@ NOTHING_DUE = UsageEvent.NOTHING_DUE
 UNPRICED = Q(price_source=Source.NONE) & ~Q(no_price__in=[*NOTHING_DUE, NoPrice.NO_ANSWER])
 # It left, and no answer came; it may have been billed.
 UNKNOWN = Q(no_price=NoPrice.NO_ANSWER)
-# An answer came, and did not say what was used. The second kind of calls whose tokens nobody knows.
-UNREPORTED = Q(usage_reported=False) & ~Q(status=Status.FAILED) & ~Q(no_price__in=[*NOTHING_DUE, NoPrice.NO_ANSWER])
+# An answer came, and did not say all that was used. Calls that failed at no cost are not among them.
+UNREPORTED = (
+    Q(usage_reported=False) & ~Q(no_price__in=[*NOTHING_DUE, NoPrice.NO_ANSWER]) & ~Q(status=Status.FAILED, no_price="")
+)
 TOKENS_NOT_KNOWN = Q(usage_reported=False) & (UNKNOWN | UNREPORTED)
 NOTHING_TO_PAY = Q(no_price__in=NOTHING_DUE)
 OWN_SERVER = Q(price_source=Source.OWN_SERVER)

@@ -315,7 +315,7 @@ class UsageEvent(models.Model):
     def are_tokens_unknown(self) -> bool:
         if self.usage_reported or self.has_nothing_to_pay:
             return False
-        return self.is_unanswered or self.status != self.Status.FAILED
+        return self.status != self.Status.FAILED or bool(self.no_price)
 
 
 class UsageDaily(models.Model):

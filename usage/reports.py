@@ -277,7 +277,7 @@ def _run_cost(events: Sequence[UsageEvent], show_managed_usd: bool) -> RunCost:
     unanswered = sum(event.is_unanswered for event in events)
     cost = sum(event.cost_nanousd or 0 for event in priced)
     is_unknown = not priced or (not cost and (unpriced or unanswered))
-    charged = [event for event in priced if event.price_source != UsageEvent.PriceSource.OWN_SERVER]
+    charged = [event for event in priced if not event.has_no_token_charges]
     return RunCost(
         calls=len(events),
         tokens=sum(event.total_tokens for event in events),
