@@ -295,6 +295,7 @@ class Adapter(Verdicts, ABC):
             "the action.",
             http_status=answer.status,
             report=report or Report(request_id=self.request_id(answer)),
+            may_have_run=True,
             is_empty=True,
         )
 
@@ -319,24 +320,29 @@ class Adapter(Verdicts, ABC):
         """
         What an error means whoever wrote it, None where that is for the provider's own words to say.
 
-        What a provider only refuses one request for comes before what breaks a key.
+        What a provider only refuses one request for comes before what breaks a key. Inside a success the words count
+        whatever the status: there is none to go by, or one that was made up.
         """
-        if meanings.names_no_such_model(error) or (status in (400, 403, 404) and meanings.means_no_such_model(error)):
+
+        def fits(*statuses: int) -> bool:
+            return status in statuses or answer.status == 200
+
+        if meanings.names_no_such_model(error) or (fits(400, 403, 404) and meanings.means_no_such_model(error)):
             return self.model_not_found()
-        if status in (429, 413) and meanings.means_too_long_for_key(error):
+        if fits(413, 429) and meanings.means_too_long_for_key(error):
             return self.too_long_for_key()
         if meanings.means_budget_of_a_model(error):
             return self.quota_used_up("Its budget there is renewed as whoever set it decided.")
-        if status in (400, 401, 402, 403, 412, 429) and meanings.means_no_credit(error):
+        if fits(400, 401, 402, 403, 412, 429) and meanings.means_no_credit(error):
             return self.no_credit()
-        if status in (400, 401, 403):
+        if fits(400, 401, 403):
             if meanings.means_closed_account(error):
                 return self.account_closed()
             if meanings.means_bad_key(error):
                 return self.invalid()
         if status == 429 and meanings.means_long_quota(error):
             return self.quota_used_up(meanings.renewal_of(error, retry_after(answer, error)))
-        if status in (400, 413, 422, 500) and meanings.means_too_long(error):
+        if fits(400, 413, 422, 500) and meanings.means_too_long(error):
             return self.too_long()
         return None
 

@@ -106,13 +106,14 @@ class CompatibleAdapter(OpenAIAdapter):
         return self.wrong_base_url() if answer.status in (404, 405) else super().verdict_without_body(answer)
 
     def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
-        """A web page, where an API should be: most often the base URL lacks its path."""
+        """Most often a web page, where an API should be, as the base URL lacks its path: no model worked on that."""
         verdict = self.wrong_base_url()
         return ProviderError(
             verdict.kind,
             verdict.sentence,
             http_status=answer.status,
             report=report or Report(request_id=self.request_id(answer)),
+            may_have_run=200 <= answer.status < 300 and not _is_web_page(answer),
         )
 
     def no_model_list(self, answer: HttpAnswer) -> NoModelList:
@@ -204,3 +205,7 @@ class OllamaAdapter(CompatibleAdapter):
             ErrorKind.UNEXPECTED,
             "This Ollama server has no model yet. Have one pulled there and validate again, or type its name.",
         )
+
+
+def _is_web_page(answer: HttpAnswer) -> bool:
+    return answer.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")

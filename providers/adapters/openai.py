@@ -151,8 +151,6 @@ class OpenAIAdapter(Adapter):
             return self.rate_limited()
         if verdict := self.common_verdict(status or 500, answer, error):
             return verdict
-        if answer.status == 200 and meanings.means_no_credit(error):
-            return self.no_credit()
         if status in (401, 403):
             return self._classify_refused_key(status, error)
         if error.code in ("content_filter", "content_policy_violation", "invalid_prompt"):

@@ -99,7 +99,7 @@ def test_a_success_without_a_text_keeps_its_tokens(slug, content):
         (400, {"error": {"message": "Bad."}}, False),
         (401, {"error": {"message": "Who?"}}, False),
         # a success that nobody can read
-        (200, b"<html>Hello</html>", True),
+        (200, b"Hello", True),
         (200, b"", True),
         (200, {"something": "else"}, True),
         # an error inside a success, after the model had begun
@@ -111,12 +111,22 @@ def test_whether_a_model_may_have_worked_on_a_failed_call(slug, status, content,
     assert failure(slug, status, content).may_have_run is may_have_run
 
 
+@pytest.mark.parametrize("page", [b"<html>Hello</html>", b"\xef\xbb\xbf\r\n<!doctype html><title>Hello</title>"])
+@pytest.mark.parametrize("slug", PROVIDERS)
+def test_a_web_page_in_place_of_an_answer_ran_nothing_where_it_shows_that_no_model_is_there(slug, page):
+    """At a provider's own address it may have come between a model that worked and us."""
+    assert failure(slug, 200, page).may_have_run is (slug not in ("ollama", "openai_compatible"))
+
+
 @pytest.mark.parametrize(
     ("slug", "error"),
     [
         ("openrouter", {"code": 402, "message": "Insufficient credits."}),
         ("openrouter", {"code": 429, "message": "Slow down."}),
         ("openai", {"code": "invalid_api_key", "message": "Incorrect API key."}),
+        ("openai", {"message": "Your organization has been disabled."}),
+        ("openai_compatible", "Incorrect API key provided"),
+        ("openai_compatible", {"message": "Insufficient balance", "code": 500}),
         ("anthropic", {"type": "authentication_error", "message": "invalid x-api-key"}),
         ("google", {"code": 403, "message": "Forbidden."}),
     ],

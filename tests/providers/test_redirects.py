@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from gateway import dispatch
-from providers import validation
+from providers import asking
 from providers.adapters.base import ChatRequest, ErrorKind, HttpAnswer, Message, ProviderError
 from providers.catalog import PROVIDERS
 from providers.custody import Secret
@@ -199,7 +199,7 @@ def test_the_spy_sees_a_call_to_the_target(acme, settings, target, connections):
 
 def test_all_calls_of_a_validation_together_end_by_its_deadline(acme, settings, server, monkeypatch):
     """The first is answered in time, the second would be if it had as much time as the first."""
-    monkeypatch.setattr(validation, "VALIDATION_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(asking, "VALIDATION_TIMEOUT_SECONDS", 1)
     settings.KEYFARE_PROVIDER_ORIGINS = {"openrouter": f"http://127.0.0.1:{server.port}"}
     server.status, server.body, server.delay = 200, b'{"data":{"label":"sk-or-v1-0123...cdef"}}', 0.7
     key = save_provider_key(organization=acme, provider="openrouter", secret=Secret(KEY), actor=None, now=NOW)

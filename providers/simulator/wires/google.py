@@ -41,8 +41,7 @@ class GoogleWire(Wire):
                     {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "20s"},
                 )
             case KeyState.LIMITED:
-                said = "Requests to this API generativelanguage.googleapis.com are blocked."
-                return self.error(403, "PERMISSION_DENIED", said, self.reason("API_KEY_SERVICE_BLOCKED"))
+                return self.error(403, "PERMISSION_DENIED", "The caller does not have permission")
             case KeyState.OVERLOADED:
                 return self.error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
         if not key:
