@@ -340,8 +340,9 @@ class Adapter(Verdicts, ABC):
                 return self.account_closed()
             if meanings.means_bad_key(error):
                 return self.invalid()
-        if status == 429 and meanings.means_long_quota(error):
-            return self.quota_used_up(meanings.renewal_of(error, retry_after(answer, error)))
+        wait = retry_after(answer, error)
+        if (status == 429 and meanings.means_long_quota(error, wait)) or meanings.means_volume_used_up(error):
+            return self.quota_used_up(meanings.renewal_of(error, wait))
         if fits(400, 413, 422, 500) and meanings.means_too_long(error):
             return self.too_long()
         return None

@@ -7,6 +7,7 @@ and others differ in lists and errors (read and partly run, 2026-11-21).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from providers.adapters.base import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from providers.adapters.quirks import Quirk
     from providers.custody import Secret
 
+CLOUD = re.compile(r"\bsigned in to ollama\b|\brequires a subscription\b")
 CONTEXT_FIELDS = ("max_model_len", "context_window", "context_length", "max_context_length")
 
 
@@ -167,6 +169,19 @@ class OllamaAdapter(CompatibleAdapter):
         if not isinstance(member(read_json(answer.body), "models"), list):
             raise self.no_model_list(answer)
         return listed
+
+    def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
+        """Models that run in Ollama's cloud are refused by it, while the server and its own models are fine."""
+        in_cloud = member(read_json(answer.body), "signin_url") or CLOUD.search(error.message)
+        if answer.status in (401, 402, 403) and in_cloud:
+            return Verdict(
+                ErrorKind.LIMITED,
+                "This model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or "
+                "look at its plan, or choose another model for the action.",
+                "The model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or look "
+                "at its plan, or type the name of another one.",
+            )
+        return super().classify(answer, error)
 
     def invalid(self) -> Verdict:
         return Verdict(

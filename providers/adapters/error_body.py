@@ -73,15 +73,16 @@ def parse_error_body(body: bytes) -> ErrorBody:
     """
     Read an error body. Never raises; what is no JSON, or says nothing, gives an empty ErrorBody.
 
-    `error` may be an object, text or in a list; `detail` text or a list; `code` text, a number or null; the
-    whole may be wrapped in a list of one (provider API documentation, checked 2026-11-21).
+    `error` may be an object, text or in a list, and called `errors` or `fault`; `detail` text or a list; `code` text, a
+    number or null; `message` is `Message`, `msg` or `faultstring` at some; the whole may be wrapped in a list of one
+    (provider API documentation, checked 2026-11-27).
     """
     content = _first(read_json(body))
     if isinstance(content, str):
         return ErrorBody(message=content.lower())
     if not isinstance(content, dict):
         return ErrorBody()
-    error = _first(content.get("error"))
+    error = next((found for name in ("error", "errors", "fault") if (found := _first(content.get(name)))), None)
     if isinstance(error, str):
         error = {"message": error}
     if not isinstance(error, dict):
@@ -90,9 +91,10 @@ def parse_error_body(body: bytes) -> ErrorBody:
             where = detail.get("loc")
             said = detail.get("msg") or detail.get("message") or "detail"
             detail = f"{said} ({detail.get('type')}: {where[-1]})" if isinstance(where, list) and where else said
-        error = {**content, "message": detail if isinstance(detail, str) else content.get("message")}
+        error = {**content, "message": detail} if isinstance(detail, str) else content
+    said = next((text for name in ("message", "Message", "msg", "faultstring") if (text := _text(error.get(name)))), "")
     return ErrorBody(
-        message=_text(error.get("message")).lower(),
+        message=said.lower(),
         type=_text(error.get("type") or error.get("error_type")),
         code=_text(error.get("code")),
         status=_text(error.get("status")),

@@ -53,6 +53,11 @@ BLOCKED: tuple[tuple[str, str, str], ...] = (
         f"it is restricted to certain websites, which no server is. Lift that at {CONSOLE}, then validate it again.",
     ),
     (
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "referrer restrictions",
+        f"it is restricted to certain websites, which no server is. Lift that at {CONSOLE}, then validate it again.",
+    ),
+    (
         "API_KEY_IP_ADDRESS_BLOCKED",
         "ip address restriction",
         f"accepts it only from certain IP addresses. Add this server's address at {CONSOLE}, then validate it again.",
@@ -269,7 +274,7 @@ class GoogleAdapter(Adapter):
                 "The model that the key was validated with is not in the tier of this Google account. "
                 "Type the id of another one, or set up billing at Google.",
             )
-        if "prepay" in said or "credits are depleted" in said:
+        if "prepay" in said or "credits are depleted" in said or meanings.means_no_credit(error):
             return self.no_credit()
         if any("PerDay" in quota for quota in error.quotas) or meanings.means_long_quota(error):
             return self.quota_used_up("It is renewed at midnight Pacific time, which is 07:00 or 08:00 UTC.")

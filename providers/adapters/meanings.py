@@ -15,8 +15,10 @@ from providers.adapters.error_body import ErrorBody
 _BAD_KEY_CODES = frozenset({"invalid_api_key", "api_key_invalid", "incorrect_api_key", "expired_key"})
 _BAD_KEY = re.compile(
     r"\b(?:incorrect|invalid|malformed|expired|unknown|revoked|wrong) (?:x-)?api[ _-]?key\b"
-    r"|\bapi[ _-]?key (?:is |was |has )?(?:been )?(?:not valid|invalid|incorrect|expired|revoked|disabled|deleted)\b"
-    r"|\b(?:expired|invalid) key\b"
+    r"|\bapi[ _-]?key(?:: \S+)? (?:is |was |has )?(?:been )?(?:currently )?"
+    r"(?:not valid|not found|invalid|incorrect|expired|revoked|disabled|deleted|blocked)\b"
+    r"|\bexpired key\b|\binvalid key\b(?=$|[.!,])"  # and not: invalid key "x" in a request
+    r"|\bsecurity token included in the request is (?:invalid|expired)\b"
 )
 _CLOSED_CODES = frozenset(
     {"account_deactivated", "organization_deactivated", "organization_restricted", "account_suspended"}
@@ -50,9 +52,10 @@ _NO_CREDIT = re.compile(
     r"\binsufficient (?:account )?(?:balance|credits?|quota|funds)\b"
     r"|\b(?:balance|credits?) (?:is|are) (?:insufficient|not enough|exhausted|too low)\b"
     r"|\bcredit balance is too low\b|\bused all available credits\b|\bout of credits?\b"
-    r"|\b(?:monthly |weekly |daily )?spend(?:ing)? (?:limit|cap) (?:has been |was |is )?(?:reached|exceeded)\b"
-    r"|\breached (?:its|your) monthly spending limit\b"
-    r"|\bexceededbudget\b|\bbudget has been exceeded\b|\bover budget\b"
+    r"|\bhave any credits\b"
+    r"|\b(?:spend(?:ing)?|budget) (?:limit|cap) (?:has been |was |is )?(?:reached|exceeded)\b"
+    r"|\b(?:reach|exceed|hit)\w* (?:its|your|the|their) (?:monthly |weekly |daily )?spend(?:ing)? (?:limit|cap)\b"
+    r"|\bexceeded\w*budget\b|(?<!thinking )(?<!token )(?<!reasoning )\bbudget (?:has been |was |is )?exceeded\b|\bover budget\b"
 )
 # A budget of one model or deployment, which leaves the key its others.
 _BUDGET_OF_A_MODEL = re.compile(r"\bexceeded budget for (?:deployment )?model\b|\bcrossed budget\b")
@@ -78,18 +81,27 @@ _TOO_LONG = re.compile(
     r"|\btoo (?:large|long) for (?:the |this |requested )?model\b|\btoo many (?:input )?tokens\b(?!, please wait)"
     r"|\breduce the length of\b|\btoken count\b[^.]*\bexceeds?\b|\btoken limit exceeded\b"
     r"|\btokens \+ `?max_new_tokens`? must be\b|\brange of input length should be\b"
-    r"|\bmaximum number of (?:input )?tokens\b"
+    r"|\bmaximum number of (?:input )?tokens\b|\b`?inputs`? must have less than\b|\bcontext (?:the )?overflows\b"
 )
 _ASKED_FOR = re.compile(r"\blimit:? ([0-9][0-9,]*)\b.{0,80}?\brequested:? ([0-9][0-9,]*)\b")
 _REQUEST_TOO_LARGE = re.compile(r"\brequest too large for\b")
-_LONG_QUOTA = re.compile(
-    r"\bper[ _-]?(?:day|month)\b|per(?:day|month)\b|\b(?:daily|monthly)\b|\b(?:tpd|rpd)\b|free_tier_daily"
+# The first period that an error names is that of the limit; further on some advertise what other plans allow.
+_PERIOD = re.compile(
+    r"(?P<long>(?:per|by)[ _-]?(?:day|week|month|86400 ?s)|/ ?(?:day|week|month)\b"
+    r"|(?<![a-z])(?:daily|weekly|monthly)(?![a-z])|\b(?:tpd|rpd)\b)"
+    r"|(?:per|by)[ _-]?(?:second|minute|hour|sec\b|min\b|[0-9])|/ ?(?:second|minute|hour|sec|min)\b"
+    r"|(?<![a-z])hourly(?![a-z])|\b(?:tpm|rpm|rps)\b"
 )
+_VOLUME = re.compile(r"\bout of call volume quota\b")  # Azure API Management, with 403
+LONG_WAIT_SECONDS = 3_600
 _NO_SUCH_MODEL_CODES = frozenset(
     {
         "model_not_found",
         "invalid_model",
         "deploymentnotfound",
+        "model_decommissioned",
+        "unknown_model",
+        "unavailable_model",
         # LiteLLM sends these with 401: the key is good, the model is not for it.
         "key_model_access_denied",
         "team_model_access_denied",
@@ -98,12 +110,14 @@ _NO_SUCH_MODEL_CODES = frozenset(
     }
 )
 _NO_SUCH_MODEL = re.compile(
-    r"\bmodels?\b[^.]{0,120}?\b(?:not found|does not exist|do not exist|not loaded|not available|unknown)\b"
+    r"\bmodels?\b[^.]{0,120}?\b(?:not found|(?:does |do )?not exist|not loaded|not available|unknown|decommissioned)\b"
     r"|\b(?:no models? loaded|unknown model|invalid model|no such model|not a valid model|unsupported model)\b"
-    r"|\bnot allowed to access model\b|\bdo(?:es)? not have access to (?:the )?model\b"
+    r"|\bmodel identifier is invalid\b|\bnot allowed to access model\b"
+    r"|(?:\bno|\bnot have|n't have) access to (?:the |this )?model\b"
 )
 _TRY_AGAIN_IN = re.compile(
-    r"\b(?:try again|retry) (?:in|after) (?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m(?!s))?(?:([0-9]+)(?:\.[0-9]+)?s)?"
+    r"\b(?:try again|retry|wait)(?: in| after| for)? (?:([0-9]+) ?d(?:ays?)?,? ?)?(?:([0-9]+) ?h(?:ours?)?,? ?)?"
+    r"(?:([0-9]+) ?m(?!s)(?:in(?:ute)?s?)?,? ?)?(?:([0-9]+)(?:\.[0-9]+)? ?s)?"
 )
 
 
@@ -135,9 +149,17 @@ def means_too_long_for_key(error: ErrorBody) -> bool:
     return asked is not None and int(asked[2].replace(",", "")) > int(asked[1].replace(",", ""))
 
 
-def means_long_quota(error: ErrorBody) -> bool:
-    """A quota of a day or a month, where a rate limit is what the status says."""
-    return bool(_LONG_QUOTA.search(f"{error.message} {error.type} {error.code}".lower()))
+def means_long_quota(error: ErrorBody, retry_after_seconds: float | None = None) -> bool:
+    """A quota of a day or longer, or a wait that is as good as one, where a rate limit is what the status says."""
+    period = _PERIOD.search(f"{error.message} {error.type} {error.code}".lower())
+    if period and period["long"]:
+        return True
+    return (retry_after_seconds or _wait_in(error.message) or 0) >= LONG_WAIT_SECONDS
+
+
+def means_volume_used_up(error: ErrorBody) -> bool:
+    """A quota, whatever the status."""
+    return bool(_VOLUME.search(error.message))
 
 
 def names_no_such_model(error: ErrorBody) -> bool:

@@ -330,7 +330,7 @@ class OpenRouterAdapter(OpenAIAdapter):
 
     def _classify_no_endpoint(self, said: str) -> Verdict | None:
         """No provider is left after the account's own settings, or after what the request asks for."""
-        if "data policy" in said or "guardrail restrictions" in said:
+        if "data policy" in said or "guardrail restrictions" in said or "settings/privacy" in said:
             return Verdict(
                 ErrorKind.LIMITED,
                 "The privacy settings of this OpenRouter account leave no provider for this model. Change them at "

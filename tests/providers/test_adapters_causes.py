@@ -147,6 +147,48 @@ CAUSES: list[tuple[str, int, object, ErrorKind, str]] = [
     (COMPATIBLE, 405, {"detail": "Method Not Allowed"}, UNEXPECTED, "end in /v1"),
     ("ollama", 200, {"error": "Unexpected endpoint or method. (POST /v1/chat/completions)"}, UNEXPECTED, "no Ollama server"),
     ("ollama", 404, b"404 page not found", UNEXPECTED, "no Ollama server"),
+    # Errors in other envelopes: Cloudflare's list, Apigee's fault, the capital letters of AWS.
+    (COMPATIBLE, 401, {"success": False, "errors": [{"code": 10000, "message": "Authentication error"}], "result": None}, INVALID, "accept"),
+    (COMPATIBLE, 429, {"errors": [{"code": 4006, "message": "AiError: you have used up your daily free allocation of 10,000 neurons"}]}, QUOTA, "day"),
+    (COMPATIBLE, 400, {"errors": [{"code": 5007, "message": "AiError: No such model x or task"}]}, MODEL_NOT_FOUND, "model"),
+    (COMPATIBLE, 401, {"fault": {"faultstring": "Invalid ApiKey", "detail": {"errorcode": "oauth.v2.InvalidApiKey"}}}, INVALID, "accept"),
+    (COMPATIBLE, 403, {"Message": "Authentication failed: API Key has expired"}, INVALID, "accept"),
+    (COMPATIBLE, 403, {"message": "The security token included in the request is expired"}, INVALID, "accept"),
+    (COMPATIBLE, 403, {"code": "permission-denied", "error": "API key is currently blocked: x"}, INVALID, "accept"),
+    (COMPATIBLE, 400, openai("Authentication Fails, Your api key: ****abcd is invalid", "authentication_error"), INVALID, "accept"),
+    ("google", 400, google(400, "INVALID_ARGUMENT", "API Key not found. Please pass a valid API key."), INVALID, "accept"),
+    ("google", 403, google(403, "PERMISSION_DENIED", "The referrer https://x does not match the referrer restrictions configured on your API key."), INVALID, "websites"),
+    # A key of JSON is no key of ours.
+    (COMPATIBLE, 400, openai("Invalid key 'strict' in 'response_format'"), BAD_REQUEST, "this request"),
+    (COMPATIBLE, 400, openai("Invalid key: metadata"), BAD_REQUEST, "this request"),
+    (COMPATIBLE, 400, openai("The thinking budget exceeded max_tokens"), BAD_REQUEST, "this request"),
+    # Credit and limits of spending.
+    (COMPATIBLE, 403, {"code": "x", "error": "Your newly created teams doesn't have any credits yet."}, NO_CREDIT, "credit"),
+    (COMPATIBLE, 412, {"error": {"code": "PRECONDITION_FAILED", "message": "Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices"}}, NO_CREDIT, "credit"),
+    (COMPATIBLE, 400, openai("Project has reached its spend limit.", code="blocked_api_access"), NO_CREDIT, "credit"),
+    (COMPATIBLE, 400, openai("Authentication Error, ExceededTokenBudget: Current spend for token: 0.1; Max Budget for Token: 0.01", "auth_error", "400"), NO_CREDIT, "credit"),
+    ("google", 429, google(429, "RESOURCE_EXHAUSTED", "Your project has exceeded its monthly spending cap."), NO_CREDIT, "credit"),
+    # Long quotas: the first period that is named is the limit's, and a wait of hours is one whatever it is called.
+    (COMPATIBLE, 429, {"message": "You are using a Trial key, which is limited to 1000 API calls / month."}, QUOTA, "month"),
+    (COMPATIBLE, 429, {"message": "You are using a Trial key, which is limited to 20 API calls / minute, or 1000 / month."}, RATE_LIMITED, "Wait a minute"),
+    (COMPATIBLE, 429, openai("Rate limit reached on requests per minute (RPM): Limit 30. Daily limits are higher on paid plans."), RATE_LIMITED, "Wait a minute"),
+    (COMPATIBLE, 429, openai("Rate limit of 50 per 86400s exceeded for UserByModelByDay. Please wait 7264 seconds before retrying.", code="RateLimitReached"), QUOTA, "2 hours"),
+    (COMPATIBLE, 429, openai("Rate limit of 10 per 60s exceeded for UserByModelByMinute. Please wait 14 seconds before retrying.", code="RateLimitReached"), RATE_LIMITED, "Wait a minute"),
+    (COMPATIBLE, 429, openai("Requests have exceeded call rate limit of your current OpenAI F0 pricing tier. Please retry after 86400 seconds."), QUOTA, "1 day"),
+    (COMPATIBLE, 403, {"statusCode": 403, "message": "Out of call volume quota. Quota will be replenished in 12.22:10:20."}, QUOTA, "month"),
+    ("ollama", 429, openai("you have reached your weekly usage limit, upgrade for higher limits"), QUOTA, "month"),
+    # Models that are not for this key.
+    (COMPATIBLE, 400, openai("The model `m` has been decommissioned and is no longer supported.", code="model_decommissioned"), MODEL_NOT_FOUND, "model"),
+    (COMPATIBLE, 400, {"message": "The provided model identifier is invalid."}, MODEL_NOT_FOUND, "model"),
+    (COMPATIBLE, 403, {"message": "You don't have access to the model with the specified model ID."}, MODEL_NOT_FOUND, "model"),
+    (COMPATIBLE, 400, openai("Model Not Exist", "invalid_request_error"), MODEL_NOT_FOUND, "model"),
+    (COMPATIBLE, 403, openai("No access to model: openai/gpt-5", code="no_access"), MODEL_NOT_FOUND, "model"),
+    ("openrouter", 404, openrouter(404, "0 active endpoints: Paid model training violation. Configure: https://openrouter.ai/settings/privacy"), LIMITED, "settings/privacy"),
+    # Ollama's cloud refuses a model, which says nothing of the server that passes that on.
+    ("ollama", 401, {"error": "unauthorized", "signin_url": "https://ollama.com/connect?name=x"}, LIMITED, "Ollama's cloud"),
+    ("ollama", 403, {"error": "this model requires a subscription, upgrade for access: https://ollama.com/upgrade"}, LIMITED, "Ollama's cloud"),
+    ("ollama", 401, {"error": "unauthorized"}, INVALID, "something guards it"),
+    (COMPATIBLE, 422, openai("Input validation error: `inputs` must have less than 4097 tokens"), BAD_REQUEST, "longer than this model"),
     # What a request quotes is no word about the key.
     (COMPATIBLE, 400, openai("Validation failed: " + "x" * 200 + " Incorrect API key provided; insufficient balance"), BAD_REQUEST, "this request"),
 ]
