@@ -13,7 +13,8 @@ from providers.adapters.base import Adapter
 from providers.adapters.compatible import CompatibleAdapter, OllamaAdapter
 from providers.adapters.google import GoogleAdapter
 from providers.adapters.mistral import MistralAdapter
-from providers.adapters.openai import OpenAIAdapter, OpenRouterAdapter
+from providers.adapters.openai import OpenAIAdapter
+from providers.adapters.openrouter import OpenRouterAdapter
 
 
 class KeyNeed(StrEnum):

@@ -1,5 +1,5 @@
 """
-What every wire protocol has in common: the values that go in and out of an adapter, and how answers are read.
+What every wire protocol has in common: how calls are described, and how answers are read.
 
 An adapter is stateless and does no input or output: it describes the HTTP call and reads the HTTP answer, and
 egress carries both. What a provider writes in an error decides its kind and is never shown or stored: it can
@@ -12,126 +12,31 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from providers.adapters import meanings
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
+from providers.adapters.exchange import ChatRequest as ChatRequest
+from providers.adapters.exchange import ChatResult as ChatResult
+from providers.adapters.exchange import Finish as Finish
+from providers.adapters.exchange import HttpAnswer as HttpAnswer
+from providers.adapters.exchange import HttpCall as HttpCall
+from providers.adapters.exchange import ListedModel as ListedModel
+from providers.adapters.exchange import Message as Message
+from providers.adapters.exchange import NoModelList as NoModelList
+from providers.adapters.exchange import ProviderError as ProviderError
 from providers.adapters.key_shapes import begins_like_key
 from providers.adapters.quirks import OptionalFields, Quirk, with_quirks
 from providers.adapters.reading import read_json, rows
 from providers.adapters.verdicts import ErrorKind as ErrorKind
 from providers.adapters.verdicts import Verdict as Verdict
 from providers.adapters.verdicts import Verdicts
-from usage.tokens import NOTHING_SAID, Report
+from usage.tokens import Report
 
 if TYPE_CHECKING:
     from providers.custody import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    role: Literal["user", "assistant"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """One question to a model, in no provider's dialect. `max_output_tokens` includes reasoning."""
-
-    model: str
-    system: str
-    messages: tuple[Message, ...]
-    max_output_tokens: int = 4096
-    json_output: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """A call ready to leave, but for its credentials: those are added where it leaves."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """A whole answer; the names of its headers are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Finish(StrEnum):
-    """Why a model stopped, in one vocabulary for all wires."""
-
-    STOP = "stop"
-    LENGTH = "length"  # the output limit cut it off; thinking counts towards it
-    REFUSED = "refused"  # the model, or a filter around it, would not answer
-    OTHER = "other"  # a reason we do not know, or none
-
-
-@dataclass(frozen=True, slots=True)
-class ChatResult:
-    """What a model answered. `text` is what it wrote until it stopped, thinking left out where the wire tells it."""
-
-    text: str
-    finish: Finish
-    report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """A model in a provider's list. Prices are nano-USD per million tokens, None where the list has none."""
-
-    id: str
-    name: str
-    context_tokens: int | None = None
-    input_nanousd_per_mtok: int | None = None
-    output_nanousd_per_mtok: int | None = None
-
-
-class ProviderError(Exception):
-    """
-    A call that brought no answer.
-
-    `sentence` (also `str()`) is ours, says what to do next and holds nothing the provider wrote; `sentence_of_key` is
-    the same for the row of a key that was validated.
-    `retry_after_seconds` is as the provider asked; `report` is what the answer says of itself all the same.
-    `may_have_run` where the call left and no answer that tells its cost came back: a model may have worked on it.
-    `is_empty` where it was a success in which nothing was answered.
-    """
-
-    def __init__(
-        self,
-        kind: ErrorKind,
-        sentence: str,
-        *,
-        http_status: int | None = None,
-        retry_after_seconds: float | None = None,
-        report: Report = NOTHING_SAID,
-        may_have_run: bool = False,
-        sentence_of_key: str = "",
-        is_empty: bool = False,
-    ) -> None:
-        super().__init__(sentence)
-        self.kind = kind
-        self.sentence = sentence
-        self.sentence_of_key = sentence_of_key or sentence
-        self.http_status = http_status
-        self.retry_after_seconds = retry_after_seconds
-        self.report = report
-        self.may_have_run = may_have_run
-        self.is_empty = is_empty
-
-
-class NoModelList(ProviderError):
-    """A server is there, but gives no list of models: only an answered call can prove its key."""
 
 
 class Adapter(Verdicts, ABC):

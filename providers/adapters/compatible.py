@@ -178,8 +178,8 @@ class OllamaAdapter(CompatibleAdapter):
                 ErrorKind.LIMITED,
                 "This model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or "
                 "look at its plan, or choose another model for the action.",
-                "The model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or look "
-                "at its plan, or type the name of another one.",
+                "The model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or "
+                "look at its plan, or type the name of another one.",
             )
         return super().classify(answer, error)
 

@@ -55,7 +55,8 @@ _NO_CREDIT = re.compile(
     r"|\bhave any credits\b"
     r"|\b(?:spend(?:ing)?|budget) (?:limit|cap) (?:has been |was |is )?(?:reached|exceeded)\b"
     r"|\b(?:reach|exceed|hit)\w* (?:its|your|the|their) (?:monthly |weekly |daily )?spend(?:ing)? (?:limit|cap)\b"
-    r"|\bexceeded\w*budget\b|(?<!thinking )(?<!token )(?<!reasoning )\bbudget (?:has been |was |is )?exceeded\b|\bover budget\b"
+    r"|(?<!thinking )(?<!token )(?<!reasoning )\bbudget (?:has been |was |is )?exceeded\b"
+    r"|\bexceeded\w*budget\b|\bover budget\b"
 )
 # A budget of one model or deployment, which leaves the key its others.
 _BUDGET_OF_A_MODEL = re.compile(r"\bexceeded budget for (?:deployment )?model\b|\bcrossed budget\b")

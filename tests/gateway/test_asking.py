@@ -9,7 +9,7 @@ import pytest
 
 from gateway.asking import NoAnswer, retry_request
 from providers.adapters.base import ChatRequest, Message
-from providers.adapters.openai import OpenRouterAdapter
+from providers.adapters.openrouter import OpenRouterAdapter
 from providers.simulator.app import OPENROUTER
 from providers.simulator.wires.base import KeyState, Reply
 from tests.builders import route_to_own_key

@@ -12,7 +12,7 @@ from django.db import transaction
 from gateway import dispatch
 from gateway.dispatch import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
-from providers.adapters.openai import OpenRouterAdapter
+from providers.adapters.openrouter import OpenRouterAdapter
 from providers.egress import open_client
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
