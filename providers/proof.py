@@ -15,10 +15,21 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from providers.adapters.base import Adapter, ChatRequest, HttpAnswer, HttpCall, ListedModel, Message, ProviderError
+from providers.adapters.base import (
+    Adapter,
+    ChatRequest,
+    ErrorKind,
+    HttpAnswer,
+    HttpCall,
+    ListedModel,
+    Message,
+    ProviderError,
+)
+from providers.adapters.quirks import Quirk
+from providers.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
 from usage.metering import admit_call, record_call
-from usage.models import Mode, UsageEvent
+from usage.models import InFlightCall, Mode, UsageEvent
 from usage.pricing import price
 from usage.tokens import NOTHING_SAID, Report, TokenUsage
 
@@ -34,6 +45,8 @@ NO_CHAT = re.compile(
 FREE = ":free"
 A_SHORT_CALL = TokenUsage(uncached_input=20, output=OUTPUT_TOKENS)
 RECENT_EVENTS = 50
+# What a call is recorded as that ended by a fault of ours: it may have left, and been billed.
+INTERRUPTED = ProviderError(ErrorKind.UNEXPECTED, "The test call was interrupted.", may_have_run=True)
 
 
 def prove(
@@ -45,47 +58,88 @@ def prove(
     ask: Callable[[HttpCall], HttpAnswer],
     now: datetime,
 ) -> ProviderError | None:
-    """Ask `model` a short question with `key`, and record the call. Returns why no answer came, None if one did."""
-    request = ChatRequest(
+    """
+    Ask `model` a short question with `key`, and record the call. Returns why no answer came, None if one did.
+
+    Where the server refuses an optional field of ours it is asked again without that, each field once, as it is for
+    every other call.
+    """
+    run_id, iteration = uuid.uuid4(), 1
+    quirks, learnt = quirks_of(key=key, model=model), dict[str, Quirk]()
+    while True:
+        call = admit_call(
+            organization=key.organization,
+            provider=key.provider,
+            model=model,
+            action=ACTION,
+            key_id=key.pk,
+            key_label=key.label,
+            mode=Mode.MANAGED if key.organization.is_platform else Mode.BYOK,
+            run_id=run_id,
+            iteration=iteration,
+            now=now,
+            deadline_at=now + timedelta(seconds=TIMEOUT_SECONDS) + SETTLE_GRACE,
+            no_token_charges=key.has_no_token_charges,
+        )
+        refused, quirk = _ask_once(call, adapter, adapter.chat_call(base_url, _question(model), quirks), ask, quirks)
+        if quirk is None or quirk.field in learnt:
+            break
+        learnt[quirk.field] = quirk
+        quirks, iteration = (*quirks, quirk), iteration + 1
+    if learnt and refused is None:
+        remember_quirks(
+            organization_id=key.organization_id,
+            key_id=key.pk,
+            secret_version=key.secret_version,
+            model=model,
+            quirks=learnt.values(),
+        )
+    return refused
+
+
+def _question(model: str) -> ChatRequest:
+    return ChatRequest(
         model=model,
         system="",
         messages=(Message("user", "Answer with the word OK."),),
         max_output_tokens=OUTPUT_TOKENS,
         json_output=False,
     )
-    call = admit_call(
-        organization=key.organization,
-        provider=key.provider,
-        model=model,
-        action=ACTION,
-        key_id=key.pk,
-        key_label=key.label,
-        mode=Mode.MANAGED if key.organization.is_platform else Mode.BYOK,
-        run_id=uuid.uuid4(),
-        iteration=1,
-        now=now,
-        deadline_at=now + timedelta(seconds=TIMEOUT_SECONDS) + SETTLE_GRACE,
-        no_token_charges=key.has_no_token_charges,
-    )
+
+
+def _ask_once(
+    call: InFlightCall,
+    adapter: Adapter,
+    leaving: HttpCall,
+    ask: Callable[[HttpCall], HttpAnswer],
+    quirks: Sequence[Quirk],
+) -> tuple[ProviderError | None, Quirk | None]:
+    """Why no answer came, and which optional field that was about; the call is recorded whatever happens."""
     started = time.perf_counter()
-    refused: ProviderError | None = None
-    report = NOTHING_SAID
+    refused: ProviderError | None = INTERRUPTED
+    quirk, report = None, NOTHING_SAID
     try:
-        report = adapter.parse_chat(ask(adapter.chat_call(base_url, request))).report
+        answer = ask(leaving)
+        try:
+            report, refused = adapter.parse_chat(answer).report, None
+        except ProviderError:
+            quirk = adapter.refused_option(answer, _question(call.model), quirks)
+            raise
     except ProviderError as error:
         refused, report = error, error.report
-    with transaction.atomic(durable=True):
-        record_call(
-            call=call,
-            status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
-            now=now,
-            report=report,
-            http_status=refused.http_status if refused else 200,
-            error_kind=refused.kind if refused else "",
-            may_have_run=refused.may_have_run if refused else False,
-            latency_ms=round((time.perf_counter() - started) * 1000),
-        )
-    return refused
+    finally:
+        with transaction.atomic(durable=True):
+            record_call(
+                call=call,
+                status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
+                now=call.started_at,
+                report=report,
+                http_status=refused.http_status if refused else 200,
+                error_kind=refused.kind if refused else "",
+                may_have_run=refused.may_have_run if refused else False,
+                latency_ms=round((time.perf_counter() - started) * 1000),
+            )
+    return refused, quirk
 
 
 def model_to_ask(key: ProviderKey, listed: Sequence[ListedModel], *, now: datetime) -> str:

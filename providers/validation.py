@@ -26,6 +26,7 @@ from providers.services import locked, record_change
 
 MAX_VALIDATIONS_A_MINUTE = 10  # that the people of one organization ask for
 REQUESTED = "provider_key.validation_requested"  # what the audit log calls that
+LOST_AFTER_SECONDS = 80  # longer than one takes, with a call that proves the key: asking twice may be billed twice
 KEEP_DAYS = 90
 RUN_FOR_SECONDS = 300  # of the 600 that a scheduled job may take
 Status = ProviderKey.Status
@@ -141,7 +142,7 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
     return validation
 
 
-def requeue_validations(*, now: datetime, older_than_seconds: int = 60) -> int:
+def requeue_validations(*, now: datetime, older_than_seconds: int = LOST_AFTER_SECONDS) -> int:
     """Queue again what was requested a while ago and never ran: its task was lost. Returns how many."""
     cutoff = now - timedelta(seconds=older_than_seconds)
     lost = KeyValidation.objects.filter(state=KeyValidation.State.QUEUED, requested_at__lt=cutoff)

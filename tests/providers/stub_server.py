@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = tuple[int, object]
+Answering = Callable[[dict[str, object]], Answer]  # by what was asked
 ANSWERED: Answer = (
     200,
     {
@@ -26,7 +27,7 @@ class Stub:
     """`answers` by path; what has none is a 404 without a body. `seen` holds the paths and the bodies of requests."""
 
     address: str = ""
-    answers: dict[str, Answer] = field(default_factory=dict)
+    answers: dict[str, Answer | Answering] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     seen: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
@@ -41,8 +42,10 @@ def serving(stub: Stub) -> Iterator[Stub]:
         def do_GET(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             sent = self.rfile.read(length)
-            stub.seen.append((self.path, json.loads(sent) if sent else {}))
-            status, content = stub.answers.get(self.path, (404, b""))
+            asked = json.loads(sent) if sent else {}
+            stub.seen.append((self.path, asked))
+            answer = stub.answers.get(self.path, (404, b""))
+            status, content = answer(asked) if callable(answer) else answer
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in {"content-length": str(len(body)), **stub.headers}.items():

@@ -10,8 +10,9 @@ import pytest
 from config.onboarding import ensure_platform
 from organizations.models import AuditEvent
 from providers.adapters.base import ErrorKind
+from providers.adapters.compatible import CompatibleAdapter
 from providers.custody import Secret
-from providers.models import KeyValidation, ProviderKey
+from providers.models import KeyValidation, ModelQuirk, ProviderKey
 from providers.replacement import replace_provider_key
 from providers.services import disable_provider_key, enable_provider_key, save_provider_key, type_proof_model
 from providers.validation import mark_key_refused, validate_due_keys, validate_key
@@ -130,6 +131,54 @@ def test_a_call_that_proves_a_key_of_ones_own_server_costs_nothing(acme, stub):
     validated(key)
 
     assert UsageEvent.objects.get().cost_nanousd == 0
+
+
+def test_a_model_that_refuses_an_optional_field_is_asked_without_it(acme, stub):
+    """As GPT-5 does behind servers of Azure's kind: it takes max_completion_tokens only."""
+
+    def answer(body: dict[str, object]) -> Answer:
+        refused = {"message": "Unsupported parameter: 'max_tokens'.", "param": "max_tokens"}
+        return (400, {"error": refused}) if "max_tokens" in body else ANSWERED
+
+    stub.answers[CHAT] = answer
+    key = saved(acme)
+    type_proof_model(key=key, model="gpt-5", actor=None)
+
+    key = validated(key)
+
+    assert key.status == Status.CONNECTED, key.status_detail
+    assert stub.chats[-1]["max_completion_tokens"] <= 16
+    events = UsageEvent.objects.order_by("iteration")
+    assert [event.status for event in events] == ["failed", "answered"]
+    assert events[0].run_id == events[1].run_id
+    assert ModelQuirk.objects.get().field == "max_tokens"
+
+    asked = len(stub.chats)
+    validated(key)
+    assert len(stub.chats) == asked + 1  # what was learnt is minded at once
+
+
+def test_a_proof_that_a_fault_of_ours_ends_is_recorded_as_one_that_may_have_run(acme, stub, monkeypatch):
+    stub.answers[CHAT] = ANSWERED
+    key = saved(acme)
+    type_proof_model(key=key, model="m", actor=None)
+    monkeypatch.setattr(CompatibleAdapter, "parse_chat", lambda adapter, answer: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        validated(key)
+
+    event = UsageEvent.objects.get()
+    assert (event.status, event.no_price) == ("failed", "no_answer")
+    assert not InFlightCall.objects.exists()
+
+
+def test_a_server_that_refuses_every_field_is_not_asked_for_ever(acme, stub):
+    stub.answers[CHAT] = lambda body: (400, {"error": {"message": f"Unsupported parameter: {sorted(body)}"}})
+    key = saved(acme)
+    type_proof_model(key=key, model="m", actor=None)
+
+    assert validated(key).status == Status.SAVED
+    assert len(stub.chats) <= 4
 
 
 def test_a_managed_key_is_proven_on_the_operators_own_books(db, stub):
