@@ -51,15 +51,18 @@ def _without(text: bytes, keys: Iterable[bytes]) -> bytes:
 
 
 def _without_runs(text: bytes, key: bytes) -> bytes:
-    """Without the parts of `key` that are longer than a coincidence."""
+    """Without the parts of `key` that are longer than a coincidence. Text of megabytes is put together once a run."""
     prefix = _PUBLIC_PREFIX.match(key)
     for start in range(prefix.end() if prefix else 0, len(key) - LONGEST_COINCIDENCE + 1):
         run = key[start : start + LONGEST_COINCIDENCE]
-        at = text.find(run)
+        kept: list[bytes] = []
+        end, at = 0, text.find(run)
         while at >= 0:
+            kept.append(text[end:at])
             end = at + LONGEST_COINCIDENCE
             while end < len(text) and end - at + start < len(key) and text[end] == key[end - at + start]:
                 end += 1
-            text = text[:at] + CROSSED_OUT + text[end:]
-            at = text.find(run, at)
+            at = text.find(run, end)
+        if kept:
+            text = CROSSED_OUT.join((*kept, text[end:]))
     return text

@@ -7,6 +7,8 @@ Never a reason to refuse a key where keys are pasted: providers change their for
 from __future__ import annotations
 
 import re
+import unicodedata
+from urllib.parse import unquote
 
 # Beginnings that only keys have, with enough behind them (the providers' key pages, November 2026).
 PREFIXED = (
@@ -28,19 +30,33 @@ _DIGEST = re.compile(r"[:@](?:sha256:)?[0-9a-f]{64}$")
 
 def begins_like_key(text: str) -> bool:
     """Whether `text` holds what only keys begin with."""
-    return _PREFIXED.search(text) is not None
+    return _PREFIXED.search(_spelt_out(text)) is not None
 
 
 def label_holds_key(text: str) -> bool:
+    text = _spelt_out(text)
     return begins_like_key(text) or _UUID.search(text) is not None or _holds_random_word(text)
 
 
 def url_holds_key(text: str) -> bool:
+    text = _spelt_out(text)
     return begins_like_key(text) or _holds_random_word(_ACCOUNT_ID.sub("", text))
 
 
 def model_holds_key(text: str) -> bool:
+    text = _spelt_out(text)
     return begins_like_key(text) or _holds_random_word(_DIGEST.sub("", text))
+
+
+def _spelt_out(text: str) -> str:
+    """As a key is written: without percent signs of addresses, and what word processors make of letters and dashes."""
+    if "%" in text:
+        text = unquote(text)
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKC", text)
+    kinds = ((unicodedata.category(sign), sign) for sign in text)
+    return "".join("-" if kind == "Pd" else sign for kind, sign in kinds if kind != "Cf")
 
 
 def _holds_random_word(text: str) -> bool:

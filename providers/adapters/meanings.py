@@ -80,11 +80,11 @@ _TOO_LONG = re.compile(
     r"|\bexceed\w* (?:the )?model(?:'s)? (?:token limit|maximum)\b"
     r"|\b(?:prompt|input|request|conversation) (?:is )?too (?:long|large)\b"
     r"|\btoo (?:large|long) for (?:the |this |requested )?model\b|\btoo many (?:input )?tokens\b(?!, please wait)"
-    r"|\breduce the length of\b|\btoken count\b[^.]*\bexceeds?\b|\btoken limit exceeded\b"
+    r"|\breduce the length of\b|\btoken count\b[^.]{0,60}\bexceeds?\b|\btoken limit exceeded\b"
     r"|\btokens \+ `?max_new_tokens`? must be\b|\brange of input length should be\b"
     r"|\bmaximum number of (?:input )?tokens\b|\b`?inputs`? must have less than\b|\bcontext (?:the )?overflows\b"
 )
-_ASKED_FOR = re.compile(r"\blimit:? ([0-9][0-9,]*)\b.{0,80}?\brequested:? ([0-9][0-9,]*)\b")
+_ASKED_FOR = re.compile(r"\blimit:? ([0-9][0-9,]{0,15})\b.{0,80}?\brequested:? ([0-9][0-9,]{0,15})\b")
 _REQUEST_TOO_LARGE = re.compile(r"\brequest too large for\b")
 # The first period that an error names is that of the limit; further on some advertise what other plans allow.
 _PERIOD = re.compile(

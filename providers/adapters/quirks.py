@@ -23,12 +23,12 @@ _NOT_AT_ALL = re.compile(
     r"|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields)|extra_forbidden|no such|instead"
 )
 # "maximum context length is 8192 tokens … 1000 in the messages"; "16384 > 8192 - 1000"; "must be <= 8193. Given: 5000".
-_CONTEXT = re.compile(r"maximum context length (?:is|of) (?:only )?(\d+)|must be <= (\d+)")
+_CONTEXT = re.compile(r"maximum context length (?:is|of) (?:only )?(\d{1,12})|must be <= (\d{1,12})")
 _INPUT = re.compile(
-    r"(\d+) (?:tokens )?(?:in|from|of|for) (?:the |your )?(?:messages|prompt|input)"
-    r"|(\d+) (?:`inputs`|input|prompt) tokens"
+    r"(?<!\d)(\d{1,12}) (?:tokens )?(?:in|from|of|for) (?:the |your )?(?:messages|prompt|input)"
+    r"|(?<!\d)(\d{1,12}) (?:`inputs`|input|prompt) tokens"
 )
-_DIFFERENCE = re.compile(r"\d+ > (\d+) - (\d+)")
+_DIFFERENCE = re.compile(r"(?<!\d)\d{1,12} > (\d{1,12}) - (\d{1,12})")
 
 
 @dataclass(frozen=True, slots=True)

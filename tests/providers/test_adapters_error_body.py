@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from providers.adapters.base import ChatRequest, HttpAnswer, Message, ProviderError
 from providers.adapters.error_body import parse_error_body, parse_retry_after
+from providers.catalog import PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,30 @@ def test_one_parser_reads_every_shape_of_error(body, message, code):
 )
 def test_the_parser_of_errors_never_fails(body):
     assert parse_error_body(body).is_empty
+
+
+@pytest.mark.parametrize("status", [400, 429])
+@pytest.mark.parametrize("slug", PROVIDERS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        "1" * 60_000,
+        "token count " * 5_000,
+        f"limit {'1' * 5_000} requested {'2' * 6_000}",
+        f"maximum context length is {'1' * 5_000}, {'1' * 5_000} tokens in the messages",
+        "must be <= 1" * 5_000,
+        "exceeded context " * 3_500,
+    ],
+    ids=["digits", "counts", "huge limit", "huge context", "bounds", "contexts"],
+)
+def test_an_error_that_goes_on_and_on_keeps_nobody_waiting(slug, status, said):
+    adapter = PROVIDERS[slug].adapter
+    answer = HttpAnswer(status, {}, json.dumps({"error": {"message": said}}).encode())
+    request = ChatRequest("m", "", (Message("user", "JSON"),))
+    started = time.perf_counter()
+
+    with pytest.raises(ProviderError):
+        adapter.parse_chat(answer)
+    adapter.refused_option(answer, request, ())
+
+    assert time.perf_counter() - started < 2  # some took minutes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -61,6 +62,16 @@ def test_what_is_no_key_stays_as_it_was():
     assert kept == body
 
 
+def test_a_server_that_repeats_a_part_of_the_key_for_megabytes_keeps_nobody_waiting():
+    body = (KEY[3:16].encode() + b" ") * 500_000
+    started = time.perf_counter()
+
+    crossed_out, _ = without_echoes(body, {}, credential_headers=HEADERS)
+
+    assert crossed_out == b"**** " * 500_000
+    assert time.perf_counter() - started < 5  # 0.5 seconds; it was minutes
+
+
 def test_a_short_key_is_crossed_out_only_where_it_is_the_whole_text():
     body = b'{"model": "EMPTY", "text": "an EMPTY glass"}'
 
@@ -112,6 +123,11 @@ def test_another_key_in_an_id_is_not_taken_over(slug):
         "My key sk-or-v1-canary0123456789abcdef",
         "AIzaSyCanary0123456789",
         KEY,
+        "sk%2Dproj%2Dcanary-0123456789",
+        "sk\u2011proj\u2011canary\u20110123456789",  # with dashes that do not break
+        "sk\u2013proj\u2013canary\u20130123456789",
+        "s\u200bk-pro\u00adj-canary-0123456789",
+        "\uff53\uff4b-proj-canary-0123456789",
         "q7Zt0canary4Vb9Xk2Lm8Pw5Rd1Ns6Hy3" * 4,  # longer than a label may be
         "0canary0-1234-4567-89ab-0123456789ab".replace("canary0", "0000000"),
     ],
