@@ -23,11 +23,18 @@ HELP = {
 
 
 def count_as_before(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Events count what they counted; their runs belong to the day of each call, as they did."""
+    """
+    Events count what they counted; their runs belong to the day of each call, as they did.
+
+    No event is changed twice: for a row that this transaction wrote before, PostgreSQL puts off a check of its foreign
+    keys, and refuses to alter the table meanwhile.
+    """
     alias = schema_editor.connection.alias
     events = apps.get_model("usage", "UsageEvent").objects.using(alias)
-    events.filter(iteration=1).update(counts_run=True)
-    events.filter(cost_nanousd__isnull=False, follows_priced=False).update(counts_priced_run=True)
+    begins, is_priced = Q(iteration=1), Q(cost_nanousd__isnull=False, follows_priced=False)
+    events.filter(begins, is_priced).update(counts_run=True, counts_priced_run=True)
+    events.filter(begins, counts_run=False).update(counts_run=True)
+    events.filter(is_priced, counts_priced_run=False).update(counts_priced_run=True)
     tokens = F("uncached_input_tokens") + F("cache_read_tokens") + F("cache_write_tokens") + F("output_tokens")
     daily = apps.get_model("usage", "UsageDaily").objects.using(alias)
     daily.update(run_cost_nanousd=F("cost_nanousd"), run_tokens=tokens, run_unreported_calls=F("lost"))
