@@ -37,11 +37,12 @@ def expected_charge(*, organization: Organization, action: str, runs: int = 1, n
     if _has_no_token_charges(organization, route):
         return NO_CHARGES
     averages = action_averages(organization=organization, today=now.date(), show_managed_usd=False).get(action)
-    if averages is None or averages.average_cost_nanousd is None:
+    if averages is None or averages.average_charge_nanousd is None:
         return "what your provider charges for the calls"
-    basis = f"average of your last 30 days: {_counted(averages.priced_runs, 'run')}"
-    amount = _usd(averages.average_cost_nanousd * runs)
-    return f"about {amount} to {PROVIDERS[route.provider].name} ({basis})"
+    basis = f"average of your last 30 days: {_counted(averages.charged_runs, 'run')}"
+    amount = _usd(averages.average_charge_nanousd * runs)
+    how_sure = "at least" if averages.is_incomplete else "about"
+    return f"{how_sure} {amount} to {PROVIDERS[route.provider].name} ({basis})"
 
 
 def charge_of_failed(check: CandidateCheck) -> str:
@@ -52,16 +53,15 @@ def charge_of_failed(check: CandidateCheck) -> str:
     calls = list(UsageEvent.objects.for_organization(check.organization).filter(run_id=check.run_id))
     if not calls:
         return f"{credits} No model was called."
-    route = Route.from_json(check.route)
-    if route.mode == Mode.BYOK and _has_no_token_charges(check.organization, route):
+    if all(call.has_no_token_charges for call in calls):
         return f"{credits} {_counted(len(calls), 'call')} to your own server, with {NO_CHARGES}."
-    return f"{credits} {_billed(route, calls)}"
+    return f"{credits} {_billed(Route.from_json(check.route), calls)}"
 
 
 def _billed(route: Route, calls: list[UsageEvent]) -> str:
     provider = PROVIDERS[route.provider].name if route.provider in PROVIDERS else route.provider
     key = "your key" if route.mode == Mode.BYOK else "the operator’s key"
-    priced = [call for call in calls if call.cost_nanousd is not None]
+    priced = [call for call in calls if call.cost_nanousd is not None and not call.has_no_token_charges]
     unknown = [call for call in calls if call.cost_nanousd is None and call.no_price not in NOT_BILLED]
     if not priced and not unknown:
         return f"{provider} does not bill a call that fails like this one."

@@ -72,6 +72,16 @@ class ActionAverages:
     unreported_calls: int = 0  # whose tokens are not known
 
     @property
+    def charged_runs(self) -> int:
+        """Priced runs that somebody charged for: what a run costs where it is not on a server of one's own."""
+        return self.priced_runs - self.own_server_runs
+
+    @property
+    def average_charge_nanousd(self) -> int | None:
+        """The average over `charged_runs` alone."""
+        return _mean((self.average_cost_nanousd or 0) * self.priced_runs, self.charged_runs)
+
+    @property
     def usd_runs(self) -> int:
         """Runs whose USD may be shown."""
         return self.runs - self.hidden_runs

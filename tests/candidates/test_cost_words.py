@@ -14,6 +14,7 @@ from candidates.checks import accept_checks, run_pending_checks
 from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.models import CandidateCheck
 from providers.models import ProviderKey
+from routing.services import remove_provider_key
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.candidates.test_check_pages import DJANGO, HTMX, UNREADABLE, checked, words
 from usage.models import UsageEvent
@@ -72,6 +73,8 @@ LISTED = {"cost_nanousd": 1_800_000, "price_source": "catalog"}
 UNPRICED = {"no_price": NO_PRICE.NOT_LISTED}
 REFUSED = {"status": "failed", "no_price": NO_PRICE.NOT_BILLED}
 UNANSWERED = {"status": "failed", "no_price": NO_PRICE.NO_ANSWER}
+OWN_SERVER = {"cost_nanousd": 0, "price_source": "own_server"}
+COUNTED = {"counts_run": True, "counts_priced_run": True}
 
 
 @pytest.mark.parametrize(
@@ -99,11 +102,33 @@ def test_a_failed_check_on_an_own_key_says_what_the_provider_billed(failed, call
 
 
 def test_a_server_of_ones_own_makes_no_token_charges(acme, failed):
-    called(failed, **UNPRICED)
+    called(failed, **OWN_SERVER)
     ProviderKey.objects.filter(organization=acme).update(is_own_server=True)
 
     assert charge_of_failed(failed) == "No credits were charged. 1 call to your own server, with no token charges."
     assert expected_charge(organization=acme, action=CHECK, now=timezone.now()) == "no token charges"
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ([OWN_SERVER], "1 call to your own server, with no token charges."),
+        ([LISTED], "OpenRouter billed your key an estimated $0.0018 for 1 call."),
+        ([UNPRICED], "OpenRouter billed your key for 1 call, at a cost that is not known."),
+        ([LISTED, OWN_SERVER], "OpenRouter billed your key an estimated $0.0018 for 1 call."),
+    ],
+)
+@pytest.mark.parametrize("since", ["removed", "own server", "charges"])
+def test_what_a_failed_check_cost_does_not_change_with_its_key(acme, failed, calls, said, since):
+    for facts in calls:
+        called(failed, **facts)
+    keys = ProviderKey.objects.filter(organization=acme)
+    if since == "removed":
+        remove_provider_key(key=keys.get(), actor=None, reset_actions=True)
+    else:
+        keys.update(is_own_server=since == "own server")
+
+    assert charge_of_failed(failed) == f"No credits were charged. {said}"
 
 
 def test_of_a_failed_managed_check_only_credits_are_told_unless_the_installation_shows_usd(
@@ -149,6 +174,26 @@ def test_a_quote_adds_what_the_provider_will_charge_from_the_last_30_days(acme, 
     assert expected_charge(organization=acme, action=CHECK, runs=4, now=now).startswith(f"about {usd(cost * 2)} to")
     assert expected_charge(organization=acme, action=CHECK, runs=0, now=now) == ""
     assert "average" not in expected_charge(organization=acme, action=CHECK, now=now + timedelta(days=31))
+
+
+def test_an_estimate_is_of_runs_that_somebody_charges_for(acme, failed):
+    called(failed, **OWN_SERVER, **COUNTED)
+    of_own_server = expected_charge(organization=acme, action=CHECK, now=timezone.now())
+    called(failed, **LISTED, **COUNTED)
+
+    assert of_own_server == "what your provider charges for the calls"
+    assert expected_charge(organization=acme, action=CHECK, now=timezone.now()) == (
+        "about $0.0018 to OpenRouter (average of your last 30 days: 1 run)"
+    )
+
+
+def test_an_estimate_from_runs_of_which_a_part_is_not_known_says_at_least(acme, failed):
+    called(failed, **LISTED, **COUNTED)
+    called(failed, **UNPRICED, counts_partly_priced_run=True)
+
+    assert expected_charge(organization=acme, action=CHECK, runs=2, now=timezone.now()) == (
+        "at least $0.0036 to OpenRouter (average of your last 30 days: 1 run)"
+    )
 
 
 def test_managed_runs_are_told_in_credits_only_and_are_no_part_of_the_average(acme, briefing, settings):
