@@ -52,6 +52,8 @@ PREFIXES = {
 # provider.
 REPRICED_VARIANTS = (":online", ":nitro", ":floor", ":exacto")
 FREE_VARIANT = ":free"
+# Models that search the web with every call, for a fee beside the tokens that no answer counts.
+SEARCHES = re.compile(r"-(search|deep-research)\b")
 
 # Names of the tier whose price is the list's own.
 STANDARD_TIERS = frozenset({"", "default", "standard", "on_demand"})
@@ -75,7 +77,7 @@ def list_price(
     for name in _names(provider, _bare(provider, model), _bare(provider, served_model)):
         found = _price_of(catalog, name, usage, tier, at)
         if found != NoPrice.NOT_LISTED:
-            break
+            return NoPrice.EXTRAS if SEARCHES.search(name) else found
     return found
 
 

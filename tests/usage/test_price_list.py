@@ -54,6 +54,25 @@ def test_a_served_model_that_the_list_does_not_know_never_has_the_price_of_its_c
     assert cost_of(provider, served) is NoPrice.NOT_LISTED
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "served"),
+    [
+        ("openai", "gpt-4o-search-preview", ""),
+        ("openai", "gpt-4o-mini-search-preview-2025-03-11", ""),
+        ("openai", "gpt-5", "gpt-5-search-api"),
+        ("openai", "o3-deep-research", "o3-deep-research-2025-06-26"),
+        ("openrouter", "openai/gpt-4o-search-preview", ""),
+        ("openrouter", "perplexity/sonar-pro-search", ""),
+    ],
+)
+def test_a_model_that_searches_with_every_call_has_no_price_by_its_tokens_alone(provider, model, served):
+    assert cost_of(provider, model, served=served) is NoPrice.EXTRAS
+
+
+def test_a_maker_of_models_may_be_called_research():
+    assert isinstance(cost_of("openrouter", "nousresearch/hermes-4-70b"), int)
+
+
 def test_a_served_cousin_that_the_list_knows_has_its_own_price():
     pro = cost_of("openai", "gpt-5-pro")
 
