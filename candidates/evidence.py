@@ -14,12 +14,14 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
 LEAST_WORDS = 3
 LONGEST_QUOTE = 10_000  # of which one is looked for
 CHARACTERS_IN_A_WORD = 2  # where words are written without spaces between them
-DENIAL_WORDS = 2  # right before a quote, in which a "not" must not be left out
+DENIAL_WORDS = 2  # right before or behind a quote, in which a "not" must not be left out
+FEW_CHARACTERS = 100  # in which that many words stand
 LONGEST_ITEM_WORDS = 4  # of an enumeration in running text
 
 _TAG_NAMES = (
@@ -41,14 +43,18 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])[-‐‑]\s*(?=[^\W\d_])")
 _QUOTED_LINE = re.compile(r"^\s*>+(?=\s)", re.MULTILINE)
 _ONLY_LOOK = frozenset("•·●○◦▪▫■□◆◇▶►▸‣⁃∙✓✔☑✅➢➤➔→➡★☆❖❯~|^=`´¨¯¸")
 
-_ITEM_EDGE = re.compile(r"(?<=[.!?])\s|[;()\[\]{}:•●○◦▪■◆►▸‣|]|\s[-–—]\s|^\s*[-–—*+]\s+")
-_LIST_EDGE = re.compile(r"[,;/•·|]|\s(?:and|or|und|oder|et|ou|y|e|o)\s", re.IGNORECASE)
+_ITEM_EDGE = re.compile(r"(?<=[.!?])\s|[。؛;()\[\]{}:•●○◦▪■◆►▸‣|]|\s[-–—]\s|^\s*[-–—*+]\s+")
+_LIST_EDGE = re.compile(r"[,;/•·|、،؛]|\t|\s{3,}|\s(?:and|or|&|und|oder|et|ou|y|e|o)\s", re.IGNORECASE)
+# As folding leaves them: without apostrophes and in small letters, Chinese character by character.
 _NEGATIONS = frozenset(
-    """no not non never without none neither nor cannot cant dont doesnt didnt isnt wasnt kein keine keinen nicht ohne
-    nie ne pas sans ni sin sem senza nao niet geen zonder""".split()  # noqa: SIM905
+    """no not non never without none neither nor cannot cant dont doesnt didnt isnt arent wasnt werent hasnt havent
+    hadnt wont wouldnt couldnt shouldnt mustnt neednt aint kein keine keinen keiner keinem keines nein nicht nichts
+    ohne nie niemals weder ne pas sans jamais aucun aucune ni sin nunca ningún sem nem não nao senza niet geen zonder
+    nooit inte ikke ikkje aldrig utan uden bez nigdy не нет без никогда değil لا لم لن ليس بدون
+    不 没 沒 无 無 未""".split()  # noqa: SIM905
 )
-_NO_DENIAL = frozenset({"only", "just", "nur"})  # "not only"
-_SENTENCE_EDGE = re.compile(r"(?<=[.!?;])\s")
+_NO_DENIAL = frozenset({"only", "just", "nur", "seulement", "solo", "только", "仅", "僅", "但"})  # "not only"
+_SENTENCE_EDGE = re.compile(r"(?<=[.!?;])\s|(?<=[。؛؟])")
 _MONTHS = frozenset(
     """jan feb mar mär mrz apr may mai mag jun giu jul lug aug ago sep set oct okt ott nov dec dez
     dic""".split()  # noqa: SIM905
@@ -66,7 +72,7 @@ class Evidence:
         # A hyphen may part a word, or only the lines it stands on.
         self._spoken = [_words_of(plain, hyphen) for hyphen in (" ", "")]
         self._items: frozenset[str] | None = None
-        self._sentences: list[str] | None = None
+        self._denials: _Denials | None = None
 
     def says(self, quote: str) -> bool:
         """Whether the words of `quote` stand in the profile, in one row."""
@@ -91,20 +97,51 @@ class Evidence:
         return _weight(quote) >= LEAST_WORDS or words in self._whole_items() or _is_date(words)
 
     def _is_denied(self, words: str) -> bool:
-        """Whether every sentence with these words denies them right before: "has not" + "used Django daily"."""
-        if self._sentences is None:
-            self._sentences = [_words_of(each) for line in self._lines for each in _SENTENCE_EDGE.split(line)]
-        before = [
-            sentence[: place + 1].split()[-DENIAL_WORDS:]
-            for sentence in (f" {each} " for each in self._sentences)
-            if (place := sentence.find(f" {words} ")) >= 0
-        ]
-        return bool(before) and all(_NEGATIONS & set(few) and few[-1] not in _NO_DENIAL for few in before)
+        if self._denials is None:
+            self._denials = _Denials(self._lines)
+        return self._denials.deny(words)
 
     def _whole_items(self) -> frozenset[str]:
         if self._items is None:
             self._items = frozenset(_words_of(item) for line in self._lines for item in _items_of(line))
         return self._items
+
+
+class _Denials:
+    """Where in a profile sentences begin and lines end."""
+
+    def __init__(self, lines: list[str]) -> None:
+        words: list[str] = []
+        self._begins, self._ends, place, is_open = [0], [0], 0, False
+        for line in lines:
+            for number, sentence in enumerate(_SENTENCE_EDGE.split(line)):
+                # A line that goes on in small letters is the rest of one that was wrapped.
+                if number or not (is_open and line.lstrip()[:1].islower()):
+                    self._begins.append(place)
+                if spoken := _words_of(sentence):
+                    words.append(spoken)
+                    place += len(spoken) + 1
+            self._ends.append(place)
+            is_open = line.rstrip()[-1] not in ".!?;:。؛؟"
+        self._row = f" {' '.join(words)} "
+
+    def deny(self, words: str) -> bool:
+        """Whether `words` are denied wherever they stand: "has not" + "used Django daily", or right behind: "no"."""
+        looked_for = f" {words} "
+        place = first = self._row.find(looked_for)
+        while place >= 0:
+            if not self._denies(place, place + len(looked_for) - 1):
+                return False
+            place = self._row.find(looked_for, place + 1)
+        return first >= 0
+
+    def _denies(self, begin: int, end: int) -> bool:
+        sentence = self._begins[bisect_right(self._begins, begin) - 1]
+        before = self._row[max(sentence, begin - FEW_CHARACTERS) : begin].split()[-DENIAL_WORDS:]
+        if not _NEGATIONS.isdisjoint(before) and before[-1] not in _NO_DENIAL:
+            return True
+        behind = self._row[end : self._ends[bisect_left(self._ends, end)]].split(maxsplit=DENIAL_WORDS)
+        return 0 < len(behind) <= DENIAL_WORDS and _NEGATIONS.issuperset(behind)
 
 
 def folded(text: str, hyphen: str = " ") -> str:
@@ -136,13 +173,13 @@ def _in_words(char: str) -> str:
     kind = unicodedata.category(char)
     if kind[0] in "LNM":
         return f" {char} " if _is_written_without_spaces(char) else char
-    if char == "%" or (kind[0] == "S" and char not in _ONLY_LOOK):
+    if char in "%‰‱" or (kind[0] == "S" and char not in _ONLY_LOOK):
         return f" {char} "
     return " "
 
 
 def _visible(char: str) -> str:
-    is_selector = "\ufe00" <= char <= "\ufe0f" or char in "\u034f\u115f\u1160\u3164"
+    is_selector = "\ufe00" <= char <= "\ufe0f" or char in "\u034f\u0640\u115f\u1160\u3164"
     return "" if is_selector or unicodedata.category(char) == "Cf" else char
 
 

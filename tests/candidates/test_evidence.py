@@ -135,6 +135,9 @@ def test_what_the_profile_does_not_say_is_no_evidence(evidence, quote):
     assert not evidence.proves(quote)
 
 
+CONTRACTIONS = "hasn’t haven't hadn't won't wouldn't couldn’t shouldn't aren't weren't ain't".split()  # noqa: SIM905
+
+
 @pytest.mark.parametrize(
     ("profile", "quote"),
     [
@@ -155,6 +158,20 @@ def test_what_the_profile_does_not_say_is_no_evidence(evidence, quote):
         ("Has never really used Django daily.", "used Django daily"),
         ("Didn’t use Django daily", "use Django daily"),
         ("No Java, Python or Go", "Java, Python or Go"),
+        *((f"She {verb} used Django daily", "used Django daily") for verb in CONTRACTIONS),
+        ("Has not used Django daily. Likes tea.", "used Django daily. Likes tea."),
+        ("Has not\nused Django daily", "used Django daily"),
+        ("Has not used\nDjango daily at work", "used Django daily at work"),
+        ("Production Kubernetes experience: none", "Production Kubernetes experience"),
+        ("Production Kubernetes experience – not yet: no", "Production Kubernetes experience – not yet"),
+        ("Did you use Django? No.", "Did you use Django"),
+        ("N’a jamais travaillé avec Django", "travaillé avec Django"),
+        ("Nunca ha trabajado con Django", "trabajado con Django"),
+        ("Har inte arbetat med Django", "arbetat med Django"),
+        ("Не работал с базами данных", "работал с базами данных"),
+        ("没有使用过数据库管理系统", "使用过数据库管理系统"),
+        ("لم يعمل مع قواعد البيانات", "يعمل مع قواعد البيانات"),
+        ("a 5‰ error rate here", "5 error rate here"),
         ("Hat nicht mit Django gearbeitet", "mit Django gearbeitet"),
         ("a <b and not c> d here", "a d here"),
     ],
@@ -172,9 +189,30 @@ def test_folding_drops_no_word_and_no_number(profile, quote):
         ("Had not used Django daily\nNow used Django daily", "used Django daily"),
         ("Has not used Django daily", "Has not used Django daily"),
         ("Speaks French. Likes tea.", "Speaks French."),
+        ("Never used Django daily before, now used Django daily", "used Django daily"),
+        ("Visa needed: no\nBuilds Django services", "Builds Django services"),
+        ("Visa needed: no\n- builds Django services", "builds Django services"),
+        ("Builds Django services, not websites", "Builds Django services"),
+        ("Builds Django services\nNone", "Builds Django services"),
     ],
 )
 def test_a_denial_counts_only_where_it_belongs(profile, quote):
+    assert Evidence(profile).proves(quote)
+
+
+@pytest.mark.parametrize(
+    ("profile", "quote"),
+    [
+        ("技能：Django、PostgreSQL、Redis", "PostgreSQL"),
+        ("精通编程。熟悉 Django", "熟悉 Django"),
+        ("المهارات: بايثون، جانغو، لينكس", "جانغو"),
+        ("Resume\nPython      Django REST", "Django REST"),
+        ("Resume\nPython\tGo\tDjango", "Go"),
+        ("Django & Flask", "Flask"),
+        ("يعمل محمـــد مع البيانات", "يعمل محمد مع البيانات"),
+    ],
+)
+def test_lists_of_other_scripts_and_columns_have_items_too(profile, quote):
     assert Evidence(profile).proves(quote)
 
 
@@ -197,6 +235,8 @@ def test_every_row_of_three_words_stands_where_it_was_taken_from(words):
 
 def test_looking_is_quick():
     started = time.process_time()
+    Evidence("not used Django daily " * 4_500).proves("used Django daily")
+    Evidence("a b " * 22_500).proves("a b " * 2_000)
     for text in ("<b " * 30_000, "[" * 90_000, "[a](" * 20_000, "a-" * 45_000, "5." * 45_000, "& " * 45_000):
         Evidence(text).proves(text[:9_000])
 
