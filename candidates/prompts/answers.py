@@ -23,14 +23,21 @@ MAX_ANSWER_CHARACTERS = 1_000_000  # thinking included; more than any model's ou
 MAX_JSON_CHARACTERS = 200_000
 MAX_WRAPPERS = 3
 
-# How thinking is marked: <think>, <reasoning>, <|begin_of_thought|>, [THINK], ◁think▷, in any case and with a prefix.
-_BEGIN, _END = r"(?:<\|?|\[|◁)\s{0,9}", r"\s{0,9}(?:\|?>|\]|▷)"
-_THOUGHT = r"(?:\w{1,20}[:_])?(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|scratchpad)"
-# And as a channel: <|channel|>analysis … <|channel|>final. `<|end|>` ends a message of any kind.
+# How thinking is marked: <think>, <reasoning>, <|begin_of_thought|>, ◁think▷, in any case, with a prefix or suffix; in
+# square brackets only [THINK], as "[Analysis]" is how headings are written.
+_BEGIN, _END = r"(?:<\|?|◁)\s{0,9}", r"\s{0,9}(?:\|?>|▷)"
+_THOUGHT = (
+    r"(?:\w{1,20}[:_-])?(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|scratchpad|monologue)"
+    r"(?:[:_-]\w{1,40})?"
+)
+# And as a channel: <|channel|>analysis … <|channel|>final, or without its marks "analysisWe … assistantfinal{".
+# `<|end|>` ends a message of any kind. The others are Apertus's and MedGemma's.
 _MARK = re.compile(
-    rf"(?P<closing>{_BEGIN}(?:/\s{{0,9}}|end_(?:of_)?){_THOUGHT}{_END}|<\|?channel\|?>\s{{0,9}}final|<channel\|>)"
-    rf"|(?P<opening>{_BEGIN}(?:(?:begin|start)_(?:of_)?)?{_THOUGHT}(?:\s[^<>\[\]]{{0,99}})?{_END}"
-    r"|<\|?channel\|?>\s{0,9}(?:analysis|commentary|thought|thinking|reasoning))"
+    rf"(?P<closing>{_BEGIN}(?:/\s{{0,9}}|end_(?:of_)?){_THOUGHT}{_END}|\[/think(?:ing)?\]"
+    r"|<\|?channel\|?>\s{0,9}final|<channel\|>|assistantfinal|<\|inner_suffix\|>|<unused95>)"
+    rf"|(?P<opening>{_BEGIN}(?:(?:begin|start)_(?:of_)?)?{_THOUGHT}(?:\s[^<>\[\]]{{0,99}})?{_END}|\[think(?:ing)?\]"
+    r"|<\|?channel\|?>\s{0,9}(?:analysis|commentary|thought|thinking|reasoning)|\A(?-i:analysis(?=[A-Z]))"
+    r"|<\|inner_prefix\|>|<unused94>)"
     r"|(?P<ending><\|end\|>)"
     r"|(?P<json>[{\[])",
     re.IGNORECASE,
@@ -131,7 +138,8 @@ def _holders(value: Any, name: str, wrappers: int = 0) -> Iterator[dict[str, Any
     """The objects with a member `name` in `value`, and lists of objects as such members, under a few wrappers."""
     if isinstance(value, dict) and name in value:
         yield value
-        value = {name: value[name]} if isinstance(value[name], dict) else {}
+        # Beside it may stand a second one ("revised": {…}); what else is listed there is no answer.
+        value = {key: inner for key, inner in value.items() if isinstance(inner, dict)}
     elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         if not any(name in item for item in value):
             yield {name: value}

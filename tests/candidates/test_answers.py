@@ -64,13 +64,24 @@ DRAFT, FINAL = answer("not_met", "not_met"), answer("met", "met")
         '<think>{{"verdicts": [{{"id": 1, </think>{final}',
         '<think>It\'s "{{" or so</think>{final}',
         "<think></think>```json\n{final}\n```",
+        "<think:opensource>{draft}</think:opensource>{final}",
+        "<thought_process>{draft}</thought_process>{final}",
+        "<inner-monologue>{draft}</inner-monologue>{final}",
+        "<unused94>thought\n{draft}<unused95>{final}",  # MedGemma
+        "<|inner_prefix|>{draft}<|inner_suffix|>{final}",  # Apertus
+        "analysisWe need {draft}assistantfinal{final}",  # gpt-oss, where a server drops the marks of its channels
+        "[Analysis]\nAll of it is there.\n\n[Reasoning] See below.\n{final}",
     ],
 )
 def test_what_a_model_thinks_aloud_is_no_answer(text):
     assert read(text.format(draft=DRAFT, final=FINAL)) == ["met", "met"]
 
 
-@pytest.mark.parametrize("text", ["<think>{draft}", "<think>Hm. {draft} So it is", "{draft}</think>", "[THINK]{draft}"])
+@pytest.mark.parametrize(
+    "text",
+    ["<think>{draft}", "<think>Hm. {draft} So it is", "{draft}</think>", "[THINK]{draft}", "analysisWe need {draft} or",
+     "<unused94>thought\n{draft}", "<think:opensource>{draft}"],
+)  # fmt: skip
 def test_thinking_without_an_answer_is_none(text):
     with pytest.raises(UnparsableAnswer):
         read(text.format(draft=DRAFT))
@@ -108,6 +119,13 @@ def test_the_last_complete_object_counts(text):
 def test_complete_objects_that_contradict_each_other_are_no_answer():
     with pytest.raises(UnparsableAnswer, match="contradict"):
         read(f"{DRAFT}\nOn second thought:\n{FINAL}")
+
+
+def test_a_second_answer_inside_of_the_first_is_one():
+    with pytest.raises(UnparsableAnswer, match="contradict"):
+        read(json.dumps({**json.loads(DRAFT), "revised": json.loads(FINAL)}))
+
+    assert read(json.dumps({**json.loads(FINAL), "notes": [{"id": 1}], "meta": {"model": "x"}})) == ["met", "met"]
 
 
 def test_other_words_for_the_same_verdicts_are_no_contradiction():
