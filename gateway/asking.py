@@ -68,7 +68,7 @@ async def ask(
     asking, iteration = _Asking(request), 1
     while True:
         prepared = await sync_to_async(prepare)(iteration)
-        outcome = await dispatch.ask(client, prepared, asking.request)
+        outcome = await dispatch.ask(client, prepared, asking.request, prepare_next=prepare)
         iteration = outcome.iteration + 1
         if outcome.result is None:
             assert outcome.error is not None  # noqa: S101  # one of the two is set

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -132,18 +133,25 @@ def prepare(
     )
 
 
-async def ask(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
+async def ask(
+    client: Egress,
+    prepared: PreparedCall,
+    request: ChatRequest,
+    *,
+    prepare_next: Callable[[int], PreparedCall] | None = None,
+) -> Outcome:
     """
     Ask the provider and settle the call. What a provider or a broken seal can cause is the outcome's error.
 
-    Each optional field is left out or changed at most once; every refused call is settled, too. A bug of ours or the
-    end of the task is raised, after the call was recorded as one that may have been billed.
+    Each optional field is left out or changed at most once; every refused call is settled, too. The calls after the
+    first are admitted by `prepare_next`, where whoever asks has more to do for each; what it raises is passed on. A bug
+    of ours or the end of the task is raised, after the call was recorded as one that may have been billed.
     """
     outcome, learnt = await _ask_once(client, prepared, request), dict[str, Quirk]()
     while outcome.refused is not None and outcome.refused.field not in learnt:
         learnt[outcome.refused.field] = outcome.refused
         try:
-            prepared = await sync_to_async(_prepare_without)(prepared, outcome.refused)
+            prepared = await sync_to_async(_prepare_without)(prepared, outcome.refused, prepare_next)
         except RouteUnavailable:
             break
         outcome = await _ask_once(client, prepared, request)
@@ -162,15 +170,21 @@ async def _ask_once(client: Egress, prepared: PreparedCall, request: ChatRequest
     return outcome
 
 
-def _prepare_without(refused: PreparedCall, quirk: Quirk) -> PreparedCall:
+def _prepare_without(
+    refused: PreparedCall, quirk: Quirk, prepare_next: Callable[[int], PreparedCall] | None
+) -> PreparedCall:
     """The next call, which minds what the last one was refused for."""
-    prepared = prepare(
-        organization=refused.call.organization,
-        route=refused.route,
-        run_id=refused.call.run_id,
-        iteration=refused.call.iteration + 1,
-        now=timezone.now(),
-    )
+    iteration = refused.call.iteration + 1
+    if prepare_next:
+        prepared = prepare_next(iteration)
+    else:
+        prepared = prepare(
+            organization=refused.call.organization,
+            route=refused.route,
+            run_id=refused.call.run_id,
+            iteration=iteration,
+            now=timezone.now(),
+        )
     return replace(prepared, quirks=(*refused.quirks, quirk))
 
 

@@ -22,6 +22,7 @@ from candidates.checks import (
 from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdict
 from gateway import dispatch
 from providers.models import ProviderKey
+from providers.simulator.wires.base import Reply
 from routing.models import RoutingRule
 from routing.resolve import RouteUnavailable
 from tests.builders import (
@@ -281,6 +282,48 @@ def test_a_result_that_comes_after_its_lease_was_lost_is_dropped(acme, briefing,
     row = CandidateCheck.objects.get()
     assert (row.status, row.charged) == (Status.IN_PROGRESS, None)
     assert not RequirementVerdict.objects.exists()
+    assert UsageEvent.objects.count() == 1
+
+
+def test_a_check_renews_its_lease_before_it_is_asked_again_without_a_refused_field(
+    acme, briefing, simulator, monkeypatch
+):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    accept(briefing, import_people(acme, DJANGO))
+    refused = {"error": {"code": 400, "message": "response_format is not supported"}}
+    simulator.app.upcoming.extend([Reply(400, refused)] * 2)
+    settle, leases = dispatch.settle, []
+
+    def settle_late(**arguments):
+        leases.append(CandidateCheck.objects.get().lease_until)
+        CandidateCheck.objects.update(lease_until=timezone.now() + timedelta(seconds=1))
+        return settle(**arguments)
+
+    monkeypatch.setattr(dispatch, "settle", settle_late)
+
+    run_pending_checks(organization_id=acme.pk)
+
+    assert len(leases) == 2
+    assert leases[1] > timezone.now() + timedelta(seconds=60)
+
+
+def test_a_check_that_was_taken_over_is_not_asked_again_without_a_refused_field(acme, briefing, simulator, monkeypatch):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+    accept(briefing, import_people(acme, DJANGO))
+    refused = {"error": {"code": 400, "message": "response_format is not supported"}}
+    simulator.app.upcoming.append(Reply(400, refused))
+    settle = dispatch.settle
+
+    def settle_after_takeover(**arguments):
+        CandidateCheck.objects.update(lease_token=uuid.uuid4())
+        return settle(**arguments)
+
+    monkeypatch.setattr(dispatch, "settle", settle_after_takeover)
+
+    run_pending_checks(organization_id=acme.pk)
+
     assert UsageEvent.objects.count() == 1
 
 
