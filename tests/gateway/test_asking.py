@@ -137,6 +137,27 @@ def test_an_answer_with_nothing_in_it_is_asked_for_once_more_and_its_tokens_are_
     assert waits == []
 
 
+@pytest.mark.parametrize(
+    ("provider", "body"),
+    [
+        ("openai", {"choices": None}),
+        ("openrouter", b""),
+        ("mistral", {"choices": []}),
+        ("anthropic", {"content": [], "stop_reason": "end_turn"}),
+        ("google", {"candidates": []}),
+        ("openai_compatible", b" "),
+    ],
+)
+def test_what_an_answer_cost_that_has_nothing_in_it_and_tells_no_tokens_is_unknown(acme, simulator, provider, body):
+    route = route_to(acme, provider)
+    simulator.app.upcoming.extend([Reply(200, body)] * 2)
+
+    with pytest.raises(NoAnswer, match="without an answer in it"):
+        ask(acme, route, strictly)
+
+    assert list(UsageEvent.objects.values_list("cost_nanousd", "no_price")) == [(None, "no_answer")] * 2
+
+
 def test_after_an_answer_with_nothing_in_it_the_next_one_counts(acme, simulator):
     route_to_own_key(acme)
     simulator.app.upcoming.append(Reply(200, b""))
