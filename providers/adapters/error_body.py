@@ -86,7 +86,9 @@ def parse_error_body(body: bytes) -> ErrorBody:
     if isinstance(error, str):
         error = {"message": error}
     if not isinstance(error, dict):
-        detail = _first(content.get("detail"))
+        message = content.get("message")
+        # Mistral's stands under "message".
+        detail = _first(message.get("detail") if isinstance(message, dict) else content.get("detail"))
         if isinstance(detail, dict):
             where = detail.get("loc")
             said = detail.get("msg") or detail.get("message") or "detail"

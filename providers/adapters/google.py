@@ -39,10 +39,13 @@ FINISHES = {
     "STOP": Finish.STOP,
     "MAX_TOKENS": Finish.LENGTH,
     **dict.fromkeys(
-        ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"),
+        (
+            "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR",
+            "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
+        ),
         Finish.REFUSED,
     ),
-}
+}  # fmt: skip
 CONSOLE = "https://console.cloud.google.com/apis/credentials"
 # What bars a key from everything: the reason in Google's ErrorInfo (google.api.ErrorReason), words of its message for
 # answers without one, and how our sentence ends.

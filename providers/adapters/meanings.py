@@ -80,7 +80,7 @@ _TOO_LONG = re.compile(
     r"|\bexceed\w* (?:the )?model(?:'s)? (?:token limit|maximum)\b"
     r"|\b(?:prompt|input|request|conversation) (?:is )?too (?:long|large)\b"
     r"|\btoo (?:large|long) for (?:the |this |requested )?model\b|\btoo many (?:input )?tokens\b(?!, please wait)"
-    r"|\breduce the length of\b|\btoken count\b[^.]{0,60}\bexceeds?\b|\btoken limit exceeded\b"
+    r"|\breduce the length of\b|\btoken count\b[^.]{0,200}?\bexceeds?\b|\btoken limit exceeded\b"
     r"|\btokens \+ `?max_new_tokens`? must be\b|\brange of input length should be\b"
     r"|\bmaximum number of (?:input )?tokens\b|\b`?inputs`? must have less than\b|\bcontext (?:the )?overflows\b"
 )

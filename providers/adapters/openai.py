@@ -39,7 +39,7 @@ FINISHES = {
     **dict.fromkeys(
         (
             "content_filter", "content_filtered", "refusal", "safety", "recitation", "blocklist", "prohibited_content",
-            "spii", "guardrail_intervened",
+            "spii", "guardrail_intervened", "sensitive", "content-filter",
         ),
         Finish.REFUSED,
     ),
@@ -188,13 +188,15 @@ def system_prompt(request: ChatRequest) -> str:
 
 
 def message_text(content: object) -> str:
-    """A message's content: text, or a list of parts of which the text ones count, and thinking does not."""
+    """A message's content: text, or a list of parts, of which only those of text count: thinking has many names."""
     if isinstance(content, str):
         return content
     return "".join(
         part["text"]
         for part in rows(content)
-        if isinstance(part.get("text"), str) and part.get("type") not in ("thinking", "reasoning")
+        if isinstance(part.get("text"), str)
+        and part.get("type", "text") in ("text", "output_text")
+        and part.get("thought") is not True
     )
 
 

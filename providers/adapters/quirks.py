@@ -22,13 +22,16 @@ _NOT_AT_ALL = re.compile(
     r"unsupported|not (?:yet |currently )?(?:supported|permitted|allowed|enabled|available)|n't support|not support"
     r"|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields)|extra_forbidden|no such|instead"
 )
-# "maximum context length is 8192 tokens … 1000 in the messages"; "16384 > 8192 - 1000"; "must be <= 8193. Given: 5000".
-_CONTEXT = re.compile(r"maximum context length (?:is|of) (?:only )?(\d{1,12})|must be <= (\d{1,12})")
+# "maximum context length is 8192 tokens … 1000 in the messages"; "16384 > 8192 - 1000"; "1000 + 16384 > 8192"; "must be
+# <= 8193. Given: 5000".
+_TOKENS = r"(?<!\d)(\d{1,12})(?!\d)"  # bounded, as is the time that a server's error takes us
+_CONTEXT = re.compile(rf"maximum context length (?:is|of) (?:only )?{_TOKENS}|must be <= {_TOKENS}")
 _INPUT = re.compile(
-    r"(?<!\d)(\d{1,12}) (?:tokens )?(?:in|from|of|for) (?:the |your )?(?:messages|prompt|input)"
-    r"|(?<!\d)(\d{1,12}) (?:`inputs`|input|prompt) tokens"
+    rf"{_TOKENS} (?:tokens )?(?:in|from|of|for) (?:the |your )?(?:messages|prompt|input)"
+    rf"|{_TOKENS} (?:`inputs`|input|prompt) tokens"
 )
-_DIFFERENCE = re.compile(r"(?<!\d)\d{1,12} > (\d{1,12}) - (\d{1,12})")
+_DIFFERENCE = re.compile(rf" > {_TOKENS} - {_TOKENS}")
+_SUM = re.compile(rf"{_TOKENS} \+ {_TOKENS} > {_TOKENS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,15 @@ def with_quirks(fields: Mapping[str, Any], quirks: Iterable[Quirk]) -> dict[str,
 def _raw(error: ErrorBody) -> str:
     """What OpenRouter passes on of the error of the provider behind it."""
     raw = member(error.metadata, "raw")
-    return raw.lower() if isinstance(raw, str) else ""
+    return str(raw).lower() if isinstance(raw, (str, dict)) else ""
 
 
 def _room_in_context(said: str, sent: int) -> int | None:
     """What is left for the output, where the error does the sum: the question and our limit do not fit together."""
     if difference := _DIFFERENCE.search(said):
         return int(difference[1]) - int(difference[2])
+    if (total := _SUM.search(said)) and int(total[2]) == sent:
+        return int(total[3]) - int(total[1])
     context, used = _CONTEXT.search(said), _INPUT.search(said)
     if context is None or used is None:
         return None

@@ -39,10 +39,12 @@ REFUSALS = [
     ("anthropic", anthropic("I cannot", "refusal"), "refusal"),
     ("google", google(None, "SAFETY"), "SAFETY"),
     ("google", google(None, "PROHIBITED_CONTENT"), "PROHIBITED_CONTENT"),
+    ("google", google(None, "MODEL_ARMOR"), "MODEL_ARMOR"),
     ("google", Reply(200, {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 1000}}),
      "SAFETY"),
     ("mistral", openai("", "content_filter"), "content_filter"),
     ("openai_compatible", openai("", "content_filter"), "content_filter"),
+    ("openai_compatible", openai("", "sensitive"), "sensitive"),  # GLM
 ]  # fmt: skip
 
 

@@ -107,6 +107,27 @@ REFUSED = [
         ("response_format", "", None),
     ),
     (
+        "mistral",
+        {"object": "error", "type": "invalid_request_error", "message": {"detail": [
+            {"type": "extra_forbidden", "loc": ["body", "response_format"], "msg": "Extra inputs", "input": {}}]}},
+        lambda sent: "response_format" not in sent,
+        ("response_format", "", None),
+    ),
+    (
+        "anthropic",
+        {"error": {"type": "invalid_request_error", "message": "input length and `max_tokens` exceed context limit: "
+                   "190000 + 16384 > 200000, decrease input length or `max_tokens` and try again"}},
+        lambda sent: sent["max_tokens"] == 10_000,
+        None,  # about this question, not about the model
+    ),
+    (
+        "openrouter",
+        {"error": {"message": "Provider returned error", "code": 400,
+                   "metadata": {"raw": {"error": {"message": "response_format is not supported"}}}}},
+        lambda sent: "response_format" not in sent,
+        ("response_format", "", None),
+    ),
+    (
         "openrouter",
         {"error": {"message": "Provider returned error", "code": 400,
                    "metadata": {"raw": '{"error":{"message":"`response_format` is not supported by this model"}}'}}},

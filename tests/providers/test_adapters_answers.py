@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 
 import pytest
 
-from providers.adapters.base import ErrorKind, HttpAnswer, ProviderError
+from providers.adapters.base import ChatRequest, ErrorKind, HttpAnswer, Message, ProviderError
 from providers.adapters.reading import count_of, nanousd_of
 from providers.catalog import PROVIDERS
 from usage.tokens import TokenUsage
@@ -269,6 +270,47 @@ def test_content_in_parts_is_joined_and_missing_content_is_empty():
 
     assert text([{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]) == "ab"
     assert text(None) == ""
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "draft"}]},
+        {"type": "reasoning", "text": "draft"},
+        {"type": "reasoning_text", "text": "draft"},
+        {"type": "thought", "text": "draft"},
+        {"type": "text", "text": "draft", "thought": True},
+        {"type": "redacted_thinking", "text": "draft"},
+    ],
+)
+def test_thinking_among_the_parts_of_a_content_is_no_text(part):
+    content = [part, {"type": "text", "text": "fi"}, {"type": "output_text", "text": "nal"}]
+    called = PROVIDERS["openai_compatible"].adapter.parse_chat(answer({"choices": [{"message": {"content": content}}]}))
+
+    assert called.text == "final"
+
+
+@pytest.mark.parametrize("slug", PROVIDERS)
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens " + "1" * 60_000,
+        "max_tokens 1 > " + "9" * 5_000 + " - 3",
+        "maximum context length is " + "9" * 5_000 + ", 5 in the messages; max_tokens",
+        "token count " * 5_000,
+    ],
+)
+def test_no_error_takes_long_to_read_or_fails(slug, said):
+    adapter = PROVIDERS[slug].adapter
+    refused = answer({"error": {"message": said}}, 400)
+    question = ChatRequest(model="m", system="", messages=(Message("user", "?"),), max_output_tokens=16_384)
+    started = time.process_time()
+
+    with pytest.raises(ProviderError):
+        adapter.parse_chat(refused)
+    adapter.refused_option(refused, question, ())
+
+    assert time.process_time() - started < 3
 
 
 def test_the_request_id_comes_from_the_header_and_only_if_it_looks_like_one():
