@@ -296,7 +296,9 @@ def test_a_check_renews_its_lease_before_it_is_asked_again_without_a_refused_fie
     settle, leases = dispatch.settle, []
 
     def settle_late(**arguments):
-        leases.append(CandidateCheck.objects.get().lease_until)
+        lease = CandidateCheck.objects.get().lease_until
+        assert lease is not None
+        leases.append(lease)
         CandidateCheck.objects.update(lease_until=timezone.now() + timedelta(seconds=1))
         return settle(**arguments)
 
