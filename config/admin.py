@@ -236,6 +236,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Provider keys", "key", "providers.providerkey"),
             ("Validations", "fact_check", "providers.keyvalidation"),
             ("Available models", "neurology", "providers.availablemodel"),
+            ("Refused fields", "rule", "providers.modelquirk"),
             ("Organization keys", "encrypted", "providers.organizationkey"),
             ("Private endpoints", "lan", "providers.privateendpoint"),
             ("Managed defaults", "tune", "routing.manageddefault"),

@@ -32,7 +32,7 @@ from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.forms import OpenText
 from providers.inspection import show_unreadable
 from providers.managed_keys_admin import ManagedKeyAdmin, ReadOnlyAdmin, person
-from providers.models import AvailableModel, KeyValidation, OrganizationKey, PrivateEndpoint, ProviderKey
+from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
 from providers.private_endpoints import (
     EndpointRefused,
     allow_private_endpoint,
@@ -290,6 +290,15 @@ class AvailableModelAdmin(ReadOnlyAdmin):
     @display(description="Output, per million", ordering="output_nanousd_per_mtok")  # type: ignore[untyped-decorator]
     def output_price(self, model: AvailableModel) -> str:
         return _price(model.output_nanousd_per_mtok)
+
+
+@admin.register(ModelQuirk)
+class ModelQuirkAdmin(ReadOnlyAdmin):
+    list_display = ("model", "organization", "key", "field", "instead", "most", "noticed_at")
+    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter_submit = True
+    list_select_related = ("organization", "key")
+    search_fields = ("model", "field", "organization__name", "key__provider", "key__label")
 
 
 class PrivateEndpointForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

@@ -32,6 +32,7 @@ FORMAT = 1
 NONCE_BYTES = 12
 SEALED_FIELDS = ("ciphertext", "key_version", "fingerprint")  # of ProviderKey: what a seal writes together
 SHORTEST_KEY_WITH_HINT = 20
+SHORTEST_KEY = 8  # that a provider makes; servers of one\'s own take shorter words
 FINGERPRINT_BYTES = 16
 
 
@@ -66,6 +67,11 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret cannot be pickled.")
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is shorter than a provider's own keys are: what servers of one's own take for one."""
+        return len(self._value) < SHORTEST_KEY
 
     @property
     def last4(self) -> str:

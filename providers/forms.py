@@ -23,11 +23,11 @@ from unfold.widgets import (
 from organizations.models import Organization
 from providers.adapters.key_shapes import label_holds_key, model_holds_key, url_holds_key
 from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
-from providers.custody import Secret
+from providers.custody import SHORTEST_KEY, Secret
 from providers.models import ProviderKey
 from providers.services import keys_with_secret
 
-SHORTEST_KEY, LONGEST_KEY = 8, 512
+LONGEST_KEY = 512
 LONGEST_COINCIDENCE = 16
 HOLDS_A_KEY = (
     "This looks like a key, but what stands here is kept readable, so it was not taken. Paste keys into the key field "
@@ -194,7 +194,7 @@ class KeyForm(OpenText, forms.Form):
                 self.add_error("anyway", self.complaint_about_lookalike(self.looks_like))
                 self.fields["anyway"].label = f"It is a key for {self.provider.name}: save it anyway"
             pasted = self.cleaned_data.get("key")
-            if pasted and len(pasted.reveal()) >= SHORTEST_KEY and self.organization:
+            if pasted and not pasted.is_short and self.organization:
                 twins = keys_with_secret(organization=self.organization, secret=pasted)
                 if twins:
                     self.add_error("anyway", _complaint_about_twin(twins[0]))

@@ -77,6 +77,7 @@ ROWS_IN_HAND = (
 )
 PROJECT = str(settings.BASE_DIR)
 TESTS = str(Path(settings.BASE_DIR) / "tests")
+GUARDS = ("tests/query_guard.py", "tests/lock_guard.py")  # they stand between the query and who asks
 NAMES_ITS_ORGANIZATION = re.compile(
     r'"(?:organization_id|organizations_organization"\."(?:id|slug))" (?:= %s|IN \()|"is_platform"(?! = )',
     re.IGNORECASE,
@@ -129,7 +130,7 @@ def _problem(sql: str) -> str:
         ):
             return ""  # what goes with the deleted rows
         # The virtual environment may lie inside the project; what is installed there is not ours.
-        if file.startswith(PROJECT) and "/site-packages/" not in file and not file.endswith("tests/query_guard.py"):
+        if file.startswith(PROJECT) and "/site-packages/" not in file and not file.endswith(GUARDS):
             break
         frame = frame.f_back
     if frame is None or frame.f_code.co_filename.startswith(TESTS):

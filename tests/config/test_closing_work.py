@@ -132,14 +132,14 @@ def test_nothing_is_accepted_for_an_organization_that_was_closed_meanwhile(acme)
 def test_a_draft_ends_and_its_late_answer_is_dropped(acme, monkeypatch):
     connect_managed_key()
     briefing = request_draft(organization=acme, job_description="Must know Django.", actor=None, now=NOW)
-    run_call = dispatch.run_call
+    send = dispatch.send
 
-    def closed_meanwhile(**arguments):
-        result = run_call(**arguments)
-        close(acme)
-        return result
+    async def closed_meanwhile(*arguments):
+        outcome = await send(*arguments)
+        await sync_to_async(close)(acme)
+        return outcome
 
-    monkeypatch.setattr("candidates.briefings.run_call", closed_meanwhile)
+    monkeypatch.setattr(dispatch, "send", closed_meanwhile)
     draft_briefing(briefing.pk, now=NOW)
 
     briefing.refresh_from_db()
