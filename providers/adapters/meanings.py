@@ -155,7 +155,7 @@ def means_long_quota(error: ErrorBody, retry_after_seconds: float | None = None)
     period = _PERIOD.search(f"{error.message} {error.type} {error.code}".lower())
     if period and period["long"]:
         return True
-    return (retry_after_seconds or _wait_in(error.message) or 0) >= LONG_WAIT_SECONDS
+    return (retry_after_seconds or _wait_in(error.message) or 0) > LONG_WAIT_SECONDS
 
 
 def means_volume_used_up(error: ErrorBody) -> bool:
