@@ -34,6 +34,7 @@ FORMS: dict[str, dict[str, str]] = {
     "organizations:recency-sharing": {"shares": "yes"},
     "providers:save": {"key": KEY, "label": "Second"},
     "providers:replace": {"key": KEY},
+    "providers:prove": {"model": MODEL},
     "routing:save": {
         "candidate_check-key": "{key_id}",
         "candidate_check-model": MODEL,
