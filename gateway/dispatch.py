@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -34,7 +34,7 @@ from providers.adapters.quirks import Quirk
 from providers.catalog import PROVIDERS
 from providers.custody import SealBroken, SealedKey
 from providers.destinations import BaseUrlRefused, Destination, destination_of
-from providers.egress import Egress, open_client
+from providers.egress import Egress
 from providers.egress import send as send_call
 from providers.inspection import show_unreadable
 from providers.model_quirks import quirks_of, remember_quirks
@@ -259,29 +259,6 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
                 now=now,
             )
     return event
-
-
-def run_call(
-    *,
-    organization: Organization,
-    route: Route,
-    run_id: uuid.UUID,
-    iteration: int,
-    request: ChatRequest,
-    now: datetime,
-) -> ChatResult:
-    """One call from start to end, for synchronous callers. Raises RouteUnavailable and ProviderError."""
-    prepared = prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)
-
-    async def ask_alone() -> Outcome:
-        async with open_client() as client:
-            return await ask(client, prepared, request)
-
-    outcome = async_to_sync(ask_alone)()
-    if outcome.error is not None:
-        raise outcome.error
-    assert outcome.result is not None  # noqa: S101  # one of the two is set
-    return outcome.result
 
 
 def _behind_the_wall_of(organization: Organization, route: Route) -> Organization | str:

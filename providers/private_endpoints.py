@@ -63,8 +63,8 @@ def allow_private_endpoint(
 def withdraw_private_endpoint(*, endpoint: PrivateEndpoint, actor: User | None) -> None:
     """Keys of servers there refuse their actions from the next call on."""
     with transaction.atomic():
-        _record(endpoint, actor, "private_endpoint.withdrawn")
         endpoint.delete()
+        _record(endpoint, actor, "private_endpoint.withdrawn")
 
 
 def _record(endpoint: PrivateEndpoint, actor: User | None, action: str) -> None:

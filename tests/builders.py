@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+
+from asgiref.sync import async_to_sync
 
 from billing.ledger import grant_credits, open_account
 from candidates.briefings import DraftRequirement, create_briefing
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles import import_profiles, parse_file
 from config.onboarding import ensure_platform
+from gateway import dispatch
 from organizations.models import Organization
+from providers.adapters.base import ChatRequest, ChatResult
 from providers.custody import Secret
+from providers.egress import open_client
 from providers.models import KeyValidation, ProviderKey
 from providers.services import save_provider_key
 from providers.validation import validate_key
 from routing.actions import ACTIONS
+from routing.resolve import Route
 from routing.services import save_routing
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -102,3 +109,26 @@ def checked_before(*people: Candidate, at: datetime, kind: str = "new", status: 
             accepted_at=at,
             completed_at=at if status in ("completed", "failed") else None,
         )
+
+
+def run_call(
+    *,
+    organization: Organization,
+    route: Route,
+    run_id: uuid.UUID,
+    iteration: int,
+    request: ChatRequest,
+    now: datetime,
+) -> ChatResult:
+    """One call from start to end. Raises RouteUnavailable and ProviderError."""
+    prepared = dispatch.prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)
+
+    async def ask_alone() -> dispatch.Outcome:
+        async with open_client() as client:
+            return await dispatch.ask(client, prepared, request)
+
+    outcome = async_to_sync(ask_alone)()
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.result is not None
+    return outcome.result

@@ -17,7 +17,7 @@ from providers.egress import open_client
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable, resolve
-from tests.builders import NOW, connect_managed_key, route_to_own_key
+from tests.builders import NOW, connect_managed_key, route_to_own_key, run_call
 from usage.models import InFlightCall, UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
@@ -37,9 +37,7 @@ def prepare(organization, **changes):
 
 def ask(organization, request=QUESTION):
     route = resolve(organization=organization, action=ACTION)
-    return dispatch.run_call(
-        organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, request=request, now=NOW
-    )
+    return run_call(organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, request=request, now=NOW)
 
 
 def test_a_call_is_answered_and_leaves_one_event_with_its_cost(acme):
@@ -69,7 +67,7 @@ def test_a_refused_call_leaves_a_failed_event_and_raises_the_sentence(acme):
     route = replace(resolve(organization=acme, action=ACTION), model="no/such-model")
 
     with pytest.raises(ProviderError) as refused:
-        dispatch.run_call(
+        run_call(
             organization=acme,
             route=route,
             run_id=uuid.uuid4(),

@@ -13,7 +13,7 @@ from providers.models import AvailableModel, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
-from tests.builders import NOW, connect_key
+from tests.builders import NOW, connect_key, run_call
 from usage.metering import sweep_lost_calls
 from usage.models import Mode, UsageEvent
 
@@ -38,9 +38,7 @@ def ask(organization, model):
     job = "<job_description>\nMust know Django.\n</job_description>"
     request = ChatRequest(model=model, system="Answer in JSON.", messages=(Message("user", job),))
     route = resolve(organization=organization, action=ACTION)
-    return dispatch.run_call(
-        organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, request=request, now=NOW
-    )
+    return run_call(organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, request=request, now=NOW)
 
 
 @pytest.mark.parametrize(("provider", "is_own_server"), [("ollama", False), ("openai_compatible", True)])

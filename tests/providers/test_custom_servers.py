@@ -9,7 +9,6 @@ import uuid
 import pytest
 from django.test import Client
 
-from gateway import dispatch
 from organizations.models import AuditEvent
 from providers.adapters.base import ChatRequest, HttpAnswer, Message, ProviderError
 from providers.catalog import PROVIDERS
@@ -20,7 +19,7 @@ from providers.services import save_provider_key
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
-from tests.builders import NOW, connect_key
+from tests.builders import NOW, connect_key, run_call
 from tests.providers.test_validation import validated
 from usage.models import UsageEvent
 
@@ -52,7 +51,7 @@ def test_an_action_runs_on_each_of_the_new_providers(acme, simulated_providers, 
     key = connect_key(acme, provider)
     save_routing(organization=acme, action=action, key=key, model=model, actor=None)
 
-    result = dispatch.run_call(
+    result = run_call(
         organization=acme,
         route=resolve(organization=acme, action=action),
         run_id=uuid.uuid4(),

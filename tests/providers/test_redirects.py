@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from gateway import dispatch
 from providers import asking
 from providers.adapters.base import ChatRequest, ErrorKind, HttpAnswer, Message, ProviderError
 from providers.catalog import PROVIDERS
@@ -23,7 +22,7 @@ from providers.services import save_provider_key
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
-from tests.builders import NOW
+from tests.builders import NOW, run_call
 from tests.providers.test_validation import validated
 
 KEY = "sk-canary-0123456789abcdef"
@@ -156,7 +155,7 @@ def ask_a_model(acme, key: ProviderKey) -> ProviderError:
     ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
     save_routing(organization=acme, action=action, key=key, model="gpt-4.1-mini", actor=None)
     with pytest.raises(ProviderError) as failed:
-        dispatch.run_call(
+        run_call(
             organization=acme,
             route=resolve(organization=acme, action=action),
             run_id=uuid.uuid4(),

@@ -158,7 +158,6 @@ def main() -> None:
     from django_q.models import OrmQ, Task
 
     from config.onboarding import close_organization, ensure_platform, open_organization
-    from gateway import dispatch
     from organizations.models import User
     from providers.adapters.base import ChatRequest, Message, ProviderError
     from providers.models import ProviderKey
@@ -166,6 +165,7 @@ def main() -> None:
     from routing.actions import REQUIREMENT_GENERATION
     from routing.resolve import RouteUnavailable, resolve
     from routing.services import save_routing
+    from tests.builders import run_call
     from tests.conftest import logged_in
 
     ensure_platform()
@@ -254,7 +254,7 @@ def main() -> None:
 
     def use() -> None:
         try:
-            dispatch.run_call(
+            run_call(
                 organization=acme,
                 route=resolve(organization=acme, action=action),
                 run_id=uuid.uuid4(),
