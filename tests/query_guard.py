@@ -36,6 +36,7 @@ UNSCOPED = {
     "providers.inspection": "whether the secrets of everybody open",
     "organizations.audit_chain": "one organization's events, or those of everybody for the operator",
     "organizations.migrations.0003_chain_audit_events": "chains the events of everybody",
+    "candidates.migrations.0003_ledger_names_no_people": "takes names out of the holds of everybody",
     "usage.metering:sweep_lost_calls": "finds lost calls of everybody",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.
