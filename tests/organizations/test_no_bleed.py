@@ -18,16 +18,19 @@ import pytest
 import uvicorn
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
-from django.core.paginator import Paginator
+from django.core.paginator import Page
 from django.core.signals import request_finished
 from django.db import connection, connections, transaction
 from django.db.backends.signals import connection_created
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 
 from candidates.models import Candidate
 from gateway import dispatch
 from organizations import audit, tenancy
 from organizations.models import Invitation, Membership, Organization
+from organizations.reading import page_of
 from organizations.tenancy import EVERY, NOBODY, scope
 from providers.adapters.base import ChatRequest, Message
 from providers.custody import Secret
@@ -74,24 +77,23 @@ def parties(db) -> list[Party]:
     return made
 
 
-class Tripwire(Paginator):
-    """On the audit page: reads rows, then fails as our code or as the database may."""
-
-    def get_page(self, number: Any) -> Any:
-        if number in ("boom", "broken", "slow"):
-            assert list(self.object_list[:5])
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_sleep(0.3)" if number == "slow" else "SELECT 1")
-                if number == "broken":
-                    cursor.execute("SELECT nothing FROM nowhere")
-                if number == "boom":
-                    raise RuntimeError("injected")
-        return super().get_page(number)
+def trip(request: HttpRequest, rows: QuerySet[Any], *, size: int) -> Page[Any]:
+    """A page of the audit log that reads rows, then fails as our code or as the database may."""
+    number = request.GET.get("page")
+    if number in ("boom", "broken", "slow"):
+        assert list(rows[:5])
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.3)" if number == "slow" else "SELECT 1")
+            if number == "broken":
+                cursor.execute("SELECT nothing FROM nowhere")
+            if number == "boom":
+                raise RuntimeError("injected")
+    return page_of(request, rows, size=size)
 
 
 @pytest.fixture
 def tripwire(monkeypatch) -> None:
-    monkeypatch.setattr("organizations.views.Paginator", Tripwire)
+    monkeypatch.setattr("organizations.views.page_of", trip)
 
 
 @pytest.fixture
