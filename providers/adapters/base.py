@@ -190,8 +190,11 @@ class Adapter(Verdicts, ABC):
         )
 
     def empty_model_list(self) -> NoModelList:
-        """For those that `may_list_nothing`: others prove the key by answering at all."""
-        raise NotImplementedError
+        """Asked for where a server `may_list_nothing`: others prove the key by answering at all."""
+        return NoModelList(
+            ErrorKind.UNEXPECTED,
+            f"{self.provider_name}'s list of models is empty. Type the id of a model that it has.",
+        )
 
     def empty(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(

@@ -126,11 +126,6 @@ class CompatibleAdapter(OpenAIAdapter):
             http_status=answer.status,
         )
 
-    def empty_model_list(self) -> NoModelList:
-        return NoModelList(
-            ErrorKind.UNEXPECTED, "The server's list of models is empty. Type the id of a model that it has."
-        )
-
     def wrong_base_url(self) -> Verdict:
         return Verdict(
             ErrorKind.UNEXPECTED,
