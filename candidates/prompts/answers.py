@@ -3,7 +3,8 @@ The one reader of what models answer, whatever the question was.
 
 A model may think aloud, try, and correct itself before it answers. Thinking is passed over; of the JSON objects that
 then stand in the text, whatever stands around them, the last one that is complete counts. Two complete ones that say
-different things are no answer. What went wrong is said of the object that came closest, so that asking again helps.
+different things are no answer, and neither is one after which another was begun and cut off. What went wrong is said of
+the object that came closest, so that asking again helps.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ _MARK = re.compile(
 class _Found:
     """What stands in a text outside of its thinking."""
 
-    values: list[Any] = field(default_factory=list)
-    breaks_off: bool = False  # some bracket is never closed
+    values: list[tuple[int, Any]] = field(default_factory=list)  # each with where it begins
+    cut_off: list[int] = field(default_factory=list)  # where values begin that never end
+    breaks_off: bool = False  # one does not end, be it in the thinking
     is_thinking: bool = False  # at its end
 
 
@@ -68,19 +70,25 @@ def read_answer(
     """
     if len(text) > MAX_ANSWER_CHARACTERS:
         raise UnparsableAnswer("it is much too long.")
-    found = _find(cleaned(text))
+    text = cleaned(text)
+    found = _find(text)
     closest: UnparsableAnswer | None = None
     complete: list[Read] = []
-    for value in found.values:
+    newest = 0
+    for start, value in found.values:
         for holder in _holders(value, name):
             try:
                 complete.append(read(holder))
+                newest = start
             except UnparsableAnswer as fault:
                 if closest is None or fault.entries_read >= closest.entries_read:
                     closest = fault
     if complete:
         if any(says(each) != says(complete[-1]) for each in complete):
             raise UnparsableAnswer("it holds several JSON objects that contradict each other; give one only.")
+        last_named = text.rfind(f'"{name}"')
+        if any(newest < start < last_named for start in found.cut_off):
+            raise UnparsableAnswer("its last JSON object breaks off; give one only.")
         return complete[-1]
     raise closest or _nothing_in(found, name)
 
@@ -116,21 +124,24 @@ def _find(text: str) -> _Found:
             case "json":
                 value, end = finder.value_at(mark.start())
                 if end is None:
+                    if finder.open_ends[-1:] == [mark.start()] and not found.is_thinking:
+                        found.cut_off.append(mark.start())
                     continue
                 position = end
                 if not found.is_thinking:
                     if end - mark.start() > MAX_JSON_CHARACTERS:
                         raise UnparsableAnswer("it is much too long.")
-                    found.values.append(value)
+                    found.values.append((mark.start(), value))
             case "opening":
                 found.is_thinking = True
             case "closing":
                 if not found.is_thinking:
                     found.values.clear()
+                    found.cut_off.clear()
                 found.is_thinking = False
             case "ending":
                 found.is_thinking = False
-    found.breaks_off = finder.saw_open_end
+    found.breaks_off = bool(finder.open_ends)
     return found
 
 
@@ -154,6 +165,6 @@ def _holders(value: Any, name: str, wrappers: int = 0) -> Iterator[dict[str, Any
 def _nothing_in(found: _Found, name: str) -> UnparsableAnswer:
     if found.is_thinking:
         return UnparsableAnswer("it ends before its thinking does.")
-    if not found.breaks_off and any(isinstance(value, dict) for value in found.values):
+    if not found.breaks_off and any(isinstance(value, dict) for _, value in found.values):
         return UnparsableAnswer(f'its JSON object has no "{name}".')
     return UnparsableAnswer("it holds no complete JSON object.")

@@ -26,7 +26,7 @@ class JsonFinder:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.saw_open_end = False  # an object or list was begun and never ended
+        self.open_ends: list[int] = []  # where objects and lists begin that never end
         self._work_left = MAX_WORK * len(text)
 
     def value_at(self, start: int) -> tuple[Any, int | None]:
@@ -60,7 +60,7 @@ class JsonFinder:
                 if not awaited:
                     return step.end()
         self._work_left -= len(self.text) - start
-        self.saw_open_end = True
+        self.open_ends.append(start)
         return None
 
 

@@ -121,6 +121,35 @@ def test_complete_objects_that_contradict_each_other_are_no_answer():
         read(f"{DRAFT}\nOn second thought:\n{FINAL}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{DRAFT}\nOn second thought:\n{FINAL[:-40]}",
+        f"```json\n{DRAFT}\n```\nCorrected:\n```json\n{FINAL[:70]}",
+        f'{{"first": {DRAFT}, "revised": {FINAL[:-40]}',
+        f"<think>{DRAFT}</think>{DRAFT} {FINAL[:-3]}",
+        f'{DRAFT} {{"verdicts": [',
+    ],
+)
+def test_a_draft_is_no_answer_where_a_newer_one_was_cut_off(text):
+    with pytest.raises(UnparsableAnswer, match="breaks off"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"An object opens with {{ here. {FINAL}",
+        f"{FINAL} (an object opens with {{)",
+        f"<think>{FINAL[:-40]}</think>{FINAL}",
+        f"{FINAL[:-40]}</think>{FINAL}",
+        f'{{"verdicts": [ … no, once more: {FINAL}',
+    ],
+)
+def test_what_was_begun_before_the_answer_or_is_no_answer_spoils_nothing(text):
+    assert read(text) == ["met", "met"]
+
+
 def test_a_second_answer_inside_of_the_first_is_one():
     with pytest.raises(UnparsableAnswer, match="contradict"):
         read(json.dumps({**json.loads(DRAFT), "revised": json.loads(FINAL)}))
