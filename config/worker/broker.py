@@ -1,0 +1,134 @@
+"""Where tasks wait: django-q2's table, with a note of who holds which, oldest first and by the database's clock."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from config.models import HeldTask
+from config.worker import heartbeat
+from config.worker.board import Board
+from config.worker.orphans import Orphans
+
+LOOK_FOR_ORPHANS_EVERY_SECONDS = 5.0
+PICKED_UP_WITHIN_SECONDS = 5.0
+
+Handed = list[tuple[int, str]]
+
+
+class Broker(ORM):  # type: ignore[misc]  # published without types
+    """
+    django-q2's ORM broker for our clusters; everybody else only enqueues.
+
+    A task leaves the table only for a worker that is free to run it, so none waits in a process that may die; and none
+    leaves any more once the cluster is told to stop.
+    """
+
+    board: Board
+    cluster: UUID
+
+    def serve(self, cluster: UUID, board: Board) -> None:
+        """Belong to a cluster, whose pusher and monitor use this broker."""
+        self.cluster, self.board = cluster, board
+        self.orphans = Orphans(cluster)
+        self._looked_at = self._probed_at = self._beaten_at = float("-inf")
+        self._handed: tuple[int, float] = (0, 0.0)  # task, and when
+
+    def enqueue(self, task: str) -> int:
+        row = self.get_connection().create(key=self.list_key or Conf.CLUSTER_NAME, payload=task, lock=Now())
+        return int(row.pk)
+
+    def dequeue(self) -> Handed:
+        """One task as (id, payload), or nothing after a short sleep."""
+        handed: Handed = []
+        is_picked_up = self._is_picked_up()
+        if is_picked_up and not self.board.is_stopping:
+            handed = self._hand_out()
+        if handed:
+            self._handed = handed[0][0], time.monotonic()
+        else:
+            time.sleep(Conf.POLL if is_picked_up else min(Conf.POLL, 0.01))
+        return handed
+
+    def acknowledge(self, task_id: int) -> None:
+        if is_probe(task_id):
+            self.board.probe_returned()
+            self.get_connection()
+            heartbeat.beat(self.cluster)
+        else:
+            self.delete(task_id)  # and with it the note of who holds it
+
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """django-q2's own sign of life, twice a second into the cache: the heartbeat takes its place."""
+
+    def _hand_out(self) -> Handed:
+        now = time.monotonic()
+        has_rest = self.board.has_rest()
+        if has_rest and now - self._probed_at >= settings.KEYFARE_WORKER_PROBE_SECONDS:
+            self._probed_at = now
+            return [_probe()]  # before the database is asked for anything: this is not about it
+        self.get_connection()
+        if now - self._beaten_at >= settings.KEYFARE_WORKER_PROBE_SECONDS and (
+            self._beaten_at < 0 or self.board.all_busy()
+        ):
+            heartbeat.beat(self.cluster)  # of the others, the monitor writes when a probe comes back
+            self._beaten_at = now
+        if now - self._looked_at >= LOOK_FOR_ORPHANS_EVERY_SECONDS:
+            self.orphans.free()
+            self._looked_at = now
+        return self._take() if has_rest else []
+
+    def _take(self) -> Handed:
+        if not self.waiting().exists():  # without the lock that a transaction takes on SQLite
+            return []
+        with transaction.atomic():
+            task = self.waiting().select_for_update(skip_locked=True).first()
+            if task is None:
+                return []
+            HeldTask.objects.update_or_create(task=task, defaults={"cluster_id": self.cluster})
+            OrmQ.objects.filter(pk=task.pk).update(lock=Now() + timedelta(seconds=Conf.RETRY))
+        return [(task.pk, task.payload)]
+
+    def waiting(self) -> QuerySet[OrmQ]:
+        """The tasks that may be handed out now, first to last."""
+        rows: QuerySet[OrmQ] = OrmQ.objects.filter(key=self.list_key, lock__lte=Now())
+        return rows.order_by("pk")
+
+    def _is_picked_up(self) -> bool:
+        """Whether a worker has what was handed out last; if none took it in time, it is not waited for."""
+        task, at = self._handed
+        taken = any(self.board.last_task(slot) == task for slot in range(self.board.workers))
+        return not task or taken or time.monotonic() - at > PICKED_UP_WITHIN_SECONDS
+
+
+def _probe() -> tuple[int, str]:
+    """A task like any other, which does nothing but show that tasks get through. Its success is not kept."""
+    task = {
+        "id": "probe",
+        "name": "probe",
+        "func": "config.worker.broker.probe",
+        "args": (),
+        "kwargs": {},
+        "started": timezone.now(),
+        "save": False,
+    }
+    return -(time.monotonic_ns() // 1_000_000), str(SignedPackage.dumps(task))
+
+
+def is_probe(task_id: int) -> bool:
+    return task_id < 0
+
+
+def probe() -> None:
+    """What a probe runs: nothing."""
