@@ -161,10 +161,12 @@ def run_pending_checks(
     *,
     organization_id: int,
     time_budget_seconds: float | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
     on_finished: Callable[[Status], None] | None = None,
 ) -> Worked:
     """
-    Work on the organization's open checks until none is left to claim, or no longer than the budget allows new ones.
+    Work on the organization's open checks until none is left to claim. No new ones are claimed once the budget is used
+    up or the process is to stop; then the time has run out.
 
     Safe to run many times at once: every check is claimed by one worker. `on_finished` is called with each final
     status as it is written.
@@ -172,7 +174,7 @@ def run_pending_checks(
     worker = _Worker(organization_id, on_finished)
     organization = Organization.objects.get(pk=organization_id)
     with scope(organization, "the worker of one organization's checks"):
-        return async_to_sync(worker.run)(time_budget_seconds)
+        return async_to_sync(worker.run)(time_budget_seconds, is_stopping)
 
 
 def organizations_with_waiting_checks(*, now: datetime) -> list[int]:
@@ -207,13 +209,13 @@ class _Worker:
         self.is_broken = False  # no new claims: what broke may break every check, at the price of a call each
         self.counts = {Status.COMPLETED: 0, Status.FAILED: 0}
 
-    async def run(self, time_budget_seconds: float | None) -> Worked:
+    async def run(self, time_budget_seconds: float | None, is_stopping: Callable[[], bool]) -> Worked:
         stop_at = time.monotonic() + time_budget_seconds if time_budget_seconds else None
         running: set[asyncio.Task[None]] = set()
         out_of_time = False
         async with open_client() as client:
             while True:
-                out_of_time = stop_at is not None and time.monotonic() > stop_at
+                out_of_time = is_stopping() or (stop_at is not None and time.monotonic() > stop_at)
                 free = self.in_flight - len(running)
                 # Claim by the handful: one query for each finished check would be half of all queries.
                 if not out_of_time and not self.is_broken and (not running or free >= self.in_flight // 4):

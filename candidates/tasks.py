@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.utils import timezone
 
 from candidates import briefings, checks
@@ -9,11 +11,15 @@ from organizations.tenancy import EVERY, scope
 
 # A task claims new checks for this long, then hands the rest to a new task; well below the task timeout.
 TIME_BUDGET_SECONDS = 240.0
+# Whether the process is about to end, so that no new checks are claimed; set by the worker that runs the tasks.
+is_stopping: Callable[[], bool] = lambda: False
 
 
 @scope(EVERY, "the task names an organization, whose checks may run on managed keys")
 def run_checks(organization_id: int) -> None:
-    worked = checks.run_pending_checks(organization_id=organization_id, time_budget_seconds=TIME_BUDGET_SECONDS)
+    worked = checks.run_pending_checks(
+        organization_id=organization_id, time_budget_seconds=TIME_BUDGET_SECONDS, is_stopping=is_stopping
+    )
     if worked.ran_out_of_time:
         checks.queue_checks(organization_id)
 

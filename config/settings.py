@@ -58,8 +58,12 @@ KEYFARE_STOP_GRACE_SECONDS = env.float("KEYFARE_STOP_GRACE_SECONDS", default=60)
 KEYFARE_WORKER_PROBE_SECONDS = env.float("KEYFARE_WORKER_PROBE_SECONDS", default=15)
 KEYFARE_WORKER_SILENCE_SECONDS = env.float("KEYFARE_WORKER_SILENCE_SECONDS", default=55)
 KEYFARE_WORK_LATE_SECONDS = env.float("KEYFARE_WORK_LATE_SECONDS", default=90)
-# How often the worker shows that tasks get through it, and after how long without that work counts as stopped.
+# How long a worker that is told to stop lets calls under way finish.
+KEYFARE_STOP_GRACE_SECONDS = env.float("KEYFARE_STOP_GRACE_SECONDS", default=60)
+# How often the worker shows that tasks get through it; after how long a silence it is killed and started anew; and
+# after how long work counts as stopped for everybody else.
 KEYFARE_WORKER_PROBE_SECONDS = env.float("KEYFARE_WORKER_PROBE_SECONDS", default=15)
+KEYFARE_WORKER_SILENCE_SECONDS = env.float("KEYFARE_WORKER_SILENCE_SECONDS", default=55)
 KEYFARE_WORK_LATE_SECONDS = env.float("KEYFARE_WORK_LATE_SECONDS", default=90)
 # A sentence shown on top of every page (the demo says there that results are simulated).
 KEYFARE_BANNER = env.str("KEYFARE_BANNER", default="")
@@ -194,6 +198,7 @@ CACHES = {
 Q_CLUSTER = {
     "name": "keyfare",
     "orm": "default",
+    "broker_class": "config.worker.broker.Broker",
     "workers": env.int("KEYFARE_WORKERS", default=2),
     # One task at a time a worker and none waiting in memory: the broker hands out what a worker is free for.
     "queue_limit": 1,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -23,6 +24,8 @@ from config.worker.orphans import Orphans
 
 LOOK_FOR_ORPHANS_EVERY_SECONDS = 5.0
 PICKED_UP_WITHIN_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
 
 Handed = list[tuple[int, str]]
 
@@ -64,8 +67,11 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
     def acknowledge(self, task_id: int) -> None:
         if is_probe(task_id):
             self.board.probe_returned()
-            self.get_connection()
-            heartbeat.beat(self.cluster)
+            try:
+                self.get_connection()
+                heartbeat.beat(self.cluster)
+            except DatabaseError as error:  # the monitor has results to write down when it is back
+                logger.warning("The worker's heartbeat was not written: %s", error)
         else:
             self.delete(task_id)  # and with it the note of who holds it
 

@@ -72,7 +72,8 @@ def beat(cluster: UUID) -> None:
     """The cluster lives; the first beat makes it known."""
     known = WorkerCluster.objects.filter(pk=cluster)
     if not known.update(beat_at=Now(), stopped_at=None):
-        WorkerCluster.objects.create(pk=cluster, host=socket.gethostname()[:255])
+        new = WorkerCluster(pk=cluster, host=socket.gethostname()[:255])
+        WorkerCluster.objects.bulk_create([new], ignore_conflicts=True)  # pusher and monitor may beat at once
         forget_old_clusters()
 
 

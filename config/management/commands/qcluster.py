@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from django_q.management.commands import qcluster
+from django.core.management.base import BaseCommand
 
 from config.startup import refuse_unsafe_start
+from config.worker import supervisor
 
 
-class Command(qcluster.Command):  # type: ignore[misc]  # published without types
-    """django-q2's own, which does not start with master keys that do not fit the database."""
+class Command(BaseCommand):
+    help = (
+        "Does the background work until SIGTERM or Ctrl-C; calls under way then have KEYFARE_STOP_GRACE_SECONDS to "
+        "finish. What dies or gets stuck is started anew."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_start()
-        super().handle(*args, **options)
+        sys.exit(supervisor.run())

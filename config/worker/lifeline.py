@@ -1,0 +1,44 @@
+"""
+How the processes of a cluster learn that their supervisor is gone, however it ended.
+
+The supervisor holds the one writing end of a pipe; the kernel closes it with the supervisor. All of the cluster hold
+the reading end, and whoever sees it close first kills the whole process group.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+
+
+class Lifeline:
+    def __init__(self) -> None:
+        self._reading, self._writing = os.pipe()
+
+    def hold(self) -> None:
+        """In the cluster's first process: from here on, only the supervisor keeps the pipe open."""
+        os.close(self._writing)
+
+    def let_go(self) -> None:
+        """In the supervisor, when the cluster has ended."""
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless the supervisor is gone."""
+        if select.select([self._reading], [], [], seconds)[0]:
+            _end_all()
+
+    def watch(self) -> None:
+        """Look after it in a thread of this process."""
+        threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
+
+    def _watch(self) -> None:
+        os.read(self._reading, 1)
+        _end_all()
+
+
+def _end_all() -> None:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
