@@ -23,7 +23,7 @@ from config.worker.board import Board
 from config.worker.orphans import Orphans
 
 LOOK_FOR_ORPHANS_EVERY_SECONDS = 5.0
-PICKED_UP_WITHIN_SECONDS = 5.0
+PICKED_UP_WITHIN_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
