@@ -3,7 +3,7 @@ Runs a command for another process, and ends it with all that it started when th
 
     python -m config.child PARENT_PID COMMAND…
 
-A task cluster can wedge when it is stopped; what does not end in time is killed.
+What does not end in time is killed. The worker's processes, which have a group of their own, end with its supervisor.
 """
 
 from __future__ import annotations

@@ -36,16 +36,17 @@ def refuse_unsafe_start() -> None:
     """
     # An ASGI server imports its application inside an event loop, where Django allows no queries.
     with ThreadPoolExecutor(1) as outside:
-        problems = outside.submit(_problems).result()
-    if problems:
-        raise SystemExit("Keyfare does not start. " + "\n".join(problems))
+        found = outside.submit(problems).result()
+    if found:
+        raise SystemExit("Keyfare does not start. " + "\n".join(found))
 
 
 @scope(EVERY, "looks at the whole installation before anything is served")
-def _problems() -> list[str]:
+def problems() -> list[str]:
+    """Sentences that say why nothing may be served or worked on. Closes the connection of its thread."""
     try:
-        problems = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())
-        found = [f"{problem.msg} {problem.hint}" for problem in problems]
+        failed = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())
+        found = [f"{check.msg} {check.hint}" for check in failed]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
     return found or [*_wrong_master_key(), *_role_above_the_wall()]

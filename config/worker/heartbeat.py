@@ -20,6 +20,7 @@ from django_q.models import OrmQ
 from config.models import WorkerCluster
 
 KEPT = timedelta(days=7)
+WAITS_TOO_LONG = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,12 @@ def oldest_waiting_task() -> Since | None:
     A task that a worker has in hand does not wait, nor does one that failed, until it is tried again.
     """
     return _newest(OrmQ.objects.filter(lock__lte=Now()).order_by("lock"), "lock")
+
+
+def waits_too_long() -> bool:
+    """Whether a task has waited longer than even a busy worker should leave it."""
+    oldest = oldest_waiting_task()
+    return oldest is not None and oldest.age > WAITS_TOO_LONG
 
 
 def late_after() -> timedelta:

@@ -15,7 +15,8 @@ from tests.config.test_incidents import APPS, sources
 NOT_OF_ONE_ORGANIZATION = {
     ("manage.py", ""): {"EVERY": "commands are the operator's"},
     ("config/schedules.py", "run"): {"EVERY": "jobs serve the whole installation"},
-    ("config/startup.py", "_problems"): {"EVERY": "looks at the whole installation before anything is served"},
+    ("config/startup.py", "problems"): {"EVERY": "looks at the whole installation before anything is served"},
+    ("config/worker/cluster.py", "serve"): {"NOBODY": "every task opens a scope of its own"},
     ("candidates/tasks.py", "run_checks"): {
         "EVERY": "the task names an organization, whose checks may run on managed keys"
     },
@@ -49,11 +50,16 @@ NOBODYS_TABLES = {
     "routing.ManagedDefault": "the operator's choice for everybody: provider and model",
     "candidates.ProfileSighting": "keyed digests and times, for recency across organizations that joined",
     "usage.RollupState": "how far the one rollup got",
+    "config.WorkerCluster": "signs of life of the worker, which serves everybody",
+    "config.HeldTask": "which cluster holds a task, whose payload is ids",
 }
 STARTS_THREADS = {
     "providers/egress.py": "an event loop for one call out; no database",
     "providers/lookups.py": "looks names up; no database",
     "config/startup.py": "opens EVERY for itself",
+    "config/health.py": "asks for tables of nobody, and config/startup.py",
+    "config/worker/lifeline.py": "waits for the end of a pipe; no database",
+    "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",
 }
 
 

@@ -103,6 +103,7 @@ class Command(BaseCommand):
             KEYFARE_CALL_TIMEOUT_SECONDS="10",
             KEYFARE_CHECK_LEASE_SECONDS="20",
             KEYFARE_TASK_POLL_SECONDS="0.1",
+            KEYFARE_STOP_GRACE_SECONDS="2",  # Ctrl-C ends it at once; the next `make demo` takes up what was cut off
             KEYFARE_PROVIDER_ORIGINS=",".join(
                 f"{provider}=http://{HOST}:{port}/{path}"
                 for provider, path in {
