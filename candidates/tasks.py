@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from django.utils import timezone
 
 from candidates import briefings, checks
@@ -11,8 +9,11 @@ from organizations.tenancy import EVERY, scope
 
 # A task claims new checks for this long, then hands the rest to a new task; well below the task timeout.
 TIME_BUDGET_SECONDS = 240.0
-# Whether the process is about to end, so that no new checks are claimed; set by the worker that runs the tasks.
-is_stopping: Callable[[], bool] = lambda: False
+
+
+def is_stopping() -> bool:
+    """Whether the process is about to end, so that no new checks are claimed; the worker puts its own here."""
+    return False
 
 
 @scope(EVERY, "the task names an organization, whose checks may run on managed keys")

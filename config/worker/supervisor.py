@@ -28,7 +28,7 @@ from config.worker.lifeline import Lifeline
 
 LOOK_EVERY_SECONDS = 0.2
 # Told to stop, a cluster that neither ends nor has a task under way for so long is stuck.
-STUCK_AFTER_SECONDS = 5.0
+STUCK_AFTER_SECONDS = 4.0
 NOTE_WITHIN_SECONDS = 2.0
 GIVE_UP_AFTER = 5  # short lives in a row
 LONGEST_PAUSE_SECONDS = 8.0

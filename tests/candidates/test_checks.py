@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, balance
 from billing.verification import verify_ledger
-from candidates import checks
+from candidates import checks, tasks
 from candidates.checks import (
     MAX_CLAIMS,
     BriefingNotReady,
@@ -361,3 +361,25 @@ def test_after_an_unexpected_error_a_worker_claims_nothing_more(acme, briefing, 
     run_pending_checks(organization_id=acme.pk)
 
     assert CandidateCheck.objects.filter(status=Status.PENDING).count() == 2
+
+
+def test_a_process_that_is_to_stop_claims_nothing_more_and_hands_the_rest_on(acme, briefing, settings, monkeypatch):
+    settings.KEYFARE_CHECKS_IN_FLIGHT = 1
+    route_to_own_key(acme)
+    give_credits(acme, 3)
+    accepted = accept(briefing, import_people(acme, DJANGO, DJANGO, DJANGO)).checks
+    finished: list[str] = []
+    queued: list[int] = []
+    monkeypatch.setattr(tasks, "is_stopping", lambda: bool(finished))
+    monkeypatch.setattr(checks, "queue_checks", queued.append)
+    run = checks.run_pending_checks
+    monkeypatch.setattr(checks, "run_pending_checks", lambda **options: run(**options, on_finished=finished.append))
+
+    tasks.run_checks(acme.pk)
+
+    statuses = sorted(
+        CandidateCheck.objects.filter(pk__in=[row.pk for row in accepted]).values_list("status", flat=True)
+    )
+    assert statuses == [Status.COMPLETED, Status.PENDING, Status.PENDING]
+    assert queued == [acme.pk]
+    assert not InFlightCall.objects.exists()
