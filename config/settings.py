@@ -58,13 +58,8 @@ KEYFARE_STOP_GRACE_SECONDS = env.float("KEYFARE_STOP_GRACE_SECONDS", default=60)
 KEYFARE_WORKER_PROBE_SECONDS = env.float("KEYFARE_WORKER_PROBE_SECONDS", default=15)
 KEYFARE_WORKER_SILENCE_SECONDS = env.float("KEYFARE_WORKER_SILENCE_SECONDS", default=55)
 KEYFARE_WORK_LATE_SECONDS = env.float("KEYFARE_WORK_LATE_SECONDS", default=90)
-# How long a worker that is told to stop lets calls under way finish.
-KEYFARE_STOP_GRACE_SECONDS = env.float("KEYFARE_STOP_GRACE_SECONDS", default=60)
-# How often the worker shows that tasks get through it; after how long a silence it is killed and started anew; and
-# after how long work counts as stopped for everybody else.
-KEYFARE_WORKER_PROBE_SECONDS = env.float("KEYFARE_WORKER_PROBE_SECONDS", default=15)
-KEYFARE_WORKER_SILENCE_SECONDS = env.float("KEYFARE_WORKER_SILENCE_SECONDS", default=55)
-KEYFARE_WORK_LATE_SECONDS = env.float("KEYFARE_WORK_LATE_SECONDS", default=90)
+# What `manage.py backup` dumps PostgreSQL with; at least as new as the server.
+KEYFARE_PG_DUMP = env.str("KEYFARE_PG_DUMP", default="pg_dump")
 # A sentence shown on top of every page (the demo says there that results are simulated).
 KEYFARE_BANNER = env.str("KEYFARE_BANNER", default="")
 
