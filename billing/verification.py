@@ -49,6 +49,13 @@ def verify_ledger(*, organization: Organization) -> list[str]:
         return problems
 
 
+def missing_accounts() -> list[str]:
+    """Organizations without a credit account, though each begins with one, as a sentence; none if all have theirs."""
+    without = Organization.objects.customers().exclude(pk__in=CreditAccount.objects.values("organization"))
+    slugs = list(without.order_by("slug").values_list("slug", flat=True))
+    return [f"{slug}: There is no credit account, though every organization begins with one." for slug in slugs]
+
+
 @contextmanager
 def _one_moment(organization: Organization) -> Iterator[None]:
     outermost = not connection.in_atomic_block

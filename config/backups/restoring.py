@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
-from billing.verification import verify_ledger
+from billing.verification import missing_accounts, verify_ledger
 from config.backups import postgresql, sqlite
 from config.backups.manifest import BackupFailed, Contents, Manifest, digest_of
 from organizations.audit_chain import verify_audit
@@ -80,7 +80,7 @@ def _pending(manifest: Manifest) -> set[str]:
 
 
 def _broken_books() -> list[str]:
-    problems = missing_rows()
+    problems = [*missing_rows(), *missing_accounts()]
     for organization in Organization.objects.order_by("pk"):
         found = [*verify_ledger(organization=organization)]
         found += filter(None, [verify_audit(organization=organization).problem])

@@ -17,6 +17,7 @@ from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation,
 from billing.verification import verify_ledger
 from organizations.models import Organization
 from tests.billing.conftest import grant, hold, lifted_triggers
+from tests.builders import complete
 from tests.serving_role import as_owner
 
 
@@ -174,6 +175,7 @@ def test_a_hold_without_lots_and_entries_is_found(used):
 
 
 def test_the_command_says_verified_for_all_organizations(used, globex):
+    complete(used, globex)
     assert json.loads(run("--json")) == {
         "organizations": 2,
         "entries": 7,
@@ -184,6 +186,7 @@ def test_the_command_says_verified_for_all_organizations(used, globex):
 
 
 def test_the_command_names_the_problem_and_exits_with_1(used):
+    complete(used)
     CreditAccount.objects.for_organization(used).update(posted=21)
     out = StringIO()
 

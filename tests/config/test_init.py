@@ -19,6 +19,7 @@ from billing.ledger import balance
 from config.installation import write_env_file
 from config.onboarding import ensure_platform, open_organization
 from config.schedules import JOBS, ensure_schedules
+from organizations.audit import record
 from organizations.models import Membership, Organization, User
 from providers.checks import master_keys
 from routing.models import ManagedDefault
@@ -69,6 +70,7 @@ def test_init_without_a_terminal_says_which_flag_to_give(tmp_path):
     ],
 )
 def test_init_refuses_bad_input_with_a_sentence_and_changes_nothing(acme, alice, monkeypatch, options, sentence):
+    record(organization=acme, actor=alice, action="organization.opened", target=acme.name)
     monkeypatch.setenv("KEYFARE_OWNER_PASSWORD", PASSWORD)
 
     with pytest.raises(CommandError, match=sentence):

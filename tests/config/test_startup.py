@@ -100,10 +100,11 @@ django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from django.utils import timezone
-from organizations.models import Organization
+from config.onboarding import open_organization
+from organizations.models import User
 from providers.custody import Secret
 from providers.services import save_provider_key
-organization = Organization.objects.create(name="Acme", slug="acme")
+organization = open_organization(name="Acme", slug="acme", owner=User.objects.create_user("owner@acme.example"))
 save_provider_key(organization=organization, provider="openai", secret=Secret("sk-proj-simulated-0001"), actor=None,
                   now=timezone.now())
 """

@@ -29,6 +29,7 @@ from providers.custody import Secret
 from providers.models import ProviderKey
 from providers.services import save_provider_key
 from routing.services import remove_provider_key, save_routing
+from tests.builders import complete
 from tests.serving_role import as_owner
 
 
@@ -248,7 +249,8 @@ def verified(*arguments: str) -> tuple[int, str]:
 
 
 def test_the_command_tells_the_head_of_a_sound_log(acme, globex):
-    last = write(acme)[-1]
+    complete(acme, globex)
+    last = write(acme, 4)[-1]
 
     code, text = verified("--json")
     answer = json.loads(text)
@@ -256,7 +258,7 @@ def test_the_command_tells_the_head_of_a_sound_log(acme, globex):
     assert (code, answer["verified"]) == (0, True)
     told = {each["organization"]: each for each in answer["organizations"]}
     assert told["acme"]["head"] == {"seq": 5, "hash": last.hash}
-    assert told["globex"]["events"] == 0
+    assert told["globex"]["events"] == 1
 
 
 def test_the_command_fails_and_names_the_first_broken_event(acme, globex):

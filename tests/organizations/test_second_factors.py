@@ -22,6 +22,7 @@ from organizations.second_factors import FactorUnreadable, check_second_factors,
 from providers.custody import new_organization_key
 from providers.inspection import master_keys_open_something
 from providers.models import OrganizationKey
+from tests.builders import complete
 from tests.providers.master_keys import NEW, OLD, master_keys
 
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -220,7 +221,8 @@ def test_a_recovery_code_used_while_the_rotation_runs_stays_used():
 # check_secrets, forget_unreadable_keys, the start
 
 
-def test_check_secrets_counts_second_factors_and_names_those_that_do_not_open(alice, bob, ada):
+def test_check_secrets_counts_second_factors_and_names_those_that_do_not_open(acme, alice, bob, ada):
+    complete(acme)
     app_of(alice)
     sound = command("check_secrets")
     in_clear, empty = app_of(bob, SEED), Authenticator.objects.create(user=ada, type="totp", data={})

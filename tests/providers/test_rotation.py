@@ -16,7 +16,7 @@ from providers.models import OrganizationKey, ProviderKey
 from providers.replacement import replace_provider_key
 from providers.rotation import rotate_master_key, rotate_organization_key
 from providers.services import save_provider_key
-from tests.builders import NOW
+from tests.builders import NOW, complete
 from tests.providers.master_keys import NEW, OLD, master_keys
 
 PASTED = "sk-or-v1-simulated-rotation-0123456789"
@@ -125,6 +125,7 @@ def test_what_was_wrapped_under_the_old_key_behind_the_rotation_is_named_by_its_
 
 
 def test_check_secrets_counts_what_opens_and_names_what_does_not(acme, globex):
+    complete(acme, globex)
     save(acme)
     sound = command("check_secrets")
     bad = save(globex)
@@ -141,6 +142,7 @@ def test_check_secrets_counts_what_opens_and_names_what_does_not(acme, globex):
             "broken_organization_keys": [],
             "broken_provider_keys": [],
             "broken_second_factors": [],
+            "problems": [],
             "sound": True,
         },
     )

@@ -21,10 +21,12 @@ import django
 django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
-from organizations.models import Organization
+from config.onboarding import open_organization
+from organizations.models import User
 from providers.custody import new_organization_key
+owner = User.objects.create_user("owner@acme.example")
 for number in range({ORGANIZATIONS}):
-    new_organization_key(Organization.objects.create(name=str(number), slug=str(number)), version=1)
+    new_organization_key(open_organization(name=str(number), slug=str(number), owner=owner), version=1)
 """
 SLOW = """
 import time

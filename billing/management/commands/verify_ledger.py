@@ -10,7 +10,8 @@ from rich.table import Table
 
 from billing import ledger
 from billing.models import LedgerEntry
-from billing.verification import verify_ledger
+from billing.verification import missing_accounts, verify_ledger
+from organizations.completeness import missing_rows
 from organizations.models import Organization
 
 
@@ -30,7 +31,7 @@ class Command(BaseCommand):
         table = Table("Organization", "Ledger", title="Credit ledgers")
         for heading in ("Entries", "Balance", "Held", "Available"):
             table.add_column(heading, justify="right")
-        problems: list[str] = []
+        problems = [] if organization else [*missing_rows(), *missing_accounts()]
         entries = 0
         for each in organizations:
             found = verify_ledger(organization=each)

@@ -15,6 +15,7 @@ from django.utils.text import slugify
 
 from config.installation import prepare_database, start_again, write_env_file
 from config.onboarding import open_organization
+from organizations.completeness import missing_rows
 from organizations.models import Organization, User
 
 
@@ -35,6 +36,9 @@ class Command(BaseCommand):
             self._make_secrets()
             start_again()
         prepare_database(verbosity=0)
+        problems = missing_rows()
+        if problems:
+            raise CommandError("\n".join(problems))
         if User.objects.filter(is_staff=True).exists() and not options["email"]:
             self.stdout.write("This installation has its first owner. Tables and schedules are up to date.")
             return

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from organizations.audit_chain import verify_audit
+from organizations.completeness import missing_rows
 from organizations.models import Organization
 
 
@@ -26,7 +27,8 @@ class Command(BaseCommand):
             if not organizations:
                 raise CommandError(f"There is no organization “{organization}”.")
         reports = {each.slug: verify_audit(organization=each) for each in organizations}
-        problems = [f"{slug}: {report.problem}" for slug, report in reports.items() if report.problem]
+        problems = [] if organization else missing_rows()
+        problems += [f"{slug}: {report.problem}" for slug, report in reports.items() if report.problem]
         if options["json"]:
             answer = {
                 "organizations": [
@@ -39,6 +41,7 @@ class Command(BaseCommand):
                     }
                     for slug, report in reports.items()
                 ],
+                "problems": problems,
                 "verified": not problems,
             }
             self.stdout.write(json.dumps(answer))

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from organizations.completeness import missing_rows
 from providers import inspection
 
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         report = inspection.check_secrets()
+        problems = missing_rows()
         if options["json"]:
             answer = {
                 "organization_keys": report.organization_keys,
@@ -28,14 +30,17 @@ class Command(BaseCommand):
                 "broken_organization_keys": list(report.broken_organization_keys),
                 "broken_provider_keys": [str(pk) for pk in report.broken_provider_keys],
                 "broken_second_factors": list(report.broken_second_factors),
-                "sound": report.is_sound,
+                "problems": problems,
+                "sound": report.is_sound and not problems,
             }
             self.stdout.write(json.dumps(answer))
         else:
             self._tell("organization keys", report.organization_keys, report.broken_organization_keys)
             self._tell("provider keys", report.provider_keys, report.broken_provider_keys)
             self._tell("second factors", report.second_factors, report.broken_second_factors)
-        if not report.is_sound:
+            for problem in problems:
+                self.stdout.write(problem)
+        if not report.is_sound or problems:
             sys.exit(1)
 
     def _tell(self, what: str, total: int, broken: Any) -> None:
