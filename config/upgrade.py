@@ -12,7 +12,7 @@ from django.db.migrations.operations.base import Operation
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """Migrations that are to run, as "app.name"; those of `for_good` change what is stored, and nothing takes it back."""
+    """Migrations that are to run, as "app.name"; what those of `for_good` change nothing takes back."""
 
     migrations: list[str]
     for_good: list[str]

@@ -1,17 +1,22 @@
+# ruff: noqa: S608  # no value in this SQL is anybody's
 """
 Fills a database of the first version that landed: run as a program, on an empty database, with the number of usage
-events to write. What stands in it is written as that version left it, by SQL.
+events to write and the seed of an authenticator app. What stands in it is written as that version left it, by SQL.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
+from typing import Any
+from uuid import UUID
 
 import django
 
 django.setup()
 
-from django.contrib.auth.hashers import make_password  # noqa: E402  # after setup
+from django.apps.registry import Apps  # noqa: E402  # after setup
+from django.contrib.auth.hashers import make_password  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 
@@ -25,22 +30,26 @@ FIRST = {
     "routing": "0001_initial",
     "candidates": "0001_initial",
 }
-NOT_YET = {"config", "mfa"}
+NOT_YET = {"config"}
 POSTGRESQL = connection.vendor == "postgresql"
 NUMBERS = (
     "(SELECT n FROM generate_series(1, {count}) AS t(n))"
     if POSTGRESQL
     else "(WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {count}) SELECT n FROM t)"
 )
-UUID = "lpad(to_hex({0}), 32, '0')::uuid" if POSTGRESQL else "printf('%032x', {0})"
+AS_UUID = "lpad(to_hex({0}), 32, '0')::uuid" if POSTGRESQL else "printf('%032x', {0})"
 TIME = (
-    "timestamptz '2026-11-21 12:00:00+00' - n * interval '5 seconds'"
+    "date_trunc('second', now()) - n * interval '5 seconds'"
     if POSTGRESQL
-    else "datetime('2026-11-21 12:00:00', '-' || (n * 5) || ' seconds')"
+    else "datetime('now', '-' || (n * 5) || ' seconds')"
 )
 DAY = "(occurred_at AT TIME ZONE 'UTC')::date" if POSTGRESQL else "substr(occurred_at, 1, 10)"
 POSITION = "pg_current_xact_id()::text::bigint" if POSTGRESQL else "0"
-YES, NO = ("true", "false") if POSTGRESQL else ("1", "0")
+
+
+def is_priced(number: str) -> str:
+    return f"({number} % 10 <> 0 AND {number} % 101 <> 0)"
+
 
 # Every third call goes on with the run of the one before; one of ten failed, of a hundred is lost or unpriced.
 EVENTS = f"""
@@ -50,12 +59,13 @@ INSERT INTO usage_usageevent (
   cache_write_1h_tokens, output_tokens, reasoning_tokens, cost_nanousd, price_source, price_version, follows_priced,
   latency_ms, ingest_position
 )
-SELECT 2, {UUID.format("n")}, {TIME}, 'openai', 'model-' || n % 7, '', 'candidate_check', {UUID.format("1")}, 'Default',
-  'byok', {UUID.format("n / 3")}, 1 + n % 3,
+SELECT 2, {AS_UUID.format("n")}, {TIME}, 'openai', 'model-' || n % 7, '', 'candidate_check', {AS_UUID.format("1")},
+  'Default', 'byok', {AS_UUID.format("n / 3")}, 1 + n % 3,
   CASE WHEN n % 100 = 0 THEN 'lost' WHEN n % 10 = 0 THEN 'failed' ELSE 'answered' END, '', '',
   CASE WHEN n % 10 = 0 THEN 0 ELSE 1000 + n % 500 END, 0, 0, 0, CASE WHEN n % 10 = 0 THEN 0 ELSE n % 90 END, 0,
-  CASE WHEN n % 10 = 0 OR n % 101 = 0 THEN NULL ELSE 2500 * (n % 500) END,
-  CASE WHEN n % 10 = 0 OR n % 101 = 0 THEN 'none' ELSE 'catalog' END, '', {NO}, 800, {POSITION}
+  CASE WHEN {is_priced("n")} THEN 2500 * (n % 500) END,
+  CASE WHEN {is_priced("n")} THEN 'catalog' ELSE 'none' END, '',
+  {is_priced("n")} AND (n % 3 > 0 AND {is_priced("(n - 1)")} OR n % 3 = 2 AND {is_priced("(n - 2)")}), 800, {POSITION}
 FROM {NUMBERS}
 """
 DAILY = f"""
@@ -87,19 +97,35 @@ INSERT INTO billing_ledgerentry (
 )
 SELECT 2, n, 'grant', 10, 0, 10 * n, 0, n, 'Grant', 'grant:' || n, '' FROM {NUMBERS}
 """
-# Of the hold that names a person, as holds did.
-HOLD = f"INSERT INTO billing_credithold (id, organization_id, amount, captured, state, purpose) VALUES ({UUID.format('7')}, 2, 4, 0, 'pending', 'Check of Mira Holt')"  # noqa: S608, E501
-HELD = (
-    f"INSERT INTO billing_holdallocation (organization_id, hold_id, lot_id, amount, captured, position) VALUES (2, {UUID.format('7')}, 1, 4, 0, 0)",  # noqa: S608, E501
-    "UPDATE billing_creditlot SET held = 4 WHERE id = 1",
-    f"INSERT INTO billing_ledgerentry (organization_id, seq, kind, d_posted, d_held, posted_after, held_after, hold_id, reason, idempotency_key, digest) SELECT 2, max(seq) + 1, 'hold', 0, 4, max(posted_after), 4, {UUID.format('7')}, '', 'hold:7', '' FROM billing_ledgerentry",  # noqa: S608, E501
-    "INSERT INTO billing_creditaccount (organization_id, posted, held, seq) SELECT 2, max(posted_after), 4, max(seq) FROM billing_ledgerentry",  # noqa: E501
-)
 OTHERS = 2000
 
 
+def hold_credits(apps: Apps, organization: Any) -> None:
+    """One hold, which names a person, as holds did; and the account that all entries lead to."""
+    model = partial(apps.get_model, "billing")
+    hold = model("CreditHold").objects.create(
+        id=UUID(int=7), organization=organization, amount=4, purpose="Check of Mira"
+    )
+    lot = model("CreditLot").objects.get(created_seq=1)
+    model("CreditLot").objects.filter(pk=lot.pk).update(held=4)
+    model("HoldAllocation").objects.create(organization=organization, hold=hold, lot=lot, amount=4, position=0)
+    model("LedgerEntry").objects.create(
+        organization=organization,
+        seq=OTHERS + 1,
+        kind="hold",
+        d_posted=0,
+        d_held=4,
+        posted_after=10 * OTHERS,
+        held_after=4,
+        hold=hold,
+        idempotency_key="hold:7",
+        digest="",
+    )
+    model("CreditAccount").objects.create(organization=organization, posted=10 * OTHERS, held=4, seq=OTHERS + 1)
+
+
 @scope(EVERY, "writes a whole installation")
-def main(events: int) -> None:
+def main(events: int, seed: str) -> None:
     executor = MigrationExecutor(connection)
     leaves = [node for node in executor.loader.graph.leaf_nodes() if node[0] not in {*FIRST, *NOT_YET}]
     targets = [*leaves, *FIRST.items()]
@@ -118,14 +144,15 @@ def main(events: int) -> None:
         apps.get_model("account", "EmailAddress").objects.create(
             user_id=owner.pk, email=owner.email, verified=True, primary=True
         )
+        # Of a version soon after: authenticator apps, whose seeds stood in clear.
+        apps.get_model("mfa", "Authenticator").objects.create(user_id=owner.pk, type="totp", data={"secret": seed})
         apps.get_model("organizations", "Membership").objects.create(organization=acme, user=owner, role="owner")
         assert acme.pk == 2
         cursor.execute(EVENTS.format(count=events))
         cursor.execute(DAILY)
         for statement in (AUDIT, LOTS, ENTRIES):
             cursor.execute(statement.format(count=OTHERS))
-        for statement in (HOLD, *HELD):
-            cursor.execute(statement)
+        hold_credits(apps, acme)
     with connection.cursor() as cursor:
         identifier, position = "''", "(SELECT max(id) + 1 FROM usage_usageevent)"
         if POSTGRESQL:
@@ -138,4 +165,4 @@ def main(events: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])
