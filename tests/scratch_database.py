@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from glob import glob
@@ -83,19 +83,25 @@ class ScratchDatabase:
         }
 
 
-@pytest.fixture
-def scratch_database(tmp_path: Path) -> Iterator[Callable[[str], ScratchDatabase]]:
-    """Makes empty databases; they are gone after the test."""
+Make = Callable[..., ScratchDatabase]
+
+
+@contextmanager
+def scratch_databases(folder: Path) -> Iterator[Make]:
+    """Makes databases by a word for each, empty ones or copies of `like`; they are gone in the end."""
     made: list[str] = []
 
-    def make(suffix: str) -> ScratchDatabase:
+    def make(word: str, like: ScratchDatabase | None = None) -> ScratchDatabase:
         if connection.vendor != "postgresql":
-            path = tmp_path / f"{suffix}.sqlite3"
-            return ScratchDatabase(suffix, f"sqlite:///{path}", f"sqlite:///{path}")
-        name = f"keyfare_{os.getpid()}_{suffix}"
+            path = folder / f"{word}.sqlite3"
+            if like:
+                shutil.copy(like.name, path)
+            return ScratchDatabase(str(path), f"sqlite:///{path}", f"sqlite:///{path}")
+        name = f"keyfare_{os.getpid()}_{folder.name.replace('-', '_')[:24].lower()}_{word}"
+        template = f"TEMPLATE {like.name}" if like else ""
         with psycopg.connect(SERVER, autocommit=True) as session:
-            session.execute(ROLES)
-            session.execute(f"CREATE DATABASE {name} OWNER {OWNER}".encode())
+            session.execute(ROLES.encode())
+            session.execute(f"CREATE DATABASE {name} OWNER {OWNER} {template}".encode())
             where = urlencode({"host": session.info.host, "port": session.info.port})
         made.append(name)
         with psycopg.connect(SERVER, dbname=name, autocommit=True) as session:
@@ -103,10 +109,33 @@ def scratch_database(tmp_path: Path) -> Iterator[Callable[[str], ScratchDatabase
         owner, serving = (f"postgresql://{role}:{PASSWORD}@/{name}?{where}" for role in (OWNER, SERVING))
         return ScratchDatabase(name, owner, serving)
 
-    yield make
-    for name in made:
-        with psycopg.connect(SERVER, autocommit=True) as session:
-            session.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+    try:
+        yield make
+    finally:
+        for name in made:
+            with psycopg.connect(SERVER, autocommit=True) as session:
+                session.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def scratch_database(tmp_path: Path) -> Iterator[Make]:
+    with scratch_databases(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+def needs_pg_dump() -> None:
+    if connection.vendor == "postgresql" and fitting_pg_dump() is None:
+        pytest.skip("this machine has no pg_dump that is as new as the server")
+
+
+@pytest.fixture(scope="module")
+def new_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchDatabase]:
+    """As `init` leaves it, to be copied: owner@acme.example owns Acme."""
+    with scratch_databases(tmp_path_factory.mktemp("new")) as make:
+        scratch = make("new")
+        scratch.manage("init", "--email", "owner@acme.example", "--organization", "Acme", role=OWNER)
+        yield scratch
 
 
 @cache
