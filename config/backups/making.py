@@ -48,7 +48,7 @@ def make_backup(where: Path) -> tuple[Path, Manifest]:
     except OSError as error:
         raise BackupFailed(f"Nothing was backed up: {error.filename or where}: {error.strerror}.") from None
     except (sqlite3.Error, DatabaseError) as error:
-        raise BackupFailed(f"Nothing was backed up: {error}.") from None
+        raise BackupFailed(f"Nothing was backed up: {str(error).partition(chr(10))[0]}.") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder, manifest

@@ -80,7 +80,9 @@ def restored(source: Path) -> Iterator[None]:
                 "The role of DATABASE_URL may not make tables in this database. Restore as the role that owns it."
             ) from None
         except psycopg.Error as error:
-            raise BackupFailed(f"PostgreSQL did not take what the backup holds: {error}") from None
+            # No more of it: the context of an error quotes rows.
+            why = error.diag.message_primary or type(error).__name__
+            raise BackupFailed(f"Nothing was restored: PostgreSQL did not take what the backup holds: {why}.") from None
         yield
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")

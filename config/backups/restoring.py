@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
@@ -60,6 +60,8 @@ def restore(folder: Path, *, keep_unproven: bool = False) -> Restored:
             fits_master_keys = bool(pending) or master_keys_open_something()
     except OSError as error:
         raise BackupFailed(f"Nothing was restored: {error.filename or file}: {error.strerror or error}.") from None
+    except DatabaseError as error:
+        raise BackupFailed(f"Nothing was restored: {str(error).partition(chr(10))[0]}.") from None
     except EOFError:
         raise BackupFailed(f"Nothing was restored: {file} is cut off.") from None
     if not pending:

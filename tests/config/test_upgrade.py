@@ -81,8 +81,7 @@ def test_a_database_of_the_first_version_is_upgraded_and_its_figures_stay(scratc
 
     assert scratch.query(DAILY) == daily
     assert scratch.query(OF_EVENTS) == of_events
-    for command in ("verify_ledger", "verify_audit", "check_secrets"):
-        scratch.manage(command)
+    scratch.prove()
     assert scratch.query("SELECT purpose FROM billing_credithold")[0][0].startswith("Candidate check ")
     walk = scratch.run("-c", WALK)
     assert walk.returncode == 0, walk.stderr
