@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 from django.conf import settings
@@ -71,15 +74,35 @@ def worker(scratch: ScratchDatabase, acme: str, **environment: str) -> Iterator[
         process.wait()
 
 
+@contextmanager
+def writing(scratch: ScratchDatabase) -> Iterator[None]:
+    """Within it, rows are committed all the time."""
+    done = threading.Event()
+
+    def write() -> None:
+        for number in count():
+            if done.wait(0.01):
+                return
+            row = f"('{number}', '2026-11-21 12:00:00+00:00')"
+            scratch.query(f"INSERT INTO candidates_profilesighting (person_digest, last_checked_at) VALUES {row}")  # noqa: S608
+
+    with ThreadPoolExecutor(1) as threads:
+        written = threads.submit(write)
+        try:
+            yield
+        finally:
+            done.set()
+        written.result()
+
+
 @pytest.fixture
 def providers(simulated_providers) -> dict[str, str]:
-    simulated_providers.app.delay_seconds = 0.3
     origins = ",".join(f"{name}={url}" for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items())
     return {"KEYFARE_PROVIDER_ORIGINS": origins, "KEYFARE_CHECKS_IN_FLIGHT": "4", "KEYFARE_CHECK_LEASE_SECONDS": "5"}
 
 
 def test_a_backup_in_the_middle_of_a_batch_is_restored_elsewhere_and_finishes_there(
-    scratch_database, new_installation, providers, tmp_path
+    scratch_database, new_installation, simulated_providers, providers, tmp_path
 ):
     here, there = scratch_database("here", like=new_installation), scratch_database("there")
     arranged = here.run("-c", ARRANGE, **providers)
@@ -87,10 +110,13 @@ def test_a_backup_in_the_middle_of_a_batch_is_restored_elsewhere_and_finishes_th
     acme = arranged.stdout.split()[-1]
     here.query("INSERT INTO django_session (session_key, session_data, expire_date) VALUES ('s', '', '2100-01-01')")
 
+    simulated_providers.app.delay_seconds = 0.5
     with worker(here, acme, **providers) as working:
         wait_for(lambda: here.query(COMPLETED)[0][0] >= 5 or working.poll() is not None, "no check was completed")
         completed_before = here.query(COMPLETED)[0][0]
-        here.manage("backup", str(tmp_path / "backups"), role=OWNER)
+        simulated_providers.app.delay_seconds = 60  # the batch does not end before the backup does
+        with writing(here):
+            here.manage("backup", str(tmp_path / "backups"), role=OWNER)
         assert working.poll() is None, "the backup has to fall into the batch"
     (backup,) = (tmp_path / "backups").iterdir()
     told = json.loads((backup / "manifest.json").read_text())["contents"]
@@ -105,8 +131,11 @@ def test_a_backup_in_the_middle_of_a_batch_is_restored_elsewhere_and_finishes_th
     assert told["ledger_heads"] == [
         list(row) for row in there.query("SELECT organization_id, seq, posted, held FROM billing_creditaccount")
     ]
+    assert there.query("SELECT count(*) FROM candidates_profilesighting")[0][0] > 0
     assert there.query("SELECT count(*) FROM django_session") == [(0,)]
     there.prove()
+
+    simulated_providers.app.delay_seconds = 0
 
     # The leases run out, and somebody else goes on.
     def is_done() -> bool:

@@ -111,7 +111,12 @@ def terminal(monkeypatch):
     def answers(answer: str) -> list[str]:
         asked: list[str] = []
         monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-        monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+
+        def person(question: str) -> str:
+            asked.append(question)
+            return answer
+
+        monkeypatch.setattr("builtins.input", person)
         return asked
 
     return answers
