@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
+from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
@@ -15,11 +18,13 @@ from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from organizations import second_factors
 from organizations.invitation_views import invited_email
 from organizations.models import User
+from organizations.outbox.backend import expiring, store
 from organizations.permissions import is_recently_authenticated
 from organizations.second_factors import FactorUnreadable
 
@@ -39,9 +44,47 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published 
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         return invited_email(request) == email.lower() or bool(super().is_email_verified(request, email))
 
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """
+        Every link leads to SITE_URL, whatever name the request came by. Where sign-up is closed, nobody is told that an
+        address is unknown; the same is done as for a known one, so that the time does not tell it either.
+        """
+        links = {name: _of_this_site(url) for name, url in context.items() if name.endswith("_url")}
+        site = {"site_url": settings.SITE_URL, "current_site": SiteOfSettings()}
+        message = self.render_mail(template_prefix, email, {**context, **links, **site, "email": email})
+        message.extra_headers |= expiring(timezone.now() + _life_of_link(template_prefix))
+        if template_prefix == "account/email/unknown_account" and not self._may_sign_up(email):
+            store(message, withheld="No account has this address, and sign-up is closed.")
+        else:
+            message.send()
+
+    def _may_sign_up(self, email: str) -> bool:
+        return bool(settings.KEYFARE_SIGNUP_OPEN) or invited_email(context.request) == email.lower()
+
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """By the rule for everything else that asks: to have just logged in is proof enough."""
         return not is_recently_authenticated(context.request)
+
+
+class SiteOfSettings:
+    """What allauth's templates call the current site, from SITE_URL instead of the request."""
+
+    name = "Keyfare"
+
+    @property
+    def domain(self) -> str:
+        return str(urlsplit(settings.SITE_URL).netloc)
+
+
+def _of_this_site(url: str) -> str:
+    path = urlsplit(url)._replace(scheme="", netloc="").geturl()
+    return f"{settings.SITE_URL.rstrip('/')}{path}"
+
+
+def _life_of_link(template_prefix: str) -> timedelta:
+    if "password_reset" in template_prefix:
+        return timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
+    return timedelta(days=app_settings.EMAIL_CONFIRMATION_EXPIRE_DAYS)
 
 
 class SignupForm(AllauthSignupForm):  # type: ignore[misc]

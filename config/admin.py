@@ -27,6 +27,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from candidates.models import CandidateCheck
 from config import admin_confirmation, admin_mfa, onboarding
+from config.admin_mail import mail_figure
 from organizations import audit
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
@@ -216,6 +217,8 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Users", "person", "organizations.user"),
             ("E-mail addresses", "mail", "account.emailaddress"),
             ("Second factors", "passkey", "mfa.authenticator"),
+            ("Mails", "outbox", "organizations.outgoingmail"),
+            ("Mail server", "dns", "organizations.mailserver"),
             ("Audit log", "history", "organizations.auditevent"),
             ("Audit log heads", "link", "organizations.audithead"),
         ),
@@ -356,6 +359,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "of": "usage.usageevent",
         }
         figures.insert(-1, missing)
+    figures.append(mail_figure())
     context["figures"] = [figure for figure in figures if _may_view(figure["of"])(request)]
     if not _may_view("organizations.auditevent")(request):
         return context

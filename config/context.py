@@ -118,7 +118,7 @@ def _section_of(view_name: str) -> str:
 
 def page(request: HttpRequest) -> dict[str, object]:
     """
-    Context processor: `banner`, `signup_is_open`, and lazily the public attributes of Page.
+    Context processor: `banner`, `signup_is_open`, `sends_no_mail`, and lazily the public attributes of Page.
 
     Those are functions, which templates call: at most two queries a page, none for what does not ask.
     """
@@ -131,5 +131,6 @@ def page(request: HttpRequest) -> dict[str, object]:
     return {
         "banner": settings.KEYFARE_BANNER,
         "signup_is_open": settings.KEYFARE_SIGNUP_OPEN,
+        "sends_no_mail": not settings.MAIL_TRANSPORT,
         **{name: lazy(name) for name in names},
     }

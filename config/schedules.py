@@ -10,6 +10,7 @@ from organizations.tenancy import EVERY, scope
 # command → every so many minutes
 JOBS = {
     "resume_work": 1,
+    "send_mail_queue": 1,
     "roll_up_usage": 5,
     "sweep_lost_calls": 5,
     "remind_key_rotation": 24 * 60,

@@ -191,7 +191,13 @@ MFA_ALLOW_UNVERIFIED_EMAIL = DEBUG  # where no address is ever verified
 # by address.
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEYFARE_TRUSTED_PROXIES", default=0)
 
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+# Mails are stored, then sent in the background (organizations/outbox) through MAIL_TRANSPORT; empty: they wait for one.
+EMAIL_BACKEND = "organizations.outbox.backend.OutboxBackend"
+_email = env.email_url("EMAIL_URL", default="consolemail://") if env.str("EMAIL_URL", default="") or DEBUG else {}
+MAIL_TRANSPORT = str(_email.pop("EMAIL_BACKEND", ""))
+vars().update(_email)
+# For each step of talking to the mail server; a whole mail gets three times as long.
+EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", default=10)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfare <keyfare@localhost>")
 # Who is mailed when something crashes.
 ADMINS = [(address, address) for address in env.list("ADMINS", default=[])]
@@ -280,6 +286,7 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]},
         "mail_admins": {
             "class": "django.utils.log.AdminEmailHandler",
+            "email_backend": "organizations.outbox.at_once.AtOnceBackend",
             "level": "ERROR",
             "filters": ["not_under_debug", "redact"],
         },

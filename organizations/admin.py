@@ -19,7 +19,17 @@ from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from organizations import api_tokens, audit, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm, UserAdminForm
-from organizations.models import ApiToken, AuditEvent, AuditHead, Invitation, Membership, Organization, User
+from organizations.models import (
+    ApiToken,
+    AuditEvent,
+    AuditHead,
+    Invitation,
+    MailServer,
+    Membership,
+    Organization,
+    OutgoingMail,
+    User,
+)
 
 RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
 
@@ -294,3 +304,22 @@ class ApiTokenAdmin(ReadOnlyAdmin):
             for token in tokens.select_related("organization")
         )
         messages.success(request, f"{revoked} revoked. They are refused from now on.")
+
+
+@admin.register(OutgoingMail)
+class OutgoingMailAdmin(ReadOnlyAdmin):
+    """Where a mail is, never what it says: it may hold a link that opens somebody's account."""
+
+    list_display = ("recipient", "subject", "state", "attempts", "last_error", "created_at", "finished_at")
+    list_filter = (("state", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    search_fields = ("recipient", "subject", "message_id")
+    ordering = ("-created_at", "-pk")
+    exclude = ("sealed",)
+
+
+@admin.register(MailServer)
+class MailServerAdmin(ReadOnlyAdmin):
+    search_fields = ("last_error",)
+    list_display = ("__str__", "failures", "last_error", "failing_since", "paused_until")
+    exclude = ("holder",)

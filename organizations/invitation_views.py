@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -16,6 +17,7 @@ from organizations.models import Invitation, Membership, User
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from organizations.views import members_changed, members_refused
 
+WILL_BE_MAILED = "We will send a mail with the link; it may take a minute."
 SESSION_KEY = "invitation"  # the digest of the token whose link was followed last
 
 
@@ -34,13 +36,16 @@ def invite(request: OrganizationHttpRequest) -> HttpResponse:
     form = InviteForm(request.POST, roles=roles)
     if form.is_valid():
         try:
-            offer = invitations.invite_member(
-                organization=request.organization, actor=request.user, now=timezone.now(), **form.cleaned_data
-            )
+            with transaction.atomic():
+                offer = invitations.invite_member(
+                    organization=request.organization, actor=request.user, now=timezone.now(), **form.cleaned_data
+                )
+                invitations.mail_invitation(offer)
         except services.MemberChangeRefused as refusal:
             form.add_error("email", str(refusal))
         else:
-            return _mailed(request, offer, f"{offer.invitation.email} invited.")
+            messages.success(request, f"{offer.invitation.email} invited. {WILL_BE_MAILED}")
+            return members_changed(request)
     return members_refused(request, invite_form=form)
 
 
@@ -50,10 +55,13 @@ def invite(request: OrganizationHttpRequest) -> HttpResponse:
 def send_again(request: OrganizationHttpRequest, invitation_id: int) -> HttpResponse:
     invitation = _invitation_or_404(request, invitation_id)
     try:
-        offer = invitations.renew_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+        with transaction.atomic():
+            offer = invitations.renew_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+            invitations.mail_invitation(offer)
     except services.MemberChangeRefused as refusal:
         return members_refused(request, refusal=str(refusal))
-    return _mailed(request, offer, f"Invitation sent to {invitation.email} again. The earlier link no longer works.")
+    messages.success(request, f"{invitation.email} gets a new link; the earlier one no longer works. {WILL_BE_MAILED}")
+    return members_changed(request)
 
 
 @organization_view(Permission.MANAGE_MEMBERS)
@@ -118,16 +126,6 @@ def invited_email(request: HttpRequest | None) -> str | None:
 def _invitation_or_404(request: OrganizationHttpRequest, invitation_id: int) -> Invitation:
     rows = Invitation.objects.for_organization(request.organization).select_related("organization")
     return get_object_or_404(rows, pk=invitation_id)
-
-
-def _mailed(request: OrganizationHttpRequest, offer: invitations.Offer, sentence: str) -> HttpResponse:
-    try:
-        invitations.mail_invitation(offer)
-    except invitations.NotMailed as failure:
-        messages.error(request, str(failure))
-    else:
-        messages.success(request, sentence)
-    return members_changed(request)
 
 
 def _over(request: HttpRequest, sentence: str, *, status: int, is_for_somebody_else: bool = False) -> HttpResponse:

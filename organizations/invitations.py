@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from smtplib import SMTPException
+from urllib.parse import urlsplit
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
 
 from organizations import audit
-from organizations.models import AuditEvent, Invitation, Membership, Organization, User
+from organizations.models import AuditEvent, Invitation, Membership, Organization, OutgoingMail, User
+from organizations.outbox.backend import expiring
 from organizations.services import (
     AlreadyMember,
     MemberChangeRefused,
     check_may_give,
     lock_members,
 )
+from organizations.templatetags import mail_text
 from organizations.tenancy import EVERY, scope
 
 Role = Membership.Role
@@ -79,15 +82,6 @@ class ForSomebodyElse(MemberChangeRefused):
 class BelongsAlready(MemberChangeRefused):
     def __init__(self, organization: Organization) -> None:
         super().__init__(f"You belong to {organization.name} already.")
-
-
-class NotMailed(Exception):
-    """The invitation stands, but its e-mail did not go out; str() is a sentence."""
-
-    def __init__(self, email: str) -> None:
-        super().__init__(
-            f"{email} is invited, but the e-mail could not be sent. Check the mail settings, then send it again."
-        )
 
 
 @dataclass(frozen=True)
@@ -226,7 +220,7 @@ def find_invitation(*, token_digest: str, now: datetime) -> Invitation:
 
 
 def mail_invitation(offer: Offer) -> None:
-    """Send the link. Network: never inside a transaction. Raises NotMailed."""
+    """Put the e-mail with the link into the outbox: it goes out if the current transaction stands."""
     invitation = offer.invitation
     context = {
         "invitation": invitation,
@@ -234,13 +228,22 @@ def mail_invitation(offer: Offer) -> None:
         "days": LIFETIME.days,
         "site": settings.SITE_URL,
     }
-    # A name may hold anything but never a second line of headers.
-    subject = " ".join(f"Join {invitation.organization.name} on Keyfare".split())
+    subject = f"Join {mail_text.name(invitation.organization.name)} on Keyfare"
     body = render_to_string("organizations/email/invitation.txt", context)
-    try:
-        send_mail(subject, body, None, [invitation.email])
-    except (SMTPException, OSError) as error:
-        raise NotMailed(invitation.email) from error
+    headers = {"Message-ID": _message_id(invitation), **expiring(invitation.expires_at)}
+    EmailMessage(subject, body, to=[invitation.email], headers=headers).send()
+
+
+def mail_states(invitations: Iterable[Invitation]) -> dict[int, str]:
+    """By invitation: whether the newest e-mail with its link waits, was sent or was given up (OutgoingMail.State)."""
+    by_message = {_message_id(invitation): invitation.pk for invitation in invitations}
+    mails = OutgoingMail.objects.filter(message_id__in=by_message).values_list("message_id", "state")
+    return {by_message[message]: state for message, state in mails}
+
+
+def _message_id(invitation: Invitation) -> str:
+    """Another one for each link."""
+    return f"<invitation.{invitation.token_digest[:32]}@{urlsplit(settings.SITE_URL).hostname or 'localhost'}>"
 
 
 def digest(token: str) -> str:

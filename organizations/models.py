@@ -6,6 +6,7 @@ from allauth.account.models import EmailAddress
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models, transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 
 _Row = TypeVar("_Row", bound=models.Model)
 
@@ -250,3 +251,56 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.organization_id}: event {self.seq}"
+
+
+class OutgoingMail(models.Model):
+    """
+    A mail to one recipient: until it left, and a while after. See `organizations/outbox/`.
+
+    Mails hold links that open accounts, so the mail itself is sealed, shown nowhere, and erased once it left or was
+    given up.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        SENT = "sent", "Sent"
+        GIVEN_UP = "given_up", "Given up"
+
+    recipient = models.EmailField(max_length=320)
+    subject = models.CharField(max_length=300)
+    sealed = models.TextField(blank=True, editable=False, help_text="Empty once it left or was given up.")
+    message_id = models.CharField(max_length=255, db_index=True, help_text="As the mail server logs it.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    last_error = models.CharField(max_length=300, blank=True, help_text="Why the last attempt failed.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    good_until = models.DateTimeField(help_text="Later than this it is not sent: its link would be dead.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(state="waiting"), name="mail_waiting"),
+            models.Index(fields=["finished_at"], name="mail_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} to {self.recipient}"
+
+
+class MailServer(models.Model):
+    """
+    How the outgoing mail server is doing; one row. Who sends holds it: one process at a time.
+
+    A server that failed is left alone until `paused_until`, so that it holds up one worker for one attempt only.
+    """
+
+    holder = models.UUIDField(null=True, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0, help_text="In a row.")
+    last_error = models.CharField(max_length=300, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return "Outgoing mail server"

@@ -9,20 +9,16 @@ are.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from organizations import audit
+from organizations import audit, sealing
 from organizations.models import Organization, User
 
 PURPOSE = b"keyfare/second-factor/1"
@@ -99,7 +95,7 @@ def rotate_second_factors(*, batch: int = BATCH) -> FactorRotation:
     Each batch is a transaction that locks its rows and reads them there: a recovery code that is used at that moment
     is used before or after, and stays used.
     """
-    first, every = _master_keys()[0], _every_master_key()
+    first, every = sealing.fernets(PURPOSE)[0], _every_master_key()
     resealed = 0
     for factors in _batches(batch):
         with transaction.atomic():
@@ -151,18 +147,8 @@ def forget_unreadable_factors() -> list[str]:
     return sorted(people)
 
 
-def _master_keys() -> list[Fernet]:
-    return [Fernet(_derived(key)) for key in settings.FERNET_KEYS]
-
-
 def _every_master_key() -> MultiFernet:
-    return MultiFernet(_master_keys())
-
-
-@sensitive_variables()
-def _derived(master_key: str) -> bytes:
-    derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=PURPOSE)
-    return base64.urlsafe_b64encode(derivation.derive(master_key.encode()))
+    return sealing.every_fernet(PURPOSE)
 
 
 def _batches(size: int) -> Iterator[list[Authenticator]]:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from organizations import services
+from organizations import invitations, services
 from organizations.forms import InviteForm, RecencySharingForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
 from organizations.permissions import (
@@ -145,10 +145,12 @@ def _members_context(
     rows = Membership.objects.for_organization(request.organization).select_related("user")
     may_manage = may(request.membership, Permission.MANAGE_MEMBERS)
     roles = services.assignable_roles(organization=request.organization, actor=request.user) if may_manage else []
-    invitations = Invitation.objects.for_organization(request.organization).open().select_related("invited_by")
+    open_ones = Invitation.objects.for_organization(request.organization).open().select_related("invited_by")
+    offers = list(open_ones.order_by("email")) if may_manage else []
+    mail_states = invitations.mail_states(offers)
     return {
         "members": rows.order_by("user__email"),
-        "invitations": invitations.order_by("email") if may_manage else [],
+        "invitations": [(offer, mail_states.get(offer.pk, "")) for offer in offers],
         "now": timezone.now(),
         "may_manage_members": may_manage,
         "roles": roles,

@@ -1,8 +1,9 @@
 """
-E-mails to those who manage an organization's keys: its owners and admins; for managed keys, the staff.
+E-mails to those who manage an organization's keys: its owners and admins; for managed keys, the staff who may change
+them, or ADMINS where there are none.
 
-Told once: a notice is claimed on the key's row before it is sent, and given back if sending fails. No e-mail holds
-a key or a part of one.
+Told once: a notice is claimed on the key's row in the transaction that puts it into the outbox. No e-mail holds a key
+or a part of one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.backends import ModelBackend
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -20,11 +22,13 @@ from django.urls import reverse
 from django_q.tasks import async_task
 
 from organizations.models import Membership, Organization, User
+from organizations.templatetags import mail_text
 from providers.catalog import PROVIDERS
 from providers.models import BROKEN_STATUSES, ProviderKey
 
 BreakNotice = ProviderKey.BreakNotice
 Role = Membership.Role
+CHANGE_KEYS = "providers.change_providerkey"
 
 
 def queue_break_notice(key_id: UUID) -> None:
@@ -39,25 +43,22 @@ def tell_key_broke(*, key_id: UUID) -> bool:
     Running twice sends it once; a key that works again meanwhile has none.
     """
     due = ProviderKey.objects.filter(pk=key_id, status__in=BROKEN_STATUSES, break_notice=BreakNotice.DUE)
-    if not due.update(break_notice=BreakNotice.SENT):
-        return False
-    key = ProviderKey.objects.select_related("organization").defer("ciphertext").get(pk=key_id)
-    name = PROVIDERS[key.provider].name
-    try:
+    with transaction.atomic():
+        if not due.update(break_notice=BreakNotice.SENT):
+            return False
+        key = ProviderKey.objects.select_related("organization").defer("ciphertext").get(pk=key_id)
+        provider = PROVIDERS[key.provider].name
         _send(
             key.organization,
-            f"{name} key “{key.label}” of {key.organization} stopped working",
+            f"{provider} key “{mail_text.name(key.label)}” of {mail_text.name(key.organization.name)} stopped working",
             "providers/email/key_broke.txt",
-            {"key": key, "provider": name},
+            {"key": key, "provider": provider},
         )
-    except Exception:
-        ProviderKey.objects.filter(pk=key_id, break_notice=BreakNotice.SENT).update(break_notice=BreakNotice.DUE)
-        raise
     return True
 
 
 def send_due_break_notices() -> int:
-    """Send what a lost task or a mail server out of reach left unsent. Returns how many."""
+    """Send what a lost task left unsent. Returns how many."""
     due = ProviderKey.objects.filter(status__in=BROKEN_STATUSES, break_notice=BreakNotice.DUE)
     return sum(tell_key_broke(key_id=key_id) for key_id in list(due.values_list("pk", flat=True)))
 
@@ -65,36 +66,29 @@ def send_due_break_notices() -> int:
 def remind_key_rotation(*, now: datetime) -> int:
     """
     Remind of keys whose secret is KEYFARE_KEY_ROTATION_DAYS old or older: each once in such a period, with one
-    e-mail an organization. Returns how many keys. Where sending fails, the next run tries again; raises then, at last.
+    e-mail an organization. Returns how many keys.
     """
     due = _due_for_rotation(now=now)
     organizations = Organization.objects.filter(pk__in=due.values("organization"), closed_at=None).order_by("pk")
-    reminded, trouble = 0, None
-    for organization in organizations:
-        reminded_before = {
-            key.pk: key.rotation_reminded_at for key in due.filter(organization=organization).defer("ciphertext")
-        }
-        claimed = [pk for pk in reminded_before if due.filter(pk=pk).update(rotation_reminded_at=now)]
+    return sum(_remind(organization, due.filter(organization=organization), now=now) for organization in organizations)
+
+
+def _remind(organization: Organization, due: QuerySet[ProviderKey], *, now: datetime) -> int:
+    with transaction.atomic():
+        claimed = [pk for pk in due.values_list("pk", flat=True) if due.filter(pk=pk).update(rotation_reminded_at=now)]
         keys = list(ProviderKey.objects.filter(pk__in=claimed).defer("ciphertext").order_by("created_at"))
-        if not keys:
-            continue
-        rows = [(key, PROVIDERS[key.provider], (now - key.secret_since).days) for key in keys]
-        try:
+        if keys:
             _send(
                 organization,
-                f"Time to replace {len(keys)} provider key{'s' if len(keys) > 1 else ''} of {organization}",
+                f"Time to replace {len(keys)} provider key{'s' if len(keys) > 1 else ''} of "
+                f"{mail_text.name(organization.name)}",
                 "providers/email/key_rotation.txt",
-                {"rows": rows, "days": settings.KEYFARE_KEY_ROTATION_DAYS},
+                {
+                    "rows": [(key, PROVIDERS[key.provider], (now - key.secret_since).days) for key in keys],
+                    "days": settings.KEYFARE_KEY_ROTATION_DAYS,
+                },
             )
-        except Exception as error:
-            trouble = error
-            for key in keys:
-                ProviderKey.objects.filter(pk=key.pk).update(rotation_reminded_at=reminded_before[key.pk])
-        else:
-            reminded += len(keys)
-    if trouble:
-        raise trouble
-    return reminded
+    return len(keys)
 
 
 def _due_for_rotation(*, now: datetime) -> QuerySet[ProviderKey]:
@@ -113,13 +107,20 @@ def _due_for_rotation(*, now: datetime) -> QuerySet[ProviderKey]:
 def _send(organization: Organization, subject: str, template: str, context: dict[str, Any]) -> None:
     """One e-mail to each person, so that nobody's address is shown to the others."""
     if organization.is_platform:
-        people = User.objects.filter(is_staff=True, is_active=True)
+        addresses = _responsible_for_managed_keys()
         path = reverse("admin:providers_providerkey_changelist")
     else:
         managers = organization.memberships.filter(role__in=[Role.OWNER, Role.ADMIN], user__is_active=True)
-        people = User.objects.filter(pk__in=managers.values("user"))
+        addresses = list(
+            User.objects.filter(pk__in=managers.values("user")).order_by("pk").values_list("email", flat=True)
+        )
         path = f"{reverse('settings', args=[organization.slug])}#llm-providers"
-    text = render_to_string(template, {**context, "organization": organization, "url": settings.SITE_URL + path})
-    messages = [EmailMessage(" ".join(subject.split()), text, to=[person.email]) for person in people.order_by("pk")]
-    if messages:
-        get_connection().send_messages(messages)
+    url = settings.SITE_URL.rstrip("/") + path
+    text = render_to_string(template, {**context, "organization": organization, "url": url})
+    if addresses:
+        get_connection().send_messages([EmailMessage(subject, text, to=[address]) for address in addresses])
+
+
+def _responsible_for_managed_keys() -> list[str]:
+    staff = ModelBackend().with_perm(CHANGE_KEYS).filter(is_staff=True)
+    return list(staff.order_by("pk").values_list("email", flat=True)) or [address for _, address in settings.ADMINS]

@@ -25,6 +25,7 @@ from django.views.decorators.debug import sensitive_variables
 from organizations import second_factors
 from organizations.audit import record
 from organizations.models import Organization, User
+from organizations.outbox.sending import rotate_outgoing_mail
 from organizations.second_factors import FactorRotation
 from providers import custody
 from providers.custody import SealBroken
@@ -92,6 +93,7 @@ def rotate_master_key(*, batch: int = BATCH) -> MasterRotation:
             elif not _opens(first, token):
                 under_old_key.append(pk)
     factors = second_factors.rotate_second_factors(batch=batch)
+    rotate_outgoing_mail()
     if rewrapped or factors.resealed:
         sweep_after_commit()
     return MasterRotation(total, rewrapped, under_old_key, unreadable, factors)

@@ -1,0 +1,56 @@
+"""Handing one mail to the mail server, within a time that the server cannot draw out."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+
+
+class TookTooLong(TimeoutError):
+    """The server answered each step in time, or drop by drop, but not the whole."""
+
+
+class NotTaken(Exception):
+    """The transport said that it sent nothing, and not why."""
+
+
+def deliver(message: EmailMessage) -> None:
+    """
+    Send `message` through MAIL_TRANSPORT, by a connection of its own. Raises what went wrong.
+
+    A timeout of sockets counts from byte to byte. So a thread talks to the server, and is left behind with its
+    connection closed when three times EMAIL_TIMEOUT are over.
+    """
+    transport: Any = get_connection(settings.MAIL_TRANSPORT)
+    outcome: Future[int | None] = Future()
+
+    def talk() -> None:
+        try:
+            outcome.set_result(transport.send_messages([message]))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=talk, name="mail", daemon=True).start()
+    try:
+        taken = outcome.result(3 * settings.EMAIL_TIMEOUT)
+    except TimeoutError:
+        if outcome.done():
+            raise
+        _hang_up(transport)
+        raise TookTooLong from None
+    if not taken:
+        raise NotTaken
+
+
+def _hang_up(transport: Any) -> None:
+    """Wakes the thread that reads from the socket."""
+    sock = getattr(getattr(transport, "connection", None), "sock", None)
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
