@@ -8,10 +8,18 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from django.core.management import call_command
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
 
+from config.models import Sentinel
 from config.onboarding import ensure_platform
+from config.private_files import database_file, keep_private, make_database_file, make_folder
 from config.schedules import ensure_schedules
+from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
+from organizations.models import User
+from providers import checks
+from providers.models import OrganizationKey
 
 
 def write_env_file(path: Path, **more: str) -> None:
@@ -20,7 +28,7 @@ def write_env_file(path: Path, **more: str) -> None:
 
     Raises FileExistsError rather than overwrite: losing a master key loses every key sealed under it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lines = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "KEYFARE_MASTER_KEYS": secrets.token_urlsafe(48),
@@ -32,6 +40,34 @@ def write_env_file(path: Path, **more: str) -> None:
         file.writelines(f"{name}={value}\n" for name, value in lines.items())
 
 
+def refuse_new_secrets_for_old_database() -> None:
+    """
+    Raises CommandError if the database was filled under secrets that are not set: new ones would fit nothing in it.
+
+    Also if it cannot be asked.
+    """
+    path = database_file()
+    if path is not None and not (path.is_file() and path.stat().st_size):
+        return
+    where = str(path or connection.settings_dict["NAME"])
+    try:
+        tables = connection.introspection.table_names()
+        rows = {
+            "users": User.objects.count() if User._meta.db_table in tables else 0,
+            "organization keys": OrganizationKey.objects.count() if OrganizationKey._meta.db_table in tables else 0,
+            "sentinels": Sentinel.objects.count() if Sentinel._meta.db_table in tables else 0,
+        }
+    except DatabaseError as error:
+        raise CommandError(f"The database {where} does not answer, so no secrets were made for it: {error}") from None
+    if any(rows.values()):
+        raise CommandError(
+            f"The database {where} is in use ({rows['users']:,} users, {rows['organization keys']:,} organization "
+            f"keys), but its secrets are not set: {settings.ENV_FILE} is gone, or names no KEYFARE_MASTER_KEYS. Put "
+            "that file back from its backup: new secrets open nothing that is in the database. If it is lost for good: "
+            "`manage.py init --new-secrets`. If the database is not needed, move it away."
+        )
+
+
 def start_again() -> NoReturn:
     """Run this very command anew: settings are read at start, and the secrets were written just now."""
     sys.stdout.flush()
@@ -40,7 +76,11 @@ def start_again() -> NoReturn:
 
 def prepare_database(*, verbosity: int = 1) -> None:
     """Tables, cache table, platform organization, managed defaults and schedules; repeating it changes nothing."""
+    make_database_file()
+    keep_private()
     call_command("migrate", interactive=False, verbosity=verbosity, stdout=sys.stderr)
     call_command("createcachetable", verbosity=verbosity, stdout=sys.stderr)
+    if not checks.digest_key() and not digest_key_fits():
+        raise CommandError(WRONG_DIGEST_KEY)
     ensure_platform()
     ensure_schedules()

@@ -30,3 +30,17 @@ class HeldTask(models.Model):
 
     def __str__(self) -> str:
         return f"Task {self.task_id}"
+
+
+class Sentinel(models.Model):
+    """
+    A digest of a constant under a secret of the installation: tells that the secret is still the same one.
+
+    See `config/sentinels.py`.
+    """
+
+    name = models.CharField(max_length=40, primary_key=True)
+    digest = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return self.name

@@ -14,10 +14,12 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
+from config.private_files import database_file, keep_private
+from config.schema_state import NO_TABLES, missing_migrations, unknown_migrations
+from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
 from organizations.tenancy import EVERY, refuse_role_above_the_wall, scope
 from providers import checks
 from providers.inspection import master_keys_open_something
-from providers.models import OrganizationKey
 
 logger = logging.getLogger(__name__)
 WRONG_MASTER_KEY = (
@@ -30,9 +32,10 @@ WRONG_MASTER_KEY = (
 
 def refuse_unsafe_start() -> None:
     """
-    End this process with a sentence if its secrets are missing or weak, or do not fit its database.
+    End this process with a sentence if its secrets are missing or weak, or do not fit its database, or if that lacks
+    tables of this version.
 
-    A database that is not there yet or cannot be reached stops nothing.
+    A database that cannot be reached stops nothing; one of a newer version is warned of.
     """
     # An ASGI server imports its application inside an event loop, where Django allows no queries.
     with ThreadPoolExecutor(1) as outside:
@@ -49,7 +52,41 @@ def problems() -> list[str]:
         found = [f"{check.msg} {check.hint}" for check in failed]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
-    return found or [*_wrong_master_key(), *_role_above_the_wall()]
+    keep_private()
+    return found or _problems_with_database()
+
+
+def _problems_with_database() -> list[str]:
+    """What is looked at later would fail on what was found before."""
+    return _wrong_schema() or [*_wrong_master_key(), *_wrong_digest_key(), *_role_above_the_wall()]
+
+
+def _wrong_schema() -> list[str]:
+    path = database_file()
+    if path is None and connection.vendor == "sqlite":
+        return []  # in memory, so nobody else has made tables there
+    if path is not None and not path.exists():  # a connection would make it
+        return [NO_TABLES]
+    try:
+        unknown, missing = unknown_migrations(), missing_migrations()
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so its tables were not looked at: %s", error)
+        return []
+    finally:
+        connection.close()
+    if unknown:
+        logger.warning(unknown)
+    return [missing] if missing else []
+
+
+def _wrong_digest_key() -> list[str]:
+    try:
+        return [] if digest_key_fits() else [WRONG_DIGEST_KEY]
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so KEYFARE_DIGEST_KEY was not tried: %s", error)
+        return []
+    finally:
+        connection.close()
 
 
 def _role_above_the_wall() -> list[str]:
@@ -66,8 +103,6 @@ def _role_above_the_wall() -> list[str]:
 
 def _wrong_master_key() -> list[str]:
     try:
-        if OrganizationKey._meta.db_table not in connection.introspection.table_names():
-            return []
         return [] if master_keys_open_something() else [WRONG_MASTER_KEY]
     except DatabaseError as error:
         logger.warning("The database did not answer, so the master keys were not tried: %s", error)

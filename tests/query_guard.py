@@ -38,6 +38,7 @@ UNSCOPED = {
     "organizations.completeness": "what everybody has to have, for the operator",
     "billing.verification:missing_accounts": "what everybody has to have, for the operator",
     "config.backups.manifest": "counts the rows of everybody",
+    "config.installation:refuse_new_secrets_for_old_database": "whether anything of anybody is there, for the operator",
     "organizations.migrations.0003_chain_audit_events": "chains the events of everybody",
     "candidates.migrations.0003_ledger_names_no_people": "takes names out of the holds of everybody",
     "usage.metering:sweep_lost_calls": "finds lost calls of everybody",

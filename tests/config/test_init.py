@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from django_q.models import Schedule
 
 from billing.ledger import balance
-from config.installation import write_env_file
+from config.installation import refuse_new_secrets_for_old_database, write_env_file
 from config.onboarding import ensure_platform, open_organization
 from config.schedules import JOBS, ensure_schedules
 from organizations.audit import record
@@ -28,11 +28,11 @@ from tests.config.test_mfa import code_of
 PASSWORD = "correct horse battery"
 
 
-def init(env_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def init(env_file: Path, *arguments: str, **settings_: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYFARE_")}
     for name in ("SECRET_KEY", "DATABASE_URL", "DEBUG"):
         environment.pop(name, None)
-    environment |= {"KEYFARE_ENV_FILE": str(env_file), "KEYFARE_OWNER_PASSWORD": PASSWORD}
+    environment |= {"KEYFARE_ENV_FILE": str(env_file), "KEYFARE_OWNER_PASSWORD": PASSWORD, **settings_}
     command = [sys.executable, "manage.py", "init", *arguments]
     return subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True)
 
@@ -50,6 +50,66 @@ def test_init_takes_a_bare_machine_to_a_first_owner_and_repeating_it_changes_not
     assert oct(env_file.stat().st_mode)[-3:] == "600"
     assert second.returncode == 0, second.stderr
     assert env_file.read_text() == written
+
+
+@pytest.fixture
+def installed(tmp_path) -> Path:
+    """The env file of an installation that `init` has made, on SQLite."""
+    env_file = tmp_path / "var" / "keyfare.env"
+    process = init(env_file, "--email", "owner@acme.example", "--organization", "Acme")
+    assert process.returncode == 0, process.stderr
+    return env_file
+
+
+def test_init_makes_no_new_secrets_beside_a_database_whose_env_file_is_gone(installed):
+    written = installed.read_text()
+    installed.unlink()
+
+    refused = init(installed)
+
+    assert refused.returncode == 1
+    assert "is in use (1 users, 0 organization keys), but its secrets are not set" in refused.stderr
+    assert "back from its backup" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not installed.exists()
+    installed.write_text(written)
+    assert init(installed).returncode == 0
+
+
+def test_an_env_file_that_lost_its_master_keys_is_no_reason_for_new_ones_either(installed):
+    installed.write_text("SECRET_KEY=abc\n")
+
+    assert "is in use" in init(installed).stderr
+    assert installed.read_text() == "SECRET_KEY=abc\n"
+
+
+def test_secrets_that_are_lost_for_good_are_made_anew_on_request_and_the_next_step_is_said(installed):
+    installed.unlink()
+
+    process = init(installed, "--new-secrets")
+
+    assert "Wrote new secrets" in process.stdout
+    assert process.returncode == 1
+    assert "adopt_digest_key --yes" in process.stderr
+
+
+def test_a_database_that_does_not_answer_gets_no_secrets(tmp_path):
+    env_file = tmp_path / "var" / "keyfare.env"
+
+    process = init(env_file, DATABASE_URL="postgresql://nobody:wrong-password@127.0.0.1:1/nothing")
+
+    assert process.returncode == 1
+    assert "does not answer, so no secrets were made for it" in process.stderr
+    assert "wrong-password" not in process.stderr
+    assert not env_file.exists()
+
+
+@pytest.mark.django_db
+def test_a_filled_database_of_any_kind_is_known_as_one(alice, monkeypatch):
+    monkeypatch.setattr("config.installation.database_file", lambda: None)
+
+    with pytest.raises(CommandError, match="in use"):
+        refuse_new_secrets_for_old_database()
 
 
 def test_init_without_a_terminal_says_which_flag_to_give(tmp_path):

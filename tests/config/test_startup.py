@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -48,7 +49,7 @@ def run(home: Path, arguments: list[str], **changes: str) -> subprocess.Complete
         env=environment(home, **changes),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,  # a ceiling: machines are busy
     )
 
 
@@ -133,10 +134,97 @@ def test_the_tools_that_find_out_and_mend_still_run_with_the_wrong_master_key(fi
 
 
 @FILE_DATABASE
-def test_a_server_starts_with_fitting_keys_and_on_a_database_without_tables(filled_database, tmp_path):
-    for home in (filled_database, tmp_path):
-        process = run(home, SERVERS["wsgi"])
-        assert process.stdout.strip() == "serving", process.stderr
+def test_a_server_starts_with_fitting_keys(filled_database):
+    process = run(filled_database, SERVERS["wsgi"])
+
+    assert process.stdout.strip() == "serving", process.stderr
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_starts_on_a_database_without_tables_and_none_is_made(tmp_path, server):
+    process = run(tmp_path, SERVERS[server])
+
+    assert process.returncode != 0
+    assert "The database has no tables yet. Run `manage.py init`" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def own_copy(filled_database, tmp_path) -> Path:
+    with sqlite3.connect(filled_database / "keyfare.sqlite3") as source:
+        with sqlite3.connect(tmp_path / "keyfare.sqlite3") as copy:
+            source.backup(copy)
+        copy.close()
+    source.close()
+    return tmp_path
+
+
+def change_database(home: Path, statement: str, *values: str) -> None:
+    with sqlite3.connect(home / "keyfare.sqlite3") as database:
+        database.execute(statement, values)
+    database.close()
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_starts_on_a_database_that_lacks_migrations_of_this_version(own_copy, server):
+    change_database(own_copy, "DELETE FROM django_migrations WHERE app = 'config' AND name = '0003_sentinel'")
+
+    process = run(own_copy, SERVERS[server])
+
+    assert process.returncode != 0
+    assert "1 migrations are missing (config.0003_sentinel). Run `manage.py init`" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@FILE_DATABASE
+def test_a_database_of_a_newer_version_is_said_and_served_so_that_servers_can_be_upgraded_one_by_one(own_copy):
+    insert = "INSERT INTO django_migrations (app, name, applied) VALUES (?, ?, '2030-01-01')"
+    change_database(own_copy, insert, "candidates", "9999_from_the_future")
+    change_database(own_copy, insert, "an_app_that_was_removed", "0001_initial")
+
+    process = run(own_copy, SERVERS["wsgi"])
+
+    assert process.stdout.strip() == "serving"
+    assert "migrated by a newer version than this one: 1 migrations" in process.stderr
+    assert "candidates.9999_from_the_future" in process.stderr
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_starts_with_another_digest_key_than_the_first_start_had(own_copy, server):
+    assert run(own_copy, SERVERS["wsgi"]).stdout.strip() == "serving"
+
+    process = run(own_copy, SERVERS[server], KEYFARE_DIGEST_KEY=DIGEST[::-1])
+
+    assert process.returncode != 0
+    assert "KEYFARE_DIGEST_KEY is another one than this database was filled under" in process.stderr
+    assert DIGEST[::-1] not in process.stderr
+    assert "Traceback" not in process.stderr
+    assert run(own_copy, SERVERS["wsgi"]).stdout.strip() == "serving"
+
+
+@FILE_DATABASE
+def test_a_digest_key_that_is_lost_is_given_up_by_name_only(own_copy):
+    run(own_copy, SERVERS["wsgi"])
+    change_database(
+        own_copy,
+        "INSERT INTO candidates_profilesighting (person_digest, last_checked_at) VALUES ('x', '2026-01-01')",
+    )
+    new = {"KEYFARE_DIGEST_KEY": DIGEST[::-1]}
+
+    asked = run(own_copy, ["manage.py", "adopt_digest_key"], **new)
+    done = run(own_copy, ["manage.py", "adopt_digest_key", "--yes"], **new)
+    again = run(own_copy, ["manage.py", "adopt_digest_key", "--yes"], **new)
+
+    assert asked.returncode == 1
+    assert "Add --yes" in asked.stderr
+    assert "1 sightings of people are forgotten" in done.stdout
+    assert "Nothing was changed" in again.stdout
+    assert run(own_copy, SERVERS["wsgi"], **new).stdout.strip() == "serving"
+    assert run(own_copy, SERVERS["wsgi"]).returncode != 0
 
 
 @FILE_DATABASE

@@ -52,6 +52,9 @@ NOBODYS_TABLES = {
     "usage.RollupState": "how far the one rollup got",
     "config.WorkerCluster": "signs of life of the worker, which serves everybody",
     "config.HeldTask": "which cluster holds a task, whose payload is ids",
+    "organizations.OutgoingMail": "mails to people, sealed, for a while; shown to staff only",
+    "organizations.MailServer": "how the one mail server is doing",
+    "config.Sentinel": "whether a secret of the installation is still the same",
 }
 STARTS_THREADS = {
     "providers/egress.py": "an event loop for one call out; no database",
@@ -60,6 +63,8 @@ STARTS_THREADS = {
     "config/health.py": "asks for tables of nobody, and config/startup.py",
     "config/worker/lifeline.py": "waits for the end of a pipe; no database",
     "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",
+    "organizations/outbox/delivery.py": "talks to the mail server; no database",
+    "organizations/outbox/at_once.py": "hands a mail to the thread above; no database",
 }
 
 

@@ -19,7 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from config.demo import Story, StoryStuck
-from config.installation import prepare_database, start_again, write_env_file
+from config.installation import (
+    prepare_database,
+    refuse_new_secrets_for_old_database,
+    start_again,
+    write_env_file,
+)
 from organizations.typed_numbers import number_argument
 from usage.amounts import not_covered
 
@@ -92,6 +97,7 @@ class Command(BaseCommand):
     def _write_env_file(self) -> None:
         if "demo" not in settings.ENV_FILE.parts:
             raise CommandError("The demo keeps to itself: run `make demo`.")
+        refuse_new_secrets_for_old_database()
         port = _free_port()
         write_env_file(
             settings.ENV_FILE,

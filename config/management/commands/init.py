@@ -13,7 +13,12 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils.text import slugify
 
-from config.installation import prepare_database, start_again, write_env_file
+from config.installation import (
+    prepare_database,
+    refuse_new_secrets_for_old_database,
+    start_again,
+    write_env_file,
+)
 from config.onboarding import open_organization
 from config.upgrade import pending_upgrade
 from organizations.completeness import missing_rows
@@ -30,11 +35,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", help="E-mail of the first owner")
         parser.add_argument("--organization", help="Name of the first organization")
+        parser.add_argument(
+            "--new-secrets",
+            action="store_true",
+            help="Make new secrets for a database whose old ones are lost for good: what they sealed is lost, too",
+        )
         parser.add_argument("--slug", help="Its name in URLs (default: made from the name)")
         parser.add_argument("--yes", action="store_true", help="Upgrade without asking, also what cannot be undone")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.FERNET_KEYS:
+            if not options["new_secrets"]:
+                refuse_new_secrets_for_old_database()
             self._make_secrets()
             start_again()
         self._tell_what_cannot_be_undone(is_agreed=options["yes"])
