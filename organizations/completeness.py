@@ -7,18 +7,17 @@ behind its wall (organizations/tenancy.py): people and organizations are there, 
 
 from __future__ import annotations
 
-from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from organizations.models import AuditEvent, Membership, Organization
-from organizations.tenancy import EVERY, VARIABLE
+from organizations.tenancy import shows_everybody
 
 NAMED = 3
 
 
 def missing_rows() -> list[str]:
     """What has to be there and is not, as sentences that say what to do; none if nothing is missing."""
-    if _is_behind_the_wall():
+    if not shows_everybody():
         return [
             "PostgreSQL shows this session not everybody's rows, so nothing can be said of them: ask by a command of "
             "manage.py."
@@ -36,11 +35,3 @@ def missing_rows() -> list[str]:
                 "without everybody's rows: see “Back up” in docs/operations.md."
             )
     return problems
-
-
-def _is_behind_the_wall() -> bool:
-    if connection.vendor != "postgresql":
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting(%s, true)", [VARIABLE])
-        return bool(cursor.fetchone()[0] != EVERY)

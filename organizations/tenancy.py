@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection as default_connection
 from django.db import connections, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 VARIABLE = "keyfare.organization"
 EVERY: Final = "every"
 NOBODY: Final = ""
+
+# For a program of PostgreSQL (`options` of libpq) that is to see every organization's rows.
+OPTION_TO_SEE_EVERY: Final = f"-c {VARIABLE}={EVERY}"
 
 _scope: ContextVar[str] = ContextVar("keyfare_scope", default=NOBODY)
 
@@ -94,6 +98,15 @@ def _is_broken(connection: BaseDatabaseWrapper) -> bool:
     """
     raw: Any = connection.connection
     return bool(raw.closed) or raw.info.transaction_status.name == "INERROR"
+
+
+def shows_everybody() -> bool:
+    """Whether the database shows this session the rows of every organization."""
+    if default_connection.vendor != "postgresql":
+        return True
+    with default_connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s, true)", [VARIABLE])
+        return bool(cursor.fetchone()[0] == EVERY)
 
 
 class TenancyMiddleware:

@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from config.backups.manifest import BackupFailed, Contents, left_out
-from organizations.tenancy import EVERY, VARIABLE
+from organizations.tenancy import OPTION_TO_SEE_EVERY
 
 FILE_NAME = "database.sql.gz"
 COPY = re.compile(rb'COPY (?:"?\w+"?\.)?"?(?P<table>\w+)"? \(.*\) FROM stdin;\n')
@@ -107,7 +107,7 @@ def _fitting_pg_dump() -> str:
 
 def _command(program: str, snapshot: str, schema: str) -> list[str]:
     known = connection.connection.info.get_parameters()
-    options = f"{known.get('options', '')} -c {VARIABLE}={EVERY}".strip()
+    options = f"{known.get('options', '')} {OPTION_TO_SEE_EVERY}".strip()
     return [
         program,
         f"--dbname={psycopg.conninfo.make_conninfo('', **{**known, 'options': options})}",

@@ -110,7 +110,10 @@ def test_every_scope_that_is_not_one_organization_is_listed_with_its_reason():
 
 
 def test_other_files_take_scopes_from_one_file_by_their_own_names():
-    public = {"scope", "EVERY", "NOBODY", "wall_in", "refuse_role_above_the_wall"}
+    public = {
+        *("scope", "EVERY", "NOBODY", "wall_in", "refuse_role_above_the_wall", "shows_everybody"),
+        "OPTION_TO_SEE_EVERY",
+    }
     for file, tree in sources():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module == "organizations.tenancy":
