@@ -28,6 +28,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 from candidates.models import CandidateCheck
 from config import admin_confirmation, admin_mfa, onboarding
 from config.admin_mail import mail_figure
+from config.worker import figures as work
 from organizations import audit
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
@@ -305,7 +306,6 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
     keys = ProviderKey.objects.filter(organization__is_platform=False, replaces=None)
     checks = CandidateCheck.objects.filter(accepted_at__gte=today)
-    waiting = OrmQ.objects.count()
     figures: list[dict[str, Any]] = [
         {
             "label": "Organizations",
@@ -342,13 +342,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "link": f"{calls_today}&mode__exact={Mode.MANAGED}",
             "of": "usage.usageevent",
         },
-        {
-            "label": "Tasks waiting",
-            "value": waiting,
-            "note": f"{Failure.objects.filter(stopped__gte=today).count()} failed today",
-            "link": reverse_lazy("admin:django_q_ormq_changelist"),
-            "of": "django_q.ormq",
-        },
+        *work.figures(today=today),
     ]
     if managed["unpriced"] or managed["unanswered"]:
         missing: dict[str, Any] = {
@@ -358,7 +352,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "link": f"{calls_today}&mode__exact={Mode.MANAGED}&price=not_known",
             "of": "usage.usageevent",
         }
-        figures.insert(-1, missing)
+        figures.insert(5, missing)
     figures.append(mail_figure())
     context["figures"] = [figure for figure in figures if _may_view(figure["of"])(request)]
     if not _may_view("organizations.auditevent")(request):

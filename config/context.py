@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from billing import ledger
+from config.worker import alarm
 from organizations.models import Membership, Organization
 from organizations.permissions import CURRENT_ORGANIZATION, Permission, may
 from organizations.tenancy import EVERY, scope
@@ -118,7 +119,8 @@ def _section_of(view_name: str) -> str:
 
 def page(request: HttpRequest) -> dict[str, object]:
     """
-    Context processor: `banner`, `signup_is_open`, `sends_no_mail`, and lazily the public attributes of Page.
+    Context processor: `banner`, `signup_is_open`, `sends_no_mail`, and lazily `stop_of_work` and the public attributes
+    of Page.
 
     Those are functions, which templates call: at most two queries a page, none for what does not ask.
     """
@@ -130,6 +132,7 @@ def page(request: HttpRequest) -> dict[str, object]:
     names = ("organization", "membership", "memberships", "can", "credit_balance", "nav_items")
     return {
         "banner": settings.KEYFARE_BANNER,
+        "stop_of_work": alarm.stop_of_work,
         "signup_is_open": settings.KEYFARE_SIGNUP_OPEN,
         "sends_no_mail": not settings.MAIL_TRANSPORT,
         **{name: lazy(name) for name in names},

@@ -17,6 +17,9 @@ class WorkerCluster(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     beat_at = models.DateTimeField(db_default=Now())
     stopped_at = models.DateTimeField(null=True)
+    # Mails to ADMINS that it fell silent; a new beat takes both back.
+    alarm_tried_at = models.DateTimeField(null=True)
+    alarm_sent_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"Worker on {self.host}"

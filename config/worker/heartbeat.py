@@ -78,7 +78,7 @@ def ago(age: timedelta) -> models.expressions.Combinable:
 def beat(cluster: UUID) -> None:
     """The cluster lives; the first beat makes it known."""
     known = WorkerCluster.objects.filter(pk=cluster)
-    if not known.update(beat_at=Now(), stopped_at=None):
+    if not known.update(beat_at=Now(), stopped_at=None, alarm_tried_at=None, alarm_sent_at=None):
         new = WorkerCluster(pk=cluster, host=socket.gethostname()[:255])
         WorkerCluster.objects.bulk_create([new], ignore_conflicts=True)  # pusher and monitor may beat at once
         forget_old_clusters()

@@ -61,6 +61,7 @@ STARTS_THREADS = {
     "providers/lookups.py": "looks names up; no database",
     "config/startup.py": "opens EVERY for itself",
     "config/health.py": "asks for tables of nobody, and config/startup.py",
+    "config/worker/alarm.py": "asks for tables of nobody, and mails ADMINS",
     "config/worker/lifeline.py": "waits for the end of a pipe; no database",
     "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",
     "organizations/outbox/delivery.py": "talks to the mail server; no database",
