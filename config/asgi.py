@@ -1,10 +1,16 @@
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = get_asgi_application()
+django.setup(set_prefix=False)
 
-from config.startup import refuse_unsafe_start  # noqa: E402  # needs the apps, which the line above loads
+from django.conf import settings  # noqa: E402  # needs the line above, like all that follows
 
+from config.startup import refuse_unsafe_start  # noqa: E402
+from config.web.application import application as web_application  # noqa: E402
+from config.web.pool import share_connections  # noqa: E402
+
+application = web_application(connections=settings.KEYFARE_WEB_CONNECTIONS)
 refuse_unsafe_start()
+share_connections(settings.KEYFARE_WEB_CONNECTIONS)

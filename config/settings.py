@@ -60,6 +60,9 @@ KEYFARE_WORKER_SILENCE_SECONDS = env.float("KEYFARE_WORKER_SILENCE_SECONDS", def
 KEYFARE_WORK_LATE_SECONDS = env.float("KEYFARE_WORK_LATE_SECONDS", default=90)
 # What `manage.py backup` dumps PostgreSQL with; at least as new as the server.
 KEYFARE_PG_DUMP = env.str("KEYFARE_PG_DUMP", default="pg_dump")
+# The most connections to PostgreSQL that one web process opens, and with them how many requests it answers at once.
+# 0: no pool, each request opens its own.
+KEYFARE_WEB_CONNECTIONS = env.int("KEYFARE_WEB_CONNECTIONS", default=16)
 # A sentence shown on top of every page (the demo says there that results are simulated).
 KEYFARE_BANNER = env.str("KEYFARE_BANNER", default="")
 
@@ -301,6 +304,7 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "aiohttp": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
+        "psycopg.pool": {"level": "WARNING"},
     },
 }
 DEFAULT_EXCEPTION_REPORTER = "config.error_report.RedactedReport"

@@ -71,8 +71,18 @@ def scope(whose: Organization | str, reason: str) -> Iterator[None]:
 
 
 def on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """A new connection begins with the scope of who opens it."""
-    _set(connection, _scope.get())
+    """A connection that is opened, or borrowed from a pool, begins with the scope of who does so, or is not used."""
+    try:
+        _set(connection, _scope.get())
+    except BaseException:
+        connection.close()
+        raise
+
+
+def forget_scope(connection: Any) -> None:
+    """Of a psycopg connection that goes back to its pool: nobody's rows, until somebody borrows it."""
+    connection.autocommit = True
+    connection.execute("SELECT set_config(%s, %s, false)", [VARIABLE, NOBODY])
 
 
 def _apply() -> None:

@@ -21,6 +21,7 @@ os.environ.update(
     EMAIL_URL="memorymail://",
     KEYFARE_TASKS_INLINE="1",
     KEYFARE_PROVIDER_ORIGINS="",
+    KEYFARE_WEB_CONNECTIONS="0",  # who imports config.asgi in a test shares the connections of the test
     DJANGO_ALLOW_ASYNC_UNSAFE="1",  # playwright's synchronous API runs an event loop
 )
 

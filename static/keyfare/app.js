@@ -121,8 +121,10 @@ document.addEventListener("htmx:afterSettle", (event) => {
 });
 document.addEventListener("htmx:sendError", () => showError("The server could not be reached. Check your connection, then try again."));
 document.addEventListener("htmx:responseError", (event) => {
-  const status = event.detail.xhr.status;
-  if (status === 403) showError("You may not do that. Reload the page; your role or session may have changed.");
+  const { status, responseText } = event.detail.xhr;
+  const isSentence = event.detail.xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
+  if ([408, 413, 503].includes(status) && isSentence) showError(responseText);
+  else if (status === 403) showError("You may not do that. Reload the page; your role or session may have changed.");
   else if (status === 404) showError("That no longer exists. Reload the page.");
   else showError("Something went wrong on our side and nothing was changed. Try again.");
 });

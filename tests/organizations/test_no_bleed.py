@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
 from django.core.paginator import Page
@@ -27,6 +23,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from candidates.models import Candidate
+from config.web import application as web
 from gateway import dispatch
 from organizations import audit, tenancy
 from organizations.models import Invitation, Membership, Organization
@@ -41,6 +38,7 @@ from routing.resolve import Route
 from tests.builders import NOW
 from tests.conftest import logged_in, person
 from tests.organizations.test_wall_alone import Filters
+from tests.served import served, shared_connections
 from usage.models import InFlightCall, Mode, UsageEvent
 
 ORGANIZATIONS, REQUESTS = 20, 200
@@ -96,19 +94,17 @@ def tripwire(monkeypatch) -> None:
     monkeypatch.setattr("organizations.views.page_of", trip)
 
 
-@pytest.fixture
-def served(transactional_db, monkeypatch) -> Iterator[tuple[str, list[str]]]:
-    """
-    The address of the real application on a socket, and what each connection's scope was after its request.
+def without_filters(connection: Any, **kwargs: Any) -> None:
+    """Its queries do not say whose rows they want: pages show what the scope of their connection shows."""
+    connection.execute_wrappers.append(Filters())
 
-    Its queries do not say whose rows they want: whatever its pages show is what the scope of their connection shows.
-    """
+
+@pytest.fixture
+def served_alone(transactional_db, monkeypatch) -> Iterator[tuple[str, list[str]]]:
+    """The address of the real application on a socket, and what each connection's scope was after its request."""
     from config.asgi import application
 
     left: list[str] = []
-
-    def without_filters(connection: Any, **kwargs: Any) -> None:
-        connection.execute_wrappers.append(Filters())
 
     def ask_the_connection(**kwargs: Any) -> None:
         if connection.connection is not None:
@@ -119,27 +115,44 @@ def served(transactional_db, monkeypatch) -> Iterator[tuple[str, list[str]]]:
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 60)  # else closed before one can ask
     request_finished.connect(ask_the_connection)
     connection_created.connect(without_filters)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started:
-            assert time.monotonic() < deadline, "The application did not start."
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", left
-        server.should_exit = True
-        thread.join(timeout=10)
+    with served(application) as port:
+        yield f"http://127.0.0.1:{port}", left
     request_finished.disconnect(ask_the_connection)
     connection_created.disconnect(without_filters)
+
+
+@pytest.fixture
+def served_with_pool(transactional_db, monkeypatch) -> Iterator[tuple[str, list[str]]]:
+    """The same with two connections in turn for all requests, and what each connection's scope was when borrowed."""
+    borrowed: list[str] = []
+
+    def look_first(connection: Any, **kwargs: Any) -> None:
+        with connection.connection.cursor() as cursor:
+            [found] = cursor.execute("SELECT current_setting(%s, true)", [tenancy.VARIABLE]).fetchone()
+            borrowed.append(found or NOBODY)
+        tenancy.on_connection(connection)
+
+    monkeypatch.setattr(web, "WAIT_FOR_ROOM_SECONDS", 60)
+    connection_created.disconnect(tenancy.on_connection)
+    connection_created.connect(look_first)
+    connection_created.connect(without_filters)
+    # One more, for the thread of the test.
+    with shared_connections(3), served(web.application(connections=2 + web.KEPT_CONNECTIONS)) as port:
+        yield f"http://127.0.0.1:{port}", borrowed
+    connection_created.disconnect(without_filters)
+    connection_created.disconnect(look_first)
+    connection_created.connect(tenancy.on_connection)
 
 
 @ONLY_POSTGRESQL
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
-def test_interleaved_requests_show_and_write_rows_of_their_own_organization_only(served, parties, tripwire):
-    address, left = served
+@pytest.mark.parametrize(("how", "found"), [("served_alone", EVERY), ("served_with_pool", NOBODY)])
+def test_interleaved_requests_show_and_write_rows_of_their_own_organization_only(
+    request, how, found, tripwire, transactional_db
+):
+    address, scopes = request.getfixturevalue(how)
+    parties = request.getfixturevalue("parties")
     pages = ("candidates:list", "organizations:members", "organizations:audit", "overview", "settings", "usage:events")
     wrong: list[tuple[int, str, object]] = []
     in_flight, most, gone = 0, 0, 0
@@ -189,8 +202,8 @@ def test_interleaved_requests_show_and_write_rows_of_their_own_organization_only
     assert wrong == []
     assert most == ORGANIZATIONS
     assert gone == REQUESTS // 10
-    assert len(left) >= REQUESTS - gone
-    assert set(left) == {EVERY}  # as outside of requests
+    assert len(scopes) >= REQUESTS - gone
+    assert set(scopes) == {found}  # as outside of requests; as nobody has borrowed it
     invited = Invitation.objects.values_list("organization__slug", "email")
     assert len(invited) == REQUESTS // 10
     assert all(slug.removeprefix("org-") == MARK.findall(email)[0] for slug, email in invited)
