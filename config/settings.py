@@ -206,7 +206,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfa
 ADMINS = [(address, address) for address in env.list("ADMINS", default=[])]
 
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "django_cache"},
+    "default": {"BACKEND": "config.cache.CountingCache", "LOCATION": "django_cache"},
 }
 
 Q_CLUSTER = {

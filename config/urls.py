@@ -9,6 +9,7 @@ from organizations import invitation_views
 
 handler400 = "config.error_pages.bad_request"
 handler404 = "config.error_pages.not_found"
+handler500 = "config.error_pages.crashed"
 
 urlpatterns = [
     path("", views.home, name="home"),
