@@ -288,7 +288,7 @@ LOGGING = {
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]},
         "mail_admins": {
-            "class": "django.utils.log.AdminEmailHandler",
+            "class": "config.crash_mails.FewCrashMails",
             "email_backend": "organizations.outbox.at_once.AtOnceBackend",
             "level": "ERROR",
             "filters": ["not_under_debug", "redact"],
