@@ -79,7 +79,13 @@ def withdraw(request: OrganizationHttpRequest, invitation_id: int) -> HttpRespon
 @require_safe
 @never_cache
 def follow_link(request: HttpRequest, token: str) -> HttpResponse:
-    """Move the token from the address, where history and logs keep it, into the session. Accepts nothing."""
+    """
+    Move the token from the address, where history and logs keep it, into the session. Accepts nothing.
+
+    An invented one is told so at once: it makes no session, and without the form of ours costs no query.
+    """
+    if not invitations.is_known(token):
+        return _over(request, str(invitations.NoSuchInvitation()), status=410)
     request.session[SESSION_KEY] = invitations.digest(token)
     return redirect("accept-invitation")
 
@@ -88,7 +94,9 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
 @never_cache
 def accept(request: HttpRequest) -> HttpResponse:
     """The invitation whose link was followed last: accept it, or read how to get there, or why not."""
-    token_digest = request.session.get(SESSION_KEY, "")
+    token_digest = request.session.get(SESSION_KEY)
+    if token_digest is None:
+        return _over(request, str(invitations.NoSuchInvitation()), status=410)
     try:
         invitation = invitations.find_invitation(token_digest=token_digest, now=timezone.now())
     except invitations.InvitationOver as over:

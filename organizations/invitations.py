@@ -8,6 +8,7 @@ address, once, for seven days, and for no more than its giver may give when it i
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from organizations.tenancy import EVERY, scope
 Role = Membership.Role
 LIFETIME = timedelta(days=7)
 TOKEN_BYTES = 32
+FORM = re.compile(r"[\w-]{43}", re.ASCII)  # of so many bytes
 # For each organization; new invitations and those sent again count alike.
 MAILS_A_DAY = 100
 MAILS_A_DAY_TO_ONE_ADDRESS = 5
@@ -217,6 +219,12 @@ def find_invitation(*, token_digest: str, now: datetime) -> Invitation:
     if invitation.organization.closed_at is not None or not _may_still_give(invitation):
         raise InvitationWithdrawn
     return invitation
+
+
+@scope(EVERY, "the link says which organization")
+def is_known(token: str) -> bool:
+    """Whether an invitation was ever sent with `token`, and not sent again since."""
+    return bool(FORM.fullmatch(token)) and Invitation.objects.filter(token_digest=digest(token)).exists()
 
 
 def mail_invitation(offer: Offer) -> None:
