@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from logging import LogRecord
 from traceback import walk_tb
+from typing import Any
 
 from django.conf import settings
 from django.utils.log import AdminEmailHandler
@@ -30,8 +31,8 @@ LIBRARIES = "site-packages"
 class FewCrashMails(AdminEmailHandler):
     """`emit` runs under the handler's lock, so that one thread at a time counts."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.begin()
 
     def begin(self) -> None:
