@@ -18,15 +18,14 @@ from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
-from django_q import admin as q_admin
-from django_q.models import Failure, OrmQ, Schedule, Success
+from django_q.models import Failure, OrmQ
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from candidates.models import CandidateCheck
-from config import admin_confirmation, admin_mfa, onboarding
+from config import admin_confirmation, admin_mfa, admin_tasks, onboarding
 from config.admin_mail import mail_figure
 from config.worker import figures as work
 from organizations import audit
@@ -39,6 +38,8 @@ from usage import amounts, gaps
 from usage.models import Mode, UsageEvent
 
 LATEST_EVENTS = 12
+
+__all__ = ["admin_tasks"]  # registers its models
 
 admin_mfa.protect(admin.site)
 admin_confirmation.protect(admin.site)
@@ -115,41 +116,8 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
         obj.refresh_from_db()
 
 
-for installed in (Success, Failure, Schedule, OrmQ, EmailAddress, Authenticator):
+for installed in (EmailAddress, Authenticator):
     admin.site.unregister(installed)
-
-
-class ReadOnlyTasks:
-    """What the cluster did is looked at, run again, or deleted; never edited."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-@admin.register(Success)
-class FinishedTaskAdmin(ReadOnlyTasks, q_admin.TaskAdmin, ModelAdmin):  # type: ignore[misc]  # published without types
-    list_display = ("name", "func", "started", "stopped", "time_taken")
-    ordering = ("-stopped",)
-
-
-@admin.register(Failure)
-class FailedTaskAdmin(ReadOnlyTasks, q_admin.FailAdmin, ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "func", "started", "stopped", "short_result")
-    ordering = ("-stopped",)
-
-
-@admin.register(OrmQ)
-class WaitingTaskAdmin(ReadOnlyTasks, q_admin.QueueAdmin, ModelAdmin):  # type: ignore[misc]
-    list_display = ("id", "name", "func", "lock")
-
-
-@admin.register(Schedule)
-class ScheduleAdmin(q_admin.ScheduleAdmin, ModelAdmin):  # type: ignore[misc]
-    list_display = ("name", "func", "schedule_type", "next_run", "get_last_run", "get_success")
-    list_display_links = ("name",)
 
 
 @admin.register(EmailAddress)

@@ -1,5 +1,18 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_save
 
 
 class ConfigConfig(AppConfig):
     name = "config"
+
+    def ready(self) -> None:
+        """Wherever tasks are queued, run or recorded: only ours, started by our clock, and no hook after them."""
+        from django_q import cluster, signals
+        from django_q.models import Task
+
+        from config.own_tasks import refuse_foreign
+        from config.schedules import start_due_jobs
+
+        cluster.scheduler = start_due_jobs
+        signals.pre_enqueue.connect(refuse_foreign)
+        post_save.disconnect(signals.call_hook, sender=Task)

@@ -18,6 +18,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from config.models import HeldTask
+from config.own_tasks import refuse_waiting
 from config.worker import heartbeat
 from config.worker.board import Board
 from config.worker.orphans import Orphans
@@ -100,7 +101,7 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
             return []
         with transaction.atomic():
             task = self.waiting().select_for_update(skip_locked=True).first()
-            if task is None:
+            if task is None or refuse_waiting(task):
                 return []
             HeldTask.objects.update_or_create(task=task, defaults={"cluster_id": self.cluster})
             OrmQ.objects.filter(pk=task.pk).update(lock=Now() + timedelta(seconds=Conf.RETRY))

@@ -43,7 +43,8 @@ def cluster(workers: int = 2) -> Broker:
 
 
 def enqueue(number: int) -> int:
-    return Broker().enqueue(SignedPackage.dumps({"id": str(number), "func": "time.time", "args": (), "kwargs": {}}))
+    task = {"id": str(number), "name": "x", "func": "config.schedules.run", "args": (), "kwargs": {}}
+    return Broker().enqueue(SignedPackage.dumps(task))
 
 
 def take(broker: Broker) -> int | None:

@@ -208,3 +208,16 @@ def test_tasks_begin_with_nobodys_rows_though_commands_see_everybodys(database):
     (result,) = database.rows("SELECT result FROM django_q_task WHERE name = 'whose'")[0]
 
     assert dbsafe_decode(result) == ""
+
+
+def test_a_worker_runs_no_function_but_our_own_whatever_rows_say(database, tmp_path):
+    """As somebody who writes into the database, with the SECRET_KEY at that, would have them run."""
+    file = tmp_path / "broken in"
+    with running(database) as worker:
+        database.enqueue("shell", "os.system", f"touch '{file}'")
+        database.enqueue("after")
+        wait_for(lambda: database.is_done("after"), "our own task, behind another")
+        assert worker.terminate()[0] == 0
+
+    assert not file.exists()
+    assert database.rows("SELECT func, success FROM django_q_task WHERE name = 'shell'") == [("os.system", False)]
