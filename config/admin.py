@@ -28,7 +28,7 @@ from candidates.models import CandidateCheck
 from config import admin_confirmation, admin_mfa, admin_tasks, onboarding
 from config.admin_mail import mail_figure
 from config.worker import figures as work
-from organizations import audit
+from organizations import audit, people
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
@@ -122,7 +122,36 @@ for installed in (EmailAddress, Authenticator):
 
 @admin.register(EmailAddress)
 class EmailAddressAdmin(AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[misc]
+    """Looked at: people add addresses themselves, and staff ask for another one on the page of the user."""
+
     list_select_related = ("user",)
+    actions = ("confirm",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_confirm_permission(self, request: HttpRequest) -> bool:
+        """A confirmed address takes over what was offered to it, so only who may everything says so by hand."""
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    @action(description="Mark selected addresses as confirmed", permissions=["confirm"])  # type: ignore[untyped-decorator]
+    def confirm(self, request: HttpRequest, addresses: QuerySet[EmailAddress]) -> None:
+        confirmed = 0
+        with transaction.atomic(), audit.events_last():
+            for address in addresses.filter(verified=False).select_related("user"):
+                if address.set_verified():
+                    confirmed += 1
+                    actor = cast(User, request.user)
+                    people.record_about(
+                        address.user, actor=actor, action="account.email_confirmed", email=address.email
+                    )
+        messages.success(request, f"{confirmed} marked as confirmed.")
 
 
 @admin.register(Authenticator)
@@ -139,6 +168,12 @@ class AuthenticatorAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Authenticator | None = None) -> bool:
+        """Django asks this of each of several that are deleted at once, too."""
+        if obj is not None and not people.may_manage(cast(User, request.user), obj.user):
+            return False
+        return bool(super().has_delete_permission(request, obj))
 
     def delete_model(self, request: HttpRequest, obj: Authenticator) -> None:
         remove_second_factor(factor=obj, actor=cast(User, request.user))
@@ -185,6 +220,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("API tokens", "vpn_key", "organizations.apitoken"),
             ("Users", "person", "organizations.user"),
             ("E-mail addresses", "mail", "account.emailaddress"),
+            ("Changes of e-mail", "alternate_email", "organizations.emailchange"),
             ("Second factors", "passkey", "mfa.authenticator"),
             ("Mails", "outbox", "organizations.outgoingmail"),
             ("Mail server", "dns", "organizations.mailserver"),

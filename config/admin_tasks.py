@@ -20,12 +20,13 @@ from django_q.models import Failure, OrmQ, Schedule, Success, Task
 from django_q.tasks import async_task
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from config.own_tasks import TASKS
 from config.schedules import JOBS, LONGEST, REPEATED
 from organizations import audit
 from organizations.models import Organization, User
+from organizations.typed_numbers import WholeNumberField
 
 MOST_MINUTES = 7 * 24 * 60
 TIMES = ("runs", "schedule_type", "minutes", "next_run")
@@ -87,11 +88,11 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         widget=UnfoldBooleanSwitchWidget,
         help_text="Off: the job does not run by the clock until it is switched on again.",
     )
-    minutes = forms.IntegerField(
+    minutes = WholeNumberField(
         required=False,
         min_value=1,
         max_value=MOST_MINUTES,
-        widget=UnfoldAdminIntegerFieldWidget,
+        widget=UnfoldAdminTextInputWidget,
         help_text="Every so many minutes, where the type is Minutes.",
     )
 

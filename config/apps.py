@@ -6,6 +6,14 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
+        from allauth.account.signals import email_changed
+
+        from config.account_events import address_changed
+
+        email_changed.connect(address_changed)
+        self._guard_tasks()
+
+    def _guard_tasks(self) -> None:
         """Wherever tasks are queued, run or recorded: only ours, started by our clock, and no hook after them."""
         from django_q import cluster, signals
         from django_q.models import Task

@@ -5,7 +5,7 @@ from django.urls import include, path
 
 from config import views
 from config.api import api_urls
-from organizations import invitation_views
+from organizations import email_change_views, invitation_views
 
 handler400 = "config.error_pages.bad_request"
 handler404 = "config.error_pages.not_found"
@@ -22,6 +22,8 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("invitations/accept/", invitation_views.accept, name="accept-invitation"),
     path("invitations/<str:token>/", invitation_views.follow_link, name="invitation"),
+    path("email-change/", email_change_views.answer, name="answer-email-change"),
+    path("email-change/<str:token>/", email_change_views.follow_link, name="email-change"),
     path("o/<slug:slug>/", include("organizations.urls")),
     path("o/<slug:slug>/", include("usage.urls")),
     path("o/<slug:slug>/", include("providers.urls")),

@@ -4,21 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from allauth.account.models import EmailAddress
+from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
-from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
-from organizations import api_tokens, audit, services
-from organizations.forms import MembershipAdminForm, OrganizationAdminForm, UserAdminForm
+from organizations import api_tokens, audit, people, services
+from organizations.forms import MembershipAdminForm, OrganizationAdminForm
 from organizations.models import (
     ApiToken,
     AuditEvent,
@@ -30,102 +29,9 @@ from organizations.models import (
     OutgoingMail,
     User,
 )
-
-RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
+from organizations.people_admin import MembershipInline
 
 admin.site.unregister(Group)  # staff rights are `is_staff` and single permissions
-
-
-class MembershipInline(TabularInline):  # type: ignore[misc]  # unfold is published without types
-    """Read-only: members change on their own page, where the rules of owners hold."""
-
-    model = Membership
-    extra = 0
-    tab = True
-    show_change_link = True
-    fields = ("organization", "user", "role", "created_at")
-    readonly_fields = fields
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
-        rows: QuerySet[Membership] = super().get_queryset(request)
-        return rows.select_related("user", "organization")
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # not subscriptable at run time
-    form = UserAdminForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    inlines = (MembershipInline,)
-    ordering = ("email",)
-    list_display = ("email", "name", "is_staff", "is_active", "last_login", "created_at")
-    list_filter = (
-        "is_staff",
-        "is_superuser",
-        "is_active",
-        ("memberships__organization", RelatedDropdownFilter),
-    )
-    list_filter_submit = True
-    search_fields = ("email", "name", "memberships__organization__name")
-    readonly_fields = ("last_login", "created_at")
-    filter_horizontal = ()
-    fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
-        (
-            "Rights",
-            {"fields": RIGHTS, "classes": ("tab",)},
-        ),
-        ("Times", {"fields": ("last_login", "created_at"), "classes": ("tab",)}),
-    )
-    add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
-
-    def get_inlines(self, request: HttpRequest, obj: Any = None) -> tuple[type[TabularInline], ...]:
-        return self.inlines if obj else ()
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Only superusers give rights."""
-        rights = () if _actor(request).is_superuser else ("is_staff", "is_superuser", "user_permissions")
-        return (*self.readonly_fields, *rights)
-
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """An address that staff enter counts as confirmed."""
-        super().save_model(request, obj, form, change)
-        if not change or "email" in form.changed_data:
-            EmailAddress.objects.filter(user=obj, primary=True).delete()
-            EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=True)
-        self._record_rights(request, obj, [name for name in form.changed_data if name in RIGHTS], change)
-
-    def _record_rights(self, request: HttpRequest, person: User, changed: list[str], change: bool) -> None:
-        """Rights over the whole installation are audited in the log of the platform, once that exists."""
-        platform = Organization.objects.filter(is_platform=True).first()
-        if platform and changed and (change or person.is_staff):
-            audit.record(
-                organization=platform,
-                actor=_actor(request),
-                action="user.rights_changed",
-                target=person.email,
-                fields=", ".join(changed),
-                is_active=person.is_active,
-                is_staff=person.is_staff,
-                is_superuser=person.is_superuser,
-            )
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if isinstance(obj, User) and obj.is_superuser and not _actor(request).is_superuser:
-            return False
-        return bool(super().has_change_permission(request, obj))
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # people are made inactive: what they did keeps its name
 
 
 class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
@@ -184,6 +90,25 @@ def _refused_is_forbidden() -> Iterator[None]:
         raise PermissionDenied(str(refusal)) from refusal
 
 
+def _owners(organization: Organization) -> list[str]:
+    """Before a change, so that who loses the role by it hears of that."""
+    owners = Membership.objects.for_organization(organization).filter(role=Membership.Role.OWNER, user__is_active=True)
+    return list(owners.order_by("pk").values_list("user__email", flat=True))
+
+
+def _tell_owners(owners: list[str], organization: Organization, actor: User, what: str) -> None:
+    for email in owners:
+        people.tell(
+            email,
+            subject=f"A change of members of {organization.name}",
+            template="organizations/email/membership_by_staff.txt",
+            actor=actor,
+            what=what,
+            organization=organization,
+            site=settings.SITE_URL,
+        )
+
+
 @admin.register(Membership)
 class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
     form = MembershipAdminForm
@@ -203,15 +128,25 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return ("user", "organization", "created_at") if obj else ("created_at",)
 
+    def get_form(self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)  # a class made for this request
+        form.actor = request.user
+        return form
+
     def save_model(self, request: HttpRequest, obj: Membership, form: MembershipAdminForm, change: bool) -> None:
         actor = _actor(request)
-        with _refused_is_forbidden():
+        with _refused_is_forbidden(), transaction.atomic():
+            owners = _owners(obj.organization)
             if change:
                 services.change_role(membership=Membership.objects.get(pk=obj.pk), role=obj.role, actor=actor)
+                what = f"made {obj.user.email} {obj.get_role_display().lower()}"
             else:
                 obj.pk = services.add_member(
                     organization=obj.organization, email=obj.user.email, role=obj.role, actor=actor
                 ).pk
+                what = f"added {obj.user.email} as {obj.get_role_display().lower()}"
+            if form.changed_data:
+                _tell_owners(owners, obj.organization, actor, what)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         if isinstance(obj, Membership) and services.is_last_owner(obj):
@@ -219,8 +154,11 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
         return bool(super().has_delete_permission(request, obj))
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
-        with _refused_is_forbidden():
+        with _refused_is_forbidden(), transaction.atomic():
+            owners = _owners(obj.organization)
+            what = f"removed {obj.user.email}"
             services.remove_member(membership=obj, actor=_actor(request))
+            _tell_owners(owners, obj.organization, _actor(request), what)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions: dict[str, Any] = super().get_actions(request)
@@ -297,7 +235,10 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     search_fields = ("name", "prefix", "organization__name", "organization__slug", "created_by__email")
     exclude = ("digest",)
 
-    @action(description="Revoke selected tokens", permissions=["view"])  # type: ignore[untyped-decorator]
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("organizations.change_apitoken")
+
+    @action(description="Revoke selected tokens", permissions=["revoke"])  # type: ignore[untyped-decorator]
     def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
         revoked = sum(
             api_tokens.revoke_token(token=token, actor=_actor(request), now=timezone.now())

@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django import forms
-from unfold.forms import UserChangeForm
+from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
 from organizations import services
 from organizations.models import ApiToken, Membership, Organization, User
@@ -78,6 +79,15 @@ class MembershipAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not sub
         model = Membership
         fields = ("user", "organization", "role")
 
+    actor: User | None = None  # set by the admin
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        user = cleaned.get("user") or (self.instance.user if self.instance.pk else None)
+        if self.actor and user == self.actor and not self.actor.is_superuser:
+            raise forms.ValidationError("Nobody of the staff gives themselves a place in an organization.")
+        return cleaned
+
     def clean_user(self) -> User:
         user: User = self.cleaned_data["user"]
         if not user.is_active:
@@ -93,7 +103,26 @@ class MembershipAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not sub
         return role
 
 
-class UserAdminForm(UserChangeForm):  # type: ignore[misc]  # unfold is published without types
+class NewUserForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    class Meta:
+        model = User
+        fields = ("email", "name")
+        field_classes = {"email": forms.EmailField}
+        widgets = {"email": UnfoldAdminEmailInputWidget, "name": UnfoldAdminTextInputWidget}
+        help_texts = {"email": "A link to choose a password is sent there."}
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        if EmailAddress.objects.filter(email__iexact=email).exists():
+            raise forms.ValidationError("An account has that e-mail already.")
+        return email
+
+
+class UserAdminForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("email", "name", "is_active", "is_staff", "is_superuser", "user_permissions")
+
     def clean_is_active(self) -> bool:
         is_active = bool(self.cleaned_data["is_active"])
         if self.instance.is_active and not is_active and (organizations := services.last_owner_of(self.instance)):

@@ -173,6 +173,32 @@ class Invitation(models.Model):
         return f"{self.email} · {self.get_role_display()}"
 
 
+class EmailChange(models.Model):
+    """A new address that staff asked for; it works once somebody agreed (organizations/email_changes.py)."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="email_changes")
+    old_email = models.EmailField()
+    new_email = models.EmailField()
+    requested_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    confirmed_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=Q(confirmed_at=None, withdrawn_at=None),
+                name="one_open_email_change_a_person",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.old_email} → {self.new_email}"
+
+
 class ApiToken(models.Model):
     """
     Lets a program act for an organization, at most as the person who made the token now may.

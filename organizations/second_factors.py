@@ -18,8 +18,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from organizations import audit, sealing
-from organizations.models import Organization, User
+from organizations import audit, people, sealing
+from organizations.models import User
 
 PURPOSE = b"keyfare/second-factor/1"
 SEALED_TYPES = (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES)
@@ -116,18 +116,20 @@ def rotate_second_factors(*, batch: int = BATCH) -> FactorRotation:
 
 
 def remove_second_factor(*, factor: Authenticator, actor: User | None) -> None:
-    """For a person who lost it. Stands in the log of the platform, once that exists: people are no organization's."""
+    """For a person who lost it: they are told by mail, and it stands in the logs of those concerned."""
+    person = factor.user
     with transaction.atomic():
         factor.delete()
-        platform = Organization.objects.filter(is_platform=True).first()
-        if platform:
-            audit.record(
-                organization=platform,
-                actor=actor,
-                action="second_factor.removed",
-                target=factor.user.email,
-                type=factor.type,
-            )
+        people.record_about(person, actor=actor, action="second_factor.removed", type=factor.type)
+        people.tell(
+            person.email,
+            subject="A second step at log in was removed",
+            template="organizations/email/second_factor_removed.txt",
+            what=factor.get_type_display(),
+            others=Authenticator.objects.filter(user=person).exists(),
+            actor=actor,
+            site=settings.SITE_URL,
+        )
 
 
 def forget_unreadable_factors() -> list[str]:

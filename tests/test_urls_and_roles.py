@@ -140,6 +140,8 @@ PUBLIC = frozenset(
         "account_reset_password_done",
         "invitation",
         "accept-invitation",  # 410 without a link that was followed before
+        "email-change",
+        "answer-email-change",  # as accept-invitation
         "mfa_authenticate",
         "mfa_login_webauthn",
     }

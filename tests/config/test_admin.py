@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
+from django.core import mail
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 
@@ -13,6 +16,7 @@ from config.admin import SIDEBAR
 from organizations.models import AuditEvent, Membership, Organization, User
 from tests.conftest import give_second_factor
 
+PASSWORD = "correct horse battery"
 OWN_APPS = ("organizations", "usage", "billing", "providers", "routing", "candidates")
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 
@@ -151,20 +155,23 @@ def test_the_last_owner_cannot_be_deleted(as_staff, alice):
     assert Membership.objects.filter(pk=membership.pk).exists()
 
 
-def test_a_user_whom_staff_add_can_log_in_at_once(as_staff, client):
-    as_staff.post(
-        "/admin/organizations/user/add/",
-        {
-            "email": "New@acme.example",
-            "name": "New",
-            "password1": "correct horse battery",
-            "password2": "correct horse battery",
-        },
-    )
+def test_a_user_whom_staff_add_chooses_a_password_by_a_link(as_staff, client, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        as_staff.post(
+            "/admin/organizations/user/add/",
+            {"email": "New@acme.example", "name": "New", "password1": PASSWORD, "password2": PASSWORD},
+        )
+    person = User.objects.get(email="new@acme.example")
+    assert not person.has_usable_password()
+    assert not EmailAddress.objects.get(email=person.email).verified
 
-    assert EmailAddress.objects.get(email="new@acme.example").verified
-    response = client.post("/accounts/login/", {"login": "new@acme.example", "password": "correct horse battery"})
-    assert response.url == "/"
+    (message,) = mail.outbox
+    page = client.get(re.search(r"/accounts/password/reset/key/\S+", str(message.body))[0], follow=True)
+    client.post(page.request["PATH_INFO"], {"password1": PASSWORD, "password2": PASSWORD})
+
+    assert message.to == [person.email]
+    response = client.post("/accounts/login/", {"login": person.email, "password": PASSWORD})
+    assert response.status_code == 302
 
 
 def test_staff_who_are_no_superusers_give_no_rights(as_ada, ada, staff):
@@ -175,9 +182,9 @@ def test_staff_who_are_no_superusers_give_no_rights(as_ada, ada, staff):
 
     as_ada.post(
         f"/admin/organizations/user/{ada.pk}/change/",
-        {"email": ada.email, "name": "Ada", "is_active": "on", "is_superuser": "on", "is_staff": "on"},
+        {"name": "Ada", "is_active": "on", "is_superuser": "on", "is_staff": "on"},
     )
-    on_superuser = as_ada.post(f"/admin/organizations/user/{staff.pk}/password/", {"password1": "x", "password2": "x"})
+    on_superuser = as_ada.post(f"/admin/organizations/user/{staff.pk}/change/", {"name": "x"})
 
     assert not User.objects.get(pk=ada.pk).is_superuser
     assert on_superuser.status_code == 403

@@ -32,6 +32,13 @@ NOT_OF_ONE_ORGANIZATION = {
     },
     ("organizations/invitations.py", "accept_invitation"): {"EVERY": "the link says which organization"},
     ("organizations/invitations.py", "find_invitation"): {"EVERY": "the link says which organization"},
+    ("organizations/email_changes.py", "find_link"): {"EVERY": "a person's organizations are several"},
+    ("organizations/email_changes.py", "confirm_email_change"): {"EVERY": "a person's organizations are several"},
+    ("organizations/email_changes.py", "refuse_email_change"): {"EVERY": "a person's organizations are several"},
+    ("organizations/management/commands/change_email.py", "Command.handle"): {
+        "EVERY": "a person's organizations are several"
+    },
+    ("config/account_events.py", "address_changed"): {"EVERY": "a person's organizations are several"},
     ("organizations/api_tokens.py", "use_token"): {"EVERY": "the token says which organization"},
     ("config/context.py", "Page.memberships"): {"EVERY": "a person's memberships lie in several organizations"},
     ("gateway/dispatch.py", "prepare"): {"_behind_the_wall_of(organization, route)": "a managed key is the platform's"},
@@ -46,6 +53,7 @@ NOT_OF_ONE_ORGANIZATION = {
 # Our tables without an `organization` column, so without a policy → why their rows are nobody's.
 NOBODYS_TABLES = {
     "organizations.User": "people belong to organizations through memberships, which are walled",
+    "organizations.EmailChange": "of a person, whatever the organization",
     "organizations.Organization": "the tenants themselves; reached through memberships",
     "routing.ManagedDefault": "the operator's choice for everybody: provider and model",
     "candidates.ProfileSighting": "keyed digests and times, for recency across organizations that joined",

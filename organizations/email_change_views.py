@@ -1,0 +1,45 @@
+"""The page behind the link of `organizations.email_changes`. Whoever has the link reads the mailbox it went to."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from organizations import email_changes
+
+SESSION_KEY = "email_change"
+PAGE = "organizations/email_change.html"
+
+
+@require_safe
+@never_cache
+def follow_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Move the token from the address, where history and logs keep it, into the session. Changes nothing."""
+    request.session[SESSION_KEY] = token
+    return redirect("answer-email-change")
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def answer(request: HttpRequest) -> HttpResponse:
+    token = request.session.get(SESSION_KEY, "")
+    try:
+        link = email_changes.find_link(token=token, now=timezone.now())
+        if request.method == "GET":
+            return render(request, PAGE, {"change": link.change})
+        if request.POST.get("answer") == "agree":
+            change = email_changes.confirm_email_change(token=token, now=timezone.now())
+            said = "The address was changed", f"{change.new_email} is the address of this account from now on."
+        elif request.POST.get("answer") == "refuse":
+            change = email_changes.refuse_email_change(token=token, now=timezone.now())
+            said = "Nothing was changed", f"{change.old_email} stays the address of this account."
+        else:
+            return render(request, PAGE, {"change": link.change}, status=422)
+    except email_changes.EmailChangeRefused as refusal:
+        context = {"heading": "Nothing was changed", "sentence": str(refusal)}
+        return render(request, PAGE, context, status=410)
+    del request.session[SESSION_KEY]
+    return render(request, PAGE, {"heading": said[0], "sentence": said[1]})
