@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
-from django.db.models import Model
+from django.db import transaction
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
@@ -16,6 +19,8 @@ from candidates.models import (
     Requirement,
     RequirementVerdict,
 )
+from organizations import audit
+from organizations.models import User
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
@@ -43,6 +48,28 @@ class CandidateAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a candidate without a profile cannot be checked: imports add both
+
+    def save_model(self, request: HttpRequest, obj: Candidate, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            if form.changed_data:
+                self._record(request, obj, "candidate.changed_by_staff", fields=", ".join(form.changed_data))
+
+    def delete_model(self, request: HttpRequest, obj: Candidate) -> None:
+        with transaction.atomic(), audit.events_last():
+            self._record(request, obj, "candidate.removed_by_staff")
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Candidate]) -> None:
+        with transaction.atomic(), audit.events_last():
+            for candidate in queryset.select_related("organization"):
+                self.delete_model(request, candidate)
+
+    def _record(self, request: HttpRequest, candidate: Candidate, action: str, **details: str) -> None:
+        """By id: who is removed must not stay in a log for good."""
+        actor = request.user if isinstance(request.user, User) else None
+        target = f"Candidate {candidate.pk}"
+        audit.record(organization=candidate.organization, actor=actor, action=action, target=target, **details)
 
 
 @admin.register(Profile)

@@ -166,7 +166,8 @@ def test_a_user_whom_staff_add_chooses_a_password_by_a_link(as_staff, client, dj
     assert not EmailAddress.objects.get(email=person.email).verified
 
     (message,) = mail.outbox
-    page = client.get(re.search(r"/accounts/password/reset/key/\S+", str(message.body))[0], follow=True)
+    (link,) = re.findall(r"/accounts/password/reset/key/\S+", str(message.body))
+    page = client.get(link, follow=True)
     client.post(page.request["PATH_INFO"], {"password1": PASSWORD, "password2": PASSWORD})
 
     assert message.to == [person.email]
