@@ -18,7 +18,6 @@ from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
-from django_q.models import Failure, OrmQ
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm

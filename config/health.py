@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 from config import startup
 from config.worker import heartbeat
+from config.worker.alarm import stop_of_work
 
 PATHS = ("/healthz", "/readyz")
 SERVES_FOR_SECONDS = 2.0
@@ -98,7 +99,7 @@ class Readiness:
             "database": "ok",
             "migrations": "ok",
             "keys": found,
-            "worker": "no sign of life" if heartbeat.is_late() else "ok",
+            "worker": "no sign of life" if stop_of_work() else "ok",
             "work": "waits too long" if heartbeat.waits_too_long() else "ok",
         }
 

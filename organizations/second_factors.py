@@ -15,6 +15,7 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 

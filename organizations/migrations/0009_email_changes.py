@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("organizations", "0007_shares_recency"),
+        ("organizations", "0008_outgoing_mail"),
     ]
 
     operations = [
