@@ -12,12 +12,12 @@ from typing import Any
 
 from django.contrib.auth.models import Permission
 from django.core.mail import send_mail
-from django.db import transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
 
 from organizations import audit
 from organizations.models import Membership, Organization, User
+from organizations.templatetags.mail_text import one_line
 
 CHANGE_PEOPLE = "organizations.change_user"
 
@@ -71,10 +71,8 @@ def other_owners(person: User) -> list[User]:
 
 
 def tell(email: str, *, subject: str, template: str, **context: Any) -> None:
-    """Mail `email` when the transaction is done; a mail that does not leave undoes nothing."""
-    body = render_to_string(template, context)
-    one_line = " ".join(subject.split())
-    transaction.on_commit(lambda: send_mail(one_line, body, None, [email]) and None, robust=True)
+    """Mail `email`, if the transaction stands."""
+    send_mail(one_line(subject), render_to_string(template, context), None, [email])
 
 
 def _rights_given(person: User) -> set[int]:
