@@ -13,7 +13,6 @@ from candidates.models import (
     Briefing,
     Candidate,
     CandidateCheck,
-    CheckRequest,
     Profile,
     ProfileSighting,
     Requirement,
@@ -115,14 +114,6 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
     list_select_related = ("candidate", "briefing", "organization")
     search_fields = ("id", "run_id", "candidate__name", "briefing__title", "organization__name")
     date_hierarchy = "accepted_at"
-
-
-@admin.register(CheckRequest)
-class CheckRequestAdmin(ReadOnlyAdmin):
-    list_display = ("idempotency_key", "check_row", "organization", "created_at")
-    list_filter = ("organization",)
-    list_select_related = ("check_row__candidate", "check_row__briefing", "organization")
-    search_fields = ("idempotency_key", "check_row__candidate__name", "organization__name")
 
 
 @admin.register(RequirementVerdict)

@@ -17,7 +17,7 @@ from ninja.errors import HttpError
 from pydantic import ConfigDict, StrictInt, StrictStr
 
 from billing.ledger import NotEnoughCredits
-from candidates.check_requests import IdempotencyKeyReused, Once, accept_check, earlier_check
+from candidates.check_requests import PURPOSE, accept_check, earlier_check
 from candidates.checks import BriefingNotReady
 from candidates.failure_cap import TooManyFailures
 from candidates.links import normalize_link
@@ -25,6 +25,7 @@ from candidates.models import Briefing, Candidate, CandidateCheck, RequirementVe
 from candidates.profiles import ProfileRow, RowError, find_imported, import_profiles, read_profile
 from organizations.api_access import ApiHttpRequest, TokenAuth
 from organizations.models import Organization, User
+from organizations.once import KeyReused, Once
 from organizations.permissions import Permission
 from routing.resolve import RouteUnavailable
 
@@ -120,7 +121,7 @@ def request_check(
         if check is None:
             briefings = Briefing.objects.for_organization(organization).select_related("organization")
             briefing = _or_404(briefings.filter(pk=wanted.briefingId).first(), NO_BRIEFING)
-            check = accept_check(
+            check, _ = accept_check(
                 organization=organization,
                 briefing=briefing,
                 candidate=(
@@ -134,7 +135,7 @@ def request_check(
             )
     except NotEnoughCredits as refusal:
         raise HttpError(402, str(refusal)) from None
-    except (BriefingNotReady, IdempotencyKeyReused, RouteUnavailable, TooManyFailures) as refusal:
+    except (BriefingNotReady, KeyReused, RouteUnavailable, TooManyFailures) as refusal:
         raise HttpError(409, str(refusal)) from None
     return CheckAccepted(candidateCheckId=check.pk, resultUrl=_result_url(organization, check))
 
@@ -209,7 +210,7 @@ def _once(key: str | None, wanted: CheckWanted) -> Once | None:
     if not KEY_FORM.fullmatch(key):
         raise HttpError(400, BAD_KEY)
     body = json.dumps(wanted.model_dump(exclude_none=True), sort_keys=True)
-    return Once(key, hashlib.sha256(body.encode()).hexdigest())
+    return Once(PURPOSE, key, hashlib.sha256(body.encode()).hexdigest())
 
 
 def _result(organization: Organization, check: CandidateCheck) -> CheckResult | None:

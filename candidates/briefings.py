@@ -31,6 +31,7 @@ from gateway import dispatch
 from gateway.asking import NoAnswer, ask_now
 from gateway.dispatch import PreparedCall
 from organizations.models import Organization, User
+from organizations.once import Once, do_once
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
 from usage.models import Mode, UsageEvent
@@ -82,9 +83,11 @@ def create_briefing(
     now: datetime,
     requirements: Sequence[DraftRequirement] = (),
     job_description: str = "",
+    once: Once | None = None,
 ) -> Briefing:
-    """A briefing written by hand. Raises BriefingRefused."""
-    with transaction.atomic():
+    """A briefing written by hand, or the one that `once` made before. Raises BriefingRefused."""
+
+    def create() -> str:
         briefing = Briefing.objects.create(
             organization=organization,
             title=checked_title(title),
@@ -93,7 +96,9 @@ def create_briefing(
         )
         if requirements:
             save_requirements(briefing=briefing, requirements=_as_inputs(requirements), now=now)
-    return briefing
+        return str(briefing.pk)
+
+    return _made(organization, do_once(organization=organization, once=once, act=create))
 
 
 def unchecked_candidates(briefing: Briefing) -> QuerySet[Candidate]:
@@ -109,9 +114,12 @@ def unchecked_candidates(briefing: Briefing) -> QuerySet[Candidate]:
     return Candidate.objects.filter(organization=briefing.organization_id).exclude(pk__in=checked)
 
 
-def new_version(*, briefing: Briefing, actor: User | None) -> Briefing:
-    """A copy with free wording, under the next version number of its line."""
-    with transaction.atomic():
+def new_version(*, briefing: Briefing, actor: User | None, once: Once | None = None) -> Briefing:
+    """A copy with free wording, under the next version number of its line; or the one that `once` made before."""
+
+    def copy_it() -> str:
+        # Two at once would both take the next number.
+        Organization.objects.select_for_update(no_key=True).get(pk=briefing.organization_id)
         copy = Briefing.objects.create(
             organization=briefing.organization,
             title=briefing.title,
@@ -131,7 +139,13 @@ def new_version(*, briefing: Briefing, actor: User | None) -> Briefing:
             )
             for requirement in ordered_requirements(briefing)
         )
-    return copy
+        return str(copy.pk)
+
+    return _made(briefing.organization, do_once(organization=briefing.organization, once=once, act=copy_it))
+
+
+def _made(organization: Organization, briefing_id: str) -> Briefing:
+    return Briefing.objects.for_organization(organization).select_related("organization").get(pk=briefing_id)
 
 
 def _as_inputs(requirements: Iterable[DraftRequirement]) -> list[RequirementInput]:
@@ -166,10 +180,11 @@ def request_draft(
     now: datetime,
     title: str = "",
     briefing: Briefing | None = None,
+    once: Once | None = None,
 ) -> Briefing:
     """
     Have requirements drafted from `job_description` in the background: in a new briefing, or again in
-    `briefing`.
+    `briefing`; or give the briefing that `once` made before.
 
     Costs no credits. Raises RouteUnavailable, DailyCapReached (Managed mode), TextsLocked and
     BriefingRefused; then nothing was started.
@@ -179,27 +194,30 @@ def request_draft(
         raise BriefingRefused("Paste the job description that the requirements are to be drafted from.")
     if len(job_description) > MAX_JOB_DESCRIPTION_CHARACTERS:
         raise BriefingRefused(f"A job description has at most {MAX_JOB_DESCRIPTION_CHARACTERS:,} characters.")
-    with transaction.atomic():
+
+    def request() -> str:
         # One organization's drafts are admitted one by one: two cannot both be the last of the day.
-        organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        route = resolve(organization=organization, action=REQUIREMENT_GENERATION.slug)
-        if route.mode == Mode.MANAGED and drafts_left_today(organization=organization, now=now) <= 0:
+        locked = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        route = resolve(organization=locked, action=REQUIREMENT_GENERATION.slug)
+        if route.mode == Mode.MANAGED and drafts_left_today(organization=locked, now=now) <= 0:
             raise DailyCapReached(settings.KEYFARE_MANAGED_DAILY_RUNS)
         if briefing is None:
-            briefing = Briefing(organization=organization, created_by=actor)
+            drafted = Briefing(organization=locked, created_by=actor)
         else:
-            briefing = Briefing.objects.for_organization(organization).select_for_update().get(pk=briefing.pk)
-            if is_drafting(briefing, now=now):
+            drafted = Briefing.objects.for_organization(locked).select_for_update().get(pk=briefing.pk)
+            if is_drafting(drafted, now=now):
                 raise BriefingRefused("The draft is still being written.")
-            if is_locked(briefing):
+            if is_locked(drafted):
                 raise TextsLocked
-        briefing.title = checked_title(title or briefing.title or UNTITLED)
-        briefing.job_description = job_description
-        briefing.state, briefing.state_detail = State.DRAFTING, ""
-        briefing.draft_requested_at, briefing.draft_run_id = now, uuid.uuid4()
-        briefing.save()
-        _queue_draft(briefing.pk)
-    return briefing
+        drafted.title = checked_title(title or drafted.title or UNTITLED)
+        drafted.job_description = job_description
+        drafted.state, drafted.state_detail = State.DRAFTING, ""
+        drafted.draft_requested_at, drafted.draft_run_id = now, uuid.uuid4()
+        drafted.save()
+        _queue_draft(drafted.pk)
+        return str(drafted.pk)
+
+    return _made(organization, do_once(organization=organization, once=once, act=request))
 
 
 def drafts_left_today(*, organization: Organization, now: datetime) -> int:

@@ -80,6 +80,15 @@ class Briefing(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="Who saved title or requirements last; nobody: a draft.",
+    )
+    changed_at = models.DateTimeField(null=True, blank=True)
 
     objects = TenantQuerySet["Briefing"].as_manager()
 
@@ -195,30 +204,6 @@ class CandidateCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.candidate} · {self.briefing}"
-
-
-class CheckRequest(models.Model):
-    """
-    Which check a program got for an Idempotency-Key, so that asking again gives the same one and costs nothing.
-
-    Kept as long as the check is.
-    """
-
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
-    idempotency_key = models.CharField(max_length=200)
-    body_digest = models.CharField(max_length=64, help_text="SHA-256 of what was asked for, hexadecimal.")
-    check_row = models.ForeignKey(CandidateCheck, on_delete=models.CASCADE, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    objects = TenantQuerySet["CheckRequest"].as_manager()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["organization", "idempotency_key"], name="one_check_an_idempotency_key"),
-        ]
-
-    def __str__(self) -> str:
-        return self.idempotency_key
 
 
 class RequirementVerdict(models.Model):

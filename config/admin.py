@@ -225,6 +225,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Mail server", "dns", "organizations.mailserver"),
             ("Audit log", "history", "organizations.auditevent"),
             ("Audit log heads", "link", "organizations.audithead"),
+            ("Requests done once", "repeat_one", "organizations.donerequest"),
         ),
     ),
     (
@@ -264,7 +265,6 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Candidate checks",
         (
             ("Checks", "task_alt", "candidates.candidatecheck"),
-            ("Check requests", "repeat_one", "candidates.checkrequest"),
             ("Verdicts", "rule", "candidates.requirementverdict"),
             ("Briefings", "description", "candidates.briefing"),
             ("Requirements", "checklist", "candidates.requirement"),

@@ -22,6 +22,7 @@ from organizations.models import (
     ApiToken,
     AuditEvent,
     AuditHead,
+    DoneRequest,
     Invitation,
     MailServer,
     Membership,
@@ -194,6 +195,15 @@ class AuditHeadAdmin(ReadOnlyAdmin):
     list_display = ("organization", "seq", "hash")
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug")
+
+
+@admin.register(DoneRequest)
+class DoneRequestAdmin(ReadOnlyAdmin):
+    list_display = ("purpose", "key", "result", "organization", "created_at")
+    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter_submit = True
+    list_select_related = ("organization",)
+    search_fields = ("key", "result", "organization__name", "organization__slug")
 
 
 def _actor(request: HttpRequest) -> User:

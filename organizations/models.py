@@ -231,6 +231,31 @@ class ApiToken(models.Model):
         return f"{self.name} (kf_{self.prefix}…)"
 
 
+class DoneRequest(models.Model):
+    """
+    What came of a request that is carried out once, however often it arrives: see `organizations/once.py`.
+
+    Kept as long as the organization is: whoever asks again gets what was made the first time.
+    """
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    purpose = models.CharField(max_length=40, help_text="What was asked for: keys of two purposes never meet.")
+    key = models.CharField(max_length=200, help_text="An Idempotency-Key of a program, or that of a form.")
+    body_digest = models.CharField(max_length=64, help_text="SHA-256 of what was asked for, hexadecimal.")
+    result = models.CharField(max_length=200, help_text="What came of it, mostly the id of what was made.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantQuerySet["DoneRequest"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "purpose", "key"], name="one_result_a_request"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.key}"
+
+
 class AuditEvent(models.Model):
     """
     Who changed what: one row for every key, routing, member and credit change.

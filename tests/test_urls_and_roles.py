@@ -273,7 +273,7 @@ def ask(client: Client, method: str, address: str, data: Any = None) -> HttpResp
 
 def seen(response: HttpResponse, *asked: object) -> tuple[int, str, list[str], str]:
     """All that an answer tells, apart from clock, one-time tokens and the ids `asked` for, which the person sent."""
-    text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", response.content.decode())
+    text = re.sub(r'name="(csrfmiddlewaretoken|once)" value="\w+"', "", response.content.decode())
     headers = str(sorted(each for each in response.headers.items() if each[0] not in ("Content-Length", "Expires")))
     for value in sorted(map(str, asked), key=len, reverse=True):
         text, headers = text.replace(value, "…"), headers.replace(value, "…")

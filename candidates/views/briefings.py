@@ -23,6 +23,7 @@ from candidates.views.picker import picker_context
 from candidates.views.runs import results_context
 from candidates.views.tabs import CANDIDATES, REQUIREMENTS, RESULTS, TABS, tab_context
 from organizations.models import Organization
+from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of
 from routing.actions import REQUIREMENT_GENERATION
@@ -72,6 +73,7 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
                         title=title_form.cleaned_data["title"],
                         actor=request.user,
                         now=timezone.now(),
+                        once=once_of_form(request),
                     )
                     return redirect("candidates:briefing", request.organization.slug, briefing.pk)
             else:
@@ -83,6 +85,7 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
                         title=draft_form.cleaned_data["title"],
                         actor=request.user,
                         now=timezone.now(),
+                        once=once_of_form(request),
                     )
                     return redirect("candidates:briefing", request.organization.slug, briefing.pk)
         except (BriefingRefused, RouteUnavailable) as error:
@@ -168,7 +171,8 @@ def draft_again(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespo
 @organization_view(Permission.CHECK_CANDIDATES)
 @require_POST
 def copy_briefing(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
-    copy = briefings.new_version(briefing=_briefing(request, briefing_id), actor=request.user)
+    briefing = _briefing(request, briefing_id)
+    copy = briefings.new_version(briefing=briefing, actor=request.user, once=once_of_form(request))
     messages.success(request, f"Version {copy.version} made. Its requirements can be reworded.")
     return redirect("candidates:briefing", request.organization.slug, copy.pk)
 

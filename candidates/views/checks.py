@@ -12,11 +12,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
 from candidates.check_endings import OPEN
-from candidates.checks import BriefingNotReady, PriceRose, accept_checks
+from candidates.check_requests import accept_check
+from candidates.checks import BriefingNotReady, PriceRose
 from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.credit_costs import quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import CandidateCheck, RequirementVerdict
+from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
 from providers.catalog import PROVIDERS
@@ -43,28 +45,21 @@ def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse
     """Check the same person against the same briefing once more, for no more than the `agreed` credits."""
     check = _check(request, check_id)
     try:
-        accepted = accept_checks(
+        running, note = accept_check(
             organization=request.organization,
             briefing=check.briefing,
-            candidates=[check.candidate],
+            candidate=check.candidate,
             actor=request.user,
             now=timezone.now(),
+            once=once_of_form(request),
             agreed_credits=whole_number(request.POST.get("agreed")) or 0,
         )
     except (BriefingNotReady, NotEnoughCredits, PriceRose, RouteUnavailable, TooManyFailures) as error:
         context = {**_context(request, check), "problem": str(error)}
         return render(request, "candidates/check.html", context, status=422)
-    if accepted.note:
-        messages.success(request, accepted.note)
-    running = (
-        accepted.checks[0]
-        if accepted.checks
-        else check.briefing.checks.for_organization(request.organization)
-        .filter(candidate=check.candidate)
-        .order_by("-accepted_at")
-        .first()
-    )
-    return redirect("candidates:check", request.organization.slug, running.pk if running else check.pk)
+    if note:
+        messages.success(request, note)
+    return redirect("candidates:check", request.organization.slug, running.pk)
 
 
 def _check(request: OrganizationHttpRequest, check_id: str) -> CandidateCheck:

@@ -13,13 +13,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
-from candidates.checks import BriefingNotReady, PriceRose, accept_checks
+from candidates.check_requests import accept_selection
+from candidates.checks import BriefingNotReady, PriceRose
 from candidates.credit_costs import quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing
 from candidates.results import latest_checks, progress
 from candidates.selection import Selection, Who
 from candidates.views.picker import quote_context, show_picker
+from organizations.once import earlier_result, once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of, whole_number
 from routing.resolve import RouteUnavailable
@@ -59,6 +61,10 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     selection, now = Selection.read(request.POST), timezone.now()
     if selection.problem:
         return show_picker(request, briefing, selection)
+    once = once_of_form(request)
+    # Whoever asks again cannot be asked to confirm a price anew: the people were checked or are being checked.
+    if once and (before := earlier_result(organization=request.organization, once=once)):
+        return _started(request, briefing, before)
     people = selection.people(briefing, now=now)
     if not people:
         return show_picker(request, briefing, selection, problem=NOBODY[selection.who])
@@ -70,20 +76,20 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     if agreed is None or whole_number(request.POST.get("count")) != offer.count:
         return _confirm(request, briefing, selection, status=200)
     try:
-        accepted = accept_checks(
+        started = accept_selection(
             organization=request.organization,
             briefing=briefing,
             candidates=people,
             actor=request.user,
             now=now,
+            once=once,
             agreed_credits=agreed,
         )
     except NotEnoughCredits as error:
         return show_picker(request, briefing, selection, problem=str(error))
     except (BriefingNotReady, PriceRose, RouteUnavailable, TooManyFailures) as error:
         return _confirm(request, briefing, selection, problem=str(error))
-    messages.success(request, " ".join(filter(None, [_started(len(accepted.checks), accepted.skipped), accepted.note])))
-    return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
+    return _started(request, briefing, started)
 
 
 @organization_view(Permission.VIEW)
@@ -123,6 +129,6 @@ def _briefing(request: OrganizationHttpRequest, briefing_id: int) -> Briefing:
     return get_object_or_404(found, pk=briefing_id)
 
 
-def _started(count: int, skipped: int) -> str:
-    started = f"{count} check{'' if count == 1 else 's'} started."
-    return f"{started} {skipped} left out: already running." if skipped else started
+def _started(request: OrganizationHttpRequest, briefing: Briefing, sentence: str) -> HttpResponse:
+    messages.success(request, sentence)
+    return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")

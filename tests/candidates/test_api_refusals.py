@@ -8,7 +8,8 @@ import uuid
 import pytest
 from django.test import Client
 
-from candidates.models import Briefing, Candidate, CandidateCheck, CheckRequest
+from candidates.models import Briefing, Candidate, CandidateCheck
+from organizations.models import DoneRequest
 from tests.builders import connect_managed_key, import_people, write_briefing
 from tests.candidates.api_program import URL, Program, token
 
@@ -48,7 +49,7 @@ def test_not_enough_credits_is_402_and_starts_nothing(globex, charlie, simulated
     assert response.status_code == 402
     assert "4 credits" in response.json()["error"]
     assert not CandidateCheck.objects.exists()
-    assert not CheckRequest.objects.exists()  # the same key may be sent again when there are credits
+    assert not DoneRequest.objects.exists()  # the same key may be sent again when there are credits
 
 
 def test_a_route_that_cannot_run_is_409_with_what_to_mend(globex, charlie):

@@ -11,11 +11,12 @@ from django.db import connection
 from billing.ledger import balance, grant_credits
 from billing.verification import verify_ledger
 from candidates import checks
-from candidates.check_requests import Once, accept_check
+from candidates.check_requests import PURPOSE, accept_check
 from candidates.checks import accept_checks, run_pending_checks
 from candidates.models import CandidateCheck
 from organizations.audit_chain import verify_audit
 from organizations.models import Organization
+from organizations.once import Once
 from providers.models import ProviderKey
 from routing.actions import CANDIDATE_CHECK
 from routing.models import RoutingRule
@@ -73,7 +74,7 @@ def test_a_program_and_a_person_who_check_against_one_briefing_never_wait_in_a_c
             call
             for number, person in enumerate(people)
             for call in (
-                partial(accept_check, candidate=person, once=Once(f"key-{number}", "0" * 64), **asked),
+                partial(accept_check, candidate=person, once=Once(PURPOSE, f"key-{number}", "0" * 64), **asked),
                 partial(accept_checks, candidates=[person], **asked),
             )
         ],
