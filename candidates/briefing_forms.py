@@ -9,6 +9,7 @@ from django.http import QueryDict
 from candidates.briefings import MAX_JOB_DESCRIPTION_CHARACTERS
 from candidates.models import Requirement
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
+from candidates.requirement_conflicts import Together
 from candidates.requirements import MAX_REQUIREMENTS, RequirementInput
 from organizations.typed_numbers import WholeNumberField
 
@@ -66,9 +67,12 @@ class RequirementForm(forms.Form):
     )
     remove = forms.BooleanField(label="Remove", required=False)
 
+    meanwhile = ""  # what to say of it beside the row
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if cleaned.get("id") and "text" in cleaned and not cleaned["text"] and not cleaned.get("remove"):
+        is_emptied = cleaned.get("id") and "text" in cleaned and not cleaned["text"] and not cleaned.get("remove")
+        if is_emptied and not self.fields["text"].disabled:
             self.add_error("text", "Write the requirement, or tick Remove.")
         return cleaned
 
@@ -82,13 +86,22 @@ _RequirementFormSet = forms.formset_factory(
 
 
 def requirement_rows(
-    requirements: Sequence[Requirement], *, locked: bool, data: QueryDict | None = None
+    requirements: Sequence[Requirement],
+    *,
+    locked: bool,
+    data: QueryDict | None = None,
+    shown: Together | None = None,
 ) -> forms.BaseFormSet[RequirementForm]:
     """
-    One row for each requirement, and empty ones to add more. Locked texts are shown and never read from
-    `data`.
+    One row for each requirement, or for those that are to be `shown` with their notes, and empty ones to add more.
+    Locked texts are shown and never read from `data`.
     """
-    existing = [{"id": each.pk, "text": each.text, "kind": each.kind, "weight": each.weight} for each in requirements]
+    existing: list[dict[str, Any]] = (
+        shown.rows
+        if shown
+        else [{"id": each.pk, "text": each.text, "kind": each.kind, "weight": each.weight} for each in requirements]
+    )
+    texts = {str(each.pk): each.text for each in requirements}
     empty = 0 if locked else min(EMPTY_ROWS, MAX_REQUIREMENTS - len(existing))
     rows = _RequirementFormSet(
         data,
@@ -97,8 +110,12 @@ def requirement_rows(
     )
     if locked:
         for row in rows.forms:
-            row.fields["text"].disabled = row.fields["id"].disabled = True
+            row.fields["text"].disabled = True
             del row.fields["remove"]
+            if data is not None:  # whatever is posted stands beside the words of its own requirement
+                row.initial = {**row.initial, "text": texts.get(str(row["id"].value()), "")}
+    for row, note in zip(rows.forms, shown.notes if shown else (), strict=False):
+        row.meanwhile = note
     return rows
 
 

@@ -20,6 +20,7 @@ from candidates.requirements import (
     BriefingRefused,
     RequirementInput,
     TextsLocked,
+    check_unchanged,
     checked_title,
     is_drafting,
     is_locked,
@@ -62,6 +63,11 @@ State = Briefing.State
 
 class _NotWaitedFor(Exception):
     """Somebody wrote or drafted the briefing anew, or the organization was closed."""
+
+
+class StillDrafting(BriefingRefused):
+    def __init__(self) -> None:
+        super().__init__("The draft is still being written.")
 
 
 class DailyCapReached(BriefingRefused):
@@ -181,13 +187,14 @@ def request_draft(
     title: str = "",
     briefing: Briefing | None = None,
     once: Once | None = None,
+    seen: str | None = None,
 ) -> Briefing:
     """
     Have requirements drafted from `job_description` in the background: in a new briefing, or again in
     `briefing`; or give the briefing that `once` made before.
 
-    Costs no credits. Raises RouteUnavailable, DailyCapReached (Managed mode), TextsLocked and
-    BriefingRefused; then nothing was started.
+    Costs no credits. Raises RouteUnavailable, DailyCapReached (Managed mode), TextsLocked, StillDrafting and other
+    BriefingRefused, and BriefingChanged where `briefing` is not as its page had `seen` it; then nothing was started.
     """
     job_description = cleaned(job_description).strip()
     if not job_description:
@@ -206,9 +213,10 @@ def request_draft(
         else:
             drafted = Briefing.objects.for_organization(locked).select_for_update().get(pk=briefing.pk)
             if is_drafting(drafted, now=now):
-                raise BriefingRefused("The draft is still being written.")
+                raise StillDrafting
             if is_locked(drafted):
                 raise TextsLocked
+            check_unchanged(drafted, seen, reader=actor)
         drafted.title = checked_title(title or drafted.title or UNTITLED)
         drafted.job_description = job_description
         drafted.state, drafted.state_detail = State.DRAFTING, ""
@@ -330,6 +338,7 @@ def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = ""
             briefing.state, briefing.state_detail = State.FAILED, failure[:300]
         else:
             write_requirements(briefing, _as_inputs(draft.requirements))
+            briefing.changed_by, briefing.changed_at = None, timezone.now()
             briefing.state, briefing.state_detail = State.READY, ""
             if briefing.title == UNTITLED and draft.title:
                 briefing.title = draft.title[:200]

@@ -19,7 +19,10 @@ from django.db.models import Prefetch
 from candidates.models import Briefing, CandidateCheck, Requirement, RequirementVerdict
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
 from candidates.prompts.foreign_text import cleaned
+from candidates.requirement_conflicts import BriefingChanged, briefing_parts
 from candidates.scoring import score
+from organizations.edits import Seen
+from organizations.models import User
 
 MAX_REQUIREMENTS = 30
 # Longer than a call to a model and the wait after it may take; a draft without a new call for longer was lost.
@@ -58,6 +61,8 @@ def save_requirements(
     requirements: Sequence[RequirementInput],
     title: str | None = None,
     now: datetime,
+    actor: User | None = None,
+    seen: str | None = None,
 ) -> int:
     """
     Make `requirements`, in this order, those of the briefing: existing ones that are not among them are
@@ -65,7 +70,8 @@ def save_requirements(
 
     Returns how many completed checks got another score or category. Raises TextsLocked where the lock
     forbids a change, and BriefingRefused for bad values or while a draft is being written (up to
-    DRAFT_PATIENCE before `now`).
+    DRAFT_PATIENCE before `now`). Raises BriefingChanged where the briefing is not as the form had `seen` it,
+    unless it is what is wanted already.
     """
     wanted = [_checked(requirement) for requirement in requirements]
     if len(wanted) > MAX_REQUIREMENTS:
@@ -76,8 +82,10 @@ def save_requirements(
         locked = Briefing.objects.select_for_update().get(organization=briefing.organization_id, pk=briefing.pk)
         if is_drafting(locked, now=now):
             raise BriefingRefused("The draft is still being written. Wait for it, then change it.")
-        if title is not None:
-            locked.title = checked_title(title)
+        title = locked.title if title is None else checked_title(title)
+        if seen is not None and not _check_seen(locked, Seen(seen), title=title, wanted=wanted, reader=actor):
+            return 0
+        locked.title = title
         # A result that arrives now waits for this transaction and is then computed with the new weights.
         list(
             locked.checks.filter(organization=locked.organization_id, status__in=OPEN)
@@ -88,10 +96,35 @@ def save_requirements(
         write_requirements(locked, wanted)
         # Whatever was drafted or failed before, the briefing is written now; a late draft finds another run.
         locked.state, locked.state_detail, locked.draft_run_id = State.READY, "", uuid.uuid4()
+        locked.changed_by, locked.changed_at = actor, now
         locked.save()
         changed = _score_again(locked)
     briefing.refresh_from_db()
     return changed
+
+
+def check_unchanged(briefing: Briefing, seen: str | None, *, reader: User | None) -> None:
+    """Raises BriefingChanged where the briefing, locked by the caller, is not as its page had `seen` it."""
+    parts = briefing_parts(briefing, ordered_requirements(briefing), locked=is_locked(briefing))
+    if seen is not None and Seen(seen).changed(parts):
+        todo = "Look at it; a new draft would replace it."
+        raise BriefingChanged(Seen(seen), briefing=briefing, parts=parts, reader=reader, what_to_do=todo)
+
+
+def _check_seen(
+    briefing: Briefing, seen: Seen, *, title: str, wanted: Sequence[RequirementInput], reader: User | None
+) -> bool:
+    """Whether there is anything to save. Raises BriefingChanged."""
+    there, locked = ordered_requirements(briefing), is_locked(briefing)
+    parts = briefing_parts(briefing, there, locked=locked)
+    if not seen.changed(parts):
+        return True
+    if title == briefing.title and [(each.text, each.kind, each.weight) for each in wanted] == [
+        (each.text, each.kind, each.weight) for each in there
+    ]:
+        return False
+    todo = "What you typed stands below, with what was saved meanwhile. Correct what is needed, then save again."
+    raise BriefingChanged(seen, briefing=briefing, parts=parts, reader=reader, what_to_do=todo)
 
 
 def is_locked(briefing: Briefing) -> bool:

@@ -14,14 +14,16 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from candidates import briefings
 from candidates.briefing_forms import DraftForm, TitleForm, requirement_rows, wanted_requirements
-from candidates.briefings import BriefingRefused
+from candidates.briefings import BriefingRefused, StillDrafting
 from candidates.cost_words import expected_charge
 from candidates.models import Briefing, Requirement
+from candidates.requirement_conflicts import LOCKED, BriefingChanged, Together, together
 from candidates.requirements import is_drafting, is_locked, ordered_requirements, save_requirements
 from candidates.results import Counts, counts_by_briefing
 from candidates.views.picker import picker_context
 from candidates.views.runs import results_context
 from candidates.views.tabs import CANDIDATES, REQUIREMENTS, RESULTS, TABS, tab_context
+from organizations.edits import FIELD, Seen
 from organizations.models import Organization
 from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
@@ -117,11 +119,15 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     locked = is_locked(briefing)
     title_form = TitleForm(initial={"title": briefing.title})
     rows = requirement_rows(requirements, locked=locked)
-    tab, refused = _tab(request, briefing, requirements, locked), None
+    tab, shown = _tab(request, briefing, requirements, locked), Together()
+    refused: Exception | None = None
+    sent_back: dict[str, str] = {}
     if request.method == "POST":
-        tab = REQUIREMENTS
+        tab, seen = REQUIREMENTS, request.POST.get(FIELD, "")
+        sent_back = {FIELD: seen}  # whatever is wrong beside, what changed meanwhile is still to be said
+        was_locked = Seen(seen).showed(LOCKED, True) or (locked and Seen(seen).is_empty)
         title_form = TitleForm(request.POST, initial={"title": briefing.title})
-        rows = requirement_rows(requirements, locked=locked, data=request.POST)
+        rows = requirement_rows(requirements, locked=was_locked, data=request.POST)
         if title_form.is_valid() and rows.is_valid():
             try:
                 changed = save_requirements(
@@ -129,17 +135,38 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
                     requirements=wanted_requirements(rows),
                     title=title_form.cleaned_data["title"],
                     now=now,
+                    actor=request.user,
+                    seen=seen,
                 )
+            except BriefingChanged as conflict:
+                refused = conflict
+                briefing = _briefing(request, briefing_id)
+                requirements, locked = ordered_requirements(briefing), is_locked(briefing)
+                shown = together(
+                    Seen(seen),
+                    briefing=briefing,
+                    requirements=requirements,
+                    locked=locked,
+                    typed_title=title_form.cleaned_data["title"],
+                    typed_rows=rows.cleaned_data,
+                )
+                sent_back = {}
+                title_form = TitleForm(initial={"title": shown.title})
+                rows = requirement_rows(requirements, locked=locked, shown=shown)
             except BriefingRefused as error:
-                refused = error
+                refused, locked = error, was_locked
             else:
                 messages.success(request, _saved(changed))
                 return redirect(f"{request.path}?tab={REQUIREMENTS}")
+        else:
+            locked = was_locked
     context: dict[str, Any] = {
         **tab_context(briefing, tab, requirements=requirements, locked=locked),
         "title_form": title_form,
         "rows": rows,
         "refused": refused,
+        **sent_back,
+        "shown": shown,
         "draft_charge": _draft_charge(request) if briefing.state != Briefing.State.READY else "",
     }
     is_wrong = request.method == "POST"
@@ -162,8 +189,11 @@ def draft_again(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespo
             actor=request.user,
             now=timezone.now(),
             briefing=briefing,
+            seen=request.POST.get(FIELD, ""),
         )
-    except (BriefingRefused, RouteUnavailable) as error:
+    except StillDrafting:
+        pass  # as the page says that this leads to
+    except (BriefingChanged, BriefingRefused, RouteUnavailable) as error:
         messages.error(request, str(error))
     return redirect("candidates:briefing", request.organization.slug, briefing.pk)
 

@@ -10,7 +10,11 @@ from django.utils import timezone
 
 from candidates.briefings import new_version, ordered_requirements, request_draft
 from candidates.models import Briefing, CandidateCheck, Profile
+from candidates.requirement_conflicts import briefing_parts
+from candidates.requirements import is_locked
+from organizations.edits import stamp
 from tests.builders import connect_managed_key, import_people, write_briefing
+from tests.page_forms import form_of
 
 HTMX = {"HX-Request": "true"}
 
@@ -31,8 +35,10 @@ def rows(briefing: Briefing, *changes: dict[str, object], title: str = "Backend 
         for each in ordered_requirements(briefing)
     ]
     count = max(len(existing), len(changes))
+    parts = briefing_parts(briefing, ordered_requirements(briefing), locked=is_locked(briefing))
     sent: dict[str, object] = {
         "title": title,
+        "seen": stamp(parts),
         "requirements-TOTAL_FORMS": count,
         "requirements-INITIAL_FORMS": len(existing),
     }
@@ -313,11 +319,13 @@ def test_a_failed_or_overdue_draft_says_why_and_can_be_asked_for_again(as_bob, d
     assert "New requirement" in page
 
     Briefing.objects.update(state="drafting", draft_requested_at=timezone.now() - timedelta(minutes=10))
-    page = as_bob.get(url("briefing", drafting.pk)).content.decode()
+    response = as_bob.get(url("briefing", drafting.pk))
+    page = response.content.decode()
     assert "much longer than usual" in page
     assert "every 2s" not in page
 
-    answer = as_bob.post(url("briefing-draft", drafting.pk), follow=True)
+    form = form_of(response, url("briefing-draft", drafting.pk))
+    answer = as_bob.post(url("briefing-draft", drafting.pk), form, follow=True)
     assert "every 2s" in answer.content.decode()
 
 
