@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
 
 from django import forms
 
+from organizations.edits import ChangedMeanwhile, stamp
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import ProviderKey
+from routing.actions import Action
 from routing.models import RoutingRule
-from routing.services import RoutingRow
+from routing.services import KeyInUse, RoutingRow, route_parts
 
 Choice = tuple[str, str]  # key id and model, both "" for the managed default
 MANAGED: Choice = ("", "")
@@ -87,10 +90,18 @@ class RouteForm(OpenText, forms.Form):
             self.add_error("key", "Choose the key that calls this model, or empty the model.")
         elif key and not model:
             self.add_error("model", "Choose a model.")
-        elif self._shown != stored:
-            self.add_error("key", "Somebody else changed this route meanwhile. Save again to overrule them.")
-            self.data = {**self.data, self.add_prefix("was"): write_choice(stored)}
         return self.cleaned_data
+
+    @property
+    def seen(self) -> str:
+        """What the page showed, for the service that saves."""
+        return stamp(route_parts(*self._shown))
+
+    def refuse(self, conflict: ChangedMeanwhile, rule: RoutingRule | None) -> None:
+        """Say that somebody else made it `rule`; sent once more, the choice overrules that."""
+        self.row = replace(self.row, rule=rule)
+        self.add_error("key", str(conflict))
+        self.data = {**self.data, self.add_prefix("was"): write_choice(choice_of(rule))}
 
 
 class RemoveKeyForm(OpenText, forms.Form):
@@ -100,6 +111,8 @@ class RemoveKeyForm(OpenText, forms.Form):
 
     RESET = "managed"
 
+    # Those that the page named: others that were routed to the key meanwhile are asked about first.
+    actions = forms.CharField(required=False, widget=forms.HiddenInput)
     instead = forms.ChoiceField(
         label="From then on these actions use",
         error_messages={
@@ -134,9 +147,17 @@ class RemoveKeyForm(OpenText, forms.Form):
         self.fields["model"].widget.attrs["list"] = f"remove-{key.pk}-models"
         self.fields["model"].required = self.successor is not None
 
+    def ask_about(self, refusal: KeyInUse) -> None:
+        self.add_error("instead", str(refusal))
+        self.data = {**self.data, "actions": named(refusal.actions)}
+
     @property
     def successor(self) -> ProviderKey | None:
         return self.others.get(str(self["instead"].value()))
+
+
+def named(actions: Iterable[Action]) -> str:
+    return " ".join(action.slug for action in actions)
 
 
 def route_initial(row: RoutingRow) -> dict[str, str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
 
 from organizations.audit import events_last, record
+from organizations.edits import check_seen
 from organizations.models import Organization, User
 from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 from providers.services import delete_provider_key
 from routing.actions import ACTIONS, Action
 from routing.models import ManagedDefault, RoutingRule
+from usage.names import provider_name
 
 
 class RuleRefused(Exception):
@@ -59,16 +61,24 @@ def routing_table(organization: Organization) -> list[RoutingRow]:
 
 
 def save_routing(
-    *, organization: Organization, action: str, key: ProviderKey, model: str, actor: User | None
+    *,
+    organization: Organization,
+    action: str,
+    key: ProviderKey,
+    model: str,
+    actor: User | None,
+    seen: str | None = None,
 ) -> RoutingRule:
     """
-    Route `action` to `model` on the organization's own `key`. Raises RuleRefused.
+    Route `action` to `model` on the organization's own `key`. Raises RuleRefused, and ChangedMeanwhile where the route
+    is not the one that the page had `seen`.
 
     Only a Connected or Limited key can be chosen, and only a model that it lists (where its provider lists any).
     """
     if action not in ACTIONS:
         raise RuleRefused("There is no such action.")
     with transaction.atomic():
+        lock_routes(organization)
         key = ProviderKey.objects.select_for_update().get(organization=key.organization_id, pk=key.pk)
         if key.organization_id != organization.pk:
             raise RuleRefused("Choose one of your own keys.")
@@ -79,9 +89,11 @@ def save_routing(
         listed = key.available_models.filter(organization=organization).values_list("model", flat=True)
         if not model or (listed and model not in set(listed)):
             raise RuleRefused(f"“{model}” is not among the models this key can call. Choose one from the list.")
-        rule = RoutingRule.objects.for_organization(organization).filter(action=action).first()
+        rules = RoutingRule.objects.for_organization(organization).select_related("key")
+        rule = rules.filter(action=action).first()
         if rule and (rule.key_id, rule.model) == (key.pk, model):
             return rule
+        _check_seen(organization, action, rule, seen, reader=actor)
         rule = rule or RoutingRule(organization=organization, action=action, version=0)
         rule.key, rule.model, rule.updated_by = key, model, actor
         rule.version += 1
@@ -99,6 +111,32 @@ def save_routing(
     return rule
 
 
+def route_parts(key_id: str, model: str) -> dict[str, object]:
+    """A route as a form shows it; both "" for the managed default."""
+    return {"key": key_id, "model": model}
+
+
+def lock_routes(organization: Organization) -> None:
+    """Routes of an organization change one after another: where there is no rule yet, there is no row to lock."""
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+
+
+def _check_seen(
+    organization: Organization, action: str, rule: RoutingRule | None, seen: str | None, *, reader: User | None
+) -> None:
+    now = f"{provider_name(rule.key.provider)} · {rule.key.label}, {rule.model}" if rule else "the managed default"
+    check_seen(
+        seen,
+        route_parts(str(rule.key_id), rule.model) if rule else route_parts("", ""),
+        what=f"this route to {now}",
+        organization=organization,
+        actions=["routing.saved", "routing.reset"],
+        target=ACTIONS[action].name,
+        reader=reader,
+        what_to_do="Do it again to overrule.",
+    )
+
+
 def lock_keys(organization: Organization, keys: Iterable[ProviderKey]) -> dict[UUID, ProviderKey]:
     """Those of `keys` that are there, locked in one order, so that two people who choose among the same keys queue."""
     rows = ProviderKey.objects.for_organization(organization).filter(pk__in=[key.pk for key in keys])
@@ -106,13 +144,20 @@ def lock_keys(organization: Organization, keys: Iterable[ProviderKey]) -> dict[U
     return {key.pk: key for key in locked}
 
 
-def reset_routing(*, organization: Organization, action: str, actor: User | None) -> bool:
-    """Back to the managed default. Returns whether there was a rule to remove."""
+def reset_routing(*, organization: Organization, action: str, actor: User | None, seen: str | None = None) -> bool:
+    """
+    Back to the managed default. Returns whether there was a rule to remove. Raises ChangedMeanwhile where the route is
+    not the one that the page had `seen`.
+    """
     with transaction.atomic():
-        removed, _ = RoutingRule.objects.for_organization(organization).filter(action=action).delete()
-        if removed:
-            record(organization=organization, actor=actor, action="routing.reset", target=ACTIONS[action].name)
-    return bool(removed)
+        lock_routes(organization)
+        rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
+        if rule is None:
+            return False
+        _check_seen(organization, action, rule, seen, reader=actor)
+        rule.delete()
+        record(organization=organization, actor=actor, action="routing.reset", target=ACTIONS[action].name)
+    return True
 
 
 def actions_using(key: ProviderKey) -> list[Action]:
@@ -131,24 +176,28 @@ def remove_provider_key(
     reset_actions: bool = False,
     successor: ProviderKey | None = None,
     model: str = "",
+    shown: Collection[str] | None = None,
 ) -> None:
     """
     Remove `key` for good, once no action is routed to it any more.
 
     Its actions go to `model` on `successor`, another usable key of the organization; or, with `reset_actions`, to
-    the managed default. Raises KeyInUse where neither was chosen, RuleRefused where the successor cannot serve them
+    the managed default. Raises KeyInUse where neither was chosen, or where one of them is not among those that were
+    `shown` when it was (None: whoever asks means all); RuleRefused where the successor cannot serve them
     and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
     """
     if successor and successor.organization_id != key.organization_id:
         raise RuleRefused("Choose one of your own keys.")
     with transaction.atomic(), events_last():
+        lock_routes(key.organization)
         wanted = [key, successor] if successor else [key]
         found = lock_keys(key.organization, wanted)
         if found.keys() != {each.pk for each in wanted}:
             raise ProviderKey.DoesNotExist
         key = found[key.pk]
         used_by = actions_using(key)
-        if used_by and not (successor or reset_actions):
+        is_news = shown is not None and any(action.slug not in shown for action in used_by)
+        if used_by and (is_news or not (successor or reset_actions)):
             raise KeyInUse(used_by)
         if successor and successor.pk == key.pk:
             raise RuleRefused("Choose another key than the one that is removed.")

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import reswap, retarget, trigger_client_event
 
 from organizations.audit import events_last
+from organizations.edits import ChangedMeanwhile
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
@@ -21,7 +22,8 @@ from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import services
 from routing.actions import ACTIONS
-from routing.forms import RemoveKeyForm, RouteForm, choice_of
+from routing.forms import RemoveKeyForm, RouteForm, choice_of, named
+from routing.models import RoutingRule
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
@@ -63,6 +65,7 @@ def save(request: OrganizationHttpRequest) -> HttpResponse:
     if all(are_valid):
         changed = [form for form in forms if form.is_changed]
         with transaction.atomic(), events_last():
+            services.lock_routes(request.organization)
             services.lock_keys(request.organization, [form.chosen_key for form in changed if form.chosen_key])
             saved = [_save_row(request, form) for form in changed]
             if not all(saved):
@@ -73,9 +76,7 @@ def save(request: OrganizationHttpRequest) -> HttpResponse:
             else:
                 messages.info(request, "No route was changed, so there was nothing to save.")
             return _saved(request)
-    context = _table_context(request, forms)
-    template = "routing/_table_response.html" if request.htmx else "routing/page.html"
-    return render(request, template, context, status=422)
+    return _refused(request, forms)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
@@ -83,7 +84,15 @@ def save(request: OrganizationHttpRequest) -> HttpResponse:
 def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
     if action not in ACTIONS:
         raise Http404
-    services.reset_routing(organization=request.organization, action=action, actor=request.user)
+    posted = route_forms(request.organization, posted=request.POST)
+    form = next(each for each in posted if each.row.action.slug == action)
+    form.is_valid()  # whatever else stands in the row is given up
+    try:
+        services.reset_routing(organization=request.organization, action=action, actor=request.user, seen=form.seen)
+    except ChangedMeanwhile as conflict:
+        _refuse(request, form, conflict)
+        others = route_forms(request.organization, unsaved=_choices(request))
+        return _refused(request, [form if each.row.action.slug == action else each for each in others])
     messages.success(request, f"{ACTIONS[action].name} uses the managed default.")
     unsaved = {name: str(value) for name, value in request.POST.items() if not name.startswith(f"{action}-")}
     return _saved(request, unsaved)
@@ -122,11 +131,13 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
                 reset_actions=bool(form and form.cleaned_data["instead"] == form.RESET),
                 successor=form.successor if form else None,
                 model=form.cleaned_data["model"] if form else "",
+                shown=form.cleaned_data["actions"].split() if form else (),
                 actor=request.user,
             )
         except services.KeyInUse as refusal:  # somebody routed an action to it just now
             actions, form = list(refusal.actions), _remove_form(request, key)
             form.is_valid()
+            form.ask_about(refusal)
         except services.RuleRefused as refusal:
             assert form is not None  # noqa: S101  # only actions of a key are moved
             form.add_error("model", str(refusal))
@@ -157,6 +168,7 @@ def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKe
     models = set(key.routing_rules.values_list("model", flat=True))
     initial = {
         "instead": request.GET.get("instead", ""),
+        "actions": named(services.actions_using(key)),
         "model": request.GET.get("model") or (models.pop() if len(models) == 1 else ""),
     }
     form = RemoveKeyForm(key=key, others=others, initial=initial)
@@ -170,22 +182,35 @@ def _save_row(request: OrganizationHttpRequest, form: RouteForm) -> bool:
     """Whether the row was saved; if not, its form says why."""
     action = form.row.action.slug
     key = form.chosen_key
-    if key is None:
-        services.reset_routing(organization=request.organization, action=action, actor=request.user)
-        return True
     try:
+        if key is None:
+            services.reset_routing(organization=request.organization, action=action, actor=request.user, seen=form.seen)
+            return True
         services.save_routing(
             organization=request.organization,
             action=action,
             key=key,
             model=form.cleaned_data["model"],
             actor=request.user,
+            seen=form.seen,
         )
+    except ChangedMeanwhile as conflict:
+        _refuse(request, form, conflict)
     except services.RuleRefused as refusal:
         form.add_error("model", str(refusal))
     except ProviderKey.DoesNotExist:
         form.add_error("key", "This key was removed meanwhile. Choose another one.")
     return form.is_valid()
+
+
+def _refuse(request: OrganizationHttpRequest, form: RouteForm, conflict: ChangedMeanwhile) -> None:
+    rules = RoutingRule.objects.for_organization(request.organization).select_related("key", "updated_by")
+    form.refuse(conflict, rules.filter(action=form.row.action.slug).first())
+
+
+def _refused(request: OrganizationHttpRequest, forms: list[RouteForm]) -> HttpResponse:
+    template = "routing/_table_response.html" if request.htmx else "routing/page.html"
+    return render(request, template, _table_context(request, forms), status=422)
 
 
 def _table_context(request: OrganizationHttpRequest, forms: list[RouteForm]) -> dict[str, Any]:

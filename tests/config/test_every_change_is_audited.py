@@ -217,6 +217,8 @@ SILENT = {
     "organizations.services.last_owner_of": "reads, and locks",
     "providers.services.locked": "reads",
     "routing.services.lock_keys": "locks",
+    "routing.services.lock_routes": "locks",
+    "routing.services.route_parts": "reads",
     "providers.services.keys_with_secret": "reads",
     "providers.services.close_validations": "a part of what the others record",
     "providers.replacement.take_over": "a part of a validation, which records it",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from config.onboarding import ensure_platform
@@ -16,6 +18,7 @@ from providers.models import ProviderKey
 from routing.models import RoutingRule
 from routing.services import save_routing
 from tests.builders import connect_key, connect_managed_key
+from tests.conftest import logged_in
 from usage.metering import admit_call, record_call
 from usage.models import Mode, UsageEvent
 from usage.tokens import Report, TokenUsage
@@ -175,7 +178,7 @@ def test_two_people_changing_one_row_is_told_then_the_second_may_overrule(as_ali
     first = as_alice.post(SAVE, table(candidate_check=(key.pk, MODEL, "managed")), headers=HTMX)
 
     assert first.status_code == 422
-    assert "Somebody else changed this route meanwhile." in text(first)
+    assert f"Somebody changed this route to OpenRouter · {key.label}, {other_model} after this page" in text(first)
     assert rules() == {"candidate_check": (key.pk, other_model)}
 
     (shown,) = re.findall(r'name="candidate_check-was" value="([^"]*)"', text(first))
@@ -287,6 +290,45 @@ def test_reset_keeps_what_other_rows_hold_unsaved(as_alice, acme, key, routed, o
 
     assert rules() == {}
     assert f'value="{other_model}"' in text(response)
+
+
+def test_a_reset_on_a_page_that_shows_another_route_is_told_first(as_alice, ada, acme, key, routed, other_model):
+    save_routing(organization=acme, action="candidate_check", key=key, model=other_model, actor=ada)
+    stale = table(candidate_check=(key.pk, MODEL, f"{key.pk} {MODEL}"))
+
+    refused = as_alice.post(RESET, stale, headers=HTMX)
+
+    assert refused.status_code == 422
+    assert f"Ada changed this route to OpenRouter · {key.label}, {other_model}" in text(refused)
+    assert rules()["candidate_check"] == (key.pk, other_model)
+    (shown,) = re.findall(r'name="candidate_check-was" value="([^"]*)"', text(refused))
+    as_alice.post(RESET, stale | {"candidate_check-was": shown}, headers=HTMX)
+    assert "candidate_check" not in rules()
+
+
+@pytest.mark.postgresql
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="real concurrency")
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_save_another_model_at_once_one_is_told(alice, ada, acme, key, other_model):
+    """The page is compared under the lock: both pages showed the managed default."""
+    start, statuses = threading.Barrier(2, timeout=30), []
+
+    def save(person, model) -> None:
+        browser = logged_in(person)
+        try:
+            start.wait()
+            posted = table(candidate_check=(key.pk, model, "managed"))
+            statuses.append(browser.post(SAVE, posted, headers=HTMX).status_code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=save, args=each) for each in ((alice, MODEL), (ada, other_model))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(statuses) == [200, 422]
 
 
 def test_resetting_an_unknown_action_is_not_found(as_alice):

@@ -7,7 +7,10 @@ import pytest
 from organizations.models import AuditEvent
 from providers.models import ProviderKey
 from routing.models import RoutingRule
+from routing.services import save_routing
 from tests.builders import connect_key, connect_managed_key
+from tests.page_forms import form_of
+from tests.routing.test_routing_pages import MODEL
 
 HTMX = {"HX-Request": "true"}
 
@@ -47,7 +50,9 @@ def test_a_key_in_use_names_its_actions_and_requires_the_choice(as_alice, acme, 
 
 
 def test_removing_a_key_in_use_resets_its_actions(as_alice, acme, key, routed):
-    response = as_alice.post(f"/o/acme/settings/keys/{key.pk}/remove/", {"instead": "managed"}, headers=HTMX)
+    response = as_alice.post(
+        f"/o/acme/settings/keys/{key.pk}/remove/", {"instead": "managed", "actions": "candidate_check"}, headers=HTMX
+    )
 
     assert response["HX-Retarget"] == "#provider-openrouter"
     assert "keysChanged" in response["HX-Trigger"]
@@ -60,10 +65,11 @@ def test_the_actions_of_a_removed_key_move_to_another_key(as_alice, acme, key, r
     other = connect_key(acme, "openai", label="Other")
     url = f"/o/acme/settings/keys/{key.pk}/remove/"
 
+    named = {"actions": "candidate_check"}
     chosen = as_alice.get(url, {"instead": str(other.pk), "model": "openai/gpt-4.1-mini"}, headers=HTMX)
-    without_model = as_alice.post(url, {"instead": str(other.pk)}, headers=HTMX)
-    unlisted = as_alice.post(url, {"instead": str(other.pk), "model": "no-such-model"}, headers=HTMX)
-    done = as_alice.post(url, {"instead": str(other.pk), "model": "gpt-4.1-mini"}, headers=HTMX)
+    without_model = as_alice.post(url, named | {"instead": str(other.pk)}, headers=HTMX)
+    unlisted = as_alice.post(url, named | {"instead": str(other.pk), "model": "no-such-model"}, headers=HTMX)
+    done = as_alice.post(url, named | {"instead": str(other.pk), "model": "gpt-4.1-mini"}, headers=HTMX)
 
     assert '<option value="gpt-4.1-mini">' in text(chosen)
     assert 'value="openai/gpt-4.1-mini"' not in text(chosen), "a model that this key does not list is emptied"
@@ -84,6 +90,20 @@ def test_actions_move_to_nothing_but_another_connected_key_of_the_organization(a
         assert refused.status_code == 422
         assert "Choose a connected key, or the managed default." in text(refused)
     assert RoutingRule.objects.get().key == key
+
+
+def test_an_action_routed_to_the_key_after_its_page_was_opened_is_asked_about_first(as_alice, acme, key, routed):
+    url = f"/o/acme/settings/keys/{key.pk}/remove/"
+    opened = form_of(as_alice.get(url), url) | {"instead": "managed"}
+    save_routing(organization=acme, action="requirement_generation", key=key, model=MODEL, actor=None)
+
+    refused = as_alice.post(url, opened)
+
+    assert refused.status_code == 422
+    assert "This key is used by: Candidate check, Requirement generation." in text(refused)
+    assert routed_actions() == {"candidate_check", "requirement_generation"}
+    assert as_alice.post(url, form_of(refused, url)).status_code == 302
+    assert routed_actions() == set()
 
 
 def test_a_managed_key_cannot_be_removed_from_an_organizations_page(as_alice, acme, simulated_providers):
