@@ -22,6 +22,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from organizations import audit
+from organizations.edits import moment
 from organizations.models import ApiToken, Membership, Organization, User
 from organizations.permissions import API_SCOPES, Permission, may
 from organizations.services import lock_members
@@ -41,8 +42,11 @@ class TokenNotMade(Exception):
 
 
 class TokenNameTaken(TokenNotMade):
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is a token named “{name}” already. Choose another name, or revoke that one first.")
+    def __init__(self, token: ApiToken) -> None:
+        super().__init__(
+            f"There is a token named “{token.name}” already: {token.created_by.email} made it at "
+            f"{moment(token.created_at)}. Choose another name; or, if nobody kept that one, revoke it first."
+        )
 
 
 class ScopesRefused(TokenNotMade):
@@ -109,8 +113,9 @@ def make_token(
         if membership is None or not scopes or not all(s in API_SCOPES and may(membership, s) for s in scopes):
             raise ScopesRefused
         tokens = ApiToken.objects.for_organization(organization)
-        if tokens.filter(name=name, revoked_at=None).exists():
-            raise TokenNameTaken(name)
+        taken = tokens.select_related("created_by").filter(name=name, revoked_at=None).first()
+        if taken is not None:
+            raise TokenNameTaken(taken)
         token = ApiToken.objects.create(
             organization=organization,
             name=name,

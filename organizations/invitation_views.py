@@ -12,12 +12,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import invitations, services
+from organizations.edits import FIELD
 from organizations.forms import InviteForm
 from organizations.models import Invitation, Membership, User
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from organizations.views import members_changed, members_refused
 
 WILL_BE_MAILED = "We will send a mail with the link; it may take a minute."
+OVER_MEANWHILE = "The invitation of {} was accepted or withdrawn before, so there was nothing left to do."
 SESSION_KEY = "invitation"  # the digest of the token whose link was followed last
 
 
@@ -56,8 +58,12 @@ def send_again(request: OrganizationHttpRequest, invitation_id: int) -> HttpResp
     invitation = _invitation_or_404(request, invitation_id)
     try:
         with transaction.atomic():
-            offer = invitations.renew_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+            offer = invitations.renew_invitation(
+                invitation=invitation, actor=request.user, now=timezone.now(), seen=request.POST.get(FIELD)
+            )
             invitations.mail_invitation(offer)
+    except invitations.InvitationOver:
+        return members_refused(request, refusal=OVER_MEANWHILE.format(invitation.email))
     except services.MemberChangeRefused as refusal:
         return members_refused(request, refusal=str(refusal))
     messages.success(request, f"{invitation.email} gets a new link; the earlier one no longer works. {WILL_BE_MAILED}")
@@ -70,6 +76,8 @@ def withdraw(request: OrganizationHttpRequest, invitation_id: int) -> HttpRespon
     invitation = _invitation_or_404(request, invitation_id)
     try:
         invitations.revoke_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+    except invitations.InvitationOver:
+        return members_refused(request, refusal=OVER_MEANWHILE.format(invitation.email))
     except services.MemberChangeRefused as refusal:
         return members_refused(request, refusal=str(refusal))
     messages.success(request, f"Invitation of {invitation.email} withdrawn.")
@@ -100,6 +108,8 @@ def accept(request: HttpRequest) -> HttpResponse:
     try:
         invitation = invitations.find_invitation(token_digest=token_digest, now=timezone.now())
     except invitations.InvitationOver as over:
+        if isinstance(request.user, User) and (mine := invitations.accepted_before(token_digest, request.user)):
+            return redirect("overview", mine.organization.slug)  # the second click
         return _over(request, str(over), status=410)
     if not isinstance(request.user, User):
         if request.method == "POST":
@@ -114,8 +124,9 @@ def accept(request: HttpRequest) -> HttpResponse:
     except invitations.ForSomebodyElse as refusal:
         return _over(request, str(refusal), status=403, is_for_somebody_else=True)
     except services.MemberChangeRefused as over:
+        if mine := invitations.accepted_before(token_digest, request.user):
+            return redirect("overview", mine.organization.slug)
         return _over(request, str(over), status=410)
-    del request.session[SESSION_KEY]
     messages.success(request, f"Welcome to {membership.organization.name}.")
     return redirect("overview", membership.organization.slug)
 

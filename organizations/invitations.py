@@ -23,6 +23,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from organizations import audit
+from organizations.edits import Seen, moment
 from organizations.models import AuditEvent, Invitation, Membership, Organization, OutgoingMail, User
 from organizations.outbox.backend import expiring
 from organizations.services import (
@@ -76,6 +77,15 @@ class InvitationExpired(InvitationOver):
         super().__init__("This invitation has expired. Ask the person who invited you to send it again.")
 
 
+class SentMeanwhile(MemberChangeRefused):
+    def __init__(self, invitation: Invitation) -> None:
+        at = moment(invitation.expires_at - LIFETIME)
+        super().__init__(
+            f"{invitation.email} was sent the invitation at {at}, after this page was opened, so no other mail went "
+            "out. The list is up to date now: if that one was lost, send it again."
+        )
+
+
 class ForSomebodyElse(MemberChangeRefused):
     def __init__(self, *, invited: str, user: User) -> None:
         super().__init__(f"This invitation is for {invited}, and you are logged in as {user.email}.")
@@ -127,16 +137,24 @@ def invite_member(*, organization: Organization, email: str, role: str, actor: U
     return Offer(invitation, token)
 
 
-def renew_invitation(*, invitation: Invitation, actor: User, now: datetime) -> Offer:
+def invitation_parts(invitation: Invitation) -> dict[str, object]:
+    """What the buttons of an invitation's line are built from."""
+    return {"good_until": invitation.expires_at.isoformat()}
+
+
+def renew_invitation(*, invitation: Invitation, actor: User, now: datetime, seen: str | None = None) -> Offer:
     """
     A new token for seven days from now, in the name of `actor`; the earlier link stops working.
 
-    Raises InvitationUsed, InvitationWithdrawn, TooManyInvitations, OnlyOwnersManageOwners.
+    Raises InvitationUsed, InvitationWithdrawn, TooManyInvitations, OnlyOwnersManageOwners, and SentMeanwhile where the
+    page had `seen` an earlier mail: a second click sends no second one.
     """
     with transaction.atomic():
         lock_members(invitation.organization)
-        invitation.refresh_from_db(fields=["role", "accepted_at", "revoked_at"])
+        invitation.refresh_from_db(fields=["role", "expires_at", "accepted_at", "revoked_at"])
         _check_is_open(invitation)
+        if seen is not None and Seen(seen).changed(invitation_parts(invitation)):
+            raise SentMeanwhile(invitation)
         check_may_give(organization=invitation.organization, role=invitation.role, actor=actor)
         _check_may_mail(organization=invitation.organization, email=invitation.email, now=now)
         token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -203,6 +221,16 @@ def accept_invitation(*, token_digest: str, user: User, now: datetime) -> Member
             invited_by=invitation.invited_by.email,
         )
     return membership
+
+
+@scope(EVERY, "the link says which organization")
+def accepted_before(token_digest: str, user: User) -> Membership | None:
+    """Where `user` is a member because they accepted this invitation."""
+    invitation = Invitation.objects.filter(token_digest=token_digest).exclude(accepted_at=None).first()
+    if invitation is None or not owns_address(user, invitation.email):
+        return None
+    mine = Membership.objects.select_related("organization").filter(organization=invitation.organization_id, user=user)
+    return mine.filter(organization__closed_at=None, created_at__gte=invitation.created_at).first()
 
 
 @scope(EVERY, "the link says which organization")

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from organizations import audit
+from organizations.edits import check_seen
 from organizations.models import Invitation, Membership, Organization, User
 
 Role = Membership.Role
@@ -85,8 +86,11 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
     return membership
 
 
-def change_role(*, membership: Membership, role: str, actor: User | None) -> Membership:
-    """Give a member another role; the same changes nothing. Raises MemberChangeRefused in each of its kinds."""
+def change_role(*, membership: Membership, role: str, actor: User | None, seen: str | None = None) -> Membership:
+    """
+    Give a member another role; the same changes nothing. Raises MemberChangeRefused in each of its kinds, and
+    ChangedMeanwhile where the page had `seen` another role.
+    """
     organization = membership.organization
     with transaction.atomic():
         lock_members(organization)
@@ -94,6 +98,7 @@ def change_role(*, membership: Membership, role: str, actor: User | None) -> Mem
         before = membership.role
         if role == before:
             return membership
+        _check_seen(membership, seen, reader=actor)
         check_may_give(organization=organization, role=role, actor=actor)
         _check_may_change(membership, actor)
         _check_owner_remains(membership)
@@ -110,12 +115,16 @@ def change_role(*, membership: Membership, role: str, actor: User | None) -> Mem
     return membership
 
 
-def remove_member(*, membership: Membership, actor: User | None) -> None:
-    """End a membership; the person's account stays. Raises MemberChangeRefused in each of its kinds."""
+def remove_member(*, membership: Membership, actor: User | None, seen: str | None = None) -> None:
+    """
+    End a membership; the person's account stays. Raises MemberChangeRefused in each of its kinds, and ChangedMeanwhile
+    where the page had `seen` another role.
+    """
     organization = membership.organization
     with transaction.atomic():
         lock_members(organization)
         _refresh(membership)
+        _check_seen(membership, seen, reader=actor)
         _check_may_change(membership, actor)
         _check_owner_remains(membership)
         email, role = membership.user.email, membership.role
@@ -123,15 +132,29 @@ def remove_member(*, membership: Membership, actor: User | None) -> None:
         audit.record(organization=organization, actor=actor, action="member.removed", target=email, role=role)
 
 
-def set_recency_window(*, organization: Organization, days: int, actor: User | None) -> None:
-    """How long an earlier check still counts as recent: 30, 60 or 90 days. The same value changes nothing."""
+def set_recency_window(*, organization: Organization, days: int, actor: User | None, seen: str | None = None) -> None:
+    """
+    How long an earlier check still counts as recent: 30, 60 or 90 days. The same value changes nothing.
+
+    Raises ChangedMeanwhile where the page had `seen` another value.
+    """
     days = Organization.RecencyWindow(days).value
     with transaction.atomic():
         lock_members(organization)
         before = Organization.objects.values_list("recency_window_days", flat=True).get(pk=organization.pk)
-        organization.recency_window_days = days
+        organization.recency_window_days = before
         if days == before:
             return
+        check_seen(
+            seen,
+            recency_parts(organization),
+            what=f"the recency window to {before} days",
+            organization=organization,
+            actions=["organization.recency_window_changed", "organization.changed_by_staff"],
+            reader=actor,
+            what_to_do="Your choice is still marked: save again to overrule.",
+        )
+        organization.recency_window_days = days
         organization.save(update_fields=["recency_window_days"])
         audit.record(
             organization=organization,
@@ -140,6 +163,16 @@ def set_recency_window(*, organization: Organization, days: int, actor: User | N
             before=before,
             after=days,
         )
+
+
+def recency_parts(organization: Organization) -> dict[str, object]:
+    """What the form of the recency window is built from."""
+    return {"days": organization.recency_window_days}
+
+
+def member_parts(membership: Membership) -> dict[str, object]:
+    """What the forms of a member's line are built from."""
+    return {"role": membership.role}
 
 
 def set_recency_sharing(*, organization: Organization, shares: bool, actor: User | None) -> None:
@@ -236,6 +269,19 @@ def _refresh(membership: Membership) -> None:
         membership.refresh_from_db()
     except Membership.DoesNotExist:
         raise NoLongerMember from None
+
+
+def _check_seen(membership: Membership, seen: str | None, *, reader: User | None) -> None:
+    check_seen(
+        seen,
+        member_parts(membership),
+        what=f"the role of {membership.user.email} to {membership.get_role_display().lower()}",
+        organization=membership.organization,
+        actions=["member.role_changed"],
+        target=membership.user.email,
+        reader=reader,
+        what_to_do="The list is up to date now: if you still want it, do it again.",
+    )
 
 
 def _check_owner_remains(membership: Membership) -> None:

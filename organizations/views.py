@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import invitations, services
+from organizations.edits import FIELD, ChangedMeanwhile, stamp
 from organizations.forms import InviteForm, RecencySharingForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
 from organizations.permissions import (
@@ -40,8 +41,10 @@ def change_role(request: OrganizationHttpRequest, membership_id: int) -> HttpRes
     if not form.is_valid():
         return members_refused(request, refusal="Choose one of the roles.")
     try:
-        services.change_role(membership=membership, role=form.cleaned_data["role"], actor=request.user)
-    except services.MemberChangeRefused as refusal:
+        services.change_role(
+            membership=membership, role=form.cleaned_data["role"], actor=request.user, seen=request.POST.get(FIELD)
+        )
+    except (services.MemberChangeRefused, ChangedMeanwhile) as refusal:
         return members_refused(request, refusal=str(refusal))
     messages.success(request, f"{membership.user.email} is {membership.get_role_display().lower()} now.")
     if membership.user_id == request.user.pk:  # what this page may show has changed, too
@@ -58,11 +61,12 @@ def remove_member(request: OrganizationHttpRequest, membership_id: int) -> HttpR
     if membership.user_id == request.user.pk:
         return _go(request, reverse("organizations:leave", args=[request.organization.slug]))
     if request.method == "GET":
-        return render(request, "organizations/remove_member.html", {"member": membership})
+        context = {"member": membership, "seen": stamp(services.member_parts(membership))}
+        return render(request, "organizations/remove_member.html", context)
     email = membership.user.email
     try:
-        services.remove_member(membership=membership, actor=request.user)
-    except services.MemberChangeRefused as refusal:
+        services.remove_member(membership=membership, actor=request.user, seen=request.POST.get(FIELD))
+    except (services.MemberChangeRefused, ChangedMeanwhile) as refusal:
         return members_refused(request, refusal=str(refusal))
     messages.success(request, f"{email} removed.")
     return members_changed(request)
@@ -96,7 +100,16 @@ def save_recency_window(request: OrganizationHttpRequest) -> HttpResponse:
     form = RecencyWindowForm(request.POST)
     if not form.is_valid():
         return _recency_panel(request, status=422, recency_form=form)
-    services.set_recency_window(organization=request.organization, days=form.cleaned_data["days"], actor=request.user)
+    try:
+        services.set_recency_window(
+            organization=request.organization,
+            days=form.cleaned_data["days"],
+            actor=request.user,
+            seen=request.POST.get(FIELD),
+        )
+    except ChangedMeanwhile as conflict:
+        form.add_error(None, str(conflict))
+        return _recency_panel(request, status=422, recency_form=form)
     messages.success(request, "Recency window saved.")
     return _recency_panel(request, status=200)
 
@@ -121,6 +134,7 @@ def recency_panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     """For `organizations/_recency_panel.html`, on the settings page."""
     return {
         "recency_form": RecencyWindowForm(initial={"days": request.organization.recency_window_days}),
+        "recency_seen": stamp(services.recency_parts(request.organization)),
         "may_manage_settings": may(request.membership, Permission.MANAGE_SETTINGS),
         "may_share_recency": may(request.membership, Permission.SHARE_RECENCY),
         "network_recency": settings.KEYFARE_NETWORK_RECENCY,
@@ -149,8 +163,10 @@ def _members_context(
     offers = list(open_ones.order_by("email")) if may_manage else []
     mail_states = invitations.mail_states(offers)
     return {
-        "members": rows.order_by("user__email"),
-        "invitations": [(offer, mail_states.get(offer.pk, "")) for offer in offers],
+        "members": [(member, stamp(services.member_parts(member))) for member in rows.order_by("user__email")],
+        "invitations": [
+            (offer, mail_states.get(offer.pk, ""), stamp(invitations.invitation_parts(offer))) for offer in offers
+        ],
         "now": timezone.now(),
         "may_manage_members": may_manage,
         "roles": roles,

@@ -63,6 +63,7 @@ UNSCOPED = {
     # Before any organization is known.
     "organizations.invitations:find_invitation": "by the digest of the link's token, which only its reader has",
     "organizations.invitations:is_known": "the same",
+    "organizations.invitations:accepted_before": "by the digest of the link's token, which only its reader has",
     "organizations.api_tokens:_find": "by the prefix of the token, which says whose it is",
     # Staff, who see every organization.
     "billing.admin": "staff",

@@ -123,9 +123,11 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     refused: Exception | None = None
     sent_back: dict[str, str] = {}
     if request.method == "POST":
-        tab, seen = REQUIREMENTS, request.POST.get(FIELD, "")
-        sent_back = {FIELD: seen}  # whatever is wrong beside, what changed meanwhile is still to be said
-        was_locked = Seen(seen).showed(LOCKED, True) or (locked and Seen(seen).is_empty)
+        tab, seen = REQUIREMENTS, request.POST.get(FIELD)
+        was_locked = locked
+        if seen is not None:
+            sent_back = {FIELD: seen}  # whatever is wrong beside, what changed meanwhile is still to be said
+            was_locked = Seen(seen).showed(LOCKED, True)
         title_form = TitleForm(request.POST, initial={"title": briefing.title})
         rows = requirement_rows(requirements, locked=was_locked, data=request.POST)
         if title_form.is_valid() and rows.is_valid():
@@ -143,7 +145,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
                 briefing = _briefing(request, briefing_id)
                 requirements, locked = ordered_requirements(briefing), is_locked(briefing)
                 shown = together(
-                    Seen(seen),
+                    Seen(seen or ""),
                     briefing=briefing,
                     requirements=requirements,
                     locked=locked,
@@ -189,7 +191,7 @@ def draft_again(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespo
             actor=request.user,
             now=timezone.now(),
             briefing=briefing,
-            seen=request.POST.get(FIELD, ""),
+            seen=request.POST.get(FIELD),
         )
     except StillDrafting:
         pass  # as the page says that this leads to

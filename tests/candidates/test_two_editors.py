@@ -133,9 +133,9 @@ def test_another_fault_in_a_stale_form_does_not_hide_the_conflict_for_good(as_ad
     assert texts(briefing) == ["Django 5", "PostgreSQL"]
 
 
-def test_a_form_that_does_not_say_what_it_showed_saves_nothing(as_bob, briefing):
-    sent = rows(briefing, {"text": "Mine"})
-    del sent["seen"]
+@pytest.mark.parametrize("seen", ["", "title", "=", "title= locked="])
+def test_a_mangled_account_of_what_the_form_showed_saves_nothing(as_bob, briefing, seen):
+    sent = rows(briefing, {"text": "Mine"}) | {"seen": seen}
 
     assert as_bob.post(url("briefing", briefing.pk), sent).status_code == 422
     assert texts(briefing) == ["Django", "PostgreSQL"]

@@ -211,6 +211,8 @@ SILENT = {
     "organizations.api_tokens.use_token": "a time",
     "organizations.services.assignable_roles": "reads",
     "organizations.services.is_last_owner": "reads",
+    "organizations.services.member_parts": "reads",
+    "organizations.services.recency_parts": "reads",
     "organizations.services.lock_members": "locks",
     "organizations.services.check_may_give": "reads",
     "organizations.services.changeable_roles": "reads",
