@@ -19,6 +19,7 @@ from candidates.models import (
     RequirementVerdict,
 )
 from organizations import audit
+from organizations.guarded_admin import GuardedAdmin
 from organizations.models import User
 
 
@@ -36,7 +37,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published wi
 
 
 @admin.register(Candidate)
-class CandidateAdmin(ModelAdmin):  # type: ignore[misc]
+class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = CandidateAdminForm
     list_display = ("name", "headline", "email", "link", "organization", "created_at")
     list_filter = ("organization",)

@@ -25,6 +25,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 from config.own_tasks import TASKS
 from config.schedules import JOBS, LONGEST, REPEATED
 from organizations import audit
+from organizations.guarded_admin import GuardedAdmin
 from organizations.models import Organization, User
 from organizations.typed_numbers import WholeNumberField
 
@@ -125,7 +126,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(q_admin.ScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: ignore[misc]
     """When our jobs run. A row that is none of them never runs; all that is done with it is to delete it."""
 
     form = ScheduleForm

@@ -18,6 +18,7 @@ from unfold.decorators import action, display
 
 from organizations import api_tokens, audit, people, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm
+from organizations.guarded_admin import GuardedAdmin
 from organizations.models import (
     ApiToken,
     AuditEvent,
@@ -35,7 +36,7 @@ from organizations.people_admin import MembershipInline
 admin.site.unregister(Group)  # staff rights are `is_staff` and single permissions
 
 
-class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]
+class OrganizationAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     """Registered by config/admin.py, which adds what an organization needs from the other apps."""
 
     form = OrganizationAdminForm
@@ -111,7 +112,7 @@ def _tell_owners(owners: list[str], organization: Organization, actor: User, wha
 
 
 @admin.register(Membership)
-class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
+class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = MembershipAdminForm
     list_display = ("user", "organization", "role_label", "created_at")
     list_filter = (("role", ChoicesDropdownFilter), ("organization", RelatedDropdownFilter))
@@ -125,6 +126,9 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]
     )
     def role_label(self, membership: Membership) -> str:
         return str(membership.get_role_display())
+
+    def lock(self, row: Membership) -> None:
+        services.lock_members(row.organization)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return ("user", "organization", "created_at") if obj else ("created_at",)

@@ -32,6 +32,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from organizations import audit, email_changes, people
 from organizations.forms import NewUserForm, UserAdminForm
+from organizations.guarded_admin import GuardedAdmin
 from organizations.models import EmailChange, Membership, Organization, User
 
 RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
@@ -66,7 +67,7 @@ class NewAddressForm(BaseDialogForm):  # type: ignore[misc]  # unfold is publish
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # not subscriptable at run time
+class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # not subscriptable at run time
     form = UserAdminForm
     add_form = NewUserForm
     inlines = (MembershipInline,)

@@ -12,6 +12,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.db import IntegrityError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -24,6 +25,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from organizations.guarded_admin import GuardedAdmin
 from organizations.typed_numbers import WholeNumberField
 from providers import validation
 from providers.adapters.key_shapes import url_holds_key
@@ -316,7 +318,7 @@ class PrivateEndpointForm(OpenText, forms.ModelForm):  # type: ignore[type-arg] 
 
 
 @admin.register(PrivateEndpoint)
-class PrivateEndpointAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+class PrivateEndpointAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
     """Servers in private networks that organizations may use. Allowed and withdrawn, never changed."""
 
     list_display = ("organization", "host", "port", "network", "created_at")
@@ -327,6 +329,7 @@ class PrivateEndpointAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is publi
     fields = ("organization", "host", "port", "network")
     autocomplete_fields = ("organization",)
     form = PrivateEndpointForm
+    raced = (IntegrityError, EndpointRefused)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

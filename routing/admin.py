@@ -12,6 +12,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
+from organizations.guarded_admin import GuardedAdmin
 from organizations.models import Organization, User
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
@@ -56,7 +57,7 @@ class ManagedDefaultForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  
 
 
 @admin.register(ManagedDefault)
-class ManagedDefaultAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
     """One row for each built-in action; changed here, made by `manage.py init`."""
 
     form = ManagedDefaultForm

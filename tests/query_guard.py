@@ -70,6 +70,7 @@ UNSCOPED = {
     "config.admin": "staff",
     "organizations.admin": "staff",
     "organizations.forms": "the form of staff",
+    "organizations.guarded_admin": "staff",
     "providers.admin": "staff",
     "providers.managed_keys_admin": "staff",
 }
