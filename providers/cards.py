@@ -12,12 +12,14 @@ from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 
+from organizations.edits import stamp
 from organizations.models import Organization
 from providers.adapters.base import MOST_MODELS
 from providers.catalog import PROVIDERS, Provider
 from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
 from providers.inspection import show_unreadable
 from providers.models import AvailableModel, KeyValidation, ProviderKey
+from providers.services import proof_parts
 
 POLL_FOR_SECONDS = 60
 Status = ProviderKey.Status
@@ -94,6 +96,10 @@ class KeyRow:
     replacement: Replacement | None = None
     proof_form: ProofModelForm | None = None  # asks for a model, where nothing else can prove the key
     old_days: int = 0  # the age of a secret that should be replaced by now
+
+    @property
+    def proof_seen(self) -> str:
+        return stamp(proof_parts(self.key))
 
     @property
     def tone(self) -> str:

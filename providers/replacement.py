@@ -96,12 +96,12 @@ def take_over(*, pending: ProviderKey, now: datetime) -> ProviderKey:
     return key
 
 
-def discard_replacement(*, key: ProviderKey, actor: User | None) -> bool:
-    """Drop the pending replacement of `key`. Returns whether there was one."""
+def discard_replacement(*, key: ProviderKey, actor: User | None, pending_id: str | None = None) -> bool:
+    """Drop the pending replacement of `key`, that of `pending_id` if given. Returns whether it was there."""
     with transaction.atomic():
         key = locked(key)
         pending = key.replacements.select_related("organization").first()
-        if pending is None:
+        if pending is None or pending_id not in (None, str(pending.pk)):
             return False
         pending.delete()
         sweep_after_commit()

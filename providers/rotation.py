@@ -25,6 +25,7 @@ from django.views.decorators.debug import sensitive_variables
 from organizations import second_factors
 from organizations.audit import record
 from organizations.models import Organization, User
+from organizations.once import Once, do_once
 from organizations.outbox.sending import rotate_outgoing_mail
 from organizations.second_factors import FactorRotation
 from providers import custody
@@ -99,13 +100,16 @@ def rotate_master_key(*, batch: int = BATCH) -> MasterRotation:
     return MasterRotation(total, rewrapped, under_old_key, unreadable, factors)
 
 
-def rotate_organization_key(*, organization: Organization, actor: User | None) -> OrganizationRotation:
+def rotate_organization_key(
+    *, organization: Organization, actor: User | None, once: Once | None = None
+) -> OrganizationRotation:
     """
     Seal all keys of `organization` under a new data key and delete the old one; finishes an interrupted rotation.
+    Under `once` a second time there is no other data key.
 
     Raises SealBroken if the organization's data key cannot be opened or the organization is closed.
     """
-    current = _version_to_move_to(organization, actor)
+    current = _version_to_move_to(organization, actor, once)
     resealed = 0
     broken: list[UUID] = []
     deleted: list[int] = []
@@ -121,21 +125,25 @@ def rotate_organization_key(*, organization: Organization, actor: User | None) -
     return OrganizationRotation(current.version, resealed, deleted, broken)
 
 
-def _version_to_move_to(organization: Organization, actor: User | None) -> OrganizationKey:
+def _version_to_move_to(organization: Organization, actor: User | None, once: Once | None) -> OrganizationKey:
     """The newest data key if an interrupted rotation left work to do under it, else a new one."""
-    with transaction.atomic():
+
+    def renew() -> str:
         current = custody.current_organization_key(organization)
         older = OrganizationKey.objects.for_organization(organization).with_token().filter(version__lt=current.version)
-        if any(_has_work(key) for key in older):
-            return current
-        current = custody.new_organization_key(organization, version=current.version + 1)
-        record(
-            organization=organization,
-            actor=actor,
-            action="organization_key.rotated",
-            target=f"version {current.version}",
-        )
-    return current
+        if not any(_has_work(key) for key in older):
+            current = custody.new_organization_key(organization, version=current.version + 1)
+            record(
+                organization=organization,
+                actor=actor,
+                action="organization_key.rotated",
+                target=f"version {current.version}",
+            )
+        return str(current.version)
+
+    with transaction.atomic():
+        do_once(organization=organization, once=once, act=renew)
+        return custody.current_organization_key(organization)
 
 
 def _has_work(organization_key: OrganizationKey) -> bool:

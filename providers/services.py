@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.views.decorators.debug import sensitive_variables
 
 from organizations.audit import record
+from organizations.edits import check_seen
 from organizations.models import Organization, User
 from providers import custody
 from providers.catalog import PROVIDERS, origin_of
@@ -99,11 +100,30 @@ def enable_provider_key(*, key: ProviderKey, actor: User | None) -> ProviderKey:
     return key
 
 
-def type_proof_model(*, key: ProviderKey, model: str, actor: User | None) -> ProviderKey:
-    """Prove `key` from now on with `model` where its server lists none; "" takes that back. Validating does it."""
+def proof_parts(key: ProviderKey) -> dict[str, object]:
+    """What the form that asks for a model is built from."""
+    return {"model": key.proof_model}
+
+
+def type_proof_model(*, key: ProviderKey, model: str, actor: User | None, seen: str | None = None) -> ProviderKey:
+    """
+    Prove `key` from now on with `model` where its server lists none; "" takes that back. Validating does it.
+
+    Raises ChangedMeanwhile where the page had `seen` another model.
+    """
     with transaction.atomic():
         key = locked(key)
         if key.proof_model != model:
+            check_seen(
+                seen,
+                proof_parts(key),
+                what=f"the model to “{key.proof_model}”" if key.proof_model else "the model to none",
+                organization=key.organization,
+                actions=["provider_key.model_typed"],
+                target=target_of(key),
+                reader=actor,
+                what_to_do="What you typed is still here: send it again to overrule.",
+            )
             key.available_models.filter(organization=key.organization, model=key.proof_model).delete()
             key.proof_model = model
             key.save(update_fields=["proof_model"])
@@ -141,12 +161,17 @@ def locked(key: ProviderKey) -> ProviderKey:
     return ProviderKey.objects.select_related("organization").select_for_update(of=("self",)).get(pk=key.pk)
 
 
+def target_of(key: ProviderKey) -> str:
+    """How the audit log names a key."""
+    return f"{PROVIDERS[key.provider].name} · {key.label}"
+
+
 def record_change(key: ProviderKey, actor: User | None, action: str, **details: str | bool) -> None:
     record(
         organization=key.organization,
         actor=actor,
         action=action,
-        target=f"{PROVIDERS[key.provider].name} · {key.label}",
+        target=target_of(key),
         last4=key.last4,
         **({"base_url": key.base_url} if key.base_url else {}),
         **details,

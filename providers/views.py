@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -14,6 +15,9 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
+from organizations.audit import events_last
+from organizations.edits import FIELD, ChangedMeanwhile
+from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from organizations.reading import whole_number
 from providers import model_quirks, replacement, rotation, services, validation
@@ -141,15 +145,25 @@ def prove(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     pending = key.replacements.first()
     form = ProofModelForm(request.POST, auto_id=f"prove-{key.pk}-%s", label_suffix="")
     if not form.is_valid():
-        if request.htmx:
-            row = key_row(_key_or_404(request, key_id), now=timezone.now(), proof_form=form)
-            return render(request, "providers/_key_status.html", {"row": row}, status=422)
-        card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now(), proof=(key, form))
-        return render(request, "providers/page.html", {"card": card}, status=422)
-    for each in (key, pending):
-        if each:
-            services.type_proof_model(key=each, model=form.cleaned_data["model"], actor=request.user)
+        return _model_refused(request, key, form)
+    try:
+        with transaction.atomic(), events_last():
+            seen = request.POST.get(FIELD)
+            services.type_proof_model(key=key, model=form.cleaned_data["model"], actor=request.user, seen=seen)
+            if pending:
+                services.type_proof_model(key=pending, model=form.cleaned_data["model"], actor=request.user)
+    except ChangedMeanwhile as conflict:
+        form.add_error("model", str(conflict))
+        return _model_refused(request, key, form)
     return _validate(request, pending or key, shown=key)
+
+
+def _model_refused(request: OrganizationHttpRequest, key: ProviderKey, form: ProofModelForm) -> HttpResponse:
+    if request.htmx:
+        row = key_row(_key_or_404(request, key.pk), now=timezone.now(), proof_form=form)
+        return render(request, "providers/_key_status.html", {"row": row}, status=422)
+    card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now(), proof=(key, form))
+    return render(request, "providers/page.html", {"card": card}, status=422)
 
 
 @organization_view(Permission.MANAGE_KEYS)
@@ -197,7 +211,7 @@ def validate_replacement(request: OrganizationHttpRequest, key_id: UUID) -> Http
 def discard_replacement(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Drop the new key that waits beside this one."""
     key = _key_or_404(request, key_id)
-    replacement.discard_replacement(key=key, actor=request.user)
+    replacement.discard_replacement(key=key, actor=request.user, pending_id=request.POST.get("new_key"))
     return _status_now(request, key)
 
 
@@ -255,7 +269,9 @@ def rotate_organization_key(request: OrganizationHttpRequest) -> HttpResponse:
     if request.method == "GET":
         return render(request, "providers/rotate_organization_key.html")
     try:
-        result = rotation.rotate_organization_key(organization=request.organization, actor=request.user)
+        result = rotation.rotate_organization_key(
+            organization=request.organization, actor=request.user, once=once_of_form(request)
+        )
     except SealBroken:
         messages.error(request, CANNOT_ROTATE)
     else:

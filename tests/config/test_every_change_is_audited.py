@@ -218,6 +218,8 @@ SILENT = {
     "organizations.services.changeable_roles": "reads",
     "organizations.services.last_owner_of": "reads, and locks",
     "providers.services.locked": "reads",
+    "providers.services.proof_parts": "reads",
+    "providers.services.target_of": "words",
     "routing.services.lock_keys": "locks",
     "routing.services.lock_routes": "locks",
     "routing.services.route_parts": "reads",
