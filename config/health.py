@@ -12,14 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 
 from django.db import DatabaseError, connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 from config import startup
+from config.schema_state import missing_migrations
 from config.worker import heartbeat
 from config.worker.alarm import stop_of_work
 
@@ -109,14 +107,3 @@ class _Look:
         self.started_at = started_at
         self.done = threading.Event()
         self.state = NO_ANSWER
-
-
-def missing_migrations() -> bool:
-    """Whether the database lacks tables or columns of this version. Raises DatabaseError."""
-    return not _newest_migrations() <= set(MigrationRecorder(connection).applied_migrations())
-
-
-@cache
-def _newest_migrations() -> set[tuple[str, str]]:
-    """The last migration of every app, from the code; those before it were applied if it was."""
-    return set(MigrationLoader(None).graph.leaf_nodes())

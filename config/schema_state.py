@@ -1,9 +1,12 @@
-"""Whether the tables are those of this version."""
+"""Whether the tables are those of this version. Raises DatabaseError where the database does not answer."""
 
 from __future__ import annotations
 
+from functools import cache
+
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 NAMED = 3
 NO_TABLES = "The database has no tables yet. Run `manage.py init`, then start again."
@@ -11,30 +14,34 @@ NO_TABLES = "The database has no tables yet. Run `manage.py init`, then start ag
 
 def missing_migrations() -> str:
     """A sentence if the database lacks tables or columns of this version: pages would end in errors."""
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if not plan:
+    applied = set(MigrationRecorder(connection).applied_migrations())
+    missing = sorted(set(_of_this_version().graph.nodes) - applied)
+    if not missing:
         return ""
-    if not executor.loader.applied_migrations:
+    if not applied:
         return NO_TABLES
-    names = _named([(migration.app_label, migration.name) for migration, _ in plan])
     return (
-        f"The database is of an older version: {len(plan)} migrations are missing ({names}). Run `manage.py init`, "
-        "then start again."
+        f"The database is of an older version: {len(missing)} migrations are missing ({_named(missing)}). Run "
+        "`manage.py init`, then start again."
     )
 
 
 def unknown_migrations() -> str:
     """A sentence if a newer version has migrated the database. It may work, as during an upgrade, or not."""
-    loader = MigrationExecutor(connection).loader
-    known = loader.disk_migrations or {}
-    unknown = sorted(key for key in loader.applied_migrations if key not in known and key[0] in loader.migrated_apps)
+    ours = _of_this_version()
+    applied = MigrationRecorder(connection).applied_migrations()
+    unknown = sorted(key for key in applied if key not in ours.disk_migrations and key[0] in ours.migrated_apps)
     if not unknown:
         return ""
     return (
         f"The database was migrated by a newer version than this one: {len(unknown)} migrations are not known here "
         f"({_named(unknown)}). Upgrade this process, too."
     )
+
+
+@cache
+def _of_this_version() -> MigrationLoader:
+    return MigrationLoader(None)
 
 
 def _named(keys: list[tuple[str, str]]) -> str:

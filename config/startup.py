@@ -39,26 +39,28 @@ def refuse_unsafe_start() -> None:
     """
     # An ASGI server imports its application inside an event loop, where Django allows no queries.
     with ThreadPoolExecutor(1) as outside:
-        found = outside.submit(problems).result()
+        found = outside.submit(_before_start).result()
     if found:
         raise SystemExit("Keyfare does not start. " + "\n".join(found))
+
+
+def _before_start() -> list[str]:
+    keep_private()
+    return _bad_settings() or _wrong_schema() or problems()
 
 
 @scope(EVERY, "looks at the whole installation before anything is served")
 def problems() -> list[str]:
     """Sentences that say why nothing may be served or worked on. Closes the connection of its thread."""
+    return _bad_settings() or [*_wrong_master_key(), *_wrong_digest_key(), *_role_above_the_wall()]
+
+
+def _bad_settings() -> list[str]:
     try:
         failed = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())
-        found = [f"{check.msg} {check.hint}" for check in failed]
+        return [f"{check.msg} {check.hint}" for check in failed]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
-    keep_private()
-    return found or _problems_with_database()
-
-
-def _problems_with_database() -> list[str]:
-    """What is looked at later would fail on what was found before."""
-    return _wrong_schema() or [*_wrong_master_key(), *_wrong_digest_key(), *_role_above_the_wall()]
 
 
 def _wrong_schema() -> list[str]:

@@ -50,7 +50,7 @@ def give_back(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 class Migration(migrations.Migration):
     dependencies = [
         ("candidates", "0006_failed_after_answer"),
-        ("organizations", "0008_done_requests"),
+        ("organizations", "0010_done_requests"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

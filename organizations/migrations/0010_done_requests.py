@@ -8,7 +8,7 @@ from organizations.tenancy import wall_in
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("organizations", "0007_shares_recency"),
+        ("organizations", "0009_email_changes"),
     ]
 
     operations = [
