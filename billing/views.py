@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils import timezone
-
 from billing import statement
+from organizations import clock
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import page_of
 
@@ -14,7 +13,7 @@ SHOWN = {"all": "All entries", "spent": "Charged, 30 days", "held": "Held now", 
 
 def credits_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     """What billing/credits.html needs: the balance and its movements; `?show=` narrows them to one number's."""
-    today = timezone.now().date()
+    today = clock.now().date()
     show = request.GET.get("show", "all")
     show = show if show in SHOWN else "all"
     found = statement.entries(organization=request.organization, show=show, today=today)

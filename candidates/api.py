@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypeVar
 
 from django.conf import settings
 from django.urls import reverse
-from django.utils import timezone
 from ninja import Field, Header, Router, Schema
 from ninja.errors import HttpError
 from pydantic import ConfigDict, StrictInt, StrictStr
@@ -23,6 +22,7 @@ from candidates.failure_cap import TooManyFailures
 from candidates.links import normalize_link
 from candidates.models import Briefing, Candidate, CandidateCheck, RequirementVerdict
 from candidates.profiles import ProfileRow, RowError, find_imported, import_profiles, read_profile
+from organizations import clock
 from organizations.api_access import ApiHttpRequest, TokenAuth
 from organizations.models import Organization, User
 from organizations.once import KeyReused, Once
@@ -130,7 +130,7 @@ def request_check(
                     else _known(organization, link, wanted.candidateId)
                 ),
                 actor=actor,
-                now=timezone.now(),
+                now=clock.now(),
                 once=once,
             )
     except NotEnoughCredits as refusal:

@@ -9,7 +9,6 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 from django_q.tasks import async_task
 
 from candidates.models import Briefing, Candidate, CandidateCheck, Requirement
@@ -31,6 +30,7 @@ from candidates.requirements import (
 from gateway import dispatch
 from gateway.asking import NoAnswer, ask_now
 from gateway.dispatch import PreparedCall
+from organizations import clock
 from organizations.models import Organization, User
 from organizations.once import Once, do_once
 from routing.actions import REQUIREMENT_GENERATION
@@ -310,7 +310,7 @@ def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:
             route=route,
             run_id=briefing.draft_run_id,
             iteration=iteration,
-            now=now if iteration == 1 else timezone.now(),
+            now=now if iteration == 1 else clock.now(),
         )
 
     request = requirements_request(model=route.model, job_description=briefing.job_description)
@@ -319,7 +319,7 @@ def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:
 
 def _go_on_waiting(asked: Briefing) -> None:
     """Count the draft as begun now, as another call takes its time. Raises _NotWaitedFor."""
-    if not _waiting_for(asked).update(draft_requested_at=timezone.now()):
+    if not _waiting_for(asked).update(draft_requested_at=clock.now()):
         raise _NotWaitedFor
 
 
@@ -338,7 +338,7 @@ def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = ""
             briefing.state, briefing.state_detail = State.FAILED, failure[:300]
         else:
             write_requirements(briefing, _as_inputs(draft.requirements))
-            briefing.changed_by, briefing.changed_at = None, timezone.now()
+            briefing.changed_by, briefing.changed_at = None, clock.now()
             briefing.state, briefing.state_detail = State.READY, ""
             if briefing.title == UNTITLED and draft.title:
                 briefing.title = draft.title[:200]

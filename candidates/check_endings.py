@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
 from billing.ledger import release_hold
 from candidates.failure_cap import was_paid_by_operator
 from candidates.models import CandidateCheck
+from organizations import clock
 from organizations.models import Organization
 
 Status = CandidateCheck.Status
@@ -28,7 +28,7 @@ def end_checks(*, organization: Organization, reason: str) -> int:
         with transaction.atomic():
             check = checks.select_related("organization").select_for_update(of=("self",)).filter(pk=pk).first()
             if check is not None:
-                fail_check(check, reason, timezone.now())
+                fail_check(check, reason, clock.now())
                 ended += 1
     return ended
 

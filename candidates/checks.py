@@ -21,7 +21,6 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 from django_q.tasks import async_task
 
 from billing.ledger import HoldRequest, capture_hold, hold_credits
@@ -36,6 +35,7 @@ from candidates.scoring import score
 from gateway import asking, dispatch
 from gateway.asking import NoAnswer
 from gateway.dispatch import PreparedCall
+from organizations import clock
 from organizations.models import Organization, User
 from organizations.tenancy import scope
 from providers.adapters.base import ChatRequest
@@ -227,7 +227,7 @@ class _Worker:
         return Worked(self.counts[Status.COMPLETED], self.counts[Status.FAILED], out_of_time)
 
     def _claim(self, limit: int) -> list[_Claim]:
-        now, token = timezone.now(), uuid.uuid4()
+        now, token = clock.now(), uuid.uuid4()
         with transaction.atomic():
             ids = list(
                 CandidateCheck.objects.filter(organization_id=self.organization_id, status__in=OPEN)
@@ -297,7 +297,7 @@ class _Worker:
 
     def _prepare(self, claim: _Claim, iteration: int) -> PreparedCall:
         """Admit a call for the check. Raises _LeaseLost, RouteUnavailable and TooManyFailures."""
-        check, now = claim.check, timezone.now()
+        check, now = claim.check, clock.now()
         if iteration > 1:
             self._renew_lease(claim)
         else:
@@ -313,11 +313,11 @@ class _Worker:
             lease_token=claim.token,
             status=Status.IN_PROGRESS,
         )
-        if not mine.update(lease_until=_lease(timezone.now())):
+        if not mine.update(lease_until=_lease(clock.now())):
             raise _LeaseLost
 
     def _complete(self, claim: _Claim, verdicts: Sequence[Verdict]) -> None:
-        now = timezone.now()
+        now = clock.now()
         with transaction.atomic():
             check = self._owned(claim.check, claim.token)
             if check is None:
@@ -354,7 +354,7 @@ class _Worker:
             check = self._owned(claimed, token)
             if check is None:
                 return
-            fail_check(check, failure, timezone.now())
+            fail_check(check, failure, clock.now())
             self._count(Status.FAILED)
 
     def _owned(self, check: CandidateCheck, token: uuid.UUID) -> CandidateCheck | None:

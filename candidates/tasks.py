@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from django.utils import timezone
-
 from candidates import briefings, checks
+from organizations import clock
 from organizations.tenancy import EVERY, scope
 
 # A task claims new checks for this long, then hands the rest to a new task; well below the task timeout.
@@ -27,4 +26,4 @@ def run_checks(organization_id: int) -> None:
 
 @scope(EVERY, "the briefing of the task tells its organization")
 def draft_briefing(briefing_id: int) -> None:
-    briefings.draft_briefing(briefing_id, now=timezone.now())
+    briefings.draft_briefing(briefing_id, now=clock.now())

@@ -18,10 +18,9 @@ from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from organizations import second_factors
+from organizations import clock, second_factors
 from organizations.invitation_views import invited_email
 from organizations.models import User
 from organizations.outbox.backend import expiring, store
@@ -52,7 +51,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published 
         links = {name: _of_this_site(url) for name, url in context.items() if name.endswith("_url")}
         site = {"site_url": settings.SITE_URL, "current_site": SiteOfSettings()}
         message = self.render_mail(template_prefix, email, {**context, **links, **site, "email": email})
-        message.extra_headers |= expiring(timezone.now() + _life_of_link(template_prefix))
+        message.extra_headers |= expiring(clock.now() + _life_of_link(template_prefix))
         if template_prefix == "account/email/unknown_account" and not self._may_sign_up(email):
             store(message, withheld="No account has this address, and sign-up is closed.")
         else:

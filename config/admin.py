@@ -16,7 +16,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
-from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
@@ -27,7 +26,7 @@ from candidates.models import CandidateCheck
 from config import admin_confirmation, admin_mfa, admin_tasks, onboarding
 from config.admin_mail import mail_figure
 from config.worker import figures as work
-from organizations import audit, people
+from organizations import audit, clock, people
 from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
@@ -89,7 +88,7 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
     def close(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         organization = get_object_or_404(Organization.objects.customers(), pk=object_id)
         actor = request.user if isinstance(request.user, User) else None
-        onboarding.close_organization(organization=organization, actor=actor, now=timezone.now())
+        onboarding.close_organization(organization=organization, actor=actor, now=clock.now())
         messages.success(request, f"{organization.name} is closed.")
         return HttpResponseClientRedirect(reverse("admin:organizations_organization_change", args=[object_id]))
 
@@ -291,7 +290,7 @@ def icon_url(request: HttpRequest) -> str:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's DASHBOARD_CALLBACK: the figures of templates/admin/index.html that one may see. Days are UTC."""
-    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     calls = UsageEvent.objects.filter(occurred_at__gte=today)
     managed = calls.filter(mode=Mode.MANAGED).aggregate(
         calls=Count("pk"),

@@ -14,7 +14,6 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django_q import admin as q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 from django_q.tasks import async_task
@@ -24,7 +23,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from config.own_tasks import TASKS
 from config.schedules import JOBS, LONGEST, REPEATED
-from organizations import audit
+from organizations import audit, clock
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import Organization, User
 from organizations.typed_numbers import WholeNumberField
@@ -113,7 +112,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
 
     def clean_next_run(self) -> datetime:
         next_run: datetime = self.cleaned_data["next_run"]
-        if abs(next_run - timezone.now()) >= LONGEST:
+        if abs(next_run - clock.now()) >= LONGEST:
             raise forms.ValidationError(f"Choose a time within {LONGEST.days} days. To stop the job, switch it off.")
         return next_run
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Sum
-from django.utils import timezone
 
 from billing.ledger import balance
 from billing.models import LedgerEntry
@@ -27,6 +26,7 @@ from candidates.check_endings import OPEN
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles import import_profiles, parse_file
 from config.onboarding import ensure_platform, open_organization
+from organizations import clock
 from organizations.models import Organization, User
 from providers.custody import Secret
 from providers.models import KeyValidation, ProviderKey
@@ -106,7 +106,7 @@ class Story:
                     job_description=briefing["job_description"],
                     requirements=[DraftRequirement(**requirement) for requirement in briefing["requirements"]],
                     actor=self.owner,
-                    now=timezone.now(),
+                    now=clock.now(),
                 )
 
     def connect_keys(self) -> None:
@@ -129,7 +129,7 @@ class Story:
                 briefing=target,
                 candidates=missing,
                 actor=self.owner,
-                now=timezone.now(),
+                now=clock.now(),
             )
         self._wait(
             lambda: not target.checks.filter(status__in=OPEN).exists(),
@@ -153,7 +153,7 @@ class Story:
         completed = rows.filter(status=CandidateCheck.Status.COMPLETED)
         month = cost_summary(
             organization=organization,
-            today=timezone.now().date(),
+            today=clock.now().date(),
             show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
         ).month
         cost = month.cost_nanousd or 0
@@ -209,22 +209,22 @@ class Story:
                 provider=provider,
                 secret=Secret(secret),
                 actor=actor,
-                now=timezone.now(),
+                now=clock.now(),
             )
         if not key.is_usable:
-            request_validation(key=key, actor=actor, now=timezone.now())
+            request_validation(key=key, actor=actor, now=clock.now())
         waiting = KeyValidation.objects.filter(key=key, state=KeyValidation.State.QUEUED)
         self._wait(
             lambda: not waiting.exists(),
             f"The {provider} key was not validated",
-            nudge=lambda: requeue_validations(now=timezone.now(), older_than_seconds=10),
+            nudge=lambda: requeue_validations(now=clock.now(), older_than_seconds=10),
         )
         key.refresh_from_db()
         if not key.is_usable:
             raise StoryStuck(f"The {provider} key is {key.get_status_display().lower()}: {key.status_detail}")
 
     def _requeue_waiting_checks(self) -> None:
-        for organization_id in checks.organizations_with_waiting_checks(now=timezone.now()):
+        for organization_id in checks.organizations_with_waiting_checks(now=clock.now()):
             checks.queue_checks(organization_id)
 
     def _wait(self, done: Callable[[], bool], trouble: str, *, nudge: Callable[[], object]) -> None:

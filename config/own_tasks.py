@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.utils import timezone
 from django_q.models import OrmQ, Task
 from django_q.signing import SignedPackage
+
+from organizations import clock
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def refuse_waiting(row: OrmQ) -> bool:
 
 
 def _remember_refused(package: dict[str, Any]) -> None:
-    now = timezone.now()
+    now = clock.now()
     Task.objects.update_or_create(
         id=str(package.get("id", ""))[:32],
         defaults={

@@ -13,10 +13,10 @@ from typing import Any
 
 from django.core.management import call_command
 from django.db import close_old_connections, connection, transaction
-from django.utils import timezone
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
+from organizations import clock
 from organizations.tenancy import EVERY, scope
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def start_due_jobs(broker: Any = None) -> None:
         close_old_connections()
     for command in JOBS:
         try:
-            _start_if_due(command, timezone.now(), broker)
+            _start_if_due(command, clock.now(), broker)
         except Exception:
             logger.exception("The job %s could not be started.", command)
 

@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection
 from config.private_files import database_file, keep_private
 from config.schema_state import NO_TABLES, missing_migrations, unknown_migrations
 from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
+from organizations import clock
 from organizations.tenancy import EVERY, refuse_role_above_the_wall, scope
 from providers import checks
 from providers.inspection import master_keys_open_something
@@ -46,7 +47,10 @@ def refuse_unsafe_start() -> None:
 
 def _before_start() -> list[str]:
     keep_private()
-    return _bad_settings() or _wrong_schema() or problems()
+    found = _bad_settings() or _wrong_schema() or problems()
+    if not found:
+        _warn_of_the_clock()
+    return found
 
 
 @scope(EVERY, "looks at the whole installation before anything is served")
@@ -87,6 +91,17 @@ def _wrong_digest_key() -> list[str]:
     except DatabaseError as error:
         logger.warning("The database did not answer, so KEYFARE_DIGEST_KEY was not tried: %s", error)
         return []
+    finally:
+        connection.close()
+
+
+def _warn_of_the_clock() -> None:
+    try:
+        warning = clock.clock_warning()
+        if warning:
+            logger.warning(warning)
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so its clock was not read: %s", error)
     finally:
         connection.close()
 

@@ -11,7 +11,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 import billing.views
@@ -24,6 +23,7 @@ from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
 from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
+from organizations import clock
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from routing.resolve import mode_of
 from usage import reports
@@ -76,7 +76,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "cost": _cost(request),
         "balance": ledger.balance(organization=request.organization),
         "checks_this_month": checks.filter(
-            status=CandidateCheck.Status.COMPLETED, completed_at__gte=_month_start(timezone.now())
+            status=CandidateCheck.Status.COMPLETED, completed_at__gte=_month_start(clock.now())
         ).count(),
         "steps": steps,
         "steps_done": sum(step.is_done for step in steps),
@@ -137,7 +137,7 @@ def _mode_note(request: OrganizationHttpRequest) -> str:
 def _cost(request: OrganizationHttpRequest) -> reports.CostSummary:
     return reports.cost_summary(
         organization=request.organization,
-        today=timezone.now().date(),
+        today=clock.now().date(),
         show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
     )
 

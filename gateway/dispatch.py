@@ -24,8 +24,8 @@ from datetime import datetime, timedelta
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers import custody
@@ -165,9 +165,12 @@ async def _ask_once(client: Egress, prepared: PreparedCall, request: ChatRequest
     try:
         outcome = await send(client, prepared, request)
     finally:
-        settling = sync_to_async(settle)(prepared=prepared, outcome=outcome, now=timezone.now())
-        await asyncio.shield(settling)
+        await asyncio.shield(sync_to_async(_settle_now)(prepared, outcome))
     return outcome
+
+
+def _settle_now(prepared: PreparedCall, outcome: Outcome) -> None:
+    settle(prepared=prepared, outcome=outcome, now=clock.now())
 
 
 def _prepare_without(
@@ -183,7 +186,7 @@ def _prepare_without(
             route=refused.route,
             run_id=refused.call.run_id,
             iteration=iteration,
-            now=timezone.now(),
+            now=clock.now(),
         )
     return replace(prepared, quirks=(*refused.quirks, quirk))
 

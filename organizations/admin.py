@@ -11,12 +11,11 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 
-from organizations import api_tokens, audit, people, services
+from organizations import api_tokens, audit, clock, people, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import (
@@ -255,7 +254,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     @action(description="Revoke selected tokens", permissions=["revoke"])  # type: ignore[untyped-decorator]
     def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
         revoked = sum(
-            api_tokens.revoke_token(token=token, actor=_actor(request), now=timezone.now())
+            api_tokens.revoke_token(token=token, actor=_actor(request), now=clock.now())
             for token in tokens.select_related("organization")
         )
         messages.success(request, f"{revoked} revoked. They are refused from now on.")

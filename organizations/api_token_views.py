@@ -9,11 +9,11 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import api_tokens as tokens
+from organizations import clock
 from organizations.forms import ApiTokenForm
 from organizations.models import ApiToken, Membership
 from organizations.permissions import (
@@ -51,7 +51,7 @@ def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
 @recently_authenticated(back="organizations:api-tokens")
 def make(request: OrganizationHttpRequest) -> HttpResponse:
     """The one answer that shows the token. It is no redirect, because nothing may keep the token for the next page."""
-    form, now = ApiTokenForm(request.POST), timezone.now()
+    form, now = ApiTokenForm(request.POST), clock.now()
     if form.is_valid():
         days = form.cleaned_data["days"]
         try:
@@ -80,7 +80,7 @@ def revoke(request: OrganizationHttpRequest, token_id: int) -> HttpResponse:
     token = get_object_or_404(rows, pk=token_id)
     if request.method == "GET":
         return render(request, "organizations/revoke_api_token.html", {"token": token})
-    if tokens.revoke_token(token=token, actor=request.user, now=timezone.now()):
+    if tokens.revoke_token(token=token, actor=request.user, now=clock.now()):
         messages.success(request, f"“{token.name}” revoked. It is refused from now on.")
     else:
         messages.info(request, f"“{token.name}” was revoked before.")
@@ -101,7 +101,7 @@ def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = No
         *rows.exclude(revoked_at=None).order_by("-revoked_at", "-pk")[:REVOKED_SHOWN],
     ]
     members = {member.user_id: member for member in Membership.objects.for_organization(request.organization)}
-    now = timezone.now()
+    now = clock.now()
     return {
         "lines": [_line(token, members.get(token.created_by_id), now) for token in shown],
         "form": form or ApiTokenForm(),

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from django.db import connection, transaction
-from django.utils import timezone
 
+from organizations import clock
 from organizations.audit_chain import NO_HASH, hash_of
 from organizations.models import AuditEvent, AuditHead, Organization, User
 
@@ -38,7 +38,7 @@ def record(
         action=action,
         target=target[:200],
         details=details,
-        created_at=timezone.now(),
+        created_at=clock.now(),
     )
     waiting = _waiting.get()
     if waiting is None:

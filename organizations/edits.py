@@ -13,8 +13,7 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from django.utils import timezone
-
+from organizations import clock
 from organizations.models import AuditEvent, Organization, User
 
 FIELD = "seen"
@@ -99,7 +98,7 @@ def check_seen(
 
 
 def moment(at: datetime) -> str:
-    day = "" if at.date() == timezone.now().date() else f"{at:%Y-%m-%d} "
+    day = "" if at.date() == clock.now().date() else f"{at:%Y-%m-%d} "
     return f"{day}{at:%H:%M} UTC"
 
 

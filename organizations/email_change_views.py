@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from organizations import email_changes
+from organizations import clock, email_changes
 
 SESSION_KEY = "email_change"
 PAGE = "organizations/email_change.html"
@@ -27,14 +26,14 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
 def answer(request: HttpRequest) -> HttpResponse:
     token = request.session.get(SESSION_KEY, "")
     try:
-        link = email_changes.find_link(token=token, now=timezone.now())
+        link = email_changes.find_link(token=token, now=clock.now())
         if request.method == "GET":
             return render(request, PAGE, {"change": link.change})
         if request.POST.get("answer") == "agree":
-            change = email_changes.confirm_email_change(token=token, now=timezone.now())
+            change = email_changes.confirm_email_change(token=token, now=clock.now())
             said = "The address was changed", f"{change.new_email} is the address of this account from now on."
         elif request.POST.get("answer") == "refuse":
-            change = email_changes.refuse_email_change(token=token, now=timezone.now())
+            change = email_changes.refuse_email_change(token=token, now=clock.now())
             said = "Nothing was changed", f"{change.old_email} stays the address of this account."
         else:
             return render(request, PAGE, {"change": link.change}, status=422)

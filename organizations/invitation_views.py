@@ -7,11 +7,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from organizations import invitations, services
+from organizations import clock, invitations, services
 from organizations.edits import FIELD
 from organizations.forms import InviteForm
 from organizations.models import Invitation, Membership, User
@@ -40,7 +39,7 @@ def invite(request: OrganizationHttpRequest) -> HttpResponse:
         try:
             with transaction.atomic():
                 offer = invitations.invite_member(
-                    organization=request.organization, actor=request.user, now=timezone.now(), **form.cleaned_data
+                    organization=request.organization, actor=request.user, now=clock.now(), **form.cleaned_data
                 )
                 invitations.mail_invitation(offer)
         except services.MemberChangeRefused as refusal:
@@ -59,7 +58,7 @@ def send_again(request: OrganizationHttpRequest, invitation_id: int) -> HttpResp
     try:
         with transaction.atomic():
             offer = invitations.renew_invitation(
-                invitation=invitation, actor=request.user, now=timezone.now(), seen=request.POST.get(FIELD)
+                invitation=invitation, actor=request.user, now=clock.now(), seen=request.POST.get(FIELD)
             )
             invitations.mail_invitation(offer)
     except invitations.InvitationOver:
@@ -75,7 +74,7 @@ def send_again(request: OrganizationHttpRequest, invitation_id: int) -> HttpResp
 def withdraw(request: OrganizationHttpRequest, invitation_id: int) -> HttpResponse:
     invitation = _invitation_or_404(request, invitation_id)
     try:
-        invitations.revoke_invitation(invitation=invitation, actor=request.user, now=timezone.now())
+        invitations.revoke_invitation(invitation=invitation, actor=request.user, now=clock.now())
     except invitations.InvitationOver:
         return members_refused(request, refusal=OVER_MEANWHILE.format(invitation.email))
     except services.MemberChangeRefused as refusal:
@@ -106,7 +105,7 @@ def accept(request: HttpRequest) -> HttpResponse:
     if token_digest is None:
         return _over(request, str(invitations.NoSuchInvitation()), status=410)
     try:
-        invitation = invitations.find_invitation(token_digest=token_digest, now=timezone.now())
+        invitation = invitations.find_invitation(token_digest=token_digest, now=clock.now())
     except invitations.InvitationOver as over:
         if isinstance(request.user, User) and (mine := invitations.accepted_before(token_digest, request.user)):
             return redirect("overview", mine.organization.slug)  # the second click
@@ -120,7 +119,7 @@ def accept(request: HttpRequest) -> HttpResponse:
     if request.method == "GET" and invitations.owns_address(request.user, invitation.email):
         return render(request, "organizations/invitation.html", {"invitation": invitation})
     try:
-        membership = invitations.accept_invitation(token_digest=token_digest, user=request.user, now=timezone.now())
+        membership = invitations.accept_invitation(token_digest=token_digest, user=request.user, now=clock.now())
     except invitations.ForSomebodyElse as refusal:
         return _over(request, str(refusal), status=403, is_for_somebody_else=True)
     except services.MemberChangeRefused as over:
@@ -137,7 +136,7 @@ def invited_email(request: HttpRequest | None) -> str | None:
     if not token_digest:
         return None
     try:
-        return invitations.find_invitation(token_digest=token_digest, now=timezone.now()).email
+        return invitations.find_invitation(token_digest=token_digest, now=clock.now()).email
     except invitations.InvitationOver:
         return None
 

@@ -22,7 +22,6 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import RelatedDropdownFilter
@@ -30,7 +29,7 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminEmailInputWidget
 
-from organizations import audit, email_changes, people
+from organizations import audit, clock, email_changes, people
 from organizations.forms import NewUserForm, UserAdminForm
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import EmailChange, Membership, Organization, User
@@ -177,7 +176,7 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
         person = get_object_or_404(User, pk=object_id)
         try:
             change = email_changes.request_email_change(
-                person=person, email=form.cleaned_data["email"], actor=_actor(request), now=timezone.now()
+                person=person, email=form.cleaned_data["email"], actor=_actor(request), now=clock.now()
             )
         except email_changes.EmailChangeRefused as refusal:
             messages.error(request, str(refusal))

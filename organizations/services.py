@@ -6,9 +6,8 @@ from collections.abc import Collection
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
-from organizations import audit
+from organizations import audit, clock
 from organizations.edits import check_seen
 from organizations.models import Invitation, Membership, Organization, User
 
@@ -75,7 +74,7 @@ def add_member(*, organization: Organization, email: str, role: str, actor: User
             raise AlreadyMember(user.email)
         membership = Membership.objects.create(organization=organization, user=user, role=Role(role))
         invitations = Invitation.objects.for_organization(organization).open()
-        invitations.filter(email=user.email).update(revoked_at=timezone.now())
+        invitations.filter(email=user.email).update(revoked_at=clock.now())
         audit.record(
             organization=organization,
             actor=actor,

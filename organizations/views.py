@@ -7,10 +7,9 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from organizations import invitations, services
+from organizations import clock, invitations, services
 from organizations.edits import FIELD, ChangedMeanwhile, stamp
 from organizations.forms import InviteForm, RecencySharingForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
@@ -167,7 +166,7 @@ def _members_context(
         "invitations": [
             (offer, mail_states.get(offer.pk, ""), stamp(invitations.invitation_parts(offer))) for offer in offers
         ],
-        "now": timezone.now(),
+        "now": clock.now(),
         "may_manage_members": may_manage,
         "roles": roles,
         "changeable_roles": services.changeable_roles(roles),

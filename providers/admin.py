@@ -17,7 +17,6 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
@@ -25,6 +24,7 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from organizations import clock
 from organizations.guarded_admin import GuardedAdmin
 from organizations.typed_numbers import WholeNumberField
 from providers import validation
@@ -212,7 +212,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
 
     @display(description="Limits, as reported")  # type: ignore[untyped-decorator]
     def reported(self, key: ProviderKey) -> str:
-        limits = key_row(key, now=timezone.now()).limits
+        limits = key_row(key, now=clock.now()).limits
         return "; ".join(f"{limit.name}: {limit.text}" for limit in limits) or "not reported"
 
     # Actions ----------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     @action(description="Validate selected keys", permissions=["change_keys"])  # type: ignore[untyped-decorator]
     def validate(self, request: HttpRequest, keys: QuerySet[ProviderKey]) -> None:
         for key in keys.exclude(status=Status.DISABLED):
-            validation.request_validation(key=key, actor=person(request), now=timezone.now())
+            validation.request_validation(key=key, actor=person(request), now=clock.now())
         messages.success(request, "Validation started. Reload this page to see the result.")
 
     @action(  # type: ignore[untyped-decorator]
@@ -238,7 +238,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     def validate_this(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         key = get_object_or_404(ProviderKey, pk=object_id)
         try:
-            validation.request_validation(key=key, actor=person(request), now=timezone.now())
+            validation.request_validation(key=key, actor=person(request), now=clock.now())
         except validation.KeyDisabled as refusal:
             messages.error(request, str(refusal))
         else:

@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django_htmx.http import HttpResponseClientRedirect
@@ -20,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
+from organizations import clock
 from organizations.models import Organization, User
 from providers import replacement, services, validation
 from providers.catalog import PROVIDERS
@@ -141,7 +141,7 @@ class ManagedKeyAdmin(ReadOnlyAdmin):
             except SealBroken:
                 form.add_error("key", "The master keys do not open the platform's own key. Check KEYFARE_MASTER_KEYS.")
             else:
-                validation.request_validation(key=key, actor=person(request), now=timezone.now())
+                validation.request_validation(key=key, actor=person(request), now=clock.now())
                 waits = " It takes over when the provider accepts it." if key.replaces_id else ""
                 messages.success(
                     request, f"Key saved. It is being validated; reload this page to see the result.{waits}"
@@ -171,7 +171,7 @@ def person(request: HttpRequest) -> User:
 def _store(form: ManagedKeyForm, *, platform: Organization, replaced: ProviderKey | None, actor: User) -> ProviderKey:
     if replaced:
         return replacement.replace_provider_key(
-            key=replaced, secret=form.cleaned_data["key"], actor=actor, now=timezone.now()
+            key=replaced, secret=form.cleaned_data["key"], actor=actor, now=clock.now()
         )
     return services.save_provider_key(
         organization=platform,
@@ -179,5 +179,5 @@ def _store(form: ManagedKeyForm, *, platform: Organization, replaced: ProviderKe
         secret=form.cleaned_data["key"],
         label=form.cleaned_data["label"],
         actor=actor,
-        now=timezone.now(),
+        now=clock.now(),
     )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.utils import timezone
-
+from organizations import clock
 from organizations.tenancy import EVERY, scope
 from providers import notices, validation
 
 
 @scope(EVERY, "the validation of the task tells its organization")
 def validate_key(validation_id: int) -> None:
-    validation.validate_key(validation_id=validation_id, now=timezone.now())
+    validation.validate_key(validation_id=validation_id, now=clock.now())
 
 
 @scope(EVERY, "the key of the task tells its organization")

@@ -9,12 +9,12 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
+from organizations import clock
 from organizations.audit import events_last
 from organizations.edits import FIELD, ChangedMeanwhile
 from organizations.once import once_of_form
@@ -49,7 +49,7 @@ CANNOT_ROTATE = "The organization key was not rotated: this installation’s mas
 
 def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     """What `providers/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
-    return {"provider_cards": provider_cards(request.organization, now=timezone.now())}
+    return {"provider_cards": provider_cards(request.organization, now=clock.now())}
 
 
 @sensitive_post_parameters()
@@ -70,7 +70,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
                 base_url=form.cleaned_data.get("base_url", ""),
                 is_own_server=form.cleaned_data.get("is_own_server", False),
                 actor=request.user,
-                now=timezone.now(),
+                now=clock.now(),
             )
         except services.KeyLabelTaken as error:
             form.add_error("label", str(error))
@@ -82,7 +82,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
             messages.success(request, "Key saved.")
             return _saved(request, key)
     _prepare_to_correct(request, form)
-    now = timezone.now()
+    now = clock.now()
     return _refused(request, provider_card(request.organization, chosen, now=now, add_form=form))
 
 
@@ -108,7 +108,7 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
                 secret=form.cleaned_data["key"],
                 base_url=form.cleaned_data.get("base_url", ""),
                 actor=request.user,
-                now=timezone.now(),
+                now=clock.now(),
             )
         except BaseUrlRefused as error:
             form.add_error("base_url", str(error))
@@ -117,7 +117,7 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
         else:
             if new.replaces:
                 try:
-                    validation.request_validation(key=new, actor=request.user, now=timezone.now())
+                    validation.request_validation(key=new, actor=request.user, now=clock.now())
                     messages.success(request, "New key saved. It takes over as soon as it is validated.")
                 except validation.TooManyValidations as refusal:
                     messages.warning(request, f"New key saved, but not validated yet. {refusal}")
@@ -126,7 +126,7 @@ def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
             return _saved(request, key)
     _prepare_to_correct(request, form)
     template = "providers/_replace_form.html" if request.htmx else "providers/page.html"
-    context = {"row": key_row(key, now=timezone.now(), form=form)}
+    context = {"row": key_row(key, now=clock.now(), form=form)}
     return render(request, template, context, status=422 if form.errors else 200)
 
 
@@ -160,9 +160,9 @@ def prove(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 def _model_refused(request: OrganizationHttpRequest, key: ProviderKey, form: ProofModelForm) -> HttpResponse:
     if request.htmx:
-        row = key_row(_key_or_404(request, key.pk), now=timezone.now(), proof_form=form)
+        row = key_row(_key_or_404(request, key.pk), now=clock.now(), proof_form=form)
         return render(request, "providers/_key_status.html", {"row": row}, status=422)
-    card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now(), proof=(key, form))
+    card = provider_card(request.organization, PROVIDERS[key.provider], now=clock.now(), proof=(key, form))
     return render(request, "providers/page.html", {"card": card}, status=422)
 
 
@@ -183,7 +183,7 @@ def own_server(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Stop every use of a key; its rules stay, and refuse."""
     key = _key_or_404(request, key_id)
-    services.disable_provider_key(key=key, actor=request.user, now=timezone.now())
+    services.disable_provider_key(key=key, actor=request.user, now=clock.now())
     return _status_now(request, key)
 
 
@@ -225,7 +225,7 @@ def status(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     says that the validation still runs and asks no more.
     """
     key = _key_or_404(request, key_id)
-    row = key_row(key, now=timezone.now(), watched_since=_watched_since(request))
+    row = key_row(key, now=clock.now(), watched_since=_watched_since(request))
     if row.is_validating and not row.has_given_up:
         return HttpResponse(status=204)
     return _status_region(request, row)
@@ -319,7 +319,7 @@ def _saved(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
     """The whole card anew, wherever the form stood (on the card or in the dialog of one key)."""
     if not request.htmx:
         return redirect(_settings_url(request, key))
-    card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now(), fresh_key=key)
+    card = provider_card(request.organization, PROVIDERS[key.provider], now=clock.now(), fresh_key=key)
     response = retarget(_card_response(request, card, status=200), f"#provider-{key.provider}")
     return trigger_client_event(reswap(response, "outerHTML"), KEYS_CHANGED)
 
@@ -338,7 +338,7 @@ def _status_now(request: OrganizationHttpRequest, key: ProviderKey) -> HttpRespo
     """The key's status region after something was done to it."""
     if not request.htmx:
         return redirect(_settings_url(request, key))
-    return _status_region(request, key_row(_key_or_404(request, key.pk), now=timezone.now()))
+    return _status_region(request, key_row(_key_or_404(request, key.pk), now=clock.now()))
 
 
 def _validate(request: OrganizationHttpRequest, key: ProviderKey, *, shown: ProviderKey) -> HttpResponse:
@@ -346,9 +346,9 @@ def _validate(request: OrganizationHttpRequest, key: ProviderKey, *, shown: Prov
     try:
         # From a page that does not show yet that it was disabled, removed or discarded.
         with suppress(validation.KeyDisabled, ProviderKey.DoesNotExist):
-            validation.request_validation(key=key, actor=request.user, now=timezone.now())
+            validation.request_validation(key=key, actor=request.user, now=clock.now())
     except validation.TooManyValidations as refusal:
-        now, why = timezone.now(), str(refusal)
+        now, why = clock.now(), str(refusal)
         if request.htmx:
             row = key_row(_key_or_404(request, shown.pk), now=now, refusal=why)
             return render(request, "providers/_key_status.html", {"row": row}, status=429)

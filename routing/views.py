@@ -8,10 +8,10 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import reswap, retarget, trigger_client_event
 
+from organizations import clock
 from organizations.audit import events_last
 from organizations.edits import ChangedMeanwhile
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
@@ -214,7 +214,7 @@ def _refused(request: OrganizationHttpRequest, forms: list[RouteForm]) -> HttpRe
 
 
 def _table_context(request: OrganizationHttpRequest, forms: list[RouteForm]) -> dict[str, Any]:
-    return {"routing": routing_page(request.organization, forms, today=timezone.now().date())}
+    return {"routing": routing_page(request.organization, forms, today=clock.now().date())}
 
 
 def _settings_url(request: OrganizationHttpRequest, anchor: str) -> str:
@@ -231,7 +231,7 @@ def _saved(request: OrganizationHttpRequest, unsaved: dict[str, str] | None = No
 def _key_removed(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
     if not request.htmx:
         return redirect(_settings_url(request, f"provider-{key.provider}"))
-    card = provider_card(request.organization, PROVIDERS[key.provider], now=timezone.now())
+    card = provider_card(request.organization, PROVIDERS[key.provider], now=clock.now())
     response = render(request, "providers/_card_response.html", {"card": card})
     response = reswap(retarget(response, f"#provider-{key.provider}"), "outerHTML")
     return trigger_client_event(response, KEYS_CHANGED)

@@ -8,7 +8,6 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
@@ -23,6 +22,7 @@ from candidates.results import Counts, counts_by_briefing
 from candidates.views.picker import picker_context
 from candidates.views.runs import results_context
 from candidates.views.tabs import CANDIDATES, REQUIREMENTS, RESULTS, TABS, tab_context
+from organizations import clock
 from organizations.edits import FIELD, Seen
 from organizations.models import Organization
 from organizations.once import once_of_form
@@ -74,7 +74,7 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
                         organization=request.organization,
                         title=title_form.cleaned_data["title"],
                         actor=request.user,
-                        now=timezone.now(),
+                        now=clock.now(),
                         once=once_of_form(request),
                     )
                     return redirect("candidates:briefing", request.organization.slug, briefing.pk)
@@ -86,7 +86,7 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
                         job_description=draft_form.cleaned_data["job_description"],
                         title=draft_form.cleaned_data["title"],
                         actor=request.user,
-                        now=timezone.now(),
+                        now=clock.now(),
                         once=once_of_form(request),
                     )
                     return redirect("candidates:briefing", request.organization.slug, briefing.pk)
@@ -109,7 +109,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     again.
     """
     briefing = _briefing(request, briefing_id)
-    now = timezone.now()
+    now = clock.now()
     if is_drafting(briefing, now=now) and request.method == "GET":
         template = "candidates/briefing_drafting.html"
         return render(request, f"{template}#drafting" if request.htmx else template, {"briefing": briefing})
@@ -189,7 +189,7 @@ def draft_again(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespo
             organization=request.organization,
             job_description=briefing.job_description,
             actor=request.user,
-            now=timezone.now(),
+            now=clock.now(),
             briefing=briefing,
             seen=request.POST.get(FIELD),
         )
@@ -244,7 +244,7 @@ def _rows(organization: Organization, shown: Sequence[Briefing]) -> list[Briefin
 
 
 def _draft_charge(request: OrganizationHttpRequest) -> str:
-    return expected_charge(organization=request.organization, action=REQUIREMENT_GENERATION.slug, now=timezone.now())
+    return expected_charge(organization=request.organization, action=REQUIREMENT_GENERATION.slug, now=clock.now())
 
 
 def _saved(changed: int) -> str:

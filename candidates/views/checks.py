@@ -6,7 +6,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -18,6 +17,7 @@ from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.credit_costs import quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import CandidateCheck, RequirementVerdict
+from organizations import clock
 from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
@@ -50,7 +50,7 @@ def check_again(request: OrganizationHttpRequest, check_id: str) -> HttpResponse
             briefing=check.briefing,
             candidate=check.candidate,
             actor=request.user,
-            now=timezone.now(),
+            now=clock.now(),
             once=once_of_form(request),
             agreed_credits=whole_number(request.POST.get("agreed")) or 0,
         )
@@ -71,7 +71,7 @@ def _check(request: OrganizationHttpRequest, check_id: str) -> CandidateCheck:
 def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[str, Any]:
     route = Route.from_json(check.route)
     is_open = check.status in OPEN
-    offer, charge, now = None, "", timezone.now()
+    offer, charge, now = None, "", clock.now()
     if not is_open:
         offer = quote(
             organization=request.organization,

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 
 from candidates import recency
 from candidates.cost_words import expected_charge
@@ -16,6 +15,7 @@ from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.selection import SHOW, Selection
 from candidates.views.tabs import CANDIDATES, tab_context
+from organizations import clock
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import page_of
 from routing.actions import CANDIDATE_CHECK
@@ -54,7 +54,7 @@ def picker_context(
 
 
 def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     people = selection.people(briefing, now=now)
     offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
     return {
@@ -71,7 +71,7 @@ def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selectio
 def _with_price(
     request: OrganizationHttpRequest, offer: Quote, people: list[Candidate]
 ) -> list[tuple[Candidate, CandidateCheck.Kind, int]]:
-    kinds = recency.kind_for(candidates=people, organization=request.organization, now=timezone.now())
+    kinds = recency.kind_for(candidates=people, organization=request.organization, now=clock.now())
     return [(person, kinds[person.pk], CREDIT_COSTS[offer.mode, kinds[person.pk]]) for person in people]
 
 
@@ -79,7 +79,7 @@ def _unroutable(request: OrganizationHttpRequest) -> str:
     """Why no check could run now, as a sentence, or nothing."""
     try:
         route = resolve(organization=request.organization, action=CANDIDATE_CHECK.slug)
-        refuse_after_failures(organization=request.organization, mode=route.mode, now=timezone.now())
+        refuse_after_failures(organization=request.organization, mode=route.mode, now=clock.now())
     except (RouteUnavailable, TooManyFailures) as refusal:
         return str(refusal)
     return ""

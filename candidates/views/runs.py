@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -21,6 +20,7 @@ from candidates.models import Briefing
 from candidates.results import latest_checks, progress
 from candidates.selection import Selection, Who
 from candidates.views.picker import quote_context, show_picker
+from organizations import clock
 from organizations.once import earlier_result, once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of, whole_number
@@ -58,7 +58,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     that says what stands in the way, or what it costs, and asks again.
     """
     briefing = _briefing(request, briefing_id)
-    selection, now = Selection.read(request.POST), timezone.now()
+    selection, now = Selection.read(request.POST), clock.now()
     if selection.problem:
         return show_picker(request, briefing, selection)
     once = once_of_form(request)
@@ -107,7 +107,7 @@ def show_progress(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
 def results_context(request: HttpRequest, briefing: Briefing) -> dict[str, Any]:
     checks = latest_checks(briefing).select_related("candidate")
     return {
-        "progress": progress(briefing, now=timezone.now()),
+        "progress": progress(briefing, now=clock.now()),
         "page": page_of(request, checks, size=RESULTS_A_PAGE),
     }
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
-from django.utils import timezone
 
 from billing.verification import missing_accounts, verify_ledger
 from config.backups import postgresql, sqlite
 from config.backups.manifest import BackupFailed, Contents, Manifest, digest_of
+from organizations import clock
 from organizations.audit_chain import verify_audit
 from organizations.completeness import missing_rows
 from organizations.models import Organization
@@ -93,6 +93,6 @@ def _broken_books() -> list[str]:
 def _count_usage_anew_in_another_cluster() -> None:
     """Daily figures go on from a position that only the cluster of before counts (usage/rollups.py)."""
     try:
-        rollups.roll_up(now=timezone.now())
+        rollups.roll_up(now=clock.now())
     except rollups.RollupRefused:
-        rollups.rebuild(now=timezone.now())
+        rollups.rebuild(now=clock.now())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 from django_q.brokers.orm import ORM
 from django_q.conf import Conf
 from django_q.models import OrmQ
@@ -127,7 +126,7 @@ def _probe() -> tuple[int, str]:
         "func": "config.worker.broker.probe",
         "args": (),
         "kwargs": {},
-        "started": timezone.now(),
+        "started": datetime.now(UTC),
         "save": False,
     }
     return -(time.monotonic_ns() // 1_000_000), str(SignedPackage.dumps(task))

@@ -18,10 +18,10 @@ from django.conf import settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import transaction
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from django_q.tasks import async_task
 
+from organizations import clock
 from organizations.models import OutgoingMail
 from organizations.sealing import every_fernet
 
@@ -53,7 +53,7 @@ def store(message: EmailMessage, *, withheld: str = "") -> list[OutgoingMail]:
     message.extra_headers = headers
     message.message()  # raises for what is no header
     sealed = seal(message)
-    now = timezone.now()
+    now = clock.now()
     good_until = min([now + LONGEST_WAIT, *(_expiry(headers[name]) for name in headers if name.lower() == "expires")])
     common = {
         "subject": " ".join(str(message.subject).split())[:300],

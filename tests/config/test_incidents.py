@@ -38,6 +38,7 @@ HAND_WRITTEN_SQL = {
     "candidates/recency.py",
     "organizations/append_only.py",
     "organizations/audit_chain.py",
+    "organizations/clock.py",
     "organizations/tenancy.py",
     "usage/rollups.py",
     "providers/shredding.py",

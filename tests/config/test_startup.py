@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,31 @@ def test_uvicorn_and_the_worker_start_with_fitting_keys(filled_database):
         for process in (web, worker):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_clock_that_is_off_from_the_databases_is_said_at_start(filled_database, tmp_path, server):
+    (tmp_path / "sitecustomize.py").write_text("import time\ntruth = time.time\ntime.time = lambda: truth() + 3600\n")
+    log = tmp_path / "log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [sys.executable, *SERVERS[server]],
+            cwd=settings.BASE_DIR,
+            env=environment(filled_database, PYTHONPATH=str(tmp_path)),
+            stdout=written,
+            stderr=written,
+            start_new_session=True,
+        )
+    try:
+        give_up_at = time.monotonic() + 40
+        while "The clock of this machine is 3,600 seconds ahead of the database's." not in log.read_text():
+            assert time.monotonic() < give_up_at, log.read_text()
+            time.sleep(0.1)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def start(home: Path, arguments: list[str]) -> subprocess.Popen[bytes]:

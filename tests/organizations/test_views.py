@@ -107,7 +107,7 @@ def test_the_list_takes_as_many_queries_for_many_members(as_alice, acme, bob, ad
 
     as_alice.get(url("members"))  # writes the organization into the session
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         as_alice.get(url("members"))
 
 

@@ -85,7 +85,7 @@ def test_the_usd_say_how_many_calls_they_cover(mixed_acme):
 @pytest.mark.parametrize("page", ["panel", "overview"])
 def test_every_count_leads_to_as_many_calls(as_bob, mixed_acme, settings, page, show_managed_usd, monkeypatch):
     settings.KEYFARE_SHOW_MANAGED_USD = show_managed_usd
-    monkeypatch.setattr("config.views.timezone.now", lambda: NOON)
+    monkeypatch.setattr("organizations.clock.now", lambda: NOON)
     text = panel(mixed_acme, show_managed_usd=show_managed_usd) if page == "panel" else as_bob.get("/o/acme/").content
     links = COUNT_LINK.findall(text if isinstance(text, str) else text.decode())
 
@@ -250,7 +250,7 @@ class TestAdmin:
         assert found.context["cl"].result_count == 3
 
     def test_the_dashboard_says_what_its_cost_covers(self, as_staff, mixed_acme, monkeypatch):
-        monkeypatch.setattr("config.admin.timezone.now", lambda: NOON)
+        monkeypatch.setattr("organizations.clock.now", lambda: NOON)
         figures = {each["label"]: each for each in as_staff.get("/admin/").context["figures"]}
 
         cost, missing = figures["Managed cost today"], figures["Managed calls of unknown cost"]

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet, Sum
-from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -19,6 +18,7 @@ from candidates.check_endings import OPEN
 from candidates.checks import Accepted, BriefingNotReady, accept_checks, run_pending_checks
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing, Candidate, CandidateCheck
+from organizations import clock
 from organizations.models import Organization
 from organizations.reading import LARGEST_ID
 from organizations.typed_numbers import number_argument
@@ -102,7 +102,7 @@ class Command(BaseCommand):
 def _accept(organization: Organization, briefing: Briefing, people: list[Candidate]) -> Accepted:
     try:
         return accept_checks(
-            organization=organization, briefing=briefing, candidates=people, actor=None, now=timezone.now()
+            organization=organization, briefing=briefing, candidates=people, actor=None, now=clock.now()
         )
     except (BriefingNotReady, NotEnoughCredits, RouteUnavailable, TooManyFailures) as error:
         raise CommandError(str(error)) from None

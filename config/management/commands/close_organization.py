@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from config.onboarding import CloseRefused, close_organization
+from organizations import clock
 from organizations.models import Organization
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         if not yes:
             raise CommandError(f"This closes “{organization.name}” and destroys its keys for good. Add --yes to do it.")
         try:
-            was_open = close_organization(organization=organization, actor=None, now=timezone.now())
+            was_open = close_organization(organization=organization, actor=None, now=clock.now())
         except CloseRefused as refused:
             raise CommandError(str(refused)) from None
         self.stdout.write(f"{organization.name} {'is' if was_open else 'was already'} closed.")

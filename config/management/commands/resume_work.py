@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 
 from candidates import briefings, checks
+from organizations import clock
 from providers.validation import requeue_validations
 
 
@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Queues again what waits too long: checks, drafts and validations whose task or worker was lost."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = timezone.now()
+        now = clock.now()
         organizations = checks.organizations_with_waiting_checks(now=now)
         for organization_id in organizations:
             checks.queue_checks(organization_id)

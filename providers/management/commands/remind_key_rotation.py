@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils import timezone
 
+from organizations import clock
 from providers.notices import remind_key_rotation
 
 
@@ -16,5 +16,5 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        keys = remind_key_rotation(now=timezone.now())
+        keys = remind_key_rotation(now=clock.now())
         self.stdout.write(json.dumps({"reminded": keys}) if options["json"] else f"Reminded of {keys} keys.")

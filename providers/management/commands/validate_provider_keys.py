@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils import timezone
 
+from organizations import clock
 from organizations.typed_numbers import number_argument
 from providers.models import ProviderKey
 from providers.notices import send_due_break_notices
@@ -32,8 +32,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, older_than: int, **options: Any) -> None:
-        done = validate_due_keys(now=timezone.now(), older_than=timedelta(hours=older_than))
-        forget_old_validations(now=timezone.now())
+        done = validate_due_keys(now=clock.now(), older_than=timedelta(hours=older_than))
+        forget_old_validations(now=clock.now())
         told = send_due_break_notices()
         validated = sum(done.outcomes.values())
         if options["json"]:

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
+from organizations import clock
 from usage.rollups import RollupRefused, rebuild, roll_up
 
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            result = (rebuild if options["rebuild"] else roll_up)(now=timezone.now())
+            result = (rebuild if options["rebuild"] else roll_up)(now=clock.now())
         except RollupRefused as refused:
             raise CommandError(str(refused)) from None
         if options["json"]:

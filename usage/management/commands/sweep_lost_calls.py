@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils import timezone
 
+from organizations import clock
 from usage.metering import sweep_lost_calls
 
 
@@ -16,5 +16,5 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        lost = sweep_lost_calls(now=timezone.now())
+        lost = sweep_lost_calls(now=clock.now())
         self.stdout.write(json.dumps({"lost": lost}) if options["json"] else f"{lost} calls counted as lost.")
