@@ -130,7 +130,8 @@ def run_checks(organization, briefing, people) -> float:
     from django.utils import timezone
 
     from billing.ledger import grant_credits
-    from candidates.checks import accept_checks, run_pending_checks
+    from candidates.checks import accept_checks
+    from candidates.worker import run_pending_checks
 
     now = timezone.now()
     grant_credits(organization=organization, amount=len(people), reason="Benchmark", idempotency_key=f"benchmark {now}")

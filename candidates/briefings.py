@@ -222,7 +222,7 @@ def request_draft(
         drafted.state, drafted.state_detail = State.DRAFTING, ""
         drafted.draft_requested_at, drafted.draft_run_id = now, uuid.uuid4()
         drafted.save()
-        _queue_draft(drafted.pk)
+        _queue_draft(drafted)
         return str(drafted.pk)
 
     return _made(organization, do_once(organization=organization, once=once, act=request))
@@ -285,7 +285,7 @@ def requeue_drafts(*, now: datetime) -> int:
                     "Started again after an interruption.",
                     now,
                 )
-                _queue_draft(briefing.pk)
+                _queue_draft(briefing)
                 queued += 1
             briefing.save()
     return queued
@@ -297,8 +297,9 @@ def end_drafts(*, organization: Organization, reason: str) -> int:
     return drafting.update(state=State.FAILED, state_detail=reason[:300])
 
 
-def _queue_draft(briefing_id: int) -> None:
-    transaction.on_commit(lambda: async_task("candidates.tasks.draft_briefing", briefing_id))
+def _queue_draft(briefing: Briefing) -> None:
+    briefing_id, group = briefing.pk, f"organization {briefing.organization_id}"
+    transaction.on_commit(lambda: async_task("candidates.tasks.draft_briefing", briefing_id, group=group))
 
 
 def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from candidates import briefings, checks
+from candidates.worker import run_pending_checks
 from organizations import clock
 from organizations.tenancy import EVERY, scope
 
@@ -15,13 +16,11 @@ def is_stopping() -> bool:
     return False
 
 
-@scope(EVERY, "the task names an organization, whose checks may run on managed keys")
-def run_checks(organization_id: int) -> None:
-    worked = checks.run_pending_checks(
-        organization_id=organization_id, time_budget_seconds=TIME_BUDGET_SECONDS, is_stopping=is_stopping
-    )
-    if worked.ran_out_of_time:
-        checks.queue_checks(organization_id)
+@scope(EVERY, "one worker serves the checks of everybody, each behind the wall of its organization")
+def run_checks(*before: int) -> None:
+    """`before` this version a task named an organization."""
+    if run_pending_checks(time_budget_seconds=TIME_BUDGET_SECONDS, is_stopping=is_stopping).ran_out_of_time:
+        checks.queue_checks()
 
 
 @scope(EVERY, "the briefing of the task tells its organization")

@@ -224,8 +224,8 @@ class Story:
             raise StoryStuck(f"The {provider} key is {key.get_status_display().lower()}: {key.status_detail}")
 
     def _requeue_waiting_checks(self) -> None:
-        for organization_id in checks.organizations_with_waiting_checks(now=clock.now()):
-            checks.queue_checks(organization_id)
+        if checks.organizations_with_waiting_checks(now=clock.now()):
+            checks.queue_checks()
 
     def _wait(self, done: Callable[[], bool], trouble: str, *, nudge: Callable[[], object]) -> None:
         give_up_at = time.monotonic() + PATIENCE_SECONDS

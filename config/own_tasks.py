@@ -14,19 +14,12 @@ from typing import Any
 from django_q.models import OrmQ, Task
 from django_q.signing import SignedPackage
 
+from config.worker.turns import LANES
 from organizations import clock
 
 logger = logging.getLogger(__name__)
 
-TASKS = frozenset(
-    {
-        "config.schedules.run",
-        "providers.tasks.tell_key_broke",
-        "providers.tasks.validate_key",
-        "candidates.tasks.draft_briefing",
-        "candidates.tasks.run_checks",
-    }
-)
+TASKS = frozenset(LANES)
 # What a package may say beside its function. Not among them: `hook` and `chain`, which name more functions.
 PARTS = frozenset(
     {"id", "name", "func", "args", "kwargs", "started", "group", "cluster", "timeout", "save", "ack_failure", "sync"}

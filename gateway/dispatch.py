@@ -239,8 +239,8 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
 
     Settling twice returns the first event. Raises RuntimeError inside a transaction, which could undo the record.
     """
-    result, error = outcome.result, outcome.error
-    with transaction.atomic(durable=True):
+    result, error, organization = outcome.result, outcome.error, prepared.call.organization
+    with scope(organization, "the books of the organization that asked"), transaction.atomic(durable=True):
         event = record_call(
             call=prepared.call,
             status=UsageEvent.Status.FAILED if result is None else UsageEvent.Status.ANSWERED,

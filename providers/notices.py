@@ -31,9 +31,10 @@ Role = Membership.Role
 CHANGE_KEYS = "providers.change_providerkey"
 
 
-def queue_break_notice(key_id: UUID) -> None:
+def queue_break_notice(key: ProviderKey) -> None:
     """Tell that a key broke, in the background and only if the current transaction stands."""
-    transaction.on_commit(lambda: async_task("providers.tasks.tell_key_broke", str(key_id)))
+    key_id, group = str(key.pk), f"organization {key.organization_id}"
+    transaction.on_commit(lambda: async_task("providers.tasks.tell_key_broke", key_id, group=group))
 
 
 def tell_key_broke(*, key_id: UUID) -> bool:

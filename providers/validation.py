@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,14 +76,15 @@ def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -
         if is_new:
             record_change(key, actor, REQUESTED)
             _check_pace(key.organization, actor, now=now)
-        validation_id = queued.pk
-        transaction.on_commit(lambda: _queue(validation_id))
+        validation_id, organization_id = queued.pk, queued.organization_id
+        transaction.on_commit(lambda: _queue(validation_id, organization_id))
     return queued
 
 
 def validate_due_keys(*, now: datetime, older_than: timedelta) -> Revalidation:
     """
-    Ask again, here and now, about every key whose last answer is older than `older_than`, oldest first.
+    Ask again, here and now, about every key whose last answer is older than `older_than`: the oldest of each
+    organization, then the second oldest of each, so that servers which hang take their turn from nobody else.
 
     Left out are keys that nobody validated yet, disabled ones and pending replacements: those wait for a person.
     Begins no more after RUN_FOR_SECONDS; what is left comes first the next time.
@@ -94,7 +96,7 @@ def validate_due_keys(*, now: datetime, older_than: timedelta) -> Revalidation:
         .filter(Q(asked_at=None) | Q(asked_at__lte=now - older_than))
         .order_by(F("asked_at").asc(nulls_first=True), "pk")
     )
-    ids = list(keys.values_list("pk", flat=True))
+    ids = _by_turns(list(keys.values_list("pk", "organization_id")))
     outcomes: Counter[str] = Counter()
     begun, started = 0, time.monotonic()
     for key_id in ids:
@@ -109,6 +111,16 @@ def validate_due_keys(*, now: datetime, older_than: timedelta) -> Revalidation:
             if done:
                 outcomes[done.outcome] += 1
     return Revalidation(outcomes=dict(outcomes), left=len(ids) - begun)
+
+
+def _by_turns(keys: Iterable[tuple[UUID, int]]) -> list[UUID]:
+    """The keys, each with its organization, in their order, but the first of each organization before any second."""
+    counts: Counter[int] = Counter()
+    places = []
+    for key_id, organization_id in keys:
+        counts[organization_id] += 1
+        places.append((counts[organization_id], key_id))
+    return [key_id for _, key_id in sorted(places, key=lambda placed: placed[0])]
 
 
 def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
@@ -146,9 +158,9 @@ def requeue_validations(*, now: datetime, older_than_seconds: int = LOST_AFTER_S
     """Queue again what was requested a while ago and never ran: its task was lost. Returns how many."""
     cutoff = now - timedelta(seconds=older_than_seconds)
     lost = KeyValidation.objects.filter(state=KeyValidation.State.QUEUED, requested_at__lt=cutoff)
-    ids = list(lost.values_list("pk", flat=True))
-    for validation_id in ids:
-        _queue(validation_id)
+    ids = list(lost.values_list("pk", "organization_id"))
+    for validation_id, organization_id in ids:
+        _queue(validation_id, organization_id)
     return len(ids)
 
 
@@ -176,8 +188,9 @@ def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, deta
                 break_notice=ProviderKey.BreakNotice.DUE,
             )
             if broke:
-                record_change(locked(ProviderKey(pk=key_id)), None, "provider_key.broke")
-                queue_break_notice(key_id)
+                key = locked(ProviderKey(pk=key_id))
+                record_change(key, None, "provider_key.broke")
+                queue_break_notice(key)
 
 
 def note_key_used(*, key_id: UUID, now: datetime) -> None:
@@ -228,8 +241,8 @@ def _check_pace(organization: Organization, actor: User | None, *, now: datetime
         raise TooManyValidations
 
 
-def _queue(validation_id: int) -> None:
-    async_task("providers.tasks.validate_key", validation_id)
+def _queue(validation_id: int, organization_id: int) -> None:
+    async_task("providers.tasks.validate_key", validation_id, group=f"organization {organization_id}")
 
 
 def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None:
@@ -248,7 +261,7 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
     elif was_usable and key.status in BROKEN_STATUSES:
         key.break_notice = ProviderKey.BreakNotice.DUE
         record_change(key, None, "provider_key.broke")
-        queue_break_notice(key.pk)
+        queue_break_notice(key)
     if finding.status == Status.CONNECTED:
         key.provider_limits = finding.limits
         key.available_models.all().delete()

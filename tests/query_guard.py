@@ -27,6 +27,7 @@ UNSCOPED = {
     # Sweeps over the whole installation: jobs that serve every organization.
     "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
     "candidates.checks:organizations_with_waiting_checks": "finds lost checks of everybody",
+    "candidates.worker:_organizations_that_wait": "one worker serves the checks of everybody",
     "providers.validation:requeue_validations": "finds lost validations of everybody",
     "providers.validation:forget_old_validations": "forgets old results of everybody",
     "providers.validation:validate_due_keys": "asks about the keys of everybody",

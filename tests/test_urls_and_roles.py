@@ -21,8 +21,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
+from candidates.worker import run_pending_checks
 from organizations import audit
 from organizations.api_tokens import make_token
 from organizations.invitations import invite_member

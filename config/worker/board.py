@@ -82,7 +82,11 @@ class Board:
 
     def has_rest(self) -> bool:
         """Whether a worker waits for a task."""
-        return not all(self.is_busy(slot) for slot in range(self.workers))
+        return self.resting() > 0
+
+    def resting(self) -> int:
+        """How many workers wait for a task."""
+        return sum(not self.is_busy(slot) for slot in range(self.workers))
 
     def last_sign(self) -> float:
         """

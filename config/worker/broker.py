@@ -1,4 +1,4 @@
-"""Where tasks wait: django-q2's table, with a note of who holds which, oldest first and by the database's clock."""
+"""Where tasks wait: django-q2's table, with a note of who holds which, taken by turns and by the database's clock."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from config.own_tasks import refuse_waiting
 from config.worker import heartbeat
 from config.worker.board import Board
 from config.worker.orphans import Orphans
+from config.worker.turns import Choice, Running, choose, turn_of
 
 LOOK_FOR_ORPHANS_EVERY_SECONDS = 5.0
 PICKED_UP_WITHIN_SECONDS = 2.0
+MOST_LOOKED_AT = 10_000
+HELD_BACK_SECONDS = 10.0  # so old is the time from which such a task counts as waiting, at most
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
         self.orphans = Orphans(cluster)
         self._looked_at = self._probed_at = self._beaten_at = float("-inf")
         self._handed: tuple[int, float] = (0, 0.0)  # task, and when
+        self._served: dict[tuple[str, str], float] = {}
 
     def enqueue(self, task: str) -> int:
         row = self.get_connection().create(key=self.list_key or Conf.CLUSTER_NAME, payload=task, lock=Now())
@@ -96,15 +100,44 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
         return self._take() if has_rest else []
 
     def _take(self) -> Handed:
-        if not self.waiting().exists():  # without the lock that a transaction takes on SQLite
+        waiting = list(self.waiting().values_list("pk", "payload")[:MOST_LOOKED_AT])
+        if not waiting:  # without the lock that a transaction takes on SQLite
+            return []
+        turns = {pk: turn_of(payload) for pk, payload in waiting}
+        choice = choose(turns.items(), self._running(), free=self.board.resting(), served=self._served)
+        self._tidy(choice)
+        if choice.task is None:
             return []
         with transaction.atomic():
-            task = self.waiting().select_for_update(skip_locked=True).first()
-            if task is None or refuse_waiting(task):
+            task = self.waiting().select_for_update(skip_locked=True).filter(pk=choice.task).first()
+            if task is None or refuse_waiting(task):  # None: another cluster was faster
                 return []
             HeldTask.objects.update_or_create(task=task, defaults={"cluster_id": self.cluster})
             OrmQ.objects.filter(pk=task.pk).update(lock=Now() + timedelta(seconds=Conf.RETRY))
+        if turn := turns[task.pk]:
+            if len(self._served) > MOST_LOOKED_AT:
+                self._served.clear()
+            self._served[turn.line] = time.monotonic()
         return [(task.pk, task.payload)]
+
+    def _running(self) -> list[Running]:
+        """What the workers of this cluster have in hand."""
+        slots = range(self.board.workers)
+        busy = [self.board.last_task(slot) for slot in slots if self.board.is_busy(slot)]
+        rows = OrmQ.objects.filter(pk__in=[task for task in busy if not is_probe(task)])
+        running = []
+        for payload, lock, now in rows.annotate(now=Now()).values_list("payload", "lock", "now"):
+            if turn := turn_of(payload):
+                running.append(Running(turn, Conf.RETRY - (lock - now).total_seconds()))
+        return running
+
+    def _tidy(self, choice: Choice) -> None:
+        """One of several that do the same is enough; and what waits behind its own kind is not late."""
+        if choice.doubled:
+            self.waiting().filter(pk__in=choice.doubled).delete()
+        if choice.held_back:
+            late = Now() - timedelta(seconds=HELD_BACK_SECONDS)
+            self.waiting().filter(pk__in=choice.held_back, lock__lt=late).update(lock=Now())
 
     def waiting(self) -> QuerySet[OrmQ]:
         """The tasks that may be handed out now, first to last."""

@@ -22,8 +22,9 @@ from candidates.briefings import (
     requeue_drafts,
     save_requirements,
 )
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import Briefing, CandidateCheck, Requirement
+from candidates.worker import run_pending_checks
 from gateway import dispatch
 from providers.models import ProviderKey
 from providers.simulator.app import OPENROUTER

@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger import balance
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import Candidate, CandidateCheck, RequirementVerdict
+from candidates.worker import run_pending_checks
 from providers.models import ProviderKey
 from tests.builders import (
     checked_before,

@@ -10,16 +10,16 @@ from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, balance
 from billing.verification import verify_ledger
-from candidates import checks, tasks
+from candidates import check_work, checks, tasks
+from candidates.check_work import MAX_CLAIMS
 from candidates.checks import (
-    MAX_CLAIMS,
     BriefingNotReady,
     PriceRose,
     accept_checks,
     organizations_with_waiting_checks,
-    run_pending_checks,
 )
 from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdict
+from candidates.worker import run_pending_checks
 from gateway import dispatch
 from providers.models import ProviderKey
 from providers.simulator.wires.base import Reply
@@ -337,7 +337,7 @@ def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkey
     def broken(requirements, verdicts):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(checks, "score", broken)
+    monkeypatch.setattr(check_work, "score", broken)
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -356,7 +356,7 @@ def test_after_an_unexpected_error_a_worker_claims_nothing_more(acme, briefing, 
     route_to_own_key(acme)
     give_credits(acme, 3)
     accept(briefing, import_people(acme, DJANGO, DJANGO, DJANGO))
-    monkeypatch.setattr(checks, "score", lambda *arguments: 1 // 0)
+    monkeypatch.setattr(check_work, "score", lambda *arguments: 1 // 0)
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -368,18 +368,16 @@ def test_a_process_that_is_to_stop_claims_nothing_more_and_hands_the_rest_on(acm
     route_to_own_key(acme)
     give_credits(acme, 3)
     accepted = accept(briefing, import_people(acme, DJANGO, DJANGO, DJANGO)).checks
-    finished: list[str] = []
-    queued: list[int] = []
-    monkeypatch.setattr(tasks, "is_stopping", lambda: bool(finished))
-    monkeypatch.setattr(checks, "queue_checks", queued.append)
-    run = checks.run_pending_checks
-    monkeypatch.setattr(checks, "run_pending_checks", lambda **options: run(**options, on_finished=finished.append))
+    queued: list[bool] = []
+    is_stopping = iter([False])
+    monkeypatch.setattr(tasks, "is_stopping", lambda: next(is_stopping, True))
+    monkeypatch.setattr(checks, "queue_checks", lambda: queued.append(True))
 
-    tasks.run_checks(acme.pk)
+    tasks.run_checks()
 
     statuses = sorted(
         CandidateCheck.objects.filter(pk__in=[row.pk for row in accepted]).values_list("status", flat=True)
     )
     assert statuses == [Status.COMPLETED, Status.PENDING, Status.PENDING]
-    assert queued == [acme.pk]
+    assert queued == [True]
     assert not InFlightCall.objects.exists()

@@ -10,9 +10,10 @@ from django.conf import settings as django_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.models import CandidateCheck
+from candidates.worker import run_pending_checks
 from providers.models import ProviderKey
 from routing.services import remove_provider_key
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing

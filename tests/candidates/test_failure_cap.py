@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from billing.ledger import balance
 from billing.verification import verify_ledger
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import CandidateCheck
+from candidates.worker import run_pending_checks
 from providers.models import ProviderKey
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from usage.models import InFlightCall, UsageEvent

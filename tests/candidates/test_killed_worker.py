@@ -19,8 +19,9 @@ from billing.ledger import balance
 from billing.models import LedgerEntry
 from billing.verification import verify_ledger
 from candidates import checks
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import CandidateCheck
+from candidates.worker import run_pending_checks
 from tests import serving_role
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from usage.metering import sweep_lost_calls
@@ -36,11 +37,11 @@ WORKER = """
 import django
 django.setup()
 from candidates.tasks import run_checks
-run_checks(int({organization_id}))
+run_checks()
 """
 
 
-def worker_process(organization_id: int) -> subprocess.Popen[bytes]:
+def worker_process() -> subprocess.Popen[bytes]:
     origins = ",".join(f"{name}={url}" for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items())
     environment = {
         **os.environ,
@@ -50,7 +51,7 @@ def worker_process(organization_id: int) -> subprocess.Popen[bytes]:
         "KEYFARE_CHECKS_IN_FLIGHT": "4",
     }
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER.format(organization_id=organization_id)],
+        [sys.executable, "-c", WORKER],
         cwd=settings.BASE_DIR,
         env=environment,
     )
@@ -62,11 +63,11 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(a
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, *["Builds Django services."] * PEOPLE)
-    monkeypatch.setattr(checks, "queue_checks", lambda organization_id: None)  # the process below does the work
+    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # the process below does the work
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     completed = CandidateCheck.objects.filter(status=CandidateCheck.Status.COMPLETED)
 
-    worker = worker_process(acme.pk)
+    worker = worker_process()
     give_up_at = time.monotonic() + 60
     while completed.count() < 5 and time.monotonic() < give_up_at:
         time.sleep(0.02)

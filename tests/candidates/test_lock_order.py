@@ -12,8 +12,9 @@ from billing.ledger import balance, grant_credits
 from billing.verification import verify_ledger
 from candidates import checks
 from candidates.check_requests import PURPOSE, accept_check
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import CandidateCheck
+from candidates.worker import run_pending_checks
 from organizations.audit_chain import verify_audit
 from organizations.models import Organization
 from organizations.once import Once
@@ -34,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _no_work_before_it_is_asked_for(monkeypatch) -> None:
-    monkeypatch.setattr(checks, "queue_checks", lambda organization_id: None)
+    monkeypatch.setattr(checks, "queue_checks", lambda: None)
 
 
 def grant(organization: Organization) -> None:

@@ -16,11 +16,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, adjust_credits, balance
-from candidates.checks import Accepted, PriceRose, accept_checks, run_pending_checks
+from candidates.checks import Accepted, PriceRose, accept_checks
 from candidates.credit_costs import quote
 from candidates.models import Candidate, CandidateCheck, ProfileSighting
 from candidates.profiles import import_profiles, parse_file
 from candidates.recency import checked_elsewhere, network_digest, note_for_network
+from candidates.worker import run_pending_checks
 from organizations.models import Organization
 from tests.builders import NOW, checked_before, connect_managed_key, give_credits, route_to_own_key, write_briefing
 from tests.candidates.test_check_pages import ticking, url, words

@@ -11,9 +11,10 @@ from django.utils import timezone
 from billing.ledger import balance
 from billing.verification import verify_ledger
 from candidates.briefings import draft_briefing, request_draft, unchecked_candidates
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import Briefing, CandidateCheck, RequirementVerdict
 from candidates.profiles import import_profiles, parse_file
+from candidates.worker import run_pending_checks
 from tests.builders import give_credits, route_to_own_key
 from usage.models import UsageEvent
 

@@ -14,8 +14,10 @@ from django.utils import timezone
 
 from billing.verification import verify_ledger
 from candidates import briefings, checks
-from candidates.checks import accept_checks, organizations_with_waiting_checks, run_pending_checks
+from candidates.check_work import OrganizationWork
+from candidates.checks import accept_checks, organizations_with_waiting_checks
 from candidates.models import Briefing, CandidateCheck
+from candidates.worker import run_pending_checks
 from organizations import clock
 from providers.models import ProviderKey
 from providers.validation import request_validation, requeue_validations
@@ -37,14 +39,14 @@ timezone.now = lambda: now() + timedelta(seconds={off})
 time.time = lambda: truth() + {off}
 django.setup()
 from candidates.tasks import run_checks
-run_checks({organization})
+run_checks()
 """
 
 
 @pytest.fixture
 def accepted(acme, simulated_providers, monkeypatch) -> list[CandidateCheck]:
     """Checks that wait for a worker."""
-    monkeypatch.setattr(checks, "queue_checks", lambda *_: None)
+    monkeypatch.setattr(checks, "queue_checks", lambda: None)
     route_to_own_key(acme)
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
@@ -80,11 +82,11 @@ def test_a_worker_whose_clock_is_off_does_the_work_that_waits(acme, accepted, mo
 @pytest.mark.django_db
 @AHEAD_AND_BEHIND
 def test_what_another_worker_has_in_hand_stays_with_it(acme, accepted, monkeypatch, off):
-    worker = checks._Worker(acme.pk, None)
+    worker = OrganizationWork(acme)
     assert len(worker._claim(PEOPLE)) == PEOPLE
     be_off(monkeypatch, off)
 
-    assert checks._Worker(acme.pk, None)._claim(PEOPLE) == []
+    assert OrganizationWork(acme)._claim(PEOPLE) == []
     assert organizations_with_waiting_checks(now=clock.now()) == []
 
 
@@ -92,12 +94,12 @@ def test_what_another_worker_has_in_hand_stays_with_it(acme, accepted, monkeypat
 @AHEAD_AND_BEHIND
 def test_the_jobs_that_find_what_was_lost_take_nothing_that_goes_on(acme, accepted, monkeypatch, off):
     key = ProviderKey.objects.get(organization=acme)
-    monkeypatch.setattr("providers.validation._queue", lambda validation_id: None)
-    monkeypatch.setattr("candidates.briefings.async_task", lambda *_: None)
+    monkeypatch.setattr("providers.validation._queue", lambda *_: None)
+    monkeypatch.setattr("candidates.briefings.async_task", lambda *_, **__: None)
     request_validation(key=key, actor=None, now=clock.now())
     draft = briefings.request_draft(organization=acme, job_description="Django", actor=None, now=clock.now())
-    (claim, *_) = checks._Worker(acme.pk, None)._claim(PEOPLE)
-    checks._Worker(acme.pk, None)._prepare(claim, 1)
+    (claim, *_) = OrganizationWork(acme)._claim(PEOPLE)
+    OrganizationWork(acme)._prepare(claim, 1)
     be_off(monkeypatch, off)
 
     assert requeue_validations(now=clock.now()) == 0
@@ -122,7 +124,7 @@ def test_of_two_workers_one_is_an_hour_off_and_each_check_costs_one_call(acme, a
     }
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER.format(off=seconds, organization=acme.pk)],
+            [sys.executable, "-c", WORKER.format(off=seconds)],
             cwd=settings.BASE_DIR,
             env=environment,
         )

@@ -137,7 +137,7 @@ def changes(acme, bob, platform_without_keys) -> dict[str, tuple[str, dict[str, 
 
 @pytest.fixture
 def platform_without_keys(db, monkeypatch) -> Organization:
-    monkeypatch.setattr(validation, "_queue", lambda validation_id: None)
+    monkeypatch.setattr(validation, "_queue", lambda *_: None)
     return ensure_platform()
 
 

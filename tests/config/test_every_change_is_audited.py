@@ -262,7 +262,7 @@ MODULES = [
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_change_writes_its_audit_event_with_who_did_it_and_no_secret(acme, alice, bob, settings, monkeypatch, name):
-    monkeypatch.setattr(validation, "_queue", lambda validation_id: None)
+    monkeypatch.setattr(validation, "_queue", lambda *_: None)
     settings.KEYFARE_NETWORK_RECENCY = True
     prepare, act, actions = SERVICES[name]
     change = Change(acme, alice, bob)

@@ -10,7 +10,8 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
+from candidates.worker import run_pending_checks
 from organizations.api_tokens import make_token
 from organizations.permissions import API_SCOPES
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing

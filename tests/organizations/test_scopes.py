@@ -18,7 +18,7 @@ NOT_OF_ONE_ORGANIZATION = {
     ("config/startup.py", "problems"): {"EVERY": "looks at the whole installation before anything is served"},
     ("config/worker/cluster.py", "serve"): {"NOBODY": "every task opens a scope of its own"},
     ("candidates/tasks.py", "run_checks"): {
-        "EVERY": "the task names an organization, whose checks may run on managed keys"
+        "EVERY": "one worker serves the checks of everybody, each behind the wall of its organization"
     },
     ("candidates/tasks.py", "draft_briefing"): {"EVERY": "the briefing of the task tells its organization"},
     ("providers/tasks.py", "validate_key"): {"EVERY": "the validation of the task tells its organization"},

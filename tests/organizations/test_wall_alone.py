@@ -19,7 +19,8 @@ from django.core.exceptions import MultipleObjectsReturned
 from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.test import Client
 
-from candidates import checks
+from candidates import check_work
+from candidates.worker import run_pending_checks
 from gateway import dispatch
 from organizations import tenancy
 from organizations.tenancy import EVERY, scope
@@ -157,9 +158,13 @@ def test_checks_run_and_own_keys_are_opened_behind_the_wall_of_their_organizatio
 
         monkeypatch.setattr(owner, name, watched)
 
-    for owner, name in ((checks._Worker, "_claim"), (dispatch, "_open_route"), (dispatch, "note_key_used")):
+    for owner, name in (
+        (check_work.OrganizationWork, "_claim"),
+        (dispatch, "_open_route"),
+        (dispatch, "note_key_used"),
+    ):
         watch(owner, name)
-    checks.run_pending_checks(organization_id=strangers_own.organization.pk)
+    run_pending_checks(organization_id=strangers_own.organization.pk)
 
     assert {name for name, _ in seen} == {"_claim", "_open_route", "note_key_used"}
     assert {value for _, value in seen} == {str(strangers_own.organization.pk)}

@@ -10,8 +10,9 @@ import pytest
 from django.utils import timezone
 
 from billing.ledger import balance
-from candidates.checks import accept_checks, run_pending_checks
+from candidates.checks import accept_checks
 from candidates.models import CandidateCheck
+from candidates.worker import run_pending_checks
 from gateway import dispatch
 from organizations.models import Organization
 from providers import inspection

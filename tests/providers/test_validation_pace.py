@@ -127,7 +127,7 @@ def test_an_enabled_key_that_cannot_be_validated_yet_says_why(as_alice, worn_out
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL: SQLite has one writer")
 @pytest.mark.django_db(transaction=True)
 def test_requests_at_once_get_ten_in_all(acme, monkeypatch):
-    monkeypatch.setattr("providers.validation._queue", lambda validation_id: None)
+    monkeypatch.setattr("providers.validation._queue", lambda *_: None)
     keys = [connect_key(acme, label=f"Key {number}") for number in range(MAX_VALIDATIONS_A_MINUTE + 6)]
 
     def ask(key):

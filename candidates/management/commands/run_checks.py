@@ -15,9 +15,10 @@ from rich.table import Table
 from billing.ledger import NotEnoughCredits, balance
 from candidates.briefings import unchecked_candidates
 from candidates.check_endings import OPEN
-from candidates.checks import Accepted, BriefingNotReady, accept_checks, run_pending_checks
+from candidates.checks import Accepted, BriefingNotReady, accept_checks
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing, Candidate, CandidateCheck
+from candidates.worker import run_pending_checks
 from organizations import clock
 from organizations.models import Organization
 from organizations.reading import LARGEST_ID

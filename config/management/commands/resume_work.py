@@ -15,8 +15,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
         organizations = checks.organizations_with_waiting_checks(now=now)
-        for organization_id in organizations:
-            checks.queue_checks(organization_id)
+        if organizations:
+            checks.queue_checks()
         drafts = briefings.requeue_drafts(now=now)
         validations = requeue_validations(now=now)
         self.stdout.write(

@@ -1,0 +1,132 @@
+"""
+The worker of candidate checks: one event loop that serves every organization, with many calls in flight.
+
+A call that hangs costs a place in the loop, no process, and places are shared: an organization has at most
+KEYFARE_CHECKS_IN_FLIGHT calls in flight, all together ORGANIZATIONS_AT_FULL times as many, and everybody at least
+LEAST of them, however many calls of others hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+
+from candidates.check_work import Claim, OrganizationWork, Status, to_claim
+from organizations import clock
+from organizations.models import Organization
+from providers.egress import Egress, open_client
+
+logger = logging.getLogger(__name__)
+
+ORGANIZATIONS_AT_FULL = 4
+LEAST = 4
+LOOK_EVERY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    completed: int
+    failed: int
+    ran_out_of_time: bool
+
+
+def run_pending_checks(
+    *,
+    organization_id: int | None = None,
+    time_budget_seconds: float | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
+    on_finished: Callable[[Status], None] | None = None,
+) -> Worked:
+    """
+    Work on the open checks of one organization, or of everybody (in a scope of EVERY), until none is left to claim.
+
+    No new ones are claimed once the budget is used up or the process is to stop; then the time has run out. Calls that
+    are under way are waited for. Safe to run many times at once: every check is claimed by one worker. `on_finished` is
+    called with each final status as it is written.
+    """
+    loop = _Loop(organization_id, on_finished)
+    return async_to_sync(loop.run)(time_budget_seconds, is_stopping)
+
+
+class _Loop:
+    def __init__(self, only: int | None, on_finished: Callable[[Status], None] | None) -> None:
+        self.only = only
+        self.on_finished = on_finished
+        self.most = settings.KEYFARE_CHECKS_IN_FLIGHT
+        self.works: dict[int, OrganizationWork] = {}
+        self.waiting: set[int] = set()  # organizations that have checks to claim, as far as we know
+        self.looked_at = float("-inf")
+        self.running: set[asyncio.Task[None]] = set()
+        self.trouble: Exception | None = None
+
+    async def run(self, time_budget_seconds: float | None, is_stopping: Callable[[], bool]) -> Worked:
+        stop_at = time.monotonic() + time_budget_seconds if time_budget_seconds else None
+        out_of_time = False
+        async with open_client() as client:
+            while True:
+                out_of_time = is_stopping() or (stop_at is not None and time.monotonic() > stop_at)
+                if not out_of_time and self.trouble is None:
+                    await self._begin_more(client)
+                if not self.running:
+                    break
+                _, self.running = await asyncio.wait(
+                    self.running, timeout=LOOK_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+        if self.trouble:
+            raise self.trouble
+        works = self.works.values()
+        completed, failed = (sum(work.counts[status] for work in works) for status in (Status.COMPLETED, Status.FAILED))
+        return Worked(completed, failed, out_of_time)
+
+    async def _begin_more(self, client: Egress) -> None:
+        """Claim what there is room for. What goes wrong is kept for the end: calls under way are waited for first."""
+        try:
+            await self._look()
+            for work, room in self._rooms():
+                for claim in await self._claim(work, room):
+                    self.running.add(asyncio.create_task(work.check(client, claim)))
+        except Exception as error:
+            self.trouble = error
+
+    async def _look(self) -> None:
+        """See every now and then, and before the end, whose checks wait."""
+        if self.running and time.monotonic() - self.looked_at < LOOK_EVERY_SECONDS:
+            return
+        ids = {self.only} if self.only else await sync_to_async(_organizations_that_wait)()
+        new = await sync_to_async(Organization.objects.in_bulk)(ids - self.works.keys())
+        self.works |= {pk: OrganizationWork(organization, self.on_finished) for pk, organization in new.items()}
+        self.waiting = {pk for pk in ids if not self.works[pk].is_broken}
+        self.looked_at = time.monotonic()
+
+    def _rooms(self) -> Iterator[tuple[OrganizationWork, int]]:
+        """Who may claim how many, those with the fewest calls in flight first. A handful at a time saves queries."""
+        handful = max(self.most // 4, 1)
+        works = [self.works[pk] for pk in self.waiting if not self.works[pk].is_broken]
+        for work in sorted(works, key=lambda work: work.in_flight):
+            free = ORGANIZATIONS_AT_FULL * self.most - len(self.running)
+            room = min(self.most - work.in_flight, max(free, LEAST - work.in_flight))
+            if room > 0 and (room >= handful or room >= free or not work.in_flight):
+                yield work, room
+
+    async def _claim(self, work: OrganizationWork, room: int) -> list[Claim]:
+        try:
+            claims = await work.claim(room)
+        except Exception:
+            if self.only:
+                raise
+            work.is_broken = True
+            logger.exception("The checks of organization %s could not be claimed", work.organization_id)
+            claims = []
+        if len(claims) < room:
+            self.waiting.discard(work.organization_id)
+        return claims
+
+
+def _organizations_that_wait() -> set[int]:
+    return set(to_claim(clock.now()).order_by().values_list("organization_id", flat=True).distinct())
