@@ -214,7 +214,7 @@ Q_CLUSTER = {
     "name": "keyfare",
     "orm": "default",
     "broker_class": "config.worker.broker.Broker",
-    "workers": env.int("KEYFARE_WORKERS", default=2),
+    "workers": env.int("KEYFARE_WORKERS", default=8),
     # One task at a time a worker and none waiting in memory: the broker hands out what a worker is free for.
     "queue_limit": 1,
     "bulk": 1,

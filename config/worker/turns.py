@@ -4,8 +4,8 @@ Whose turn it is: which waiting task a free worker gets, so that nobody's work h
     one at a time      of each kind of task every organization has one under way; its others wait behind that one
     by turns           of the organizations that wait, whoever was served longest ago comes first
     lanes              of short tasks, drafts, checks and jobs, each keeps a worker in reserve while it has none at work
-    checks             one task serves the checks of everybody. It takes new ones for a while, then the next task does;
-                       what it has under way may hang for minutes, and a worker is kept for that next task
+    checks             one task serves the checks of everybody. It takes new ones for a while, then the next task does:
+                       another worker is kept for that one, as calls of the last may hang for minutes
 
 A provider that never answers so takes time from those who asked it, and workers from nobody. With fewer workers than
 lanes there is no reserve: whatever lane has none at work may take the last one.
@@ -122,5 +122,6 @@ def choose(
 
 
 def _kept_for_others(lane: Lane, at_work: Collection[Lane]) -> int:
-    """A worker for each lane with none; for checks always, as their next task begins while the last one drains."""
-    return sum(other not in at_work or other is Lane.CHECKS for other in Lane if other is not lane)
+    """A worker for each lane with none at work, and always one for the next task of checks: the last one may drain."""
+    idle = sum(other not in at_work for other in Lane if other is not lane)
+    return idle + (lane is not Lane.CHECKS)

@@ -1,0 +1,164 @@
+"""One worker serves the checks of everybody: a server that never answers holds up those who asked it, nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db.models import Count
+
+from billing.verification import verify_ledger
+from candidates import checks, worker
+from candidates.check_work import OrganizationWork
+from candidates.checks import accept_checks
+from candidates.models import CandidateCheck
+from candidates.worker import run_pending_checks
+from organizations import clock
+from organizations.models import Organization
+from organizations.tenancy import EVERY, scope
+from tests.builders import give_credits, import_people, write_briefing
+from tests.stuck_server import StuckServer, route_to, stuck_server
+from usage.models import UsageEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)  # what is told of a finished check waits for the commit
+DJANGO = "Builds Django services."
+Status = CandidateCheck.Status
+
+
+@pytest.fixture
+def server(settings, monkeypatch) -> Iterator[StuckServer]:
+    monkeypatch.setattr(checks, "queue_checks", lambda: None)
+    with stuck_server() as running:
+        settings.KEYFARE_PROVIDER_ORIGINS = running.origins
+        yield running
+
+
+def customer(name: str, *, never_answers: bool, people: int) -> Organization:
+    organization = Organization.objects.create(name=name, slug=name)
+    route_to(organization, never_answers=never_answers)
+    accept(organization, people)
+    return organization
+
+
+def accept(organization: Organization, people: int) -> None:
+    give_credits(organization, people)
+    accept_checks(
+        organization=organization,
+        briefing=write_briefing(organization, ("Django", "must")),
+        candidates=import_people(organization, *[DJANGO] * people),
+        actor=None,
+        now=clock.now(),
+    )
+
+
+def completed(organization: Organization) -> int:
+    return CandidateCheck.objects.filter(organization=organization, status=Status.COMPLETED).count()
+
+
+def work(**options) -> worker.Worked:
+    with scope(EVERY, "as the task does"):
+        return run_pending_checks(**options)
+
+
+@pytest.mark.parametrize("hanging", [1, 2, 5])
+def test_checks_complete_while_all_calls_of_others_hang(server, settings, hanging):
+    settings.KEYFARE_CHECKS_IN_FLIGHT = 4
+    settings.KEYFARE_CALL_TIMEOUT_SECONDS = 120
+    stuck = [customer(f"stuck-{number}", never_answers=True, people=6) for number in range(hanging)]
+    acme = customer("acme", never_answers=False, people=6)
+    server.is_stuck = True
+    held_at_the_end = []
+
+    def finished(status: Status) -> None:
+        if completed(acme) == 6:
+            held_at_the_end.append(server.held)
+            server.is_stuck = False
+
+    worked = work(on_finished=finished)
+
+    assert held_at_the_end[0] >= hanging
+    assert (worked.completed, worked.failed) == (6 * hanging + 6, 0)
+    for organization in [*stuck, acme]:
+        assert UsageEvent.objects.filter(organization=organization, action="candidate_check").count() == 6
+        assert verify_ledger(organization=organization) == []
+
+
+def test_checks_that_are_accepted_while_all_calls_of_others_hang_are_begun_at_once(server, settings, monkeypatch):
+    settings.KEYFARE_CALL_TIMEOUT_SECONDS = 120
+    acme = Organization.objects.create(name="acme", slug="acme")
+    route_to(acme, never_answers=False)
+    customer("stuck", never_answers=True, people=3)
+    server.is_stuck = True
+    found = worker._organizations_that_wait
+
+    def find() -> set[int]:
+        if server.held == 3 and not CandidateCheck.objects.filter(organization=acme).exists():
+            accept(acme, 2)
+        return found()
+
+    def finished(status: Status) -> None:
+        server.is_stuck = completed(acme) < 2
+
+    monkeypatch.setattr(worker, "_organizations_that_wait", find)
+
+    assert work(on_finished=finished).completed == 5
+
+
+def test_one_organization_alone_has_no_more_in_flight_than_its_share(server, settings):
+    settings.KEYFARE_CHECKS_IN_FLIGHT = 4
+    loop = worker._Loop(None, None)
+    alone = OrganizationWork(customer("acme", never_answers=False, people=1))
+    loop.works, loop.waiting = {alone.organization_id: alone}, {alone.organization_id}
+
+    assert [room for _, room in loop._rooms()] == [4]
+    alone.in_flight = 4
+    assert list(loop._rooms()) == []
+
+
+def test_what_breaks_the_checks_of_one_organization_leaves_those_of_others_alone(server, caplog):
+    broken = customer("broken", never_answers=False, people=2)
+    acme = customer("acme", never_answers=False, people=2)
+    CandidateCheck.objects.filter(organization=broken).update(route={})
+
+    assert work().completed == 2
+
+    assert completed(acme) == 2
+    assert f"The checks of organization {broken.pk} could not be claimed" in caplog.text
+
+
+def test_checks_that_were_interrupted_too_often_hide_none_that_were_not(server, settings):
+    settings.KEYFARE_CHECKS_IN_FLIGHT = 2
+    acme = customer("acme", never_answers=False, people=5)
+    oldest = CandidateCheck.objects.order_by("accepted_at", "pk").values_list("pk", flat=True)[:4]
+    CandidateCheck.objects.filter(pk__in=list(oldest)).update(attempts=3)
+
+    worked = work()
+
+    assert (worked.completed, worked.failed) == (1, 4)
+    statuses = CandidateCheck.objects.filter(organization=acme).values_list("status").annotate(Count("pk"))
+    assert dict(statuses) == {Status.COMPLETED: 1, Status.FAILED: 4}
+
+
+def test_a_worker_that_is_to_stop_or_out_of_time_claims_nothing(server):
+    customer("acme", never_answers=False, people=1)
+
+    assert work(is_stopping=lambda: True) == worker.Worked(completed=0, failed=0, ran_out_of_time=True)
+    assert CandidateCheck.objects.filter(attempts=0).count() == 1
+
+
+def test_calls_under_way_are_waited_for_when_the_database_cannot_be_asked_for_more(server, monkeypatch):
+    acme = customer("acme", never_answers=False, people=2)
+    looks = []
+
+    def find() -> set[int]:
+        looks.append(1)
+        if len(looks) > 1:
+            raise RuntimeError("no database")
+        return {acme.pk}
+
+    monkeypatch.setattr(worker, "_organizations_that_wait", find)
+
+    with pytest.raises(RuntimeError, match="no database"):
+        work()
+
+    assert completed(acme) == 2
