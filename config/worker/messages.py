@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 import select
 import socket
 from typing import Any
+
+from django_q.signing import SignedPackage
 
 LARGEST_BYTES = 128 * 1024
 TOO_LARGE = "(too large to keep)"
@@ -13,7 +14,8 @@ TOO_LARGE = "(too large to keep)"
 
 class MessageQueue:
     """
-    Each message is one datagram, which the kernel hands to one reader, whole or not at all.
+    Each message is one datagram, which the kernel hands to one reader, whole or not at all; signed, as django-q2's
+    tasks are where they wait.
 
     `multiprocessing.Queue` reads under a lock that a killed reader never gives back. Of django-q2's tasks and results,
     which are mappings, one that is too large loses its `result`.
@@ -27,12 +29,12 @@ class MessageQueue:
     def put(self, message: Any) -> None:
         """Waits while readers are behind."""
         try:
-            self._send(pickle.dumps(message))
+            self._send(message)
         except _TooLarge:
-            self._send(pickle.dumps({**message, "result": TOO_LARGE}))
+            self._send({**message, "result": TOO_LARGE})
 
     def get(self) -> Any:
-        return pickle.loads(self._reader.recv(LARGEST_BYTES))  # noqa: S301  # from a process of our own
+        return SignedPackage.loads(self._reader.recv(LARGEST_BYTES).decode())
 
     def empty(self) -> bool:
         return not select.select([self._reader], [], [], 0)[0]
@@ -47,7 +49,8 @@ class MessageQueue:
     def join_thread(self) -> None:
         """There is no thread."""
 
-    def _send(self, content: bytes) -> None:
+    def _send(self, message: Any) -> None:
+        content = SignedPackage.dumps(message).encode()
         if len(content) > LARGEST_BYTES:
             raise _TooLarge
         self._writer.send(content)
