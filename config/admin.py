@@ -356,6 +356,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         }
         figures.insert(5, missing)
     figures.append(mail_figure())
+    figures.extend(filter(None, [work.clock_figure()]))
     context["figures"] = [figure for figure in figures if _may_view(figure["of"])(request)]
     if not _may_view("organizations.auditevent")(request):
         return context

@@ -12,6 +12,7 @@ from django_q.models import Failure, OrmQ
 
 from config.worker import heartbeat
 from config.worker.alarm import stop_of_work
+from organizations import clock
 
 Figure = dict[str, Any]
 
@@ -39,6 +40,21 @@ def figures(*, today: datetime) -> list[Figure]:
             "of": "django_q.failure",
         },
     ]
+
+
+def clock_figure() -> Figure | None:
+    """Says that this machine's clock is off, where it is."""
+    warning = clock.clock_warning()
+    if not warning:
+        return None
+    return {
+        "label": "Clock",
+        "value": f"{clock.clock_skew_seconds():+,.0f} s",
+        "note": warning,
+        "is_bad": True,
+        "link": reverse_lazy("admin:django_q_schedule_changelist"),
+        "of": "django_q.schedule",
+    }
 
 
 def _sign_of_life() -> Figure:

@@ -20,7 +20,7 @@ from django.db import connection
 from candidates.briefings import request_draft
 from candidates.checks import accept_checks
 from candidates.models import Briefing, CandidateCheck
-from config.installation import ensure_schedules
+from config.schedules import ensure_schedules
 from organizations import clock
 from organizations.models import Organization
 from providers.custody import Secret

@@ -184,6 +184,16 @@ def test_the_staff_dashboard_tells_of_the_task_that_waits_longest(as_staff, db):
     assert "7 minutes ago" in figure["note"].replace("\xa0", " ")
 
 
+def test_the_staff_dashboard_tells_of_a_clock_that_is_off(as_staff, monkeypatch):
+    def labels():
+        return [each["label"] for each in as_staff.get(reverse("admin:index")).context["figures"]]
+
+    assert "Clock" not in labels()
+    truth = time.time
+    monkeypatch.setattr(time, "time", lambda: truth() + 3600)
+    assert "Clock" in labels()
+
+
 def wait_until(holds) -> None:
     give_up_at = time.monotonic() + 20
     while not holds():

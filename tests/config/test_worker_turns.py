@@ -24,7 +24,14 @@ _ids = count(1)
 
 def payload(function: str, *arguments: object, of: str | None = None) -> str:
     number = next(_ids)
-    task = {"id": str(number), "name": str(number), "func": function, "args": arguments, "kwargs": {}, "group": of}
+    task: dict[str, object] = {
+        "id": str(number),
+        "name": str(number),
+        "func": function,
+        "args": arguments,
+        "kwargs": {},
+        "group": of,
+    }
     return str(SignedPackage.dumps(task))
 
 
