@@ -11,15 +11,17 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm as AllauthActivateTOTPForm
 from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.debug import sensitive_variables
 
+from config import known_browsers
 from organizations import clock, second_factors
 from organizations.invitation_views import invited_email
 from organizations.models import User
@@ -59,6 +61,33 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published 
 
     def _may_sign_up(self, email: str) -> bool:
         return bool(settings.KEYFARE_SIGNUP_OPEN) or invited_email(context.request) == email.lower()
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Attempts from a browser in which the person logged in before count apart (config/known_browsers.py)."""
+        mark = known_browsers.mark_for(request, str(credentials.get("email", "")))
+        if mark is None:
+            super().pre_authenticate(request, **credentials)
+            return
+        consumed = ratelimit.consume(request, app="allauth.account", action="login_failed_known", key=mark)
+        self._login_failed_rl_usage = consumed  # given back by allauth when the password was right
+        if not consumed:
+            raise self.validation_error("too_many_login_attempts")
+
+    def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().post_login(request, user, **kwargs)
+        known_browsers.remember(request, response, user)
+        return response
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """What limits by address count by: in a known browser its person, whoever else shares the address."""
+        person = known_browsers.owner(request)
+        return f"person-{person}" if person is not None else str(super().get_client_ip(request))
+
+    def send_notification_mail(
+        self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        address = {"ip": super().get_client_ip(self.request)}
+        super().send_notification_mail(template_prefix, user, {**address, **(context or {})}, email)
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """By the rule for everything else that asks: to have just logged in is proof enough."""

@@ -178,6 +178,7 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # people hear of what changes in their account, the old address of a new one
+ACCOUNT_RATE_LIMITS = {"login_failed_known": "10/5m/key"}  # beside allauth's own; see config/known_browsers.py
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
 MFA_ADAPTER = "config.accounts.MFAAdapter"
 MFA_FORMS = {

@@ -102,3 +102,110 @@ def test_processes_count_together(tmp_path):
 
     assert run(guess).split() == ["False"] * 3
     assert run(guess).split() == ["False", "False", "True"]
+
+
+# Known browsers --------------------------------------------------------------------------------------------
+
+
+def known_browser(email: str) -> Client:
+    """One in which the person has logged in, and out again."""
+    client = Client()
+    assert client.post(reverse("account_login"), {"login": email, "password": PASSWORD}).status_code == 302
+    client.post(reverse("account_logout"))
+    return client
+
+
+def tries(client: Client, email: str, password: str) -> str:
+    response = client.post(reverse("account_login"), {"login": email, "password": password})
+    return "logged in" if response.status_code == 302 else response.content.decode()
+
+
+@pytest.mark.parametrize("wrong", [5, 40])
+def test_wrong_passwords_from_elsewhere_lock_nobody_out_of_a_browser_they_used_before(alice, confirmed, wrong):
+    """Nor do they when they come from the same address, as behind one proxy."""
+    own = known_browser(alice.email)
+    for _ in range(wrong):
+        log_in(alice.email, "wrong")
+
+    assert log_in(alice.email, PASSWORD) != "logged in"
+    assert tries(own, alice.email, PASSWORD) == "logged in"
+
+
+def test_whoever_guesses_at_many_accounts_locks_no_known_browser_of_the_same_address(alice, confirmed):
+    own = known_browser(alice.email)
+    for number in range(40):
+        log_in(f"person{number}@acme.example", "wrong")
+
+    assert tries(own, alice.email, PASSWORD) == "logged in"
+
+
+def test_a_known_browser_has_few_guesses_too(alice, confirmed):
+    own = known_browser(alice.email)
+    for _ in range(10):
+        tries(own, alice.email, "wrong")
+
+    assert TOO_MANY in tries(own, alice.email, PASSWORD)
+    assert log_in(alice.email, PASSWORD) == "logged in"  # and locks nobody elsewhere
+
+
+def test_ones_own_browser_is_a_stranger_to_other_accounts(alice, bob, confirmed):
+    EmailAddress.objects.create(user=bob, email=bob.email, primary=True, verified=True)
+    own = known_browser(alice.email)
+    for _ in range(5):
+        tries(own, bob.email, "wrong")
+
+    assert TOO_MANY in tries(own, bob.email, PASSWORD)
+
+
+def test_many_logins_give_no_more_guesses_at_others(alice, confirmed):
+    """All browsers of one person count as one address."""
+    tried = [tries(known_browser(alice.email), f"person{number}@acme.example", "wrong") for number in range(12)]
+
+    assert TOO_MANY not in tried[0]
+    assert TOO_MANY in tried[-1]
+
+
+@pytest.mark.parametrize("forged", ["nonsense", "WzFd:1:x", "", '[[1, "x"]]'])
+def test_a_cookie_that_we_did_not_sign_makes_no_browser_known(alice, confirmed, forged):
+    for _ in range(5):
+        log_in(alice.email, "wrong")
+    client = Client()
+    client.cookies["keyfare_browser"] = forged
+
+    assert TOO_MANY in tries(client, alice.email, PASSWORD)
+
+
+def test_two_people_share_a_browser(alice, bob, confirmed):
+    EmailAddress.objects.create(user=bob, email=bob.email, primary=True, verified=True)
+    shared = known_browser(alice.email)
+    assert tries(shared, bob.email, PASSWORD) == "logged in"
+    shared.post(reverse("account_logout"))
+    for email in (alice.email, bob.email):
+        for _ in range(5):
+            log_in(email, "wrong")
+
+    assert tries(shared, alice.email, PASSWORD) == "logged in"
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(alice, confirmed):
+    cookie = known_browser(alice.email).cookies["keyfare_browser"]
+
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["max-age"] == 365 * 24 * 60 * 60
+
+
+def test_who_is_logged_in_confirms_the_password_whatever_others_guess(alice, as_alice, confirmed):
+    for _ in range(5):
+        log_in(alice.email, "wrong")
+
+    assert as_alice.post(reverse("account_reauthenticate"), {"password": PASSWORD}).status_code == 302
+
+
+def test_others_who_ask_for_resets_keep_nobody_from_a_reset_in_a_known_browser(alice, confirmed):
+    own = known_browser(alice.email)
+    for number in range(25):
+        last = Client().post(reverse("account_reset_password"), {"email": f"person{number}@acme.example"})
+
+    assert last.status_code == 429
+    assert own.post(reverse("account_reset_password"), {"email": alice.email}).status_code == 302
