@@ -120,13 +120,11 @@ def _what_changed(seen: Seen, parts: Mapping[str, object]) -> str:
     others = [name for name in names if name not in (TITLE, LOCKED)]
     changed = sum(name in parts and seen.knew(name) for name in others)
     added = sum(not seen.knew(name) for name in others)
-    removed = len(others) - changed - added
+    counts = {"changed": changed, "added": added, "removed": len(others) - changed - added}
     what = ["the title"] if TITLE in names else []
-    what += [
-        f"{count} requirement{'' if count == 1 else 's'}{how}"
-        for count, how in ((changed, ""), (added, " (new)"), (removed, " (removed)"))
-        if count
-    ]
+    if others:
+        how = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        what.append(f"the requirements ({how})")
     if LOCKED in names:
         what.append("whether the wording is locked")
-    return "this briefing: " + ", ".join(what)
+    return " and ".join(what)

@@ -62,9 +62,9 @@ class ChangedMeanwhile(Exception):
         """`what` follows “Ada changed”: "your route to …"."""
         who = "Somebody" if by is None else "You" if by == reader else by.get_full_name()
         elsewhere = ", perhaps in another tab," if by is not None and by == reader else ""
-        when = f" ({moment(at)})" if at else ""
+        when = f" at {moment(at)}" if at else ""
         super().__init__(
-            f"{who}{elsewhere} changed {what} after this page was opened{when}. Nothing was saved. {what_to_do}"
+            f"{who}{elsewhere} changed {what}{when}, after this page was opened. Nothing was saved. {what_to_do}"
         )
 
 

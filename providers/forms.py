@@ -82,7 +82,8 @@ class OpenText(forms.BaseForm):
         return False
 
     def forget(self, name: str, instead: str = "") -> None:
-        self.data = {**self.data, self.add_prefix(name): instead}
+        # Not `{**self.data}`, which takes the lists of a QueryDict.
+        self.data = {**{each: self.data[each] for each in self.data}, self.add_prefix(name): instead}
 
 
 class ProofModelForm(OpenText, forms.Form):

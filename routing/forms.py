@@ -101,7 +101,7 @@ class RouteForm(OpenText, forms.Form):
         """Say that somebody else made it `rule`; sent once more, the choice overrules that."""
         self.row = replace(self.row, rule=rule)
         self.add_error("key", str(conflict))
-        self.data = {**self.data, self.add_prefix("was"): write_choice(choice_of(rule))}
+        self.forget("was", write_choice(choice_of(rule)))
 
 
 class RemoveKeyForm(OpenText, forms.Form):
@@ -149,7 +149,7 @@ class RemoveKeyForm(OpenText, forms.Form):
 
     def ask_about(self, refusal: KeyInUse) -> None:
         self.add_error("instead", str(refusal))
-        self.data = {**self.data, "actions": named(refusal.actions)}
+        self.forget("actions", named(refusal.actions))
 
     @property
     def successor(self) -> ProviderKey | None:

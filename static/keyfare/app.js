@@ -83,6 +83,23 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// A second click on a button that sends a form is not sent. The server would do it once anyhow.
+
+const SENT_MS = 3000;
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if ("sent" in form.dataset) event.preventDefault();
+  else {
+    form.dataset.sent = "";
+    setTimeout(() => delete form.dataset.sent, SENT_MS);
+  }
+});
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   const menu = document.querySelector("details.menu[open]");
@@ -117,7 +134,9 @@ function focusFirstError(scope) {
 document.addEventListener("htmx:load", armToasts);
 document.addEventListener("htmx:oobAfterSwap", armToasts);
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.xhr?.status === 422) focusFirstError(event.detail.elt);
+  if (event.detail.xhr?.status !== 422) return;
+  event.detail.elt.querySelector?.('[role="alert"]')?.scrollIntoView({ block: "nearest" });
+  focusFirstError(event.detail.elt);
 });
 document.addEventListener("htmx:sendError", () => showError("The server could not be reached. Check your connection, then try again."));
 document.addEventListener("htmx:responseError", (event) => {

@@ -40,7 +40,7 @@ def test_a_stale_form_overwrites_nothing_and_says_who_changed_what(as_ada, as_bo
 
     page = answer.content.decode()
     assert answer.status_code == 422
-    assert "Bob changed this briefing: the title, 1 requirement after this page was opened" in page
+    assert "Bob changed the title and the requirements (1 changed) at " in page
     assert "Nothing was saved." in page
     assert texts(briefing) == ["Django 5", "PostgreSQL"]
     assert "Django or Flask" in page  # what was typed
@@ -70,7 +70,7 @@ def test_what_only_the_other_changed_is_taken_over_and_what_was_added_or_removed
     shown = [form[f"requirements-{number}-text"] for number in range(4)]
     assert shown == ["PostgreSQL", "Kubernetes", "Docker", ""]
     assert form["requirements-0-weight"] == "7"
-    assert "1 requirement, 1 requirement (new), 1 requirement (removed)" in page
+    assert "changed the requirements (1 changed, 1 added, 1 removed) at" in page
     assert "Changed meanwhile." in page
     assert "Added meanwhile." in page
     assert as_ada.post(url("briefing", briefing.pk), form).status_code == 302
@@ -119,7 +119,7 @@ def test_the_own_other_tab_is_named_as_such(as_bob, briefing):
 
     answer = as_bob.post(url("briefing", briefing.pk), stale | {"title": "Django engineer"})
 
-    assert "You, perhaps in another tab, changed this briefing: the title" in answer.content.decode()
+    assert "You, perhaps in another tab, changed the title at" in answer.content.decode()
 
 
 def test_another_fault_in_a_stale_form_does_not_hide_the_conflict_for_good(as_ada, as_bob, briefing):
@@ -151,7 +151,7 @@ def test_draft_again_on_a_stale_page_replaces_nothing(as_ada, as_bob, briefing, 
 
     briefing.refresh_from_db()
     assert briefing.state == Briefing.State.READY
-    assert "Bob changed this briefing: 1 requirement" in page
+    assert "Bob changed the requirements (1 changed)" in page
 
 
 def test_draft_again_twice_is_one_draft_and_no_error(as_bob, briefing, simulated_providers):

@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from candidates.models import Briefing
 from tests.builders import connect_managed_key, give_credits, import_people, write_briefing
 from tests.conftest import logged_in
 
@@ -215,3 +216,17 @@ def test_a_passkey_is_added_and_then_logs_in_without_a_password(browsing, live_s
     page.get_by_role("button", name="Log in with a passkey").click()
 
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
+def test_a_double_click_makes_one_briefing(chromium, live_server, alice, scripts):
+    cookie = logged_in(alice).cookies[settings.SESSION_COOKIE_NAME].value
+    with chromium.new_context(java_script_enabled=scripts) as context:
+        context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
+        page = context.new_page()
+        page.goto(f"{live_server.url}/o/acme/briefings/new/")
+        page.get_by_label("Title").last.fill("Data engineer")
+        page.get_by_role("button", name="Write requirements").dblclick(no_wait_after=True)
+        expect(page.get_by_role("heading", name="Data engineer")).to_be_visible()
+
+    assert Briefing.objects.count() == 1

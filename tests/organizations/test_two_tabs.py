@@ -30,7 +30,7 @@ def test_a_stale_recency_window_is_not_saved_and_the_choice_stays_marked(as_alic
 
     acme.refresh_from_db()
     assert (refused.status_code, acme.recency_window_days) == (422, 60)
-    assert "Ada changed the recency window to 60 days after this page was opened" in refused.content.decode()
+    assert "Ada changed the recency window to 60 days at " in refused.content.decode()
     again = form_of(refused, address)
     assert again["days"] == "90"
     as_alice.post(address, again)
@@ -48,7 +48,7 @@ def test_a_stale_role_and_a_stale_removal_are_told_first(as_alice, alice, ada, b
     for address, sent in ((role, change), (removal, remove)):
         refused = as_alice.post(address, sent)
         assert refused.status_code == 422
-        assert "changed the role of bob@acme.example to owner after this page" in refused.content.decode()
+        assert "changed the role of bob@acme.example to owner at " in refused.content.decode()
     membership.refresh_from_db()
     assert membership.role == "owner"
     as_alice.post(role, form_of(refused, role) | {"role": "admin"})

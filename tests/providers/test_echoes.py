@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from django.http import QueryDict
 
 from organizations.models import AuditEvent
 from providers.adapters.base import HttpAnswer
@@ -14,6 +15,7 @@ from providers.catalog import PROVIDERS
 from providers.custody import Secret
 from providers.destinations import BaseUrlRefused, normalized_base_url
 from providers.echoes import without_echoes
+from providers.forms import AddKeyForm
 from providers.models import AvailableModel, KeyValidation, PrivateEndpoint, ProviderKey
 from providers.services import save_provider_key, type_proof_model
 from providers.validation import validate_key
@@ -284,3 +286,12 @@ def test_a_name_with_other_dots_is_saved_in_its_one_form(acme):
     )
 
     assert url == BASE_URL
+
+
+def test_of_a_field_that_is_emptied_the_others_keep_what_was_typed():
+    posted = QueryDict("label=Our+server&base_url=https%3A%2F%2Fllm.example%2Fsk-proj-0123456789abcdef0123456789abcdef")
+
+    form = AddKeyForm(posted, provider=PROVIDERS["openai_compatible"], auto_id="%s")
+
+    assert "base_url" in form.errors
+    assert (form["base_url"].value(), form["label"].value()) == ("", "Our server")

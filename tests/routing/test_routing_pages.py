@@ -178,7 +178,8 @@ def test_two_people_changing_one_row_is_told_then_the_second_may_overrule(as_ali
     first = as_alice.post(SAVE, table(candidate_check=(key.pk, MODEL, "managed")), headers=HTMX)
 
     assert first.status_code == 422
-    assert f"Somebody changed this route to OpenRouter · {key.label}, {other_model} after this page" in text(first)
+    assert f"Somebody changed this route to OpenRouter · {key.label}, {other_model} at " in text(first)
+    assert f'value="{MODEL}"' in text(first), "what was typed stays"
     assert rules() == {"candidate_check": (key.pk, other_model)}
 
     (shown,) = re.findall(r'name="candidate_check-was" value="([^"]*)"', text(first))
