@@ -20,10 +20,7 @@ def missing_migrations() -> str:
         return ""
     if not applied:
         return NO_TABLES
-    return (
-        f"The database is of an older version: {len(missing)} migrations are missing ({_named(missing)}). Run "
-        "`manage.py init`, then start again."
-    )
+    return f"The database is of an older version and lacks {_named(missing)}. Run `manage.py init`, then start again."
 
 
 def unknown_migrations() -> str:
@@ -34,8 +31,8 @@ def unknown_migrations() -> str:
     if not unknown:
         return ""
     return (
-        f"The database was migrated by a newer version than this one: {len(unknown)} migrations are not known here "
-        f"({_named(unknown)}). Upgrade this process, too."
+        f"The database was migrated by a newer version than this one, which does not know {_named(unknown)}. Upgrade "
+        "this process, too."
     )
 
 
@@ -46,4 +43,4 @@ def _of_this_version() -> MigrationLoader:
 
 def _named(keys: list[tuple[str, str]]) -> str:
     names = ", ".join(f"{app}.{name}" for app, name in keys[:NAMED])
-    return names if len(keys) <= NAMED else f"{names}, …"
+    return names if len(keys) <= NAMED else f"{names} and {len(keys) - NAMED} more"

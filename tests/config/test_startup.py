@@ -171,12 +171,12 @@ def change_database(home: Path, statement: str, *values: str) -> None:
 @FILE_DATABASE
 @pytest.mark.parametrize("server", SERVERS)
 def test_nothing_starts_on_a_database_that_lacks_migrations_of_this_version(own_copy, server):
-    change_database(own_copy, "DELETE FROM django_migrations WHERE app = 'config' AND name = '0003_sentinel'")
+    change_database(own_copy, "DELETE FROM django_migrations WHERE app = 'config' AND name = '0004_sentinel'")
 
     process = run(own_copy, SERVERS[server])
 
     assert process.returncode != 0
-    assert "1 migrations are missing (config.0003_sentinel). Run `manage.py init`" in process.stderr
+    assert "is of an older version and lacks config.0004_sentinel. Run `manage.py init`" in process.stderr
     assert "Traceback" not in process.stderr
 
 
@@ -189,8 +189,7 @@ def test_a_database_of_a_newer_version_is_said_and_served_so_that_servers_can_be
     process = run(own_copy, SERVERS["wsgi"])
 
     assert process.stdout.strip() == "serving"
-    assert "migrated by a newer version than this one: 1 migrations" in process.stderr
-    assert "candidates.9999_from_the_future" in process.stderr
+    assert "by a newer version than this one, which does not know candidates.9999_from_the_future." in process.stderr
 
 
 @FILE_DATABASE
