@@ -161,16 +161,14 @@ async def ask(
 
 
 async def _ask_once(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
-    outcome = Outcome(error=INTERRUPTED)
+    outcome, admitted = Outcome(error=INTERRUPTED), time.monotonic()
     try:
         outcome = await send(client, prepared, request)
     finally:
-        await asyncio.shield(sync_to_async(_settle_now)(prepared, outcome))
+        # The database's time without asking for it: since it admitted the call.
+        now = prepared.call.started_at + timedelta(seconds=time.monotonic() - admitted)
+        await asyncio.shield(sync_to_async(settle)(prepared=prepared, outcome=outcome, now=now))
     return outcome
-
-
-def _settle_now(prepared: PreparedCall, outcome: Outcome) -> None:
-    settle(prepared=prepared, outcome=outcome, now=clock.now())
 
 
 def _prepare_without(
@@ -240,28 +238,36 @@ def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageE
     Settling twice returns the first event. Raises RuntimeError inside a transaction, which could undo the record.
     """
     result, error, organization = outcome.result, outcome.error, prepared.call.organization
-    with scope(organization, "the books of the organization that asked"), transaction.atomic(durable=True):
-        event = record_call(
-            call=prepared.call,
-            status=UsageEvent.Status.FAILED if result is None else UsageEvent.Status.ANSWERED,
-            now=now,
-            report=outcome.report,
-            http_status=error.http_status if error else 200,
-            error_kind=error.kind if error else "",
-            may_have_run=error.may_have_run if error else False,
-            latency_ms=outcome.latency_ms,
-        )
-    with scope(_behind_the_wall_of(prepared.call.organization, prepared.route), "a managed key is the platform's"):
-        note_key_used(key_id=prepared.route.key_id, now=now)
-        if error is not None:
-            mark_key_refused(
-                key_id=prepared.route.key_id,
-                secret_version=prepared.secret_version,
-                kind=error.kind,
-                detail=error.sentence_of_key,
+    with scope(organization, "the books of the organization that asked"):
+        with transaction.atomic(durable=True):
+            event = record_call(
+                call=prepared.call,
+                status=UsageEvent.Status.FAILED if result is None else UsageEvent.Status.ANSWERED,
                 now=now,
+                report=outcome.report,
+                http_status=error.http_status if error else 200,
+                error_kind=error.kind if error else "",
+                may_have_run=error.may_have_run if error else False,
+                latency_ms=outcome.latency_ms,
             )
+        if prepared.route.mode == Mode.BYOK:
+            _note_on_key(prepared, error, now)
+    if prepared.route.mode != Mode.BYOK:
+        with scope(EVERY, "a managed key is the platform's"):
+            _note_on_key(prepared, error, now)
     return event
+
+
+def _note_on_key(prepared: PreparedCall, error: ProviderError | None, now: datetime) -> None:
+    note_key_used(key_id=prepared.route.key_id, now=now)
+    if error is not None:
+        mark_key_refused(
+            key_id=prepared.route.key_id,
+            secret_version=prepared.secret_version,
+            kind=error.kind,
+            detail=error.sentence_of_key,
+            now=now,
+        )
 
 
 def _behind_the_wall_of(organization: Organization, route: Route) -> Organization | str:

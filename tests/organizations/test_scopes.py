@@ -42,9 +42,7 @@ NOT_OF_ONE_ORGANIZATION = {
     ("organizations/api_tokens.py", "use_token"): {"EVERY": "the token says which organization"},
     ("config/context.py", "Page.memberships"): {"EVERY": "a person's memberships lie in several organizations"},
     ("gateway/dispatch.py", "prepare"): {"_behind_the_wall_of(organization, route)": "a managed key is the platform's"},
-    ("gateway/dispatch.py", "settle"): {
-        "_behind_the_wall_of(prepared.call.organization, prepared.route)": "a managed key is the platform's"
-    },
+    ("gateway/dispatch.py", "settle"): {"EVERY": "a managed key is the platform's"},
     ("gateway/dispatch.py", "_remember"): {
         "_behind_the_wall_of(prepared.call.organization, prepared.route)": "a managed key is the platform's"
     },
