@@ -33,7 +33,7 @@ from candidates import checks
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
-checks.queue_checks = lambda organization_id: None  # the worker of this test does the work
+checks.queue_checks = lambda: None  # the worker of this test does the work
 with scope(EVERY, "arranges"):
     acme = Organization.objects.get(slug="acme")
     route_to_own_key(acme)
@@ -41,13 +41,12 @@ with scope(EVERY, "arranges"):
     people = import_people(acme, *["Builds Django services."] * {PEOPLE})
     checks.accept_checks(organization=acme, briefing=write_briefing(acme, ("Django", "must")), candidates=people,
                          actor=None, now=timezone.now())
-    print(acme.pk)
 """
 WORKER = """
 import django
 django.setup()
 from candidates.tasks import run_checks
-run_checks({acme})
+run_checks()
 """
 COMPLETED = "SELECT count(*) FROM candidates_candidatecheck WHERE status = 'completed'"
 CAPTURED = "SELECT count(*), count(DISTINCT hold_id), -sum(d_posted) FROM billing_ledgerentry WHERE kind = 'capture'"
@@ -62,10 +61,10 @@ def wait_for(is_so: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def worker(scratch: ScratchDatabase, acme: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(scratch: ScratchDatabase, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that works on the checks, and is killed at the end as a machine that is gone."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER.format(acme=acme)], cwd=settings.BASE_DIR, env=scratch.environment(**environment)
+        [sys.executable, "-c", WORKER], cwd=settings.BASE_DIR, env=scratch.environment(**environment)
     )
     try:
         yield process
@@ -107,11 +106,10 @@ def test_a_backup_in_the_middle_of_a_batch_is_restored_elsewhere_and_finishes_th
     here, there = scratch_database("here", like=new_installation), scratch_database("there")
     arranged = here.run("-c", ARRANGE, **providers)
     assert arranged.returncode == 0, arranged.stderr
-    acme = arranged.stdout.split()[-1]
     here.query("INSERT INTO django_session (session_key, session_data, expire_date) VALUES ('s', '', '2100-01-01')")
 
     simulated_providers.app.delay_seconds = 0.5
-    with worker(here, acme, **providers) as working:
+    with worker(here, **providers) as working:
         wait_for(lambda: here.query(COMPLETED)[0][0] >= 5 or working.poll() is not None, "no check was completed")
         completed_before = here.query(COMPLETED)[0][0]
         simulated_providers.app.delay_seconds = 60  # the batch does not end before the backup does
@@ -139,7 +137,7 @@ def test_a_backup_in_the_middle_of_a_batch_is_restored_elsewhere_and_finishes_th
 
     # The leases run out, and somebody else goes on.
     def is_done() -> bool:
-        with worker(there, acme, **providers) as working:
+        with worker(there, **providers) as working:
             working.wait(PATIENCE)
         return bool(there.query(COMPLETED)[0][0] == PEOPLE)
 

@@ -32,7 +32,7 @@ def test_calls_under_way_finish_no_check_begins_and_the_next_worker_goes_on(
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, *["Builds Django services."] * PEOPLE)
-    monkeypatch.setattr(checks, "queue_checks", lambda organization_id: None)  # the process below does the work
+    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # the process below does the work
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     completed = CandidateCheck.objects.filter(status=Status.COMPLETED)
     origins = ",".join(f"{name}={url}" for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items())
