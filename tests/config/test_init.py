@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from ast import literal_eval
@@ -52,13 +53,19 @@ def test_init_takes_a_bare_machine_to_a_first_owner_and_repeating_it_changes_not
     assert env_file.read_text() == written
 
 
-@pytest.fixture
-def installed(tmp_path) -> Path:
-    """The env file of an installation that `init` has made, on SQLite."""
-    env_file = tmp_path / "var" / "keyfare.env"
-    process = init(env_file, "--email", "owner@acme.example", "--organization", "Acme")
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory) -> Path:
+    """The folder of an installation that `init` has made, on SQLite."""
+    folder = tmp_path_factory.mktemp("installation") / "var"
+    process = init(folder / "keyfare.env", "--email", "owner@acme.example", "--organization", "Acme")
     assert process.returncode == 0, process.stderr
-    return env_file
+    return folder
+
+
+@pytest.fixture
+def installed(installation, tmp_path) -> Path:
+    """The env file of a copy of it."""
+    return Path(shutil.copytree(installation, tmp_path / "var")) / "keyfare.env"
 
 
 def test_init_makes_no_new_secrets_beside_a_database_whose_env_file_is_gone(installed):
