@@ -15,7 +15,6 @@ from django.http import HttpRequest
 from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security.base import AuthBase
 
-from organizations import clock
 from organizations.api_tokens import TokenRefused, use_token
 from organizations.models import ApiToken
 from organizations.permissions import Permission
@@ -43,7 +42,7 @@ class TokenAuth(AuthBase):
         if value is None:
             raise AuthenticationError(message=NO_TOKEN)
         try:
-            return use_token(value=value, permission=self.permission, now=clock.now())
+            return use_token(value=value, permission=self.permission)
         except TokenRefused as refusal:
             raise AuthorizationError(message=str(refusal)) from None
 

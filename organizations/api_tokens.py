@@ -21,7 +21,7 @@ from hmac import compare_digest
 from django.db import transaction
 from django.db.models import Q
 
-from organizations import audit
+from organizations import audit, clock
 from organizations.edits import moment
 from organizations.models import ApiToken, Membership, Organization, User
 from organizations.permissions import API_SCOPES, Permission, may
@@ -148,15 +148,17 @@ def revoke_token(*, token: ApiToken, actor: User | None, now: datetime) -> bool:
 
 
 @scope(EVERY, "the token says which organization")
-def use_token(*, value: str, permission: Permission, now: datetime) -> ApiToken:
+def use_token(*, value: str, permission: Permission, now: datetime | None = None) -> ApiToken:
     """
     The token whose whole text is `value`, if it lets its bearer do what `permission` names; notes that it was used.
 
-    Raises TokenRefused. Who does not know all of a token learns nothing: UnknownToken, after the same work.
+    `now` is asked for if not given, of known tokens only. Raises TokenRefused. Who does not know all of a token learns
+    nothing: UnknownToken, after the same work.
     """
     token = _find(value)
     if token is None:
         raise UnknownToken
+    now = now or clock.now()
     if token.revoked_at is not None:
         raise TokenRevoked
     if token.expires_at is not None and token.expires_at <= now:
