@@ -58,6 +58,9 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "organizations.ApiToken": {"change": {"action revoke"}},
     "organizations.AuditEvent": LOOKED_AT,
     "organizations.AuditHead": LOOKED_AT,
+    "organizations.DoneRequest": LOOKED_AT,
+    "organizations.OutgoingMail": LOOKED_AT,
+    "organizations.MailServer": LOOKED_AT,
     "account.EmailAddress": LOOKED_AT,  # superusers alone call an address confirmed
     "mfa.Authenticator": {"delete": {"action delete_selected", "deleting"}},
     "django_q.Schedule": {
@@ -78,7 +81,6 @@ OPENS: dict[str, dict[str, set[str]]] = {
         "delete": {"action delete_selected", "deleting"},
     },
     "candidates.CandidateCheck": LOOKED_AT,
-    "candidates.CheckRequest": LOOKED_AT,
     "candidates.Profile": LOOKED_AT,
     "candidates.ProfileSighting": LOOKED_AT,
     "candidates.Requirement": LOOKED_AT,
