@@ -23,20 +23,22 @@ from config import own_tasks, schedules
 from config.models import WorkerCluster
 from config.onboarding import ensure_platform
 from config.schedules import JOBS, NoSuchJob, ensure_schedules, next_time, start_due_jobs
+from config.worker.board import Board
 from organizations.models import AuditEvent
+from organizations.outbox import backend
 
 
 @pytest.fixture
 def job(db) -> Schedule:
     ensure_schedules()
-    Schedule.objects.update(next_run=timezone.now() + datetime.timedelta(minutes=1))
+    Schedule.objects.update(next_run=timezone.now() + datetime.timedelta(hours=1))
     return Schedule.objects.get(name="resume_work")
 
 
 def handed_out() -> list[dict[str, Any]]:
     """What the pusher of a cluster would put before its workers."""
     broker = get_broker()
-    broker.cluster = WorkerCluster.objects.create(id=uuid.uuid4(), host="here").pk
+    broker.serve(WorkerCluster.objects.create(id=uuid.uuid4(), host="here").pk, Board(2))
     return [SignedPackage.loads(payload) for _, payload in broker._take()]
 
 
@@ -51,7 +53,7 @@ def put_into_the_queue(func: Any, *args: Any, **options: Any) -> None:
 
 
 def make_due(schedule: Schedule, **changes: Any) -> None:
-    overdue = timezone.now() - datetime.timedelta(minutes=3)
+    overdue = timezone.now() - datetime.timedelta(minutes=3, seconds=30)
     Schedule.objects.filter(pk=schedule.pk).update(**{"next_run": overdue, **changes})
 
 
@@ -121,7 +123,7 @@ def test_every_task_that_the_code_queues_is_declared_and_exists():
     queued = {name for name in own_tasks.TASKS if any(f'async_task("{name}"' in text for text in texts)}
 
     assert sum(text.count('async_task("') for text in texts) == len(queued)
-    assert own_tasks.TASKS - queued == {schedules.RUN}
+    assert own_tasks.TASKS - queued == {schedules.RUN, backend.TASK}
     assert all(callable(import_string(name)) for name in own_tasks.TASKS)
 
 

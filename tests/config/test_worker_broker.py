@@ -43,7 +43,7 @@ def cluster(workers: int = 8) -> Broker:
 
 
 def enqueue(number: int) -> int:
-    """A task that has a line of its own (config/worker/turns.py)."""
+    """A task of ours that waits for no other one."""
     task = {"id": str(number), "name": "x", "func": "providers.tasks.validate_key", "args": (number,), "kwargs": {}}
     return Broker().enqueue(SignedPackage.dumps(task))
 
