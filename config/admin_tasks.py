@@ -29,6 +29,7 @@ from organizations.models import Organization, User
 from organizations.typed_numbers import WholeNumberField
 
 MOST_MINUTES = 7 * 24 * 60
+WHAT = ("func", "args", "kwargs", "hook")
 TIMES = ("runs", "schedule_type", "minutes", "next_run")
 
 for installed in (Success, Failure, Schedule, OrmQ):
@@ -132,8 +133,7 @@ class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: i
     list_display = ("name", "state", "schedule_type", "minutes", "next_run", "get_last_run", "get_success")
     list_display_links = ("name",)
     list_filter = ("schedule_type",)
-    fields = ("name", "func", "args", "kwargs", "hook", *TIMES)
-    readonly_fields = ("name", "func", "args", "kwargs", "hook")
+    readonly_fields = ("name", *WHAT)
 
     @display(  # type: ignore[untyped-decorator]
         description="State", label={"On": "success", "Off": "warning", "Not ours, never runs": "danger"}
@@ -153,9 +153,11 @@ class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: i
         return not (obj and _is_job(obj)) and bool(super().has_delete_permission(request, obj))
 
     def get_fields(self, request: HttpRequest, obj: Schedule | None = None) -> tuple[str, ...]:
-        if obj and self.has_change_permission(request, obj):
-            return self.fields
-        return tuple(name for name in self.fields if name != "runs")
+        """Of a job its times, as what it runs is code; of another row what it would have run."""
+        if obj and _is_job(obj):
+            may_change = self.has_change_permission(request, obj)
+            return ("name", *TIMES) if may_change else ("name", *TIMES[1:])
+        return ("name", *WHAT)
 
     def save_model(self, request: HttpRequest, obj: Schedule, form: ScheduleForm, change: bool) -> None:
         """Times only, and of what the form changed: the clock writes into the same row."""

@@ -165,8 +165,8 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
             "title": "Ask for another e-mail address?",
             "description": (
                 "The old address is asked to agree by mail, and with it whoever else owns all organizations of this "
-                "person. The new one works from then on. Nobody of them can be reached: run manage.py change_email on "
-                "the server."
+                "person. The new one works once one of them has agreed. If none can be reached, run manage.py "
+                "change_email on the server."
             ),
             "form_class": NewAddressForm,
             "form_submit_text": "Ask by mail",
