@@ -32,6 +32,8 @@ NOT_OF_ONE_ORGANIZATION = {
     },
     ("organizations/invitations.py", "accept_invitation"): {"EVERY": "the link says which organization"},
     ("organizations/invitations.py", "find_invitation"): {"EVERY": "the link says which organization"},
+    ("organizations/invitations.py", "accepted_before"): {"EVERY": "the link says which organization"},
+    ("organizations/invitations.py", "is_known"): {"EVERY": "the link says which organization"},
     ("organizations/email_changes.py", "find_link"): {"EVERY": "a person's organizations are several"},
     ("organizations/email_changes.py", "confirm_email_change"): {"EVERY": "a person's organizations are several"},
     ("organizations/email_changes.py", "refuse_email_change"): {"EVERY": "a person's organizations are several"},
@@ -119,7 +121,7 @@ def test_every_scope_that_is_not_one_organization_is_listed_with_its_reason():
 def test_other_files_take_scopes_from_one_file_by_their_own_names():
     public = {
         *("scope", "EVERY", "NOBODY", "wall_in", "refuse_role_above_the_wall", "shows_everybody"),
-        "OPTION_TO_SEE_EVERY",
+        *("OPTION_TO_SEE_EVERY", "forget_scope"),
     }
     for file, tree in sources():
         for node in ast.walk(tree):
