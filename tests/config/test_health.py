@@ -24,6 +24,7 @@ from django.db import OperationalError, connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
+from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from config import health, startup
@@ -57,11 +58,17 @@ def test_all_is_well_while_the_worker_beats(readiness, alive):
     assert found(readiness) == WELL
 
 
-def test_a_worker_that_never_ran_gives_no_sign_of_life(readiness, db):
+@pytest.fixture
+def tasks_wait(monkeypatch) -> None:
+    """As on an installation; tests run tasks where they are asked for, so nobody waits for a worker."""
+    monkeypatch.setattr(Conf, "SYNC", False)
+
+
+def test_a_worker_that_never_ran_gives_no_sign_of_life(readiness, db, tasks_wait):
     assert found(readiness) == {**WELL, "worker": "no sign of life"}
 
 
-def test_a_worker_that_has_been_silent_gives_no_sign_of_life(readiness, alive, settings):
+def test_a_worker_that_has_been_silent_gives_no_sign_of_life(readiness, alive, settings, tasks_wait):
     settings.KEYFARE_WORK_LATE_SECONDS = 90
     WorkerCluster.objects.update(beat_at=timezone.now() - timedelta(seconds=95))
 
