@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from organizations import clock, email_changes
 
 SESSION_KEY = "email_change"
+ANSWERED = "email_change_answered"  # what this browser was told, for its second click
 PAGE = "organizations/email_change.html"
 
 
@@ -18,6 +19,7 @@ PAGE = "organizations/email_change.html"
 def follow_link(request: HttpRequest, token: str) -> HttpResponse:
     """Move the token from the address, where history and logs keep it, into the session. Changes nothing."""
     request.session[SESSION_KEY] = token
+    request.session.pop(ANSWERED, None)
     return redirect("answer-email-change")
 
 
@@ -37,8 +39,13 @@ def answer(request: HttpRequest) -> HttpResponse:
             said = "Nothing was changed", f"{change.old_email} stays the address of this account."
         else:
             return render(request, PAGE, {"change": link.change}, status=422)
+    except email_changes.EmailChangeOver as over:
+        if before := request.session.get(ANSWERED):
+            return render(request, PAGE, {"heading": before[0], "sentence": before[1]})
+        return render(request, PAGE, {"heading": "Nothing left to answer", "sentence": str(over)}, status=410)
     except email_changes.EmailChangeRefused as refusal:
         context = {"heading": "Nothing was changed", "sentence": str(refusal)}
         return render(request, PAGE, context, status=410)
     del request.session[SESSION_KEY]
+    request.session[ANSWERED] = said
     return render(request, PAGE, {"heading": said[0], "sentence": said[1]})

@@ -165,6 +165,8 @@ OTHERS = {
     "mfa_edit_webauthn": "the name once more: one's own",
     "mfa_remove_webauthn": "is gone (404)",
     "invitation": "no form",
+    "email-change": "no form",
+    "answer-email-change": "the answer of the first (tests/organizations/test_email_changes.py)",
     "home": "no form",
     "current-settings": "no form",
 }

@@ -246,3 +246,16 @@ def test_superusers_are_managed_by_superusers(helper, staff, is_active):
 
     assert not people.may_manage(give(helper, "change_user"), other)
     assert people.may_manage(staff, other)
+
+
+def test_a_second_click_gets_the_answer_of_the_first_and_another_browser_that_the_link_is_over(ask, client):
+    ask()
+    (link,) = links().values()
+    client.get(link)
+
+    answers = [client.post("/email-change/", {"answer": "agree"}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert all("The address was changed" in answer.content.decode() for answer in answers)
+    assert follow(link) == 410
+    assert client.get(link, follow=True).status_code == 410
