@@ -36,6 +36,10 @@ KEY = "sk-proj-simulated-valid-0001-incident"
 HAND_WRITTEN_SQL = {
     "billing/verification.py",
     "candidates/recency.py",
+    "config/backups/manifest.py",
+    "config/backups/postgresql.py",
+    "config/backups/sqlite.py",
+    "config/cache.py",  # hands Django's own statements on
     "organizations/append_only.py",
     "organizations/audit_chain.py",
     "organizations/clock.py",

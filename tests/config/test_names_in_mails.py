@@ -34,6 +34,7 @@ HOSTILE = [f"Acme{line_break}{line_break}{SPOOF}" for line_break in BREAKS] + [
 # What may stand in a mail as it is: made by us, not named by anybody.
 OURS = re.compile(
     r"\w*url|\w+_url|site|site_url|days|age|code|provider(\.name)?|provider\.key_page_url|"
+    r'timestamp\|date:"[-\w:]+"|'
     r"invitation\.get_role_display\|lower|key\.get_status_display"
 )
 TEMPLATES = sorted(path for path in Path(settings.BASE_DIR, "templates").rglob("email/*.txt"))
@@ -51,9 +52,17 @@ def test_every_mail_that_this_product_can_send_has_a_template_of_ours():
         source = render_to_string(f"account/email/{what}_message.txt", {"email": "a@b.example"})
         assert "Keyfare" in source
         assert f"account/email/{what}_message.txt" in {"/".join(path.parts[-3:]) for path in TEMPLATES}
-    assert not app_settings.EMAIL_NOTIFICATIONS  # these quote the browser's name
     assert not app_settings.LOGIN_BY_CODE_ENABLED
     assert not app_settings.PASSWORD_RESET_BY_CODE_ENABLED
+
+
+@pytest.mark.parametrize("what", ["password_changed", "email_changed", "email_deleted"])
+def test_what_changed_in_an_account_is_told_without_the_words_of_a_browser(what):
+    given = {"ip": "192.0.2.7", "user_agent": SPOOF, "timestamp": NOW, "from_email": "a@b.example"}
+    said = render_to_string(f"account/email/{what}_message.txt", given)
+    assert f"on {NOW:%Y-%m-%d} at {NOW:%H:%M} UTC" in said
+    assert "192.0.2.7" not in said
+    assert SPOOF not in said
 
 
 def check() -> None:
