@@ -20,6 +20,7 @@ from config.installation import (
     write_env_file,
 )
 from config.onboarding import open_organization
+from config.private_files import make_database_file
 from config.upgrade import pending_upgrade
 from organizations.completeness import missing_rows
 from organizations.models import Organization, User
@@ -49,6 +50,7 @@ class Command(BaseCommand):
                 refuse_new_secrets_for_old_database()
             self._make_secrets()
             start_again()
+        make_database_file()  # before a first look would make it, for everybody to read
         self._tell_what_cannot_be_undone(is_agreed=options["yes"])
         prepare_database(verbosity=0)
         problems = missing_rows()
