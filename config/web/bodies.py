@@ -133,5 +133,5 @@ class _Body:
 def _declared_bytes(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            return int(value)
+            return int(value.lstrip(b"0")[:19] or b"0")  # of a longer number the beginning says enough
     return 0
