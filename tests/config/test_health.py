@@ -314,7 +314,7 @@ def test_a_server_whose_database_hangs_says_so_at_once():
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="another process sees no database in memory")
 def test_a_server_and_a_worker_tell_ready_from_not_ready(tmp_path):
     database = Database(tmp_path)
-    with serving(DATABASE_URL=database.url, KEYFARE_WORK_LATE_SECONDS="5") as url:
+    with serving(DATABASE_URL=database.url, KEYFARE_WORK_LATE_SECONDS="5", KEYFARE_TASKS_INLINE="0") as url:
         assert ask(f"{url}/readyz")[1].splitlines()[-2:] == ["worker: no sign of life", "work: ok"]
         with running(database) as worker:
             wait_for(lambda: ask(f"{url}/readyz")[0] == 200, "ready")
