@@ -35,6 +35,7 @@ from organizations.models import Organization, User
 from organizations.once import Once, do_once
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
+from usage.days import midnight_before
 from usage.models import Mode, UsageEvent
 
 __all__ = [
@@ -233,7 +234,7 @@ def drafts_left_today(*, organization: Organization, now: datetime) -> int:
     How many drafts Managed mode still allows on the UTC day of `now`: those that called a model or are
     about to.
     """
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = midnight_before(now)
     called = UsageEvent.objects.for_organization(organization).filter(
         action=REQUIREMENT_GENERATION.slug, mode=Mode.MANAGED, occurred_at__gte=midnight
     )

@@ -7,13 +7,14 @@ answer would spend the operator's money for as long as somebody asks.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Q
 
 from candidates.models import CandidateCheck
 from organizations.models import Organization
+from usage.days import midnight_before
 from usage.models import Mode, UsageEvent
 
 
@@ -38,7 +39,7 @@ def refuse_after_failures(*, organization: Organization, mode: str, now: datetim
     """
     if mode != Mode.MANAGED:
         return
-    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = midnight_before(now)
     failed = CandidateCheck.objects.for_organization(organization).filter(
         failed_after_answer=True, completed_at__gte=midnight
     )

@@ -33,6 +33,7 @@ from organizations.models import AuditEvent, Organization, User
 from organizations.second_factors import remove_second_factor
 from providers.models import ProviderKey
 from usage import amounts, gaps
+from usage.days import midnight_before
 from usage.models import Mode, UsageEvent
 
 LATEST_EVENTS = 12
@@ -290,7 +291,7 @@ def icon_url(request: HttpRequest) -> str:
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's DASHBOARD_CALLBACK: the figures of templates/admin/index.html that one may see. Days are UTC."""
-    today = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = midnight_before(clock.now())
     calls = UsageEvent.objects.filter(occurred_at__gte=today)
     managed = calls.filter(mode=Mode.MANAGED).aggregate(
         calls=Count("pk"),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date
 from typing import Self
 
 from django.db import connections, models
@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from organizations.models import Organization, TenantQuerySet
+from usage.days import end_of_day, start_of_day
 from usage.ingest import IngestPosition, UtcDay
 from usage.names import provider_name
 
@@ -399,14 +400,6 @@ class RollupState(models.Model):
 
     def __str__(self) -> str:
         return f"rolled up to {self.position}"
-
-
-def start_of_day(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)
-
-
-def end_of_day(day: date) -> datetime:
-    return datetime.combine(day, time.max, tzinfo=UTC)
 
 
 def _or_zero(state: QuerySet[RollupState], field: str) -> Coalesce:

@@ -1,0 +1,18 @@
+"""Days are UTC days, for usage, limits and bills alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+
+
+def start_of_day(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def end_of_day(day: date) -> datetime:
+    return datetime.combine(day, time.max, tzinfo=UTC)
+
+
+def midnight_before(moment: datetime) -> datetime:
+    """When the day of `moment` began."""
+    return start_of_day(moment.astimezone(UTC).date())
