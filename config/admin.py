@@ -345,19 +345,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "link": f"{calls_today}&mode__exact={Mode.MANAGED}",
             "of": "usage.usageevent",
         },
+        *_managed_of_unknown_cost(managed, calls_today),
         *work.figures(today=today),
+        mail_figure(),
+        *work.clock_figures(),
     ]
-    if managed["unpriced"] or managed["unanswered"]:
-        missing: dict[str, Any] = {
-            "label": "Managed calls of unknown cost",
-            "value": managed["unpriced"] + managed["unanswered"],
-            "note": amounts.not_covered(unpriced=managed["unpriced"], unanswered=managed["unanswered"]),
-            "link": f"{calls_today}&mode__exact={Mode.MANAGED}&price=not_known",
-            "of": "usage.usageevent",
-        }
-        figures.insert(5, missing)
-    figures.append(mail_figure())
-    figures.extend(filter(None, [work.clock_figure()]))
     context["figures"] = [figure for figure in figures if _may_view(figure["of"])(request)]
     if not _may_view("organizations.auditevent")(request):
         return context
@@ -390,3 +382,18 @@ def _managed_note(managed: dict[str, Any]) -> str:
     missing = managed["unpriced"] + managed["unanswered"]
     covered = f"{managed['calls'] - missing:,} of " if missing else ""
     return f"estimated, of {covered}{managed['calls']:,} Managed call{'s' if managed['calls'] != 1 else ''}"
+
+
+def _managed_of_unknown_cost(managed: dict[str, Any], calls_today: str) -> list[dict[str, Any]]:
+    missing = managed["unpriced"] + managed["unanswered"]
+    if not missing:
+        return []
+    return [
+        {
+            "label": "Managed calls of unknown cost",
+            "value": missing,
+            "note": amounts.not_covered(unpriced=managed["unpriced"], unanswered=managed["unanswered"]),
+            "link": f"{calls_today}&mode__exact={Mode.MANAGED}&price=not_known",
+            "of": "usage.usageevent",
+        }
+    ]
