@@ -83,12 +83,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # published 
         person = known_browsers.owner(request)
         return f"person-{person}" if person is not None else str(super().get_client_ip(request))
 
-    def send_notification_mail(
-        self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
-    ) -> None:
-        address = {"ip": super().get_client_ip(self.request)}
-        super().send_notification_mail(template_prefix, user, {**address, **(context or {})}, email)
-
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """By the rule for everything else that asks: to have just logged in is proof enough."""
         return not is_recently_authenticated(context.request)

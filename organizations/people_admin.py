@@ -214,10 +214,6 @@ class EmailChangeAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("old_email", "new_email", "requested_by__email")
     ordering = ("-created_at",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[EmailChange]:
-        rows: QuerySet[EmailChange] = super().get_queryset(request)
-        return rows
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -36,18 +36,6 @@ def last_sign_of_life() -> Since | None:
     return _newest(WorkerCluster.objects.order_by("-beat_at"), "beat_at")
 
 
-def stopped_since() -> Since | None:
-    """The last sign of life if work has stopped since; nothing while work goes on, or if no cluster was ever seen."""
-    last = last_sign_of_life()
-    return last if last and last.age > late_after() else None
-
-
-def is_late() -> bool:
-    """Whether work counts as stopped: no beat for KEYFARE_WORK_LATE_SECONDS, or never one."""
-    last = last_sign_of_life()
-    return last is None or last.age > late_after()
-
-
 def oldest_waiting_task() -> Since | None:
     """
     Since when the task that has waited longest could have run, or nothing if none waits.

@@ -73,16 +73,15 @@ def test_a_worker_that_has_been_silent_gives_no_sign_of_life(readiness, alive, s
     WorkerCluster.objects.update(beat_at=timezone.now() - timedelta(seconds=95))
 
     assert found(readiness)["worker"] == "no sign of life"
-    stopped = heartbeat.stopped_since()
-    assert stopped is not None
-    assert timedelta(seconds=94) < stopped.age < timedelta(minutes=10)
+    last = heartbeat.last_sign_of_life()
+    assert last is not None
+    assert timedelta(seconds=94) < last.age < timedelta(minutes=10)
 
 
-def test_one_of_two_workers_that_beats_is_enough(readiness, alive):
+def test_one_of_two_workers_that_beats_is_enough(readiness, alive, tasks_wait):
     WorkerCluster.objects.create(id=uuid4(), host="gone", beat_at=timezone.now() - timedelta(hours=1))
 
     assert found(readiness) == WELL
-    assert heartbeat.stopped_since() is None
 
 
 def test_a_short_restart_of_the_worker_is_not_late(readiness, alive):
