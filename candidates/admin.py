@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
@@ -21,19 +21,7 @@ from candidates.models import (
 from organizations import audit
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import User
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
-    """Rows that only their services write: prices, locks and versions would not survive an edit by hand."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+from organizations.read_only_admin import ReadOnlyAdmin
 
 
 @admin.register(Candidate)

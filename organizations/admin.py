@@ -31,6 +31,7 @@ from organizations.models import (
     User,
 )
 from organizations.people_admin import MembershipInline
+from organizations.read_only_admin import ReadOnlyAdmin
 
 admin.site.unregister(Group)  # staff rights are `is_staff` and single permissions
 
@@ -168,17 +169,6 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
         actions: dict[str, Any] = super().get_actions(request)
         actions.pop("delete_selected", None)  # one at a time, so that an owner remains
         return actions
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 @admin.register(AuditEvent)

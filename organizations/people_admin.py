@@ -18,7 +18,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -33,11 +33,12 @@ from organizations import audit, clock, email_changes, people
 from organizations.forms import NewUserForm, UserAdminForm
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import EmailChange, Membership, Organization, User
+from organizations.read_only_admin import ReadOnly, ReadOnlyAdmin
 
 RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
 
 
-class MembershipInline(TabularInline):  # type: ignore[misc]  # unfold is published without types
+class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is published without types
     """Read-only: members change on their own page, where the rules of owners hold."""
 
     model = Membership
@@ -46,15 +47,6 @@ class MembershipInline(TabularInline):  # type: ignore[misc]  # unfold is publis
     show_change_link = True
     fields = ("organization", "user", "role", "created_at")
     readonly_fields = fields
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         rows: QuerySet[Membership] = super().get_queryset(request)
@@ -206,22 +198,13 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
 
 
 @admin.register(EmailChange)
-class EmailChangeAdmin(ModelAdmin):  # type: ignore[misc]
+class EmailChangeAdmin(ReadOnlyAdmin):
     """Asked for on the page of the user; here one reads what became of it."""
 
     list_display = ("user", "old_email", "new_email", "requested_by", "expires_at", "confirmed_by", "withdrawn_at")
     list_select_related = ("user", "requested_by", "confirmed_by")
     search_fields = ("old_email", "new_email", "requested_by__email")
     ordering = ("-created_at",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 def _send_password_link(person: User, actor: User, *, is_new: bool) -> None:

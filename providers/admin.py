@@ -26,6 +26,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from organizations import clock
 from organizations.guarded_admin import GuardedAdmin
+from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
 from providers import validation
 from providers.adapters.key_shapes import url_holds_key
@@ -33,7 +34,7 @@ from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.forms import OpenText
 from providers.inspection import show_unreadable
-from providers.managed_keys_admin import ManagedKeyAdmin, ReadOnlyAdmin, person
+from providers.managed_keys_admin import ManagedKeyAdmin, person
 from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
 from providers.private_endpoints import (
     EndpointRefused,

@@ -15,12 +15,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django_htmx.http import HttpResponseClientRedirect
-from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from organizations import clock
 from organizations.models import Organization, User
+from organizations.read_only_admin import ReadOnlyAdmin
 from providers import replacement, services, validation
 from providers.catalog import PROVIDERS
 from providers.custody import SealBroken
@@ -28,19 +28,6 @@ from providers.forms import ManagedKeyForm
 from providers.models import ProviderKey
 
 CHANGE_KEYS = "providers.change_providerkey"
-
-
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
-    """Rows that only services write."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class ManagedKeyAdmin(ReadOnlyAdmin):

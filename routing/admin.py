@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from organizations.audit import record
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import Organization, User
+from organizations.read_only_admin import ReadOnlyAdmin
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
@@ -102,7 +103,7 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
 
 
 @admin.register(RoutingRule)
-class RoutingRuleAdmin(ModelAdmin):  # type: ignore[misc]
+class RoutingRuleAdmin(ReadOnlyAdmin):
     """What organizations chose. Read-only: routes are the organization's own decision."""
 
     list_display = ("organization", "action_name", "key", "key_status", "model", "updated_by", "updated_at")
@@ -129,15 +130,6 @@ class RoutingRuleAdmin(ModelAdmin):  # type: ignore[misc]
         "updated_at",
     )
     readonly_fields = ("action_name", "key_status")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
     def action_name(self, rule: RoutingRule) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
+from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
 from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, UsageRun
@@ -38,17 +38,8 @@ class PriceFilter(admin.SimpleListFilter):
         return queryset.filter(PRICES[value][1]) if (value := self.value()) in PRICES else queryset
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+class MeteringAdmin(ReadOnlyAdmin):
     """Metering is written by the system alone."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
     def provider_name(self, row: UsageEvent | UsageDaily | InFlightCall) -> str:
@@ -56,7 +47,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is published wi
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(ReadOnlyAdmin):
+class UsageEventAdmin(MeteringAdmin):
     list_display = (
         "occurred_at",
         "organization",
@@ -95,7 +86,7 @@ class UsageEventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(UsageDaily)
-class UsageDailyAdmin(ReadOnlyAdmin):
+class UsageDailyAdmin(MeteringAdmin):
     list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = ("mode", ProviderFilter)
     list_select_related = ("organization",)
@@ -118,7 +109,7 @@ class UsageDailyAdmin(ReadOnlyAdmin):
 
 
 @admin.register(InFlightCall)
-class InFlightCallAdmin(ReadOnlyAdmin):
+class InFlightCallAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "provider_name", "model", "mode", "deadline_at")
     list_filter = ("mode", ProviderFilter)
     list_select_related = ("organization",)
@@ -127,7 +118,7 @@ class InFlightCallAdmin(ReadOnlyAdmin):
 
 
 @admin.register(UsageRun)
-class UsageRunAdmin(ReadOnlyAdmin):
+class UsageRunAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "run_id", "part", "is_priced", "is_incomplete")
     list_filter = ("is_priced", "is_incomplete")
     list_select_related = ("organization",)
@@ -138,6 +129,6 @@ class UsageRunAdmin(ReadOnlyAdmin):
 
 
 @admin.register(RollupState)
-class RollupStateAdmin(ReadOnlyAdmin):
+class RollupStateAdmin(MeteringAdmin):
     list_display = ("position", "rolled_up_at")
     search_fields = ("system_identifier",)
