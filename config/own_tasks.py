@@ -9,21 +9,45 @@ task that is not ours is not even located, as that alone would import it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from datetime import datetime
+from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
+from django.db import transaction
 from django_q.models import OrmQ, Task
 from django_q.signing import SignedPackage
 
-from config.worker.turns import LANES
 from organizations import clock
 
 logger = logging.getLogger(__name__)
 
+
+class Lane(IntEnum):
+    """Kinds of tasks by how long they take and who waits for them; the first come first."""
+
+    SHORT = 0  # a person waits for a verdict on a key
+    DRAFT = 1
+    CHECKS = 2
+    JOB = 3
+
+
+LANES = {
+    "providers.tasks.validate_key": Lane.SHORT,
+    "providers.tasks.tell_key_broke": Lane.SHORT,
+    "organizations.tasks.send_mails": Lane.SHORT,
+    "candidates.tasks.draft_briefing": Lane.DRAFT,
+    "candidates.tasks.run_checks": Lane.CHECKS,
+    "config.schedules.run": Lane.JOB,
+}
 TASKS = frozenset(LANES)
-# What a package may say beside its function. Not among them: `hook` and `chain`, which name more functions.
-PARTS = frozenset(
-    {"id", "name", "func", "args", "kwargs", "started", "group", "cluster", "timeout", "save", "ack_failure", "sync"}
-)
+NEEDED = frozenset({"id", "name", "func", "args", "kwargs", "started"})
+# Not among them: `hook` and `chain`, which name more functions, nor anything else that changes how a task is run, as
+# what is wrong with that breaks the worker and not the task. `sync` is set where tasks run inline, and never waits.
+PARTS = NEEDED | {"group", "sync"}
+LENGTHS = {"id": 32, "name": 100, "group": 100}  # as they are written down
+LARGEST_PAYLOAD = 16 * 1024  # ours carry ids only
 NOT_OURS = "Not run: it is not one of Keyfare's own tasks."
 
 
@@ -33,10 +57,27 @@ class NotOurTask(Exception):
 
 
 def is_ours(package: Any) -> bool:
-    """Whether an opened package is a task of ours, named by its path."""
-    if not isinstance(package, dict) or not {"id", "name", "func"} <= package.keys() <= PARTS:
+    """Whether an opened package is a task of ours, named by its path, that can be run and written down."""
+    if not isinstance(package, dict) or not NEEDED <= package.keys() <= PARTS:
         return False
-    return isinstance(package["func"], str) and package["func"] in TASKS
+    return (
+        isinstance(package["func"], str)
+        and package["func"] in TASKS
+        and isinstance(package["args"], tuple | list)
+        and all(type(argument) in (int, float, str) for argument in package["args"])
+        and package["kwargs"] == {}
+        and isinstance(package["started"], datetime)
+        and all(_is_text(package[part], length) for part, length in LENGTHS.items() if part in package)
+    )
+
+
+@lru_cache(10_000)
+def ours(payload: str) -> Mapping[str, Any] | None:
+    """The task of ours that a payload of the queue holds, or nothing if it holds anything else."""
+    if len(payload) > LARGEST_PAYLOAD:
+        return None
+    package = _opened(payload)
+    return package if is_ours(package) and not package.get("sync") else None
 
 
 def refuse_foreign(task: dict[str, Any], **kwargs: Any) -> None:
@@ -45,32 +86,51 @@ def refuse_foreign(task: dict[str, Any], **kwargs: Any) -> None:
         raise NotOurTask(task.get("func"))
 
 
-def refuse_waiting(row: OrmQ) -> bool:
-    """Whether a row of the queue is no task of ours; then it leaves the queue and stands among the failed ones."""
-    try:
-        package = SignedPackage.loads(row.payload)
-    except Exception:  # nothing that a payload holds may stop the queue
-        package = None
-    if is_ours(package):
-        return False
+def refuse(row: OrmQ) -> None:
+    """Take what is no task of ours out of the queue and put it among the failed ones. Inside a transaction."""
     row.delete()
-    func = package.get("func") if isinstance(package, dict) else None
-    logger.error("A background task was not run, as it is not one of ours: %.200r", func)
-    if isinstance(package, dict):
-        _remember_refused(package)
-    return True
+    package = _opened(row.payload)
+    if not isinstance(package, dict):
+        logger.error("What waited for a worker and is no task was deleted.")
+        return
+    logger.error("A background task was not run, as it is not one of ours: %s", ascii(_text(package.get("func"), 200)))
+    try:
+        with transaction.atomic():
+            _remember_refused(package)
+    except Exception:  # nothing that a payload holds may stop the queue
+        logger.exception("A task that was refused could not be written down.")
 
 
 def _remember_refused(package: dict[str, Any]) -> None:
     now = clock.now()
     Task.objects.update_or_create(
-        id=str(package.get("id", ""))[:32],
+        id=_text(package.get("id"), LENGTHS["id"]),
         defaults={
-            "name": str(package.get("name", ""))[:100],
-            "func": str(package.get("func", ""))[:256],
+            "name": _text(package.get("name"), LENGTHS["name"]),
+            "func": _text(package.get("func"), 256),
             "started": now,
             "stopped": now,
             "result": NOT_OURS,
             "success": False,
         },
     )
+
+
+def _opened(payload: str) -> Any:
+    try:
+        return SignedPackage.loads(payload)
+    except Exception:  # whatever is wrong with it
+        return None
+
+
+def _is_text(value: Any, length: int) -> bool:
+    return value is None or (isinstance(value, str) and value == _text(value, length))
+
+
+def _text(value: Any, length: int) -> str:
+    """As text that every database takes."""
+    try:
+        text = "" if value is None else str(value)
+    except Exception:
+        text = "?"
+    return text[:length].encode(errors="replace").decode().replace("\0", "?")

@@ -17,7 +17,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from config.models import HeldTask
-from config.own_tasks import refuse_waiting
+from config.own_tasks import ours, refuse
 from config.worker import heartbeat
 from config.worker.board import Board
 from config.worker.orphans import Orphans
@@ -26,6 +26,7 @@ from config.worker.turns import Choice, Running, choose, turn_of
 LOOK_FOR_ORPHANS_EVERY_SECONDS = 5.0
 PICKED_UP_WITHIN_SECONDS = 2.0
 MOST_LOOKED_AT = 10_000
+MOST_REFUSED = 100
 HELD_BACK_SECONDS = 10.0  # so old is the time from which such a task counts as waiting, at most
 
 logger = logging.getLogger(__name__)
@@ -103,14 +104,15 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
         waiting = list(self.waiting().values_list("pk", "payload")[:MOST_LOOKED_AT])
         if not waiting:  # without the lock that a transaction takes on SQLite
             return []
-        turns = {pk: turn_of(payload) for pk, payload in waiting}
+        self._refuse([pk for pk, payload in waiting if ours(payload) is None])
+        turns = {pk: turn_of(payload) for pk, payload in waiting if ours(payload)}
         choice = choose(turns.items(), self._running(), free=self.board.resting(), served=self._served)
         self._tidy(choice)
         if choice.task is None:
             return []
         with transaction.atomic():
             task = self.waiting().select_for_update(skip_locked=True).filter(pk=choice.task).first()
-            if task is None or refuse_waiting(task):  # None: another cluster was faster
+            if task is None or ours(task.payload) is None:  # another cluster was faster, or it was changed
                 return []
             HeldTask.objects.update_or_create(task=task, defaults={"cluster_id": self.cluster})
             OrmQ.objects.filter(pk=task.pk).update(lock=Now() + timedelta(seconds=Conf.RETRY))
@@ -119,6 +121,13 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
                 self._served.clear()
             self._served[turn.line] = time.monotonic()
         return [(task.pk, task.payload)]
+
+    def _refuse(self, foreign: list[int]) -> None:
+        """So many at a time that they keep no task of ours waiting."""
+        if foreign:
+            with transaction.atomic():
+                for row in self.waiting().select_for_update(skip_locked=True).filter(pk__in=foreign[:MOST_REFUSED]):
+                    refuse(row)
 
     def _running(self) -> list[Running]:
         """What the workers of this cluster have in hand."""

@@ -15,32 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
-from typing import Any
-
-from django_q.signing import SignedPackage
 
 from candidates.tasks import TIME_BUDGET_SECONDS
-
-
-class Lane(IntEnum):
-    """Kinds of tasks by how long they take and who waits for them; the first come first."""
-
-    SHORT = 0  # a person waits for a verdict on a key
-    DRAFT = 1
-    CHECKS = 2
-    JOB = 3
-
-
-LANES = {
-    "providers.tasks.validate_key": Lane.SHORT,
-    "providers.tasks.tell_key_broke": Lane.SHORT,
-    "organizations.tasks.send_mails": Lane.SHORT,
-    "candidates.tasks.draft_briefing": Lane.DRAFT,
-    "candidates.tasks.run_checks": Lane.CHECKS,
-    "config.schedules.run": Lane.JOB,
-}
+from config.own_tasks import LANES, Lane, ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +57,13 @@ def turn_of(payload: str) -> Turn | None:
     """
     By what a queued task says of itself: its function, and in `group` the organization or the job that it serves.
 
-    None for what is no task of ours: it waits for nobody.
+    None for what is no task of ours: it waits for nobody, and nothing waits for it.
     """
-    try:
-        package: dict[str, Any] = SignedPackage.loads(payload)
-        function, arguments = package["func"], repr((package["args"], package["kwargs"]))
-        lane = LANES[function]
-    except Exception:  # whoever is handed it says what is wrong with it
+    package = ours(payload)
+    lane = LANES.get(package["func"]) if package else None
+    if package is None or lane is None:
         return None
+    function, arguments = package["func"], repr(package["args"])
     of = "" if lane is Lane.CHECKS else str(package.get("group") or arguments)
     return Turn(lane, (function, of), (function, "" if lane is Lane.CHECKS else arguments))
 

@@ -73,6 +73,14 @@ FOREIGN: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
     "what only looks like ours": ("config.schedules.run.__globals__", (), {}),
     "ours with another's hook": ("config.schedules.run", ("resume_work",), {"hook": "os.system"}),
     "ours with another's chain": ("config.schedules.run", ("resume_work",), {"chain": [("os.system", ("true",))]}),
+    "ours that asks to be run inline": ("config.schedules.run", ("resume_work",), {"sync": True}),
+    "ours with a time that is none": ("config.schedules.run", ("resume_work",), {"timeout": "soon"}),
+    "ours with arguments that are none": ("config.schedules.run", (), {"args": 5}),
+    "ours with an object among its arguments": ("config.schedules.run", (os.getpid,), {}),
+    "ours that fits no message": ("config.schedules.run", ("x" * 300_000,), {}),
+    "ours with a group that fits no column": ("config.schedules.run", ("resume_work",), {"group": "g" * 101}),
+    "a name that is no text": ("os.system", ("true",), {"name": "\ud800"}),
+    "a name that no column takes": ("os.system", ("true",), {"id": "\0", "name": "a\0b", "group": "\0"}),
     "nothing at all": ("", (), {}),
 }
 
@@ -80,13 +88,21 @@ FOREIGN: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_task_that_is_not_ours_reaches_no_worker_and_stands_among_the_failed(db, kind):
     func, args, options = FOREIGN[kind]
-    with pytest.raises(own_tasks.NotOurTask):
-        async_task(func, *args, q_options=options)
     put_into_the_queue(func, *args, **options)
 
     assert handed_out() == []
     assert not OrmQ.objects.exists()
     assert own_tasks.NOT_OURS in Failure.objects.get().result
+
+
+@pytest.mark.parametrize("kind", ["a shell", "ours with another's hook", "ours with another's chain"])
+def test_a_task_that_is_not_ours_is_not_even_queued(db, kind):
+    func, args, options = FOREIGN[kind]
+
+    with pytest.raises(own_tasks.NotOurTask):
+        async_task(func, *args, q_options=options)
+
+    assert not OrmQ.objects.exists()
 
 
 def test_where_tasks_run_inline_foreign_ones_do_not(db, monkeypatch):
@@ -106,6 +122,24 @@ def test_a_foreign_task_does_not_hold_up_ours(db):
         found += handed_out()
 
     assert [task["func"] for task in found] == ["config.schedules.run"]
+
+
+@pytest.mark.parametrize("options", [{"hook": "os.system"}, {"chain": [("os.system", ("true",))]}], ids=str)
+def test_ours_is_not_taken_for_the_double_of_a_foreign_one_that_looks_alike(db, options):
+    put_into_the_queue("config.schedules.run", "resume_work", group="resume_work", **options)
+    async_task("config.schedules.run", "resume_work", q_options={"group": "resume_work"})
+
+    assert [task["args"] for task in handed_out()] == [("resume_work",)]
+
+
+def test_ours_does_not_wait_until_many_foreign_ones_are_gone(db):
+    for _ in range(150):  # of a SECRET_KEY that was replaced, say
+        OrmQ.objects.create(key="keyfare", payload="a:b:c", lock=timezone.now())
+    async_task("config.schedules.run", "resume_work")
+
+    assert [task["func"] for task in handed_out()] == ["config.schedules.run"]
+    handed_out()
+    assert OrmQ.objects.count() == 1
 
 
 def test_a_payload_that_is_no_task_leaves_the_queue(db):

@@ -19,6 +19,7 @@ from config.worker import heartbeat
 from config.worker.board import Board
 from config.worker.broker import Broker, is_probe
 from config.worker.orphans import free_tasks_of
+from organizations import clock
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +45,8 @@ def cluster(workers: int = 8) -> Broker:
 
 def enqueue(number: int) -> int:
     """A task of ours that waits for no other one."""
-    task = {"id": str(number), "name": "x", "func": "providers.tasks.validate_key", "args": (number,), "kwargs": {}}
+    function = "providers.tasks.validate_key"
+    task = {"id": str(number), "name": "x", "func": function, "args": (number,), "kwargs": {}, "started": clock.now()}
     return Broker().enqueue(SignedPackage.dumps(task))
 
 

@@ -13,7 +13,8 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from candidates.tasks import TIME_BUDGET_SECONDS
-from config.worker.turns import LANES, Lane, Running, Turn, choose, turn_of
+from config.own_tasks import LANES, Lane
+from config.worker.turns import Running, Turn, choose, turn_of
 from tests.config.test_worker_broker import cluster, take
 
 DRAFT, VALIDATION = "candidates.tasks.draft_briefing", "providers.tasks.validate_key"
@@ -30,6 +31,7 @@ def payload(function: str, *arguments: object, of: str | None = None) -> str:
         "func": function,
         "args": arguments,
         "kwargs": {},
+        "started": timezone.now(),
         "group": of,
     }
     return str(SignedPackage.dumps(task))
