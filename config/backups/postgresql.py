@@ -33,6 +33,7 @@ NOT_LOADED = re.compile(
     rb"\\(?:un)?restrict |SELECT pg_catalog\.set_config\('search_path'|(?:CREATE|COMMENT ON) SCHEMA "
     rb"|SET (?!default_tablespace |default_table_access_method )\w+ = [^;]*;\n"
 )
+WHERE = ("host", "hostaddr", "port", "dbname", "user")
 CHUNK = 1 << 18
 Lines = IO[bytes] | gzip.GzipFile
 
@@ -106,8 +107,11 @@ def _fitting_pg_dump() -> str:
 
 
 def _command(program: str, snapshot: str, schema: str) -> list[str]:
-    known = connection.connection.info.get_parameters()
-    options = f"{known.get('options', '')} {OPTION_TO_SEE_EVERY}".strip()
+    found = connection.connection.info.get_parameters()
+    named = {**connection.get_connection_params(), **dict.fromkeys(WHERE)}
+    # What else is found our own libpq made up, and a pg_dump of another version may not know it.
+    known = {name: value for name, value in found.items() if name in named}
+    options = f"{found.get('options', '')} {OPTION_TO_SEE_EVERY}".strip()
     return [
         program,
         f"--dbname={psycopg.conninfo.make_conninfo('', **{**known, 'options': options})}",

@@ -193,6 +193,23 @@ def test_without_a_fitting_pg_dump_a_sentence_says_what_to_do(here, tmp_path):
     assert list((tmp_path / "backups").iterdir()) == []
 
 
+def test_a_pg_dump_older_than_our_own_library_is_given_no_option_that_it_does_not_know(here, tmp_path):
+    """`sslcertmode` came with PostgreSQL 16: our library finds it in every connection by TCP, a server of 15 or not."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite needs no program")
+    older = tmp_path / "pg_dump"
+    older.write_text(
+        "#!/bin/sh\n"
+        """case "$*" in *sslcertmode*) echo 'invalid connection option "sslcertmode"' >&2; exit 1;; esac\n"""
+        f'exec "{fitting_pg_dump()}" "$@"\n'
+    )
+    older.chmod(0o700)
+
+    backup = back_up(here, tmp_path / "backups", role=OWNER, KEYFARE_PG_DUMP=str(older), PGSSLCERTMODE="allow")
+
+    assert json.loads((backup / "manifest.json").read_text())["contents"]["counts"]["organizations_membership"] == 1
+
+
 def test_postgresql_is_restored_by_the_owner_and_figures_go_on_in_another_cluster(here, scratch_database, tmp_path):
     if connection.vendor != "postgresql":
         pytest.skip("needs PostgreSQL: SQLite has neither roles nor clusters")
