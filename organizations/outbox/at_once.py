@@ -15,7 +15,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
 from organizations.outbox.answers import sentence_of
-from organizations.outbox.delivery import deliver
+from organizations.outbox.delivery import can_leave, deliver
 
 logger = logging.getLogger(__name__)
 AT_A_TIME = 4  # more of them, while the server hangs, are dropped
@@ -38,12 +38,15 @@ class AtOnceBackend(BaseEmailBackend):
 
 
 def tell_admins(subject: str, text: str) -> bool:
-    """Mail ADMINS now, waiting no longer than three times EMAIL_TIMEOUT. Returns whether a mail left."""
+    """
+    Mail ADMINS now, waiting no longer than three times EMAIL_TIMEOUT. Returns whether a mail left; one that is printed
+    has not.
+    """
     addresses = [address for _, address in settings.ADMINS]
     if not addresses or not settings.MAIL_TRANSPORT:
         return False
     subject = " ".join(f"{settings.EMAIL_SUBJECT_PREFIX}{subject}".split())
-    return _left(EmailMessage(subject, text, settings.SERVER_EMAIL, addresses))
+    return _left(EmailMessage(subject, text, settings.SERVER_EMAIL, addresses)) and can_leave()
 
 
 def _send(messages: list[EmailMessage]) -> None:

@@ -20,6 +20,15 @@ class NotTaken(Exception):
     """The transport said that it sent nothing, and not why."""
 
 
+STAY_HERE = ("console", "filebased", "dummy")  # Django's transports by which no mail leaves
+
+
+def can_leave() -> bool:
+    """Whether MAIL_TRANSPORT takes mails anywhere: printed ones are read by nobody who waits for mail."""
+    module = settings.MAIL_TRANSPORT.rpartition(".")[0]
+    return bool(module) and module not in {f"django.core.mail.backends.{name}" for name in STAY_HERE}
+
+
 def deliver(message: EmailMessage) -> None:
     """
     Send `message` through MAIL_TRANSPORT, by a connection of its own. Raises what went wrong.

@@ -690,6 +690,17 @@ def test_nobody_is_told_where_there_is_no_operator_or_no_server(outbox, settings
     assert outbox.connections == 0
 
 
+@pytest.mark.parametrize("kept", ["console", "filebased", "dummy"])
+def test_a_mail_that_is_only_printed_or_kept_has_told_nobody(kept, settings, tmp_path, capsys):
+    settings.ADMINS = [("operator@example.com", "operator@example.com")]
+    settings.EMAIL_FILE_PATH = str(tmp_path)
+    settings.MAIL_TRANSPORT = f"django.core.mail.backends.{kept}.EmailBackend"
+
+    assert not at_once.tell_admins("Background work has stopped", "Since 14:02 UTC.")
+    written = capsys.readouterr().out + "".join(each.read_text() for each in tmp_path.iterdir())
+    assert ("Since 14:02 UTC." in written) is (kept != "dummy")
+
+
 @pytest.mark.usefixtures("db")
 def test_what_is_mailed_to_admins_by_other_code_goes_through_the_outbox(outbox, settings):
     settings.ADMINS = [("operator@example.com", "operator@example.com")]
