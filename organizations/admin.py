@@ -153,6 +153,10 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
             if form.changed_data:
                 _tell_owners(owners, obj.organization, actor, what)
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whom an organization lets in its owners decide, and they invite."""
+        return bool(request.user.is_active and request.user.is_superuser)
+
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         if isinstance(obj, Membership) and services.is_last_owner(obj):
             return False

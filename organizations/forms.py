@@ -96,6 +96,9 @@ class MembershipAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not sub
 
     def clean_role(self) -> str:
         role = str(self.cleaned_data["role"])
+        is_new_owner = role == Membership.Role.OWNER and self.initial.get("role") != role
+        if is_new_owner and self.actor and not self.actor.is_superuser:
+            raise forms.ValidationError("Only an owner makes somebody an owner, or a superuser where there is none.")
         if self.instance.pk and role != Membership.Role.OWNER:
             stored = Membership.objects.select_related("organization").get(pk=self.instance.pk)
             if services.is_last_owner(stored):

@@ -49,8 +49,7 @@ OPENS: dict[str, dict[str, set[str]]] = {
         "change": {"field name", "field recency_window_days", "field slug", "button close"},
     },
     "organizations.Membership": {
-        "add": {"adding"},  # with `change` beside it; not of oneself; the owners are told
-        "change": {"field role"},
+        "change": {"field role"},  # never to owner, and superusers alone add; the owners are told
         "delete": {"deleting"},
     },
     "organizations.EmailChange": LOOKED_AT,

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from organizations import invitations, services
 from organizations.models import AuditEvent, Membership, Organization, User
-from tests.conftest import logged_in, person
+from tests.conftest import give_second_factor, logged_in, person
 
 Role = Membership.Role
 NOW = timezone.now()
@@ -101,8 +101,43 @@ def test_staff_without_the_right_to_change_members_are_what_their_membership_say
     with pytest.raises(services.OnlyOwnersManageOwners):
         invitations.invite_member(organization=acme, email="x@x.example", role="owner", actor=helper, now=NOW)
 
+
+def test_staff_bring_no_friend_into_an_organization_and_make_nobody_an_owner(acme, alice, amy, bob, charlie):
+    """Nor by an invitation, whatever rights they have short of superuser."""
+    staff = User.objects.create_user("s@keyfare.example", "x", is_staff=True)
+    staff.user_permissions.set(Permission.objects.all())
+    staff, before = User.objects.get(pk=staff.pk), roles(acme)
+
+    for role in Role:
+        with pytest.raises(services.MemberChangeRefused):
+            services.add_member(organization=acme, email=charlie.email, role=role, actor=staff)
+        with pytest.raises(services.MemberChangeRefused):
+            invitations.invite_member(organization=acme, email=charlie.email, role=role, actor=staff, now=NOW)
+    with pytest.raises(services.OnlyOwnersManageOwners):
+        services.change_role(membership=membership_of(bob), role="owner", actor=staff)
+    give_second_factor(staff)
+    client = logged_in(staff)
+    form = {"user": charlie.pk, "organization": acme.pk, "role": "member"}
+    added = client.post(reverse("admin:organizations_membership_add"), form)
+    page = reverse("admin:organizations_membership_change", args=[membership_of(bob).pk])
+    made = client.post(page, {"role": "owner"})
+
+    assert roles(acme) == before
+    assert added.status_code == 403
+    assert "Only an owner makes somebody an owner" in made.content.decode()
+
+
+def test_staff_with_the_right_help_with_who_is_in_already(acme, alice, olga, amy, bob, helper):
     helper.user_permissions.add(Permission.objects.get(codename="change_membership"))
-    services.change_role(membership=membership_of(helper), role="owner", actor=User.objects.get(pk=helper.pk))
+    helper = User.objects.get(pk=helper.pk)
+
+    services.change_role(membership=membership_of(bob), role="admin", actor=helper)
+    services.change_role(membership=membership_of(olga), role="member", actor=helper)
+    services.remove_member(membership=membership_of(amy), actor=helper)
+
+    assert roles(acme)[bob.email] == "admin"
+    assert roles(acme)[olga.email] == "member"
+    assert amy.email not in roles(acme)
 
 
 def test_the_offer_of_staff_without_rights_dies_with_their_membership(acme, alice, helper):
