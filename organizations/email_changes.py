@@ -2,7 +2,8 @@
 A new e-mail address that staff enter for somebody.
 
 Whoever reads an account's mail can set its password. So a new address works only after somebody who reads the old one,
-or another owner of all organizations of the person, has agreed to it; each of them gets a link of their own.
+or another owner of all organizations of the person, has agreed to it; each of them gets a link of their own. Who asks
+for somebody else does not agree as well.
 `manage.py change_email` is for the person whom none of them can help.
 """
 
@@ -23,6 +24,7 @@ from organizations.models import EmailChange, User
 from organizations.tenancy import EVERY, scope
 
 LIFETIME = timedelta(days=7)
+A_DOUBLE_CLICK = timedelta(minutes=1)
 SALT = "keyfare/email-change"
 MAILS = "organizations/email/"
 
@@ -58,7 +60,8 @@ class Link:
 
 def request_email_change(*, person: User, email: str, actor: User, now: datetime) -> EmailChange:
     """
-    Ask whoever may agree, by mail; nothing changes until one of them has. An earlier request ends.
+    Ask whoever may agree, by mail; nothing changes until one of them has. An earlier request ends, but for the same one
+    within A_DOUBLE_CLICK, which is this one.
 
     Raises NotTheirs, AddressTaken.
     """
@@ -68,11 +71,16 @@ def request_email_change(*, person: User, email: str, actor: User, now: datetime
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=person.pk)  # of two requests one is open at the end
         _check_is_free(email)
+        just_asked = _open_changes(person).filter(
+            old_email=person.email, new_email=email, requested_by=actor, expires_at__gt=now + LIFETIME - A_DOUBLE_CLICK
+        )
+        if same := just_asked.first():
+            return same
         _open_changes(person).update(withdrawn_at=now)
         change = EmailChange.objects.create(
             user=person, old_email=person.email, new_email=email, requested_by=actor, expires_at=now + LIFETIME
         )
-        for by in (person, *people.other_owners(person)):
+        for by in _agreeing(change):
             people.tell(
                 by.email,
                 subject=f"Agree to a new e-mail address of {person.email}?",
@@ -101,7 +109,7 @@ def find_link(*, token: str, now: datetime) -> Link:
     asked = change.requested_by
     if not (asked.has_perm(people.CHANGE_PEOPLE) and people.may_manage(asked, change.user)):
         raise EmailChangeOver
-    agreeing = {each.pk: each for each in (change.user, *people.other_owners(change.user))}
+    agreeing = {each.pk: each for each in _agreeing(change)}
     if by_id not in agreeing:
         raise EmailChangeOver
     return Link(change, agreeing[by_id])
@@ -155,6 +163,11 @@ def set_email(*, person: User, email: str, actor: User | None, is_verified: bool
                 actor=actor,
                 site=settings.SITE_URL,
             )
+
+
+def _agreeing(change: EmailChange) -> list[User]:
+    others = [owner for owner in people.other_owners(change.user) if owner != change.requested_by]
+    return [change.user, *others]
 
 
 def _token(change: EmailChange, by: User) -> str:

@@ -15,7 +15,7 @@ from django import template
 register = template.Library()
 LONGEST = 100
 UNSEEN = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
-_ADDRESS = re.compile(r"(?<=\w)[.。．｡](?=[^\W\d_]{2})")  # example.com, but not 3.5 or "Inc. and"
+_ADDRESS = re.compile(r"(?<=[^\s.])[.。．｡․﹒](?=[^\W\d_]{2})")  # example.com, ☃.net, but not 3.5 or "Inc. and"
 
 
 @register.filter

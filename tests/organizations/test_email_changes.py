@@ -110,6 +110,26 @@ def test_another_owner_of_all_organizations_may_agree(ask, alice, acme):
     assert EmailChange.objects.get().confirmed_by == olga
 
 
+def test_who_asks_does_not_agree_for_the_person_too(ask, alice, acme, helper):
+    Membership.objects.create(organization=acme, user=helper, role="owner")
+    change = ask()
+
+    assert set(links()) == {alice.email}
+    with pytest.raises(email_changes.EmailChangeOver):
+        token = email_changes._token(change, helper)
+        email_changes.confirm_email_change(token=token, now=timezone.now())
+
+
+def test_a_double_click_asks_once_and_the_link_works(ask, alice, acme):
+    ask()
+    first = links()[alice.email]
+    ask()
+
+    assert len(mail.outbox) == 1
+    assert events(acme) == ["account.email_change_requested"]
+    assert follow(first) == 200
+
+
 def test_no_owner_of_one_organization_agrees_for_who_belongs_to_another_too(ask, alice, acme, globex):
     person("olga@acme.example", acme, Membership.Role.OWNER)
     Membership.objects.create(organization=globex, user=alice, role=Membership.Role.OWNER)
