@@ -19,6 +19,7 @@ Figure = dict[str, Any]
 
 def figures(*, today: datetime) -> list[Figure]:
     """Whether work is done, and what waits for it; `is_bad` where somebody has to look. `today`: its beginning, UTC."""
+    failed = Failure.objects.filter(stopped__gte=today).count()
     return [
         {
             "label": "Background work",
@@ -34,8 +35,8 @@ def figures(*, today: datetime) -> list[Figure]:
         },
         {
             "label": "Tasks failed today",
-            "value": Failure.objects.filter(stopped__gte=today).count(),
-            "note": "see why, and run them again",
+            "value": failed,
+            "note": "see why, and run them again" if failed else "none has to be run again",
             "link": reverse_lazy("admin:django_q_failure_changelist"),
             "of": "django_q.failure",
         },

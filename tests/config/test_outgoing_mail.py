@@ -513,23 +513,30 @@ def test_staff_see_where_a_mail_is_and_never_what_it_says(as_staff, outbox):
 
 
 @pytest.mark.parametrize(
-    ("transport", "sentence"),
+    ("transport", "sentence", "is_bad"),
     [
-        ("", "No mail server is configured: set EMAIL_URL."),
-        ("django.core.mail.backends.console.EmailBackend", "mails are printed by the worker"),
-        ("django.core.mail.backends.smtp.EmailBackend", "The mail server has failed since"),
+        ("", "No mail server is configured: set EMAIL_URL.", True),
+        ("django.core.mail.backends.console.EmailBackend", "mails are printed by the worker", False),
+        ("django.core.mail.backends.smtp.EmailBackend", "The mail server has failed since", True),
     ],
 )
-def test_the_staff_dashboard_says_why_mails_wait(as_staff, outbox, settings, transport, sentence):
+def test_the_staff_dashboard_says_why_mails_wait(as_staff, outbox, settings, transport, sentence, is_bad):
     outbox.replies["MAIL"] = "451 4.3.0 disk full"
     write()
     send_waiting_mail()
     settings.MAIL_TRANSPORT = transport
 
-    dashboard = as_staff.get(reverse("admin:index")).content.decode()
+    dashboard = as_staff.get(reverse("admin:index"))
 
-    assert sentence in dashboard
-    assert "Mails waiting" in dashboard
+    figure = next(each for each in dashboard.context["figures"] if each["label"] == "Mails waiting")
+    assert sentence in dashboard.content.decode()
+    assert figure["is_bad"] is is_bad
+
+
+def test_the_staff_dashboard_shows_no_alarm_for_mail_while_none_waits(as_staff, outbox, settings):
+    settings.MAIL_TRANSPORT = ""
+    figures = as_staff.get(reverse("admin:index")).context["figures"]
+    assert not next(each for each in figures if each["label"] == "Mails waiting")["is_bad"]
 
 
 def test_without_a_mail_server_mails_wait_for_one_and_pages_say_so(client, alice, as_alice, outbox, settings):
