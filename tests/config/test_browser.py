@@ -178,6 +178,16 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+def test_a_long_address_and_its_badges_stay_inside_their_card(browsing, live_server, alice):
+    EmailAddress.objects.create(user=alice, email=f"{'a' * 60}@{'b' * 60}.example", primary=False, verified=False)
+    browsing.set_viewport_size({"width": 390, "height": 900})
+    browsing.goto(f"{live_server.url}/accounts/email/")
+    edge = browsing.locator("section.card").first.bounding_box()
+    boxes = [each.bounding_box() for each in browsing.locator(".choices label, .choices .badge").all()]
+    assert len(boxes) == 4
+    assert all(box["x"] + box["width"] <= edge["x"] + edge["width"] for box in boxes)
+
+
 def test_a_new_api_token_is_copied_by_its_button_and_not_there_any_more_afterwards(browsing, live_server, acme):
     page = browsing
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
