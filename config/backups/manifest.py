@@ -114,11 +114,43 @@ class Manifest:
                     f"{folder} is a backup of format {values['format']}; this version of Keyfare reads {FORMAT}. "
                     "Restore it with the version that made it."
                 )
-            return cls(**{**values, "contents": Contents(**values["contents"])})
+            manifest = cls(**{**values, "contents": Contents(**values["contents"])})
+            _refuse_other_shapes(manifest)
+            return manifest
         except OSError as error:
             raise BackupFailed(f"{folder} is no backup: {FILE_NAME} cannot be read ({error.strerror}).") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise BackupFailed(f"{folder / FILE_NAME} is not as `manage.py backup` wrote it.") from None
+
+
+def _refuse_other_shapes(manifest: Manifest) -> None:
+    """Raises ValueError if a value is not of the kind that its field says."""
+    contents = manifest.contents
+    texts = (manifest.made_at, manifest.database, manifest.server_version, manifest.file, manifest.sha256)
+    is_whole = (
+        all(isinstance(text, str) for text in texts)
+        and Path(manifest.file).name == manifest.file != ""
+        and manifest.file.isprintable()
+        and manifest.file != ".."
+        and isinstance(contents.migrations, list)
+        and all(isinstance(name, str) for name in contents.migrations)
+        and isinstance(contents.counts, dict)
+        and all(_is_number(count) for count in contents.counts.values())
+        and _are_heads(contents.ledger_heads, int, int, int, int)
+        and _are_heads(contents.audit_heads, int, int, str)
+    )
+    if not is_whole:
+        raise ValueError("another shape")
+
+
+def _are_heads(heads: object, *kinds: type) -> bool:
+    return isinstance(heads, list) and all(
+        isinstance(head, list) and list(map(type, head)) == list(kinds) for head in heads
+    )
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def digest_of(path: Path) -> str:
