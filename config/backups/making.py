@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from django.db import DatabaseError, connection
 
 from config.backups import postgresql, sqlite
 from config.backups.manifest import FORMAT, BackupFailed, Manifest, digest_of, left_out
+
+# A backup under way writes all the time.
+LEFT_AFTER_SECONDS = 24 * 3600
 
 
 def make_backup(where: Path) -> tuple[Path, Manifest]:
@@ -26,6 +31,7 @@ def make_backup(where: Path) -> tuple[Path, Manifest]:
     folder, unfinished = where / name, where / f".{name}.{os.getpid()}"
     try:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_what_killed_ones_left(where)
         if folder.exists():
             raise BackupFailed(f"{folder} is there already. Wait a second and try again.")
         unfinished.mkdir(mode=0o700)
@@ -52,6 +58,15 @@ def make_backup(where: Path) -> tuple[Path, Manifest]:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder, manifest
+
+
+def _remove_what_killed_ones_left(where: Path) -> None:
+    """Of a process that had no time to clear up. By its age: another machine may be writing its own here."""
+    for folder in where.glob(".keyfare-*"):
+        with suppress(OSError):
+            last_written = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - last_written > LEFT_AFTER_SECONDS:
+                shutil.rmtree(folder)
 
 
 def _to_disk(path: Path) -> None:

@@ -6,8 +6,10 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,43 @@ def test_a_full_disk_leaves_no_half_backup(here, tmp_path):
     assert "Nothing was backed up" in process.stderr
     assert "Traceback" not in process.stderr
     assert list((tmp_path / "backups").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_backup_that_is_told_to_stop_leaves_nothing(here, tmp_path, number):
+    """At the moment when the rows are copied and the manifest is not written; by systemd, cron's timeout, a terminal."""
+    stopped = (
+        "import os, django; django.setup()\n"
+        "from django.core.management import call_command\n"
+        "from config.backups import making\n"
+        "from organizations.tenancy import EVERY, scope\n"
+        f"making.digest_of = lambda path: os.kill(os.getpid(), {int(number)})\n"
+        "with scope(EVERY, 'as manage.py does'):\n"
+        f"    call_command('backup', {str(tmp_path / 'backups')!r})\n"
+    )
+
+    process = here.run("-c", stopped, role=OWNER)
+
+    assert process.returncode in (128 + number, -number), process.stderr
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_what_a_killed_backup_left_is_removed_by_a_later_one_and_one_at_work_is_let_alone(here, tmp_path):
+    backups = tmp_path / "backups"
+    old, at_work, whole = backups / ".keyfare-T.1", backups / ".keyfare-T.2", backups / "keyfare-T"
+    days_ago = time.time() - 3 * 24 * 3600
+    for folder in (old, at_work, whole):
+        folder.mkdir(parents=True)
+        (folder / "database").write_text("rows")
+        for path in (folder / "database", folder):
+            os.utime(path, (days_ago, days_ago))
+    os.utime(at_work / "database")
+
+    here.manage("backup", str(backups), role=OWNER)
+
+    left = {path.name for path in backups.iterdir()}
+    assert {at_work.name, whole.name} < left
+    assert len(left) == 3
 
 
 def test_master_keys_that_do_not_fit_are_told_after_the_restore(here, scratch_database, tmp_path):

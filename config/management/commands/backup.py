@@ -9,6 +9,7 @@ from django.template.defaultfilters import filesizeformat
 
 from config.backups.making import make_backup
 from config.backups.manifest import BackupFailed
+from config.backups.stopping import clearing_up_when_stopped
 
 
 class Command(BaseCommand):
@@ -22,7 +23,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, folder: Path, **options: Any) -> None:
         try:
-            made, manifest = make_backup(folder)
+            with clearing_up_when_stopped():
+                made, manifest = make_backup(folder)
         except BackupFailed as failed:
             raise CommandError(str(failed)) from None
         rows = sum(manifest.contents.counts.values())

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.backups.manifest import BackupFailed
 from config.backups.restoring import restore
+from config.backups.stopping import clearing_up_when_stopped
 from config.startup import WRONG_MASTER_KEY
 
 
@@ -26,7 +27,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, backup: Path, unproven: bool, **options: Any) -> None:
         try:
-            restored = restore(backup, keep_unproven=unproven)
+            with clearing_up_when_stopped():
+                restored = restore(backup, keep_unproven=unproven)
         except BackupFailed as failed:
             raise CommandError(str(failed)) from None
         contents = restored.manifest.contents
