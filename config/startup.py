@@ -18,6 +18,7 @@ from config.private_files import database_file, keep_private
 from config.schema_state import NO_TABLES, missing_migrations, unknown_migrations
 from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
 from organizations import clock
+from organizations.database_rights import missing_rights
 from organizations.tenancy import EVERY, refuse_role_above_the_wall, scope
 from providers import checks
 from providers.inspection import master_keys_open_something
@@ -47,7 +48,7 @@ def refuse_unsafe_start() -> None:
 
 def _before_start() -> list[str]:
     keep_private()
-    found = _bad_settings() or _wrong_schema() or problems()
+    found = _bad_settings() or _missing_rights() or _wrong_schema() or problems()
     if not found:
         _warn_of_the_clock()
     return found
@@ -65,6 +66,18 @@ def _bad_settings() -> list[str]:
         return [f"{check.msg} {check.hint}" for check in failed]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
+
+
+def _missing_rights() -> list[str]:
+    if connection.vendor != "postgresql":  # a look at SQLite would make the file
+        return []
+    try:
+        return missing_rights()
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so rights were not looked at: %s", error)
+        return []
+    finally:
+        connection.close()
 
 
 def _wrong_schema() -> list[str]:

@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_no_half_backup(here, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
 def test_a_backup_that_is_told_to_stop_leaves_nothing(here, tmp_path, number):
-    """At the moment when the rows are copied and the manifest is not written; by systemd, cron's timeout, a terminal."""
+    """By systemd, a timeout of cron, a terminal; when the rows are copied and the manifest is not written."""
     stopped = (
         "import os, django; django.setup()\n"
         "from django.core.management import call_command\n"

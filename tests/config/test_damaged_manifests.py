@@ -41,7 +41,7 @@ def test_contents_of_another_shape_are_refused(path, name, value):
     manifest["contents"][name] = value
     path.write_text(json.dumps(manifest))
 
-    with pytest.raises(BackupFailed, match="is not as `manage.py backup` wrote it"):
+    with pytest.raises(BackupFailed, match=r"is not as `manage.py backup` wrote it"):
         Manifest.read(path.parent)
 
 
@@ -51,7 +51,7 @@ def test_it_names_a_file_beside_it(path, value):
     manifest["file"] = value
     path.write_text(json.dumps(manifest))
 
-    with pytest.raises(BackupFailed, match="is not as `manage.py backup` wrote it"):
+    with pytest.raises(BackupFailed, match=r"is not as `manage.py backup` wrote it"):
         Manifest.read(path.parent)
 
 
@@ -61,7 +61,7 @@ def test_other_values_are_of_their_kind(path, name):
     manifest[name] = [1]
     path.write_text(json.dumps(manifest))
 
-    with pytest.raises(BackupFailed, match="is not as `manage.py backup` wrote it"):
+    with pytest.raises(BackupFailed, match=r"is not as `manage.py backup` wrote it"):
         Manifest.read(path.parent)
 
 
@@ -69,5 +69,5 @@ def test_other_values_are_of_their_kind(path, name):
 def test_what_is_no_manifest_at_all_is_refused(path, text):
     path.write_bytes(text)
 
-    with pytest.raises(BackupFailed, match="is not as `manage.py backup` wrote it"):
+    with pytest.raises(BackupFailed, match=r"is not as `manage.py backup` wrote it"):
         Manifest.read(path.parent)

@@ -12,6 +12,7 @@ from billing import ledger
 from billing.models import LedgerEntry
 from billing.verification import missing_accounts, verify_ledger
 from organizations.completeness import missing_rows
+from organizations.database_rights import refuse_without_rights
 from organizations.models import Organization
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, organization: str | None, **options: Any) -> None:
+        refuse_without_rights()
         organizations = Organization.objects.order_by("slug")
         if organization:
             organizations = organizations.filter(slug=organization)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from organizations.audit_chain import verify_audit
 from organizations.completeness import missing_rows
+from organizations.database_rights import refuse_without_rights
 from organizations.models import Organization
 
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, organization: str | None, **options: Any) -> None:
+        refuse_without_rights()
         organizations = Organization.objects.order_by("slug")
         if organization:
             organizations = organizations.filter(slug=organization)

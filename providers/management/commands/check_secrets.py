@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from organizations.completeness import missing_rows
+from organizations.database_rights import refuse_without_rights
 from providers import inspection
 
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        refuse_without_rights()
         report = inspection.check_secrets()
         problems = missing_rows()
         if options["json"]:
