@@ -102,12 +102,13 @@ class Board:
 
     def last_busy_sign(self) -> float:
         """The last beat of a worker that has a task in hand."""
-        return max((self._beat(slot) for slot in range(self.workers) if self.is_busy(slot)), default=0.0)
+        return max((self.last_beat(slot) for slot in range(self.workers) if self.is_busy(slot)), default=0.0)
 
     def _beats(self) -> list[float]:
-        return [self._beat(slot) for slot in range(self.workers)]
+        return [self.last_beat(slot) for slot in range(self.workers)]
 
-    def _beat(self, slot: int) -> float:
+    def last_beat(self, slot: int) -> float:
+        """When the slot's worker last beat; it does while it is busy."""
         return self._numbers[self._at(slot, BEAT)]
 
     def _at(self, slot: int, what: int) -> int:

@@ -16,6 +16,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, NoReturn
 from uuid import uuid4
 
+from django.conf import settings
 from django.db import DatabaseError
 from django_q import cluster
 from django_q.monitor import monitor
@@ -25,7 +26,7 @@ from django_q.worker import worker
 from candidates import tasks
 from config.worker.board import BEAT_EVERY_SECONDS, Board
 from config.worker.broker import Broker, is_probe
-from config.worker.lifeline import Lifeline
+from config.worker.lifeline import Lifeline, end_with_parent
 from config.worker.messages import MessageQueue
 from config.worker.orphans import free_task
 from organizations.tenancy import NOBODY, scope
@@ -63,7 +64,7 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]  # published without typ
 
     def __init__(self, broker: Broker, lifeline: Lifeline) -> None:
         self.board, self.lifeline = broker.board, lifeline
-        stop = _Stop(broker.board, lifeline)
+        stop = _Stop(broker.board, lifeline, self._end_the_silent)
         super().__init__(stop, threading.Event(), broker.cluster, broker)
 
     def start(self) -> None:
@@ -78,7 +79,7 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]  # published without typ
         timer = Value("f", -1)
         hands = _Hands(self.board, slot, self.task_queue, self.result_queue)
         process = self._start(_work, hands, timer, self.timeout)
-        process.timer, process.slot = timer, slot
+        process.timer, process.slot, process.beat, process.silent = timer, slot, 0.0, 0.0
         self.pool.append(process)
 
     def spawn_pusher(self) -> Any:
@@ -103,6 +104,22 @@ class Sentinel(cluster.Sentinel):  # type: ignore[misc]  # published without typ
             except DatabaseError as error:
                 logger.warning("The task of a worker that died is tried again later than it should be: %s", error)
 
+    def _end_the_silent(self, seconds: float) -> None:
+        """
+        Kill who is stuck at a task; the next look puts another one in its place. `seconds`: since the last look.
+
+        Sooner than the supervisor would kill the whole cluster, and with it what others have in hand. Silence is what
+        we were awake for: after a pause of the whole machine, nobody has beaten for long.
+        """
+        for process in self.pool:
+            beat = self.board.last_beat(process.slot)
+            is_at_task = self.board.is_busy(process.slot) and not is_probe(self.board.last_task(process.slot))
+            process.silent = process.silent + seconds if is_at_task and beat == process.beat else 0.0
+            process.beat = beat
+            if process.silent > settings.KEYFARE_WORKER_SILENCE_SECONDS / 2:
+                logger.error("A worker is killed: it has shown no sign of life at its task.")
+                process.kill()
+
     def _start(self, target: Callable[..., None], *args: Any) -> Any:
         process = ForkProcess(
             target=_begin, args=(self.lifeline, target, args), name=f"Process-{uuid4().hex}", daemon=True
@@ -118,6 +135,7 @@ def _leave_signals_to_the_supervisor() -> None:
 
 
 def _begin(lifeline: Lifeline, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    end_with_parent()
     lifeline.watch()
     target(*args)
 
@@ -134,6 +152,7 @@ class _Stop:
 
     board: Board
     lifeline: Lifeline
+    look: Callable[[float], None]
 
     def is_set(self) -> bool:
         return self.board.is_stopping
@@ -144,6 +163,7 @@ class _Stop:
     def wait(self, seconds: float) -> bool:
         """The sentinel's pause between two looks at its processes."""
         self.board.guarded()
+        self.look(seconds)
         self.lifeline.wait(seconds)
         return self.is_set()
 

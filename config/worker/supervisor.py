@@ -24,9 +24,10 @@ from django_q.conf import Conf
 from config.worker import cluster, heartbeat
 from config.worker.board import Board
 from config.worker.broker import Broker
-from config.worker.lifeline import Lifeline
+from config.worker.lifeline import Lifeline, end_with_parent
 
 LOOK_EVERY_SECONDS = 0.2
+LONGEST_SLEEP_SECONDS = 2.0
 # Told to stop, a cluster that neither ends nor has a task under way for so long is stuck.
 STUCK_AFTER_SECONDS = 4.0
 NOTE_WITHIN_SECONDS = 2.0
@@ -91,7 +92,10 @@ class Supervisor:
             if reason := self._reason_to_kill(life):
                 logger.error("The worker is killed: %s", reason)
                 return False
+            asleep_at = time.monotonic()
             time.sleep(LOOK_EVERY_SECONDS)
+            # Silence while we did not run either, as in a container that is paused, is none.
+            life.last_sign += max(time.monotonic() - asleep_at - LONGEST_SLEEP_SECONDS, 0.0)
         if life.exit_code or not self.told_at:
             logger.error("The worker ended by itself (exit code %s).", life.exit_code)
         return life.exit_code == 0
@@ -186,6 +190,7 @@ def _fork(call: Callable[..., None], *args: Any) -> int:
     sys.stderr.flush()
     pid = os.fork()
     if not pid:
+        end_with_parent()
         try:
             call(*args)
         finally:

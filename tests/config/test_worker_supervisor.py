@@ -106,7 +106,51 @@ def test_the_task_of_a_worker_that_was_killed_waits_a_minute_not_fifteen(databas
         start_sleeping(database, worker, 60, ("long",))
         worker.send(signal.SIGKILL, IDLE_WORKERS)
 
-        wait_for(lambda: 0 < database.seconds_locked() < 70, "the task to be free in a minute")
+        wait_for(lambda: 0 < database.seconds_locked()[0] < 70, "the task to be free in a minute")
+
+
+def test_a_worker_that_is_stuck_at_its_task_is_replaced_alone_and_the_task_tried_again(database):
+    """The others keep what they have in hand."""
+    with running(database, KEYFARE_WORKER_SILENCE_SECONDS="20") as worker:
+        start_sleeping(database, worker, 600, IDLE_WORKERS)
+        before = dict(worker.roles)
+        worker.send(signal.SIGSTOP, ("worker 0",))
+
+        worker.replaced(("worker 0",))
+
+        wait_for(lambda: not is_alive(before["worker 0"]), "the end of the one that was stuck")
+        wait_for(lambda: 0 < database.seconds_locked()[0] < 70, "its task to be free in a minute")
+        assert is_alive(before["worker 1"])
+        assert database.clusters() == 1
+
+
+def test_a_worker_that_was_paused_whole_goes_on_where_it_was(database):
+    """As a container is, or a machine: that nothing was done meanwhile is no silence."""
+    with running(database, KEYFARE_WORKER_SILENCE_SECONDS="6") as worker:
+        start_sleeping(database, worker, 9, ("long",))
+        everybody = worker.everybody()
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(8)  # the pause itself, longer than the silence
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+
+        wait_for(lambda: database.is_done("long"), "the task that was paused")
+
+        assert [pid for pid in everybody if is_alive(pid)] == everybody
+        assert database.clusters() == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, who is stopped can end nobody")
+def test_not_even_processes_that_are_all_stopped_outlive_a_supervisor_that_is_killed(database):
+    with running(database) as worker:
+        worker.send(signal.SIGSTOP, ["sentinel", *EVERYTHING])
+        everybody = worker.everybody()
+
+        worker.process.kill()
+
+        worker.process.wait()
+        all_gone(everybody)
 
 
 @pytest.mark.parametrize("state", ["idle", "busy", "stuck"])

@@ -77,13 +77,13 @@ class Database:
     def is_done(self, name: str) -> bool:
         return self.times_done(name) > 0
 
-    def seconds_locked(self) -> float:
-        """How long the one task in the queue is not to be taken yet."""
+    def seconds_locked(self) -> list[float]:
+        """How long each task in the queue is not to be taken yet, shortest first."""
         if connection.vendor == "sqlite":
-            sql = "SELECT (julianday(lock) - julianday('now')) * 86400 FROM django_q_ormq"
+            sql = "SELECT (julianday(lock) - julianday('now')) * 86400 FROM django_q_ormq ORDER BY lock"
         else:
-            sql = "SELECT extract(epoch FROM lock - now()) FROM django_q_ormq"
-        return float(self.rows(sql)[0][0])
+            sql = "SELECT extract(epoch FROM lock - now()) FROM django_q_ormq ORDER BY lock"
+        return [float(row[0]) for row in self.rows(sql)]
 
     def holders(self) -> list[str]:
         """The clusters that hold tasks, one for each task."""
