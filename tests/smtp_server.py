@@ -15,7 +15,7 @@ from email.message import EmailMessage
 class SmtpServer(socketserver.ThreadingTCPServer):
     """
     `replies` answers a command ("EHLO", "RCPT", …; "." for the end of a mail) otherwise than with success;
-    `{mail}` in an answer quotes what was received. `mode` is "hang" (says nothing), "drip" (a byte now and then,
+    `{mail}` in an answer quotes what was received, "HANG UP" and "DRIP" do so. `mode` is "hang" (says nothing), "drip" (a byte now and then,
     without end) or "".
     """
 
@@ -82,6 +82,8 @@ class _Session(socketserver.StreamRequestHandler):
                 for start in range(0, len(quoted), 400) if "{mail}" in reply else ():
                     self.say(f"{reply[:3]}-{quoted[start : start + 400]}")
                 reply = reply.replace("{mail}", "")
+            while reply == "DRIP" and not server.over.wait(0.05):
+                self.wfile.write(b"2")
             if reply == "HANG UP":
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return

@@ -253,6 +253,26 @@ def test_what_is_refused_for_good_is_given_up_at_once_with_the_reason(outbox, st
 
 
 @pytest.mark.usefixtures("db")
+@pytest.mark.parametrize(
+    "goodbye", ["221-" + "x" * 9000, "500 no", "HANG UP", "DRIP"], ids=["long", "500", "gone", "drip"]
+)
+def test_a_mail_that_was_taken_or_refused_is_that_however_the_server_says_goodbye(outbox, settings, goodbye):
+    settings.EMAIL_TIMEOUT = 1
+    outbox.replies |= {"QUIT": goodbye, "RCPT gone@acme.example": "550 unknown"}
+    taken, refused = write(), write("gone@acme.example")
+
+    send_waiting_mail()
+
+    assert (again(taken).state, again(taken).attempts) == (State.SENT, 1)
+    assert (again(refused).state, again(refused).last_error[:42]) == (
+        State.GIVEN_UP,
+        "The mail server refused the recipient (550",
+    )
+    assert not MailServer.objects.get().failures
+    assert outbox.receivers == [taken.recipient]
+
+
+@pytest.mark.usefixtures("db")
 def test_a_mail_is_not_sent_when_its_link_is_dead(outbox):
     outbox.replies["MAIL"] = "451 4.3.0 disk full"
     EmailMessage(
