@@ -50,7 +50,7 @@ class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Candidate]) -> None:
         with transaction.atomic(), audit.events_last():
-            for candidate in queryset.select_related("organization"):
+            for candidate in queryset.select_related("organization").select_for_update(of=("self",)):
                 self.delete_model(request, candidate)
 
     def _record(self, request: HttpRequest, candidate: Candidate, action: str, **details: str) -> None:

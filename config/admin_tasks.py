@@ -55,14 +55,16 @@ class FinishedTasks(ReadOnlyTasks):
 
     @action(description="Submit selected tasks again", permissions=["submit_again"])  # type: ignore[untyped-decorator]
     def submit_again(self, request: HttpRequest, tasks: QuerySet[Task]) -> None:
-        ours = [task for task in tasks if task.func in TASKS]
-        for task in ours:
-            async_task(task.func, *(task.args or ()), q_options={"group": task.group}, **(task.kwargs or {}))
+        with transaction.atomic():
+            found = list(tasks.select_for_update())  # of two clicks the second finds no failed task any more
+            ours = [task for task in found if task.func in TASKS]
+            for task in ours:
+                async_task(task.func, *(task.args or ()), q_options={"group": task.group}, **(task.kwargs or {}))
+            if issubclass(tasks.model, Failure):
+                Failure.objects.filter(pk__in=[task.pk for task in ours]).delete()
         messages.success(request, f"{len(ours)} submitted again.")
-        if others := len(tasks) - len(ours):
+        if others := len(found) - len(ours):
             messages.error(request, f"{others} left out: only Keyfare's own tasks are run.")
-        if issubclass(tasks.model, Failure):
-            Failure.objects.filter(pk__in=[task.pk for task in ours]).delete()
 
 
 @admin.register(Success)

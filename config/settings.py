@@ -112,6 +112,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.admin_csp.AdminContentSecurityPolicy",
     "allauth.account.middleware.AccountMiddleware",
+    "config.asked_at_once.AskedAtOnce",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -88,6 +88,8 @@ def _refused_is_forbidden() -> Iterator[None]:
     """What the form could not know: rights that this one of the staff lacks, and what happened meanwhile."""
     try:
         yield
+    except services.AlreadyMember:
+        raise  # the form knows, once it is asked again
     except services.MemberChangeRefused as refusal:
         raise PermissionDenied(str(refusal)) from refusal
 
@@ -114,6 +116,7 @@ def _tell_owners(owners: list[str], organization: Organization, actor: User, wha
 @admin.register(Membership)
 class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = MembershipAdminForm
+    raced = (IntegrityError, services.AlreadyMember)
     list_display = ("user", "organization", "role_label", "created_at")
     list_filter = (("role", ChoicesDropdownFilter), ("organization", RelatedDropdownFilter))
     list_filter_submit = True

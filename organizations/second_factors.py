@@ -117,10 +117,11 @@ def rotate_second_factors(*, batch: int = BATCH) -> FactorRotation:
 
 
 def remove_second_factor(*, factor: Authenticator, actor: User | None) -> None:
-    """For a person who lost it: they are told by mail, and it stands in the logs of those concerned."""
+    """For a person who lost it: they are told by mail, and it stands in the logs of those concerned. Done once."""
     person = factor.user
     with transaction.atomic():
-        factor.delete()
+        if not Authenticator.objects.filter(pk=factor.pk).delete()[0]:
+            return  # somebody was faster
         people.record_about(person, actor=actor, action="second_factor.removed", type=factor.type)
         people.tell(
             person.email,

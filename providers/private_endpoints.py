@@ -61,10 +61,11 @@ def allow_private_endpoint(
 
 
 def withdraw_private_endpoint(*, endpoint: PrivateEndpoint, actor: User | None) -> None:
-    """Keys of servers there refuse their actions from the next call on."""
+    """Keys of servers there refuse their actions from the next call on. One that is gone already changes nothing."""
+    organization, pk = endpoint.organization, endpoint.pk
     with transaction.atomic():
-        endpoint.delete()
-        _record(endpoint, actor, "private_endpoint.withdrawn")
+        if PrivateEndpoint.objects.for_organization(organization).filter(pk=pk).delete()[0]:
+            _record(endpoint, actor, "private_endpoint.withdrawn")
 
 
 def _record(endpoint: PrivateEndpoint, actor: User | None, action: str) -> None:

@@ -150,8 +150,15 @@ def close_validations(key: ProviderKey, *, reason: str, now: datetime) -> None:
 
 
 def delete_provider_key(*, key: ProviderKey, actor: User | None) -> None:
-    """Delete the row and with it the sealed key. Rules must be gone first: `routing.services.remove_provider_key`."""
+    """
+    Delete the row and with it the sealed key; one that is gone already changes nothing.
+
+    Rules must be gone first: `routing.services.remove_provider_key`.
+    """
+    keys = ProviderKey.objects.for_organization(key.organization).filter(pk=key.pk)
     with transaction.atomic():
+        if not keys.select_for_update().exists():
+            return
         key.delete()
         record_change(key, actor, "provider_key.removed")
         sweep_after_commit()

@@ -15,8 +15,8 @@ from email.message import EmailMessage
 class SmtpServer(socketserver.ThreadingTCPServer):
     """
     `replies` answers a command ("EHLO", "RCPT", …; "." for the end of a mail) otherwise than with success;
-    `{mail}` in an answer quotes what was received, "HANG UP" and "DRIP" do so. `mode` is "hang" (says nothing), "drip" (a byte now and then,
-    without end) or "".
+    `{mail}` in an answer quotes what was received, "HANG UP" and "DRIP" do so. `mode` is "hang" (says nothing),
+    "drip" (a byte now and then, without end) or "".
     """
 
     allow_reuse_address = True

@@ -115,8 +115,8 @@ def test_who_asks_does_not_agree_for_the_person_too(ask, alice, acme, helper):
     change = ask()
 
     assert set(links()) == {alice.email}
+    token = email_changes._token(change, helper)
     with pytest.raises(email_changes.EmailChangeOver):
-        token = email_changes._token(change, helper)
         email_changes.confirm_email_change(token=token, now=timezone.now())
 
 
