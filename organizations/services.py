@@ -98,7 +98,7 @@ def change_role(*, membership: Membership, role: str, actor: User | None, seen: 
         if role == before:
             return membership
         _check_seen(membership, seen, reader=actor)
-        if role == Role.OWNER or not _helps(actor):
+        if role == Role.OWNER or not _helps(actor, organization):
             check_may_give(organization=organization, role=role, actor=actor)
         _check_may_change(membership, actor)
         _check_owner_remains(membership)
@@ -255,16 +255,19 @@ def _standing(organization: Organization, actor: User | None) -> str:
     return mine.role if mine else ""
 
 
-def _helps(actor: User | None) -> bool:
+def _helps(actor: User | None, organization: Organization) -> bool:
     """
     Staff who may change members: any of them, but they let nobody in and make nobody an owner. Else they would read a
-    customer's organization through the account of a friend.
+    customer's organization through the account of a friend. In an organization that they belong to their role counts,
+    and nothing else: an admin there puts no owner down, and a member makes nobody an admin.
     """
-    return actor is not None and actor.is_staff and actor.has_perm("organizations.change_membership")
+    if actor is None or not (actor.is_staff and actor.has_perm("organizations.change_membership")):
+        return False
+    return not Membership.objects.for_organization(organization).filter(user=actor).exists()
 
 
 def _check_may_change(membership: Membership, actor: User | None) -> None:
-    if _helps(actor):
+    if _helps(actor, membership.organization):
         return
     changeable = changeable_roles(assignable_roles(organization=membership.organization, actor=actor))
     if membership.role in changeable or (actor is not None and membership.user_id == actor.pk):

@@ -129,6 +129,7 @@ def test_staff_bring_no_friend_into_an_organization_and_make_nobody_an_owner(acm
 
 def test_staff_with_the_right_help_with_who_is_in_already(acme, alice, olga, amy, bob, helper):
     helper.user_permissions.add(Permission.objects.get(codename="change_membership"))
+    membership_of(helper).delete()
     helper = User.objects.get(pk=helper.pk)
 
     services.change_role(membership=membership_of(bob), role="admin", actor=helper)
@@ -275,3 +276,28 @@ def test_of_two_owners_of_whom_one_leaves_while_the_other_is_closed_one_stays(ac
     )
 
     assert Membership.objects.filter(organization=acme, role=Role.OWNER, user__is_active=True).count() == 1
+
+
+@pytest.mark.parametrize("place", ["own page", "staff admin"])
+def test_staff_who_belong_to_an_organization_have_no_more_say_there_than_their_role(acme, alice, ada, place):
+    """Else an admin who is staff would put owners down on the page of the organization, where no owner is told."""
+    other = person("other@acme.example", acme, Role.OWNER)
+    ada.is_staff = True
+    ada.save()
+    ada.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_membership", "change_membership", "delete_membership"])
+    )
+    membership, browser = Membership.objects.get(user=other), logged_in(User.objects.get(pk=ada.pk))
+    if place == "own page":
+        change, remove = (
+            reverse(f"organizations:{name}", args=["acme", membership.pk]) for name in ("change-role", "remove-member")
+        )
+    else:
+        change, remove = (
+            reverse(f"admin:organizations_membership_{name}", args=[membership.pk]) for name in ("change", "delete")
+        )
+
+    answers = [browser.post(change, {"role": "member"}), browser.post(remove, {"post": "yes"})]
+
+    assert all(answer.status_code in (200, 302, 403, 422) for answer in answers)
+    assert Membership.objects.get(user=other).role == Role.OWNER
