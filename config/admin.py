@@ -31,6 +31,7 @@ from organizations.admin import OrganizationAdmin
 from organizations.forms import OrganizationAdminForm
 from organizations.models import AuditEvent, Organization, User
 from organizations.second_factors import remove_second_factor
+from organizations.shown_lookups import ShownLookups
 from providers.models import ProviderKey
 from usage import amounts, gaps
 from usage.days import midnight_before
@@ -120,7 +121,7 @@ for installed in (EmailAddress, Authenticator):
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[misc]
+class EmailAddressAdmin(ShownLookups, AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[misc]
     """Looked at: people add addresses themselves, and staff ask for another one on the page of the user."""
 
     list_select_related = ("user",)
@@ -154,7 +155,7 @@ class EmailAddressAdmin(AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[m
 
 
 @admin.register(Authenticator)
-class AuthenticatorAdmin(ModelAdmin):  # type: ignore[misc]
+class AuthenticatorAdmin(ShownLookups, ModelAdmin):  # type: ignore[misc]
     """Staff remove the second step of people who lost theirs; the secrets in `data` are never shown."""
 
     list_display = ("user", "type", "created_at", "last_used_at")

@@ -26,6 +26,7 @@ from config.schedules import JOBS, LONGEST, REPEATED
 from organizations import audit, clock
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import Organization, User
+from organizations.shown_lookups import ShownLookups
 from organizations.typed_numbers import WholeNumberField
 
 MOST_MINUTES = 7 * 24 * 60
@@ -36,7 +37,7 @@ for installed in (Success, Failure, Schedule, OrmQ):
     admin.site.unregister(installed)
 
 
-class ReadOnlyTasks:
+class ReadOnlyTasks(ShownLookups):
     """What the cluster did is looked at, run again, or deleted; never edited."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

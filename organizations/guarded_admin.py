@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 
 from organizations.edits import FIELD, ChangedMeanwhile, Seen, stamp
 from organizations.models import User
+from organizations.shown_lookups import ShownLookups
 
 
 class SeenForm(BaseModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -64,7 +65,7 @@ class SeenForm(BaseModelForm):  # type: ignore[type-arg]  # not subscriptable at
         return str(choices.get(self._parts[name], self._parts[name]))
 
 
-class GuardedAdmin:
+class GuardedAdmin(ShownLookups):
     """For every ModelAdmin whose rows staff add or change."""
 
     change_form_before_template = "organizations/admin_seen.html"

@@ -6,6 +6,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from organizations.shown_lookups import ShownLookups
+
 
 class ReadOnly:
     """For a ModelAdmin or an inline."""
@@ -20,5 +22,5 @@ class ReadOnly:
         return False
 
 
-class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+class ReadOnlyAdmin(ReadOnly, ShownLookups, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
     pass

@@ -376,3 +376,26 @@ def test_who_may_only_look_sees_no_secret(installation, trainee):
             text = client.get(page).content.decode()
             shown += [page for each in secrets if len(each) > 8 and each in text]
     assert shown == []
+
+
+HIDDEN = {
+    "mfa.Authenticator": "data",
+    "organizations.ApiToken": "digest",
+    "organizations.Invitation": "token_digest",
+    "organizations.OutgoingMail": "sealed",
+    "organizations.User": "password",
+    "providers.OrganizationKey": "wrapped",
+    "providers.ProviderKey": "ciphertext",
+}
+
+
+def test_no_list_is_narrowed_by_what_it_does_not_show(installation, trainee):
+    """`?digest__startswith=a` would say letter by letter what is stored."""
+    answers = {}
+    for label, field in HIDDEN.items():
+        model = apps.get_model(label)
+        client = logged_in(having(trainee, permissions_of(model, "view")))
+        start = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+        answers[label] = [client.get(start, {f"{field}{how}": "a"}).status_code for how in ("__startswith", "__gt", "")]
+
+    assert answers == {label: [400] * 3 for label in HIDDEN}
