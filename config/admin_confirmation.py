@@ -17,6 +17,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
@@ -54,7 +55,7 @@ def protect(site: AdminSite) -> None:
             asks = site.has_permission(request) and _is_confirmed_first(view, request)
             if asks and not is_recently_authenticated(request):
                 return _confirm(request)
-            _refuse_senseless_id(view, kwargs.get("object_id"))
+            _refuse_senseless_ids(view, _ids(request, kwargs.get("object_id")))
             response: HttpResponse = inner(request, *args, **kwargs)
             return response
 
@@ -75,17 +76,24 @@ def _is_confirmed_first(view: Callable[..., Any], request: HttpRequest) -> bool:
     return name not in READING
 
 
-def _refuse_senseless_id(view: Callable[..., Any], object_id: str | None) -> None:
-    """Django asks the permissions of an object by the id of the address before it knows that none can have that."""
+def _ids(request: HttpRequest, object_id: str | None) -> list[str]:
+    """Of the address, and of the rows that are ticked in a list."""
+    ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    return [*ticked, unquote(object_id)] if object_id is not None else ticked
+
+
+def _refuse_senseless_ids(view: Callable[..., Any], ids: list[str]) -> None:
+    """Django asks the permissions of an object by its id, and looks it up, before it knows that none can have that."""
     model_admin = getattr(view, "__self__", None)
-    if object_id is None or not isinstance(model_admin, ModelAdmin):
+    if not ids or not isinstance(model_admin, ModelAdmin):
         return
     key: Any = model_admin.model._meta.pk
     while key.remote_field:
         key = key.target_field
     try:
-        ProhibitNullCharactersValidator()(object_id)
-        key.run_validators(key.to_python(unquote(object_id)))
+        for object_id in ids:
+            ProhibitNullCharactersValidator()(object_id)
+            key.run_validators(key.to_python(object_id))
     except ValidationError:
         raise Http404 from None
 

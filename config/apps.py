@@ -8,6 +8,7 @@ class ConfigConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import email_changed
 
+        import config.lookups  # noqa: F401  # registers them
         from config.account_events import address_changed
 
         email_changed.connect(address_changed)

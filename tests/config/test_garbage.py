@@ -7,7 +7,8 @@ import re
 import uuid
 
 import pytest
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from candidates.checks import accept_checks
@@ -79,3 +80,23 @@ def test_no_page_answers_garbage_with_a_server_error(acme, alice, simulated_prov
                     failed.append((method.__name__, url))
 
     assert failed == []
+
+
+@pytest.mark.parametrize("huge", [HUGE, -HUGE], ids=["beyond", "below"])
+def test_a_number_that_no_row_can_have_is_no_row_in_forms_and_lists_of_staff(as_staff, bob, huge):
+    """Many ids at once are looked up by `IN`, which databases refuse for numbers that no column holds."""
+    user = reverse("admin:organizations_user_change", args=[bob.pk])
+    refused = as_staff.post(user, {"name": "Bob", "is_active": "on", "user_permissions": [str(huge)]})
+
+    assert refused.status_code == 200
+    assert f"{huge} is not one of the available choices" in refused.text
+    as_staff.raise_request_exception = False
+    answers = set()
+    for model, model_admin in admin.site._registry.items():
+        url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        request = as_staff.get(url).wsgi_request
+        for action in model_admin.get_actions(request):
+            for ticked in (str(huge), "\x00", "1.5"):
+                answers.add(as_staff.post(url, {"action": action, "_selected_action": [ticked]}).status_code)
+    assert 404 in answers
+    assert max(answers) < 500
