@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import timedelta
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -289,3 +291,15 @@ def test_a_crash_is_told_without_the_database(as_alice, monkeypatch):
 
     assert response.status_code == 500
     assert "Something went wrong on our side" in response.content.decode()
+
+
+def test_the_page_of_addresses_offers_only_what_can_be_done(as_alice, alice):
+    def offered() -> set[str]:
+        return set(re.findall(r'name="action_(\w+)"', as_alice.get(reverse("account_email")).text))
+
+    EmailAddress.objects.update_or_create(user=alice, email=alice.email, defaults={"verified": True, "primary": True})
+    assert offered() == {"add"}
+
+    EmailAddress.objects.create(user=alice, email="second@acme.example", verified=False)
+
+    assert offered() == {"add", "primary", "send", "remove"}
