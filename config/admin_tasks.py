@@ -82,7 +82,12 @@ class FailedTaskAdmin(FinishedTasks, q_admin.FailAdmin, ModelAdmin):  # type: ig
 
 @admin.register(OrmQ)
 class WaitingTaskAdmin(ReadOnlyTasks, q_admin.QueueAdmin, ModelAdmin):  # type: ignore[misc]
-    list_display = ("id", "name", "func", "lock")
+    list_display = ("id", "name", "func", "due")
+
+    @display(description="Due, or kept by a worker until")  # type: ignore[untyped-decorator]
+    def due(self, task: OrmQ) -> datetime | None:
+        lock: datetime | None = task.lock
+        return lock
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -133,7 +138,7 @@ class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: i
     """When our jobs run. A row that is none of them never runs; all that is done with it is to delete it."""
 
     form = ScheduleForm
-    list_display = ("name", "state", "schedule_type", "minutes", "next_run", "get_last_run", "get_success")
+    list_display = ("name", "state", "schedule_type", "minutes", "next_run", "last_run", "get_success")
     list_display_links = ("name",)
     list_filter = ("schedule_type",)
     readonly_fields = ("name", *WHAT)
@@ -145,6 +150,10 @@ class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: i
         if not _is_job(schedule):
             return "Not ours, never runs"
         return "On" if schedule.repeats else "Off"
+
+    @display(description="Last run")  # type: ignore[untyped-decorator]
+    def last_run(self, schedule: Schedule) -> str | None:
+        return cast("str | None", self.get_last_run(schedule))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
