@@ -17,6 +17,7 @@ urlpatterns = [
     path("briefings/<int:briefing_id>/quote/", runs.show_quote, name="quote"),
     path("briefings/<int:briefing_id>/run/", runs.run_checks, name="run"),
     path("briefings/<int:briefing_id>/progress/", runs.show_progress, name="progress"),
+    path("checks/", checks.check_list, name="checks"),
     path("checks/<uuid:check_id>/", checks.check_page, name="check"),
     path("checks/<uuid:check_id>/again/", checks.check_again, name="check-again"),
 ]

@@ -30,7 +30,13 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("Overview", "layout-dashboard", "overview", ("overview",)),
     ("Candidates", "users", "candidates:list", ("candidates:list", "candidates:import", "candidates:detail")),
     ("Briefings", "clipboard-list", "candidates:briefings", ("candidates:",)),
-    ("Usage", "chart-column", "usage:events", ("usage:",)),
+    (
+        "Checks",
+        "clipboard-check",
+        "candidates:checks",
+        ("candidates:checks", "candidates:check", "candidates:check-again"),
+    ),
+    ("Usage", "chart-column", "usage", ("usage",)),
     ("Credits", "coins", "credits", ("credits",)),
     ("Members", "users-round", "organizations:members", ("organizations:",)),
     (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -28,6 +29,7 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from routing.resolve import mode_of
 from usage import reports
 from usage.models import Mode
+from usage.views import Purpose, events_context
 
 LATEST_CHECKS = 8
 FREE_CHECKS_SHOWN = 20
@@ -72,18 +74,35 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
 def overview(request: OrganizationHttpRequest) -> HttpResponse:
     checks = CandidateCheck.objects.for_organization(request.organization)
     steps = getting_started.steps(organization=request.organization)
+    month_start = _month_start(clock.now())
     context = {
         "cost": _cost(request),
         "balance": ledger.balance(organization=request.organization),
         "checks_this_month": checks.filter(
-            status=CandidateCheck.Status.COMPLETED, completed_at__gte=_month_start(clock.now())
+            status=CandidateCheck.Status.COMPLETED, completed_at__gte=month_start
         ).count(),
+        "month_start": month_start,
         "steps": steps,
         "steps_done": sum(step.is_done for step in steps),
         "steps_open": not all(step.is_done for step in steps),
         "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
+    """Every model call; those of a check lead to it."""
+
+    def purposes(runs: set[UUID]) -> dict[UUID, Purpose]:
+        checks = CandidateCheck.objects.for_organization(request.organization).filter(run_id__in=runs)
+        return {
+            check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(check))
+            for check in checks.select_related("candidate", "organization")
+        }
+
+    return render(request, "usage/events.html", events_context(request, purposes=purposes))
 
 
 @organization_view(Permission.VIEW)
@@ -109,18 +128,22 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
 
 def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine]) -> list[StatementLine]:
     """The ledger knows checks by their ids; people read whom they were about."""
-    checks = CandidateCheck.objects.for_organization(request.organization).select_related("candidate")
+    checks = CandidateCheck.objects.for_organization(request.organization).select_related("candidate", "organization")
     by_hold = {check.hold_id: check for check in checks.filter(hold__in=[line.hold_id for line in lines])}
     return [
         replace(
             line,
             purpose=f"Check of {check.candidate.name}",
-            url=reverse("candidates:check", args=[request.organization.slug, check.pk]),
+            url=_check_url(check),
         )
         if (check := by_hold.get(line.hold_id))
         else line
         for line in lines
     ]
+
+
+def _check_url(check: CandidateCheck) -> str:
+    return reverse("candidates:check", args=[check.organization.slug, check.pk])
 
 
 def _mode_note(request: OrganizationHttpRequest) -> str:

@@ -13,6 +13,8 @@ class Action:
     # The managed default of a new installation; staff change it in the admin.
     managed_provider: str
     managed_model: str
+    # The URL name of the page that lists its runs by day; without one, their calls are listed.
+    runs_page: str = ""
 
 
 CANDIDATE_CHECK = Action(
@@ -21,6 +23,7 @@ CANDIDATE_CHECK = Action(
     description="Judges a profile against each requirement of a briefing, with a quote as evidence.",
     managed_provider="openrouter",
     managed_model="openai/gpt-4.1-mini",
+    runs_page="candidates:checks",
 )
 REQUIREMENT_GENERATION = Action(
     slug="requirement_generation",

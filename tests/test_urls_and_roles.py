@@ -59,7 +59,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
-    "usage:events": (Permission.VIEW, GET),
+    "usage": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
     "providers:validate": (Permission.MANAGE_KEYS, POST),
@@ -89,6 +89,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "candidates:quote": (Permission.CHECK_CANDIDATES, POST),
     "candidates:run": (Permission.CHECK_CANDIDATES, POST),
     "candidates:progress": (Permission.VIEW, GET),
+    "candidates:checks": (Permission.VIEW, GET),
     "candidates:check": (Permission.VIEW, GET),
     "candidates:check-again": (Permission.CHECK_CANDIDATES, POST),
 }
@@ -456,7 +457,15 @@ def _plain(route: str) -> str:
 
 # Ids in bodies and query strings --------------------------------------------------------------------------
 
-KEY, CANDIDATE, EVENT, RUN, MEMBER, REQUIREMENT = "key", "candidate", "event", "run", "member", "requirement"
+KEY, CANDIDATE, BRIEFING, EVENT, RUN, MEMBER, REQUIREMENT = (
+    "key",
+    "candidate",
+    "briefing",
+    "event",
+    "run",
+    "member",
+    "requirement",
+)
 # URL name, method, which of Acme's ids, and the form or query with `{}` where it goes.
 SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("routing:table", "GET", KEY, {"candidate_check-key": "{}", "candidate_check-model": "openai/gpt-4.1-mini"}),
@@ -466,8 +475,9 @@ SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("candidates:briefing", "GET", CANDIDATE, {"tab": "candidates", "candidates": "{}", "shown": "{}", "show": "all"}),
     ("candidates:quote", "POST", CANDIDATE, {"candidates": "{}", "shown": "{}", "show": "all"}),
     ("candidates:run", "POST", CANDIDATE, {"candidates": "{}", "show": "all", "agreed": "4", "count": "1"}),
-    ("usage:events", "GET", EVENT, {"before": "{}"}),
-    ("usage:events", "GET", RUN, {"run": "{}"}),
+    ("usage", "GET", EVENT, {"before": "{}"}),
+    ("usage", "GET", RUN, {"run": "{}"}),
+    ("candidates:checks", "GET", BRIEFING, {"briefing": "{}"}),
     ("organizations:members", "GET", MEMBER, {"member": "{}"}),
     (
         "candidates:briefing",
@@ -496,6 +506,7 @@ def test_ids_of_another_organization_in_bodies_and_queries_are_as_absent(world, 
     theirs = {
         KEY: world.ids["key_id"],
         CANDIDATE: world.ids["candidate_id"],
+        BRIEFING: world.ids["briefing_id"],
         EVENT: event.pk,
         RUN: event.run_id,
         MEMBER: world.ids["membership_id"],
@@ -515,7 +526,7 @@ def test_ids_of_another_organization_in_bodies_and_queries_are_as_absent(world, 
     assert contents(world.organization) == before
 
 
-@pytest.mark.parametrize("name", ["candidates:list", "usage:events", "candidates:briefings", "credits"])
+@pytest.mark.parametrize("name", ["candidates:list", "usage", "candidates:briefings", "candidates:checks", "credits"])
 def test_searches_filters_and_pages_find_nothing_of_another_organization(world, strangers_own, charlie, name):
     client = logged_in(charlie)
     address = reverse(name, args=["globex"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django import forms
 from django.db.models import Q
@@ -8,7 +9,7 @@ from django.http import QueryDict
 
 from usage import gaps
 from usage.models import Mode, UsageEvent, UsageEventQuerySet
-from usage.names import provider_name, provider_names, provider_slug
+from usage.names import action_name, provider_name, provider_names, provider_slug
 
 Source = UsageEvent.PriceSource
 
@@ -48,73 +49,35 @@ def day_field(label: str) -> forms.DateField:
     )
 
 
-def suggesting_field(name: str, *, max_length: int) -> forms.CharField:
-    """Free text; the page has a <datalist> of what there is."""
-    widget = forms.TextInput(attrs={"list": f"known-{name}", "autocomplete": "off", "spellcheck": "false"})
-    return forms.CharField(required=False, max_length=max_length, widget=widget)
-
-
 def choices_of(meanings: Mapping[str, tuple[str, Q]]) -> list[tuple[str, str]]:
     return [ALL, *((value, words) for value, (words, _) in meanings.items())]
 
 
-class UsageFilterForm(forms.Form):
-    """The filters of the usage page, by the names they have in its address."""
+class FilterForm(forms.Form):
+    """Filters of a list, by their names in its address; those that cannot be read have errors and do not narrow."""
 
-    # A provider that no catalog knows any more is found, too, so this is no field of choices.
-    provider = forms.CharField(required=False, max_length=40, widget=forms.Select)
-    model = suggesting_field("model", max_length=200)
-    action = suggesting_field("action", max_length=60)
-    mode = forms.ChoiceField(required=False, choices=[ALL, *Mode.choices])
-    status = forms.ChoiceField(required=False, choices=[ALL, *UsageEvent.Status.choices])
-    price = forms.ChoiceField(required=False, choices=choices_of(PRICES))
-    tokens = forms.ChoiceField(required=False, choices=choices_of(TOKENS))
-    by = forms.ChoiceField(
-        required=False, label="Days", choices=[("", "Of the call"), (BY_RUN, "On which the run began")]
-    )
-    day = day_field("Day")
     from_ = day_field("From")
     to = day_field("To")
-    run = forms.UUIDField(
-        required=False, error_messages={"invalid": "That is not the id of a run; follow a link to it."}
-    )
 
     def __init__(self, address: QueryDict) -> None:
-        address = address.copy()
-        if "provider" in address:
-            address["provider"] = provider_slug(str(address["provider"]))
         super().__init__(address, auto_id="filter-%s")
-        self.offer_providers([])
 
     def add_prefix(self, field_name: str) -> str:
         """`from` is a word of Python, so its field has another name than in the address."""
         return super().add_prefix(field_name.rstrip("_"))
 
-    def offer_providers(self, slugs: Iterable[str]) -> None:
-        """Those of the catalog and `slugs`, by name; and what the address asks for, so that the page shows it."""
-        wanted = self.data.get("provider", "")
-        known = [*slugs, wanted] if wanted.isprintable() else slugs
-        names = {**{slug: provider_name(slug) for slug in known if slug}, **provider_names()}
-        self.fields["provider"].widget.choices = [ALL, *sorted(names.items(), key=lambda item: item[1].casefold())]
+    def clean(self) -> dict[str, Any]:
+        first, last = self.cleaned_data.get("from_"), self.cleaned_data.get("to")
+        if first and last and first > last:
+            self.add_error("from_", f"{first} is after {last}, the day in To. Swap them.")
+            self.cleaned_data.pop("to")  # half of a period is not what was asked for
+        return self.cleaned_data
 
-    def narrow(self, events: UsageEventQuerySet) -> UsageEventQuerySet:
-        """`events` by the filters that could be read; the others have errors and do not narrow."""
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The filters that are set and could be read."""
         self.is_valid()
-        wanted = {name: value for name, value in self.cleaned_data.items() if value}
-        for name, meanings in (("price", PRICES), ("tokens", TOKENS)):
-            if name in wanted:
-                events = events.filter(meanings[wanted[name]][1])
-        return events.matching(
-            provider=wanted.get("provider", ""),
-            model=wanted.get("model", ""),
-            action=wanted.get("action", ""),
-            mode=wanted.get("mode", ""),
-            status=wanted.get("status", ""),
-            run_id=wanted.get("run"),
-            first_day=wanted.get("day") or wanted.get("from_"),
-            last_day=wanted.get("day") or wanted.get("to"),
-            by_run_day=wanted.get("by") == BY_RUN,
-        )
+        return {name: value for name, value in self.cleaned_data.items() if value}
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -123,4 +86,76 @@ class UsageFilterForm(forms.Form):
 
     @property
     def is_filtering(self) -> bool:
-        return any(self.cleaned_data.values())
+        return bool(self.wanted)
+
+
+class UsageFilterForm(FilterForm):
+    """The filters of the usage page."""
+
+    # A provider or an action that nothing knows any more is found, too, so these are no fields of choices.
+    provider = forms.CharField(required=False, max_length=40, widget=forms.Select)
+    model = forms.CharField(
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(
+            attrs={
+                "list": "known-model",
+                "placeholder": "Part of its name",
+                "autocomplete": "off",
+                "spellcheck": "false",
+            }
+        ),
+    )
+    action = forms.CharField(required=False, max_length=60, widget=forms.Select)
+    mode = forms.ChoiceField(required=False, choices=[ALL, *Mode.choices])
+    status = forms.ChoiceField(required=False, choices=[ALL, *UsageEvent.Status.choices])
+    price = forms.ChoiceField(required=False, choices=choices_of(PRICES))
+    tokens = forms.ChoiceField(required=False, choices=choices_of(TOKENS))
+    by = forms.ChoiceField(
+        required=False, label="Days", choices=[("", "Of the call"), (BY_RUN, "On which the run began")]
+    )
+    day = day_field("Day")
+    run = forms.UUIDField(
+        required=False, error_messages={"invalid": "That is not the id of a run; follow a link to it."}
+    )
+
+    def __init__(self, address: QueryDict) -> None:
+        address = address.copy()
+        if "provider" in address:
+            address["provider"] = provider_slug(str(address["provider"]))
+        super().__init__(address)
+        self.offer(providers=(), actions=())
+
+    def offer(self, *, providers: Iterable[str], actions: Iterable[str]) -> None:
+        """Those of the catalog and these slugs, by name; and what the address asks for, so that the page shows it."""
+        names = {**{slug: provider_name(slug) for slug in self._and_wanted("provider", providers)}, **provider_names()}
+        self._offer("provider", names)
+        self._offer("action", {slug: action_name(slug) for slug in self._and_wanted("action", actions)})
+
+    def _and_wanted(self, field: str, slugs: Iterable[str]) -> set[str]:
+        wanted = self.data.get(field, "")
+        return {slug for slug in (*slugs, wanted if wanted.isprintable() else "") if slug}
+
+    def _offer(self, field: str, names: Mapping[str, str]) -> None:
+        by_name = sorted(names.items(), key=lambda item: item[1].casefold())
+        self.fields[field].widget.choices = [ALL, *by_name]
+
+    def narrow(self, events: UsageEventQuerySet) -> UsageEventQuerySet:
+        wanted = self.wanted
+        for name, meanings in (("price", PRICES), ("tokens", TOKENS)):
+            if name in wanted:
+                events = events.filter(meanings[wanted[name]][1])
+        model = wanted.get("model", "")
+        if model and not events.filter(model=model).exists():  # a whole name means this model alone
+            events, model = events.filter(model__icontains=model), ""
+        return events.matching(
+            provider=wanted.get("provider", ""),
+            model=model,
+            action=wanted.get("action", ""),
+            mode=wanted.get("mode", ""),
+            status=wanted.get("status", ""),
+            run_id=wanted.get("run"),
+            first_day=wanted.get("day") or wanted.get("from_"),
+            last_day=wanted.get("day") or wanted.get("to"),
+            by_run_day=wanted.get("by") == BY_RUN,
+        )

@@ -28,3 +28,8 @@ def provider_slug(typed: str) -> str:
 
 def provider_names() -> dict[str, str]:
     return dict(_names)
+
+
+def action_name(slug: str) -> str:
+    """An action in words; actions themselves are above this app, events hold their slugs."""
+    return slug.replace("_", " ").replace("-", " ").capitalize()

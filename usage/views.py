@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from django.conf import settings
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
-from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from django.conf import settings
+
+from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage.forms import UsageFilterForm
 from usage.models import UsageDaily, UsageEvent, UsageEventQuerySet
@@ -14,10 +16,21 @@ ROWS = 50
 KNOWN = 500  # combinations that the filters suggest
 
 
-@organization_view(Permission.VIEW)
-@require_GET
-def events(request: OrganizationHttpRequest) -> HttpResponse:
-    """The calls behind every number of usage and cost, latest first."""
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a run was for, and the page that shows it; the apps above know."""
+
+    text: str
+    url: str
+
+
+def events_context(
+    request: OrganizationHttpRequest, *, purposes: Callable[[set[UUID]], Mapping[UUID, Purpose]]
+) -> dict[str, Any]:
+    """
+    What usage/events.html needs: the calls behind every number of usage and cost, latest first. `purposes` is asked for
+    those of the runs on the page.
+    """
     form = UsageFilterForm(request.GET)
     found = form.narrow(UsageEvent.objects.for_organization(request.organization))
     rows = list(_older_than(request, found).order_by("-occurred_at", "-id")[: ROWS + 1])
@@ -25,19 +38,18 @@ def events(request: OrganizationHttpRequest) -> HttpResponse:
     known = set(daily.values_list("provider", "model", "action").distinct()[:KNOWN])
     known |= {(event.provider, event.model, event.action) for event in rows}
     providers, models, actions = ({row[at] for row in known} for at in range(3))
-    form.offer_providers(providers)
-    context = {
+    form.offer(providers=providers, actions=actions)
+    events = rows[:ROWS]
+    of_runs = purposes({event.run_id for event in events})
+    return {
         "form": form,
-        "events": rows[:ROWS],
+        "events": events,
+        "calls": [(event, of_runs.get(event.run_id)) for event in events],
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "show_managed_usd": settings.KEYFARE_SHOW_MANAGED_USD,
-        "suggestions": {
-            "model": sorted(models),
-            "action": sorted(actions),
-        },
+        "models": sorted(models),
     }
-    return render(request, "usage/events.html", context)
 
 
 def _older_than(request: OrganizationHttpRequest, found: UsageEventQuerySet) -> UsageEventQuerySet:

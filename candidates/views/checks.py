@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
 from candidates.check_endings import OPEN
+from candidates.check_filters import CheckFilterForm
 from candidates.check_requests import accept_check
 from candidates.checks import BriefingNotReady, PriceRose
 from candidates.cost_words import charge_of_failed, expected_charge
@@ -20,11 +21,24 @@ from candidates.models import CandidateCheck, RequirementVerdict
 from organizations import clock
 from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from organizations.reading import whole_number
+from organizations.reading import page_of, whole_number
 from providers.catalog import PROVIDERS
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable
 from usage.reports import run_cost
+
+PAGE_SIZE = 50
+
+
+@organization_view(Permission.VIEW)
+@require_GET
+def check_list(request: OrganizationHttpRequest) -> HttpResponse:
+    """All checks of the organization, latest first, narrowed by what the address says."""
+    form = CheckFilterForm(request.GET, organization=request.organization)
+    checks = CandidateCheck.objects.for_organization(request.organization)
+    found = form.narrow(checks).select_related("candidate", "briefing", "created_by")
+    page = page_of(request, found.order_by("-accepted_at", "pk"), size=PAGE_SIZE)
+    return render(request, "candidates/checks.html", {"form": form, "page": page})
 
 
 @organization_view(Permission.VIEW)

@@ -109,6 +109,9 @@ def test_the_page_is_only_read(as_bob):
         (f"run={uuid.UUID(int=9)}", {"today"}),
         ("mode=byok&provider=openai&status=answered", {"today", "unpriced"}),
         ("model=no-such-model", set()),
+        ("model=NAGE", {"managed"}),
+        ("model=old", {"old"}),  # a whole name, and not old-2
+        ("model=ol", {"old", "old-2"}),
     ],
 )
 def test_filters_narrow_to_the_rows_behind_a_number(as_bob, acme, query, expected):
@@ -117,6 +120,8 @@ def test_filters_narrow_to_the_rows_behind_a_number(as_bob, acme, query, expecte
     event(acme, model="unpriced", cost_nanousd=None)
     lost_or_failed(acme, Status.FAILED, model="failed")
     event(acme, model="old", provider="anthropic", day=TODAY - timedelta(days=10))
+    if "model" in query:
+        event(acme, model="old-2")
 
     assert set(models_on(as_bob.get(f"{URL}?{query}"))) == expected
 
@@ -127,6 +132,7 @@ def test_filters_narrow_to_the_rows_behind_a_number(as_bob, acme, query, expecte
         ("day=yesterday", "Day: Enter a day as YYYY-MM-DD."),
         ("from=2026-02-30", "From: Enter a day as YYYY-MM-DD."),
         ("run=17", "Run: That is not the id of a run"),
+        ("from=2026-11-20&to=2026-11-02", "From: 2026-11-20 is after 2026-11-02, the day in To. Swap them."),
         ("mode=free", "Mode: Select a valid choice."),
         ("status=maybe&price=cheap", "Price: Select a valid choice."),
         ("model=" + "m" * 300, "Model: Ensure this value has at most 200 characters"),
@@ -141,6 +147,18 @@ def test_a_filter_that_cannot_be_read_is_named_and_not_applied(as_bob, acme, que
     assert response.status_code == 200
     assert sentence in response.content.decode()
     assert len(models_on(response)) == 1
+
+
+def test_actions_are_chosen_by_the_names_that_the_page_shows(as_bob, acme):
+    event(acme, action="requirement_generation")
+    event(acme, action="candidate_check")
+
+    answer = as_bob.get(f"{URL}?action=requirement_generation")
+    html = answer.content.decode()
+
+    assert '<option value="requirement_generation" selected>Requirement generation</option>' in html
+    assert '<option value="candidate_check">Candidate check</option>' in html
+    assert [row.action for row in answer.context["events"]] == ["requirement_generation"]
 
 
 def test_pages_follow_one_another_while_new_calls_come_in(as_bob, acme, monkeypatch):

@@ -43,8 +43,8 @@ def seconds(milliseconds: int) -> str:
 
 @register.filter
 def action_name(slug: str) -> str:
-    """An action in words; actions themselves are above this app, events hold their slugs."""
-    return slug.replace("_", " ").replace("-", " ").capitalize()
+    """In words."""
+    return names.action_name(slug)
 
 
 @register.filter
@@ -59,4 +59,4 @@ def calls_url(organization: Organization, **filters: object) -> str:
     texts = {
         name: value.isoformat() if isinstance(value, date) else str(value) for name, value in filters.items() if value
     }
-    return f"{reverse('usage:events', args=[organization.slug])}?{urlencode(texts, quote_via=quote, safe='')}"
+    return f"{reverse('usage', args=[organization.slug])}?{urlencode(texts, quote_via=quote, safe='')}"
