@@ -132,6 +132,7 @@ def new_version(*, briefing: Briefing, actor: User | None, once: Once | None = N
             title=briefing.title,
             job_description=briefing.job_description,
             version=_newest_version(briefing) + 1,
+            state=State.REVIEW,
             earlier_version=briefing,
             created_by=actor,
         )
@@ -152,7 +153,10 @@ def new_version(*, briefing: Briefing, actor: User | None, once: Once | None = N
 
 
 def _made(organization: Organization, briefing_id: str) -> Briefing:
-    return Briefing.objects.for_organization(organization).select_related("organization").get(pk=briefing_id)
+    made = Briefing.objects.for_organization(organization).select_related("organization").filter(pk=briefing_id).first()
+    if made is None:
+        raise BriefingRefused("What this form made was deleted since. Open the form anew to make another.")
+    return made
 
 
 def _as_inputs(requirements: Iterable[DraftRequirement]) -> list[RequirementInput]:
@@ -341,7 +345,7 @@ def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = ""
         else:
             write_requirements(briefing, _as_inputs(draft.requirements))
             briefing.changed_by, briefing.changed_at = None, clock.now()
-            briefing.state, briefing.state_detail = State.READY, ""
+            briefing.state, briefing.state_detail = State.REVIEW, ""
             if briefing.title == UNTITLED and draft.title:
                 briefing.title = draft.title[:200]
         briefing.save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import cast
 
 from django import forms
 from django.db.models import Q, QuerySet
@@ -59,8 +60,7 @@ class CheckFilterForm(FilterForm):
         chosen = whole_number(address.get("briefing"))
         if chosen is not None and all(briefing.pk != chosen for briefing in shown):
             shown += briefings.filter(pk=chosen)
-        field = self.fields["briefing"]
-        assert isinstance(field, forms.ModelChoiceField)
+        field = cast("forms.ModelChoiceField[Briefing]", self.fields["briefing"])
         field.queryset = briefings
         field.widget.choices = [ALL, *((briefing.pk, str(briefing)) for briefing in shown)]
 

@@ -75,8 +75,7 @@ def accept_checks(
         # Nothing is accepted once the organization is closed, whose checks are ended then.
         organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         briefing = Briefing.objects.for_organization(organization).select_for_update(no_key=True).get(pk=briefing.pk)
-        if briefing.state != Briefing.State.READY or not briefing.requirements.for_organization(organization).exists():
-            raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
+        _check_ready(briefing)
         route = resolve(organization=organization, action=CANDIDATE_CHECK.slug)
         mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
         busy = set(
@@ -122,6 +121,21 @@ def accept_checks(
         if checks:
             transaction.on_commit(queue_checks)
     return Accepted(checks, skipped=len(candidates) - len(wanted), cheaper=cheaper)
+
+
+def _check_ready(briefing: Briefing) -> None:
+    if briefing.archived_at:
+        raise BriefingNotReady("This briefing is archived. Bring it back on its page, then run the checks.")
+    if briefing.state == Briefing.State.REVIEW:
+        raise BriefingNotReady(
+            "Nobody has looked over these requirements yet. Open them, correct what is needed and press "
+            "“Use these requirements”, then run the checks."
+        )
+    if (
+        briefing.state != Briefing.State.READY
+        or not briefing.requirements.filter(organization=briefing.organization_id).exists()
+    ):
+        raise BriefingNotReady("This briefing has no requirements yet. Add at least one, then run the checks.")
 
 
 def queue_checks() -> None:

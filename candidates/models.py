@@ -64,6 +64,7 @@ class Briefing(models.Model):
 
     class State(models.TextChoices):
         DRAFTING = "drafting", "Drafting"
+        REVIEW = "review", "To be looked over"
         READY = "ready", "Ready"
         FAILED = "failed", "Draft failed"
 
@@ -89,6 +90,7 @@ class Briefing(models.Model):
         help_text="Who saved title or requirements last; nobody: a draft.",
     )
     changed_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
 
     objects = TenantQuerySet["Briefing"].as_manager()
 

@@ -63,10 +63,11 @@ def save_requirements(
     now: datetime,
     actor: User | None = None,
     seen: str | None = None,
+    use: bool = True,
 ) -> int:
     """
     Make `requirements`, in this order, those of the briefing: existing ones that are not among them are
-    removed.
+    removed. Without `use`, those of a draft or a new version stay to be looked over.
 
     Returns how many completed checks got another score or category. Raises TextsLocked where the lock
     forbids a change, and BriefingRefused for bad values or while a draft is being written (up to
@@ -95,7 +96,9 @@ def save_requirements(
         )
         write_requirements(locked, wanted)
         # Whatever was drafted or failed before, the briefing is written now; a late draft finds another run.
-        locked.state, locked.state_detail, locked.draft_run_id = State.READY, "", uuid.uuid4()
+        stays = locked.state == State.REVIEW and not use
+        locked.state, locked.state_detail = State.REVIEW if stays else State.READY, ""
+        locked.draft_run_id = uuid.uuid4()
         locked.changed_by, locked.changed_at = actor, now
         locked.save()
         changed = _score_again(locked)

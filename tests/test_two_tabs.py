@@ -71,6 +71,14 @@ def _failed_draft(world: Tenant) -> None:
     )
 
 
+def _archived(world: Tenant) -> None:
+    Briefing.objects.filter(organization=world.organization).update(archived_at=timezone.now())
+
+
+def _unchecked(world: Tenant) -> None:
+    CandidateCheck.objects.filter(organization=world.organization).delete()
+
+
 def _key(world: Tenant) -> ProviderKey:
     return ProviderKey.objects.get(pk=str(world.ids["key_id"]))
 
@@ -124,6 +132,9 @@ ORGANIZATIONS: dict[str, Twice] = {
     "candidates:briefing": Twice(DONE, REFUSED, "candidates:briefing", {"title": "Another title"}),
     "candidates:briefing-draft": Twice(DONE, REFUSED, "candidates:briefing", None, _failed_draft),
     "candidates:briefing-version": Twice(SAME, NEW, "candidates:briefing"),
+    "candidates:briefing-archive": Twice(DONE, AIM, "candidates:briefing"),
+    "candidates:briefing-bring-back": Twice(DONE, AIM, "candidates:briefing", None, _archived),
+    "candidates:briefing-delete": Twice(GONE, AIM, "candidates:briefing-delete", None, _unchecked),
     "candidates:quote": Twice(DONE, AIM, ""),
     "candidates:run": Twice(SAME, AIM, "candidates:briefing", CHECKED),
     "candidates:check-again": Twice(SAME, AIM, "candidates:check"),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from usage import gaps
 from usage.models import Mode, UsageEvent, UsageEventQuerySet
-from usage.names import action_name, provider_name, provider_names, provider_slug
+from usage.names import action_name, action_names, provider_name, provider_names, provider_slug
 
 Source = UsageEvent.PriceSource
 
@@ -127,17 +127,14 @@ class UsageFilterForm(FilterForm):
         self.offer(providers=(), actions=())
 
     def offer(self, *, providers: Iterable[str], actions: Iterable[str]) -> None:
-        """Those of the catalog and these slugs, by name; and what the address asks for, so that the page shows it."""
-        names = {**{slug: provider_name(slug) for slug in self._and_wanted("provider", providers)}, **provider_names()}
-        self._offer("provider", names)
-        self._offer("action", {slug: action_name(slug) for slug in self._and_wanted("action", actions)})
+        """Those that are known and these slugs, by name; and what the address asks for, so that the page shows it."""
+        self._offer("provider", providers, provider_names(), provider_name)
+        self._offer("action", actions, action_names(), action_name)
 
-    def _and_wanted(self, field: str, slugs: Iterable[str]) -> set[str]:
+    def _offer(self, field: str, slugs: Iterable[str], known: Mapping[str, str], name: Callable[[str], str]) -> None:
         wanted = self.data.get(field, "")
-        return {slug for slug in (*slugs, wanted if wanted.isprintable() else "") if slug}
-
-    def _offer(self, field: str, names: Mapping[str, str]) -> None:
-        by_name = sorted(names.items(), key=lambda item: item[1].casefold())
+        others = {slug: name(slug) for slug in (*slugs, wanted) if slug and slug.isprintable()}
+        by_name = sorted({**others, **known}.items(), key=lambda item: item[1].casefold())
         self.fields[field].widget.choices = [ALL, *by_name]
 
     def narrow(self, events: UsageEventQuerySet) -> UsageEventQuerySet:

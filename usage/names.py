@@ -1,6 +1,6 @@
 """
-Names of providers for pages, charts and lists. Events hold slugs; the catalog is above this app and tells its names
-at start.
+Names of providers and actions for pages, charts and lists. Events hold slugs; what they name is above this app and
+tells its names at start.
 """
 
 from __future__ import annotations
@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _names: dict[str, str] = {}
+_actions: dict[str, str] = {}
 
 
 def name_providers(names: Mapping[str, str]) -> None:
     """Slug to name, as the catalog has them."""
     _names.update(names)
+
+
+def name_actions(names: Mapping[str, str]) -> None:
+    """Slug to name."""
+    _actions.update(names)
 
 
 def provider_name(slug: str) -> str:
@@ -31,5 +37,9 @@ def provider_names() -> dict[str, str]:
 
 
 def action_name(slug: str) -> str:
-    """An action in words; actions themselves are above this app, events hold their slugs."""
-    return slug.replace("_", " ").replace("-", " ").capitalize()
+    """As people write it; of one that is no action any more, its slug in words."""
+    return _actions.get(slug) or slug.replace("_", " ").replace("-", " ").capitalize()
+
+
+def action_names() -> dict[str, str]:
+    return dict(_actions)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRefresh
 
 from candidates import briefings
+from candidates.briefing_archive import archive_briefing, bring_back_briefing, delete_briefing
 from candidates.briefing_forms import DraftForm, TitleForm, requirement_rows, wanted_requirements
 from candidates.briefings import BriefingRefused, StillDrafting
 from candidates.cost_words import expected_charge
@@ -47,13 +48,19 @@ class BriefingRow:
 @organization_view(Permission.VIEW)
 @require_GET
 def briefing_list(request: OrganizationHttpRequest) -> HttpResponse:
-    found = Briefing.objects.for_organization(request.organization).order_by("-pk")
-    page = page_of(request, found, size=PAGE_SIZE)
-    return render(
-        request,
-        "candidates/briefings.html",
-        {"page": page, "rows": _rows(request.organization, list(page.object_list))},
+    """Those in use, newest first; `?show=archived` the others."""
+    briefings_of_all = Briefing.objects.for_organization(request.organization)
+    shows_archived = request.GET.get("show") == "archived"
+    page = page_of(
+        request, briefings_of_all.filter(archived_at__isnull=not shows_archived).order_by("-pk"), size=PAGE_SIZE
     )
+    context = {
+        "page": page,
+        "rows": _rows(request.organization, list(page.object_list)),
+        "shows_archived": shows_archived,
+        "archived": briefings_of_all.exclude(archived_at=None).count(),
+    }
+    return render(request, "candidates/briefings.html", context)
 
 
 @organization_view(Permission.CHECK_CANDIDATES)
@@ -139,6 +146,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
                     now=now,
                     actor=request.user,
                     seen=seen,
+                    use="use" in request.POST,
                 )
             except BriefingChanged as conflict:
                 refused = conflict
@@ -159,7 +167,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
                 refused, locked = error, was_locked
             else:
                 messages.success(request, _saved(changed))
-                return redirect(f"{request.path}?tab={REQUIREMENTS}")
+                return redirect(f"{request.path}?tab={CANDIDATES if 'use' in request.POST else REQUIREMENTS}")
         else:
             locked = was_locked
     context: dict[str, Any] = {
@@ -174,7 +182,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     is_wrong = request.method == "POST"
     if tab == RESULTS:
         context |= results_context(request, briefing)
-    elif tab == CANDIDATES:
+    elif tab == CANDIDATES and briefing.state != Briefing.State.REVIEW:
         context |= picker_context(request, briefing)
         is_wrong = bool(context["selection"].problem)
     return render(request, "candidates/briefing.html", context, status=422 if is_wrong else 200)
@@ -204,9 +212,47 @@ def draft_again(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespo
 @require_POST
 def copy_briefing(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
     briefing = _briefing(request, briefing_id)
-    copy = briefings.new_version(briefing=briefing, actor=request.user, once=once_of_form(request))
-    messages.success(request, f"Version {copy.version} made. Its requirements can be reworded.")
+    try:
+        copy = briefings.new_version(briefing=briefing, actor=request.user, once=once_of_form(request))
+    except BriefingRefused as error:
+        messages.error(request, str(error))
+        return redirect("candidates:briefing", request.organization.slug, briefing.pk)
+    messages.success(request, f"Version {copy.version} made. Change its requirements, then use them.")
     return redirect("candidates:briefing", request.organization.slug, copy.pk)
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_POST
+def archive(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
+    briefing = _briefing(request, briefing_id)
+    archive_briefing(briefing=briefing, now=clock.now())
+    messages.success(request, f"“{briefing}” is archived. Its results stay; bring it back to check more people.")
+    return redirect("candidates:briefings", request.organization.slug)
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_POST
+def bring_back(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
+    briefing = _briefing(request, briefing_id)
+    bring_back_briefing(briefing=briefing)
+    messages.success(request, f"“{briefing}” is in use again.")
+    return redirect("candidates:briefing", request.organization.slug, briefing.pk)
+
+
+@organization_view(Permission.CHECK_CANDIDATES)
+@require_http_methods(["GET", "POST"])
+def delete(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
+    """Asks first; without JavaScript, too."""
+    briefing = _briefing(request, briefing_id)
+    if request.method == "GET":
+        return render(request, "candidates/briefing_delete.html", {"briefing": briefing})
+    try:
+        delete_briefing(briefing=briefing, actor=request.user)
+    except BriefingRefused as refused:
+        messages.error(request, str(refused))
+        return redirect("candidates:briefing", request.organization.slug, briefing.pk)
+    messages.success(request, f"“{briefing}” is deleted.")
+    return redirect("candidates:briefings", request.organization.slug)
 
 
 def _briefing(request: OrganizationHttpRequest, briefing_id: int) -> Briefing:

@@ -27,4 +27,9 @@ def tab_context(
         "tabs": TABS,
         "tab": tab,
         "is_overdue": briefing.state == Briefing.State.DRAFTING,
+        "is_deletable": tab == REQUIREMENTS and not locked and not _has_checks(briefing),
     }
+
+
+def _has_checks(briefing: Briefing) -> bool:
+    return briefing.checks.filter(organization=briefing.organization_id).exists()

@@ -280,7 +280,7 @@ def test_a_job_description_becomes_requirements(as_bob, bob, simulated_providers
 
     briefing = Briefing.objects.get()
     assert answer.url == url("briefing", briefing.pk)
-    assert (briefing.state, briefing.created_by) == (Briefing.State.READY, bob)
+    assert (briefing.state, briefing.created_by) == (Briefing.State.REVIEW, bob)
     assert ordered_requirements(briefing)
 
 

@@ -236,7 +236,7 @@ def test_a_draft_is_written_in_the_background_and_costs_no_credits(
         assert briefing.state == Briefing.State.DRAFTING
 
     briefing.refresh_from_db()
-    assert (briefing.state, briefing.created_by) == (Briefing.State.READY, alice)
+    assert (briefing.state, briefing.created_by) == (Briefing.State.REVIEW, alice)
     assert briefing.title != briefings.UNTITLED
     assert 1 <= len(texts(briefing)) <= 20
     event = UsageEvent.objects.get()
@@ -293,7 +293,7 @@ def test_an_unreadable_draft_is_asked_for_once_more_naming_the_fault(managed, ac
     draft_briefing(briefing.pk, now=NOW)
 
     briefing.refresh_from_db()
-    assert (briefing.state, texts(briefing)) == (Briefing.State.READY, ["Django"])
+    assert (briefing.state, texts(briefing)) == (Briefing.State.REVIEW, ["Django"])
     assert list(UsageEvent.objects.order_by("iteration").values_list("iteration", flat=True)) == [1, 2]
     assert "no complete JSON object" in simulator.app.received[-1]["messages"][-1]["content"]
 
@@ -314,7 +314,7 @@ def test_a_draft_waits_for_a_provider_in_trouble_as_a_check_does(managed, acme, 
     draft_briefing(briefing.pk, now=NOW)
 
     briefing.refresh_from_db()
-    assert (briefing.state, waits) == (Briefing.State.READY, [2.0])
+    assert (briefing.state, waits) == (Briefing.State.REVIEW, [2.0])
 
 
 def test_a_draft_that_was_written_by_hand_meanwhile_is_not_asked_for_again(managed, acme, simulator, monkeypatch):
@@ -434,5 +434,5 @@ def test_a_lost_draft_that_is_queued_again_gets_written(managed, acme, django_ca
         requeue_drafts(now=NOW + timedelta(minutes=6))
 
     briefing.refresh_from_db()
-    assert briefing.state == Briefing.State.READY
+    assert briefing.state == Briefing.State.REVIEW
     assert Requirement.objects.filter(briefing=briefing).exists()

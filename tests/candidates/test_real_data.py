@@ -10,7 +10,14 @@ from django.utils import timezone
 
 from billing.ledger import balance
 from billing.verification import verify_ledger
-from candidates.briefings import draft_briefing, request_draft, unchecked_candidates
+from candidates.briefings import (
+    RequirementInput,
+    draft_briefing,
+    ordered_requirements,
+    request_draft,
+    save_requirements,
+    unchecked_candidates,
+)
 from candidates.checks import accept_checks
 from candidates.models import Briefing, CandidateCheck, RequirementVerdict
 from candidates.profiles import import_profiles, parse_file
@@ -37,6 +44,8 @@ def test_200_public_profiles_are_checked_against_a_briefing_drafted_from_a_publi
     asked = request_draft(organization=acme, job_description=job["description"], actor=None, now=timezone.now())
     draft_briefing(asked.pk, now=timezone.now())
     briefing = Briefing.objects.get(pk=asked.pk)
+    drafted = [RequirementInput(each.text, each.kind, each.weight, each.pk) for each in ordered_requirements(briefing)]
+    save_requirements(briefing=briefing, requirements=drafted, now=timezone.now())
     people = list(unchecked_candidates(briefing).order_by("pk")[:CHECKS])
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     run_pending_checks(organization_id=acme.pk)

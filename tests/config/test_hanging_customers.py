@@ -141,7 +141,7 @@ def test_checks_a_validation_and_a_draft_of_another_customer_are_done_while_two_
     waits = {
         "check": lambda: CandidateCheck.objects.filter(pk=checked.pk, status="completed").exists(),
         "validation": lambda: KeyValidation.objects.filter(pk=validation.pk, state=Done, outcome="connected").exists(),
-        "draft": lambda: Briefing.objects.filter(pk=briefing.pk, state="ready").exists(),
+        "draft": lambda: Briefing.objects.filter(pk=briefing.pk, state="review").exists(),
     }
     for what, is_done in waits.items():
         wait_for(is_done, f"the {what} of another customer")
