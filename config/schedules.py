@@ -88,7 +88,7 @@ def next_time(schedule: Schedule, now: datetime) -> datetime:
 
 
 def _start_if_due(command: str, now: datetime, broker: Any) -> None:
-    row = _row_of(command)
+    row = _row_of(command, now)
     if not _is_due(row, now):
         return
     with transaction.atomic():
@@ -104,8 +104,9 @@ def _is_due(schedule: Schedule, now: datetime) -> bool:
     return schedule.next_run is None or not now < schedule.next_run < now + LONGEST
 
 
-def _row_of(command: str) -> Schedule:
-    when = {"schedule_type": Schedule.MINUTES, "minutes": JOBS[command]}
+def _row_of(command: str, now: datetime) -> Schedule:
+    """Due from `now` if it is new."""
+    when = {"schedule_type": Schedule.MINUTES, "minutes": JOBS[command], "next_run": now}
     row = Schedule.objects.filter(name=command).order_by("pk").first()
     return row or Schedule.objects.create(name=command, **_what(command), **when)
 

@@ -8,6 +8,7 @@ from allauth.account.models import EmailAddress
 from django.urls import reverse
 from django.utils import timezone
 
+from organizations import clock
 from organizations.models import Invitation, Membership, User
 from tests.conftest import logged_in
 
@@ -193,6 +194,6 @@ def test_an_anonymous_acceptance_goes_to_the_login(client, as_alice, mailoutbox)
 
 def test_an_expired_invitation_is_marked_in_the_list(as_alice):
     invite(as_alice)
-    Invitation.objects.update(expires_at=timezone.now())
+    Invitation.objects.update(expires_at=clock.now())
 
     assert "Expired" in as_alice.get(url("members")).content.decode()

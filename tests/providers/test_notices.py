@@ -11,6 +11,7 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from organizations import clock
 from organizations.models import AuditEvent, User
 from providers import tasks
 from providers.adapters.base import ErrorKind
@@ -243,7 +244,7 @@ def test_a_reminder_that_could_not_be_written_is_written_by_the_next_run(acme, d
 def test_the_card_shows_the_age_of_an_old_key(acme, as_alice):
     key = connect_key(acme)
     young = as_alice.get("/o/acme/settings").content.decode()
-    ProviderKey.objects.filter(pk=key.pk).update(created_at=timezone.now() - timedelta(days=200))
+    ProviderKey.objects.filter(pk=key.pk).update(created_at=clock.now() - timedelta(days=200))
     old = as_alice.get("/o/acme/settings").content.decode()
 
     assert "In use for 200 days." in old
