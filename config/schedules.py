@@ -51,8 +51,9 @@ def run(command: str) -> None:
 
 def ensure_schedules() -> None:
     """Write the schedules to the database; one that staff changed in the admin keeps its times."""
+    now = clock.now()
     for command in JOBS:
-        Schedule.objects.filter(pk=_row_of(command).pk).update(**_what(command))
+        Schedule.objects.filter(pk=_row_of(command, now).pk).update(**_what(command))
 
 
 def start_due_jobs(broker: Any = None) -> None:

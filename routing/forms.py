@@ -61,6 +61,7 @@ class RouteForm(OpenText, forms.Form):
         key_field.choices = [("", "Managed default"), *_grouped(keys)]
         key_field.widget.attrs |= {"class": "input", "aria-label": f"Key for {row.action.name}"}
         typed = self.fields["model"].widget.attrs
+        key_field.widget.attrs["data-saved"], typed["data-saved"] = choice_of(row.rule)
         typed["aria-label"] = f"Model for {row.action.name}"
         if self["key"].value():
             typed["list"] = f"models-of-{self['key'].value()}"

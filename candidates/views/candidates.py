@@ -16,6 +16,7 @@ from organizations.reading import page_of, whole_number
 PAGE_SIZE = 50
 LAST_VERSION = 2**31 - 1
 SHOWN_ERRORS = 200
+STATUSES = dict(CandidateCheck.Status.choices)
 
 
 @organization_view(Permission.VIEW)
@@ -27,25 +28,23 @@ def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
     found = candidates
     for word in query.split():
         found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
-    last_check = (
-        CandidateCheck.objects.for_organization(request.organization)
-        .filter(candidate=OuterRef("pk"), status=CandidateCheck.Status.COMPLETED)
-        .order_by("-completed_at")
-    )
+    checks = CandidateCheck.objects.for_organization(request.organization).filter(candidate=OuterRef("pk"))
+    completed = checks.filter(status=CandidateCheck.Status.COMPLETED).order_by("-completed_at")
     page = page_of(request, found.order_by("-pk"), size=PAGE_SIZE)
     # The counts are taken for the people of the page only, not for everybody before the page is cut.
     shown = (
         candidates.filter(pk__in=[candidate.pk for candidate in page.object_list])
         .annotate(
             check_count=Count("checks"),
-            last_category=Subquery(last_check.values("category")[:1]),
-            last_score=Subquery(last_check.values("score")[:1]),
+            last_category=Subquery(completed.values("category")[:1]),
+            last_score=Subquery(completed.values("score")[:1]),
+            last_status=Subquery(checks.order_by("-accepted_at").values("status")[:1]),
         )
         .order_by("-pk")
     )
     context = {
         "page": page,
-        "candidates": shown,
+        "candidates": [(candidate, STATUSES.get(candidate.last_status, "")) for candidate in shown],
         "query": query,
         "found": page.paginator.count,
         "total": candidates.count() if query else page.paginator.count,

@@ -26,7 +26,32 @@ function chooseTheme(theme) {
 
 const TOAST_MS = 7000;
 
+const PLACES = ["top-right", "bottom-right", "top", "bottom"]; // as the style sheet has them
+
+// Where they cover no link, button or field; or as few as can be.
+function placeToasts() {
+  const toasts = document.getElementById("toasts");
+  if (!toasts?.querySelector(".toast")) return;
+  const targets = [...document.querySelectorAll("a, button, input, select, textarea, summary")].filter((each) => !toasts.contains(each));
+  const covered = (place) => {
+    toasts.dataset.place = place;
+    const { left, right, top, bottom } = toasts.getBoundingClientRect();
+    return targets.filter((each) => {
+      const box = each.getBoundingClientRect();
+      return box.width && box.left < right && left < box.right && box.top < bottom && top < box.bottom;
+    }).length;
+  };
+  let best = PLACES[0];
+  let fewest = Infinity;
+  for (const place of PLACES) {
+    const count = covered(place);
+    if (count < fewest) [best, fewest] = [place, count];
+  }
+  toasts.dataset.place = best;
+}
+
 function armToasts() {
+  placeToasts();
   for (const toast of document.querySelectorAll(".toast:not([data-armed])")) {
     toast.dataset.armed = "";
     if (toast.matches(".error, .warning")) continue;
@@ -49,6 +74,7 @@ function showError(sentence) {
   close.textContent = "×";
   toast.append(text, close);
   document.getElementById("toasts")?.append(toast);
+  placeToasts();
 }
 
 // Clicks -------------------------------------------------------------------------------------------
@@ -106,6 +132,34 @@ document.addEventListener("keydown", (event) => {
   if (!menu) return;
   menu.open = false;
   menu.querySelector("summary").focus();
+});
+
+// What was typed and not saved is asked about before it is left: <form data-unsaved> ---------------------
+// data-saved on a field is what the server has, where the page shows something else; data-unsaved="typed" on the form
+// says that all of it is as somebody typed it.
+
+let isSending = false;
+
+function isChanged(field) {
+  if (!field.name || ["hidden", "submit", "button"].includes(field.type)) return false;
+  if ("saved" in field.dataset) return field.value !== field.dataset.saved;
+  if (field instanceof HTMLSelectElement) return field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
+  if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
+  return field.value !== field.defaultValue;
+}
+
+const isUnsaved = (form) => form.dataset.unsaved === "typed" || [...form.elements].some(isChanged);
+
+function noteUnsaved() {
+  for (const note of document.querySelectorAll("[data-unsaved-note]")) note.hidden = !isUnsaved(note.closest("form"));
+}
+
+document.addEventListener("input", noteUnsaved);
+document.addEventListener("htmx:afterSettle", noteUnsaved);
+document.addEventListener("submit", (event) => (isSending ||= !event.defaultPrevented && "unsaved" in event.target.dataset));
+window.addEventListener("pageshow", () => (isSending = false));
+window.addEventListener("beforeunload", (event) => {
+  if (!isSending && [...document.querySelectorAll("form[data-unsaved]")].some(isUnsaved)) event.preventDefault();
 });
 
 // "Select all" boxes: <input type="checkbox" data-check-all="field name"> -----------------------------
@@ -176,4 +230,5 @@ document.addEventListener("pointermove", (event) => {
 
 showTheme();
 armToasts();
+noteUnsaved();
 focusFirstError(document.querySelector("main form"));

@@ -37,6 +37,7 @@ def check(candidate: Candidate, **fields: Any) -> CandidateCheck:
         "score": 83,
         "charged": 4,
         "completed_at": timezone.now(),
+        "accepted_at": timezone.now(),
     }
     return CandidateCheck.objects.create(
         organization=organization,
@@ -47,7 +48,6 @@ def check(candidate: Candidate, **fields: Any) -> CandidateCheck:
         kind=CandidateCheck.Kind.NEW,
         price=4,
         route={},
-        accepted_at=timezone.now(),
         **(values | fields),
     )
 
@@ -75,7 +75,19 @@ def test_the_list_shows_the_own_people_with_their_last_result(as_bob, acme, glob
     for text in ("Noor Example", "Engineer", "noor@example.com", "Strong fit · 83"):
         assert text in page.text
     assert "Somebody Else" not in page.text
-    assert page.context["candidates"][0].check_count == 2
+    assert page.context["candidates"][0][0].check_count == 2
+
+
+def test_who_was_checked_in_vain_alone_is_no_dash(as_bob, acme):
+    noor, ben = add(acme, person("Noor Example"), person("Ben Other"))
+    check(noor, status=CandidateCheck.Status.FAILED, category="", score=None)
+    check(ben, accepted_at=timezone.now().replace(year=2020))
+    check(ben, status=CandidateCheck.Status.FAILED, category="", score=None)
+
+    page = as_bob.get(LIST)
+
+    assert page.text.count(">Failed</span>") == 1
+    assert "Strong fit · 83" in page.text
 
 
 @pytest.mark.parametrize("query", ["noor", "EXAMPLE.COM", "data engineer", "engineer noor"])
@@ -84,8 +96,8 @@ def test_search_finds_by_name_headline_and_email(as_bob, acme, query):
 
     page = as_bob.get(LIST, {"q": query})
 
-    assert [candidate.name for candidate in page.context["candidates"]] == ["Noor Person"]
-    assert "1 of 2 found." in page.text
+    assert [candidate.name for candidate, _ in page.context["candidates"]] == ["Noor Person"]
+    assert "1 of 2 people found for" in page.text
 
 
 @pytest.mark.parametrize("query", ["nobody", "\x00nobody", "<script>alert(1)</script>", "x" * 3000])
@@ -105,7 +117,7 @@ def test_the_list_has_pages_and_few_queries(as_bob, acme, django_assert_max_num_
     with django_assert_max_num_queries(12):
         page = as_bob.get(LIST, {"page": 2})
 
-    assert [candidate.name for candidate in page.context["candidates"]] == ["Person 0"]
+    assert [candidate.name for candidate, _ in page.context["candidates"]] == ["Person 0"]
 
 
 # The import

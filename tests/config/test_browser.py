@@ -12,9 +12,13 @@ from allauth.account.models import EmailAddress
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from candidates import checks
+from candidates.check_endings import end_checks
 from candidates.models import Briefing
-from tests.builders import connect_managed_key, give_credits, import_people, write_briefing
+from organizations import clock
+from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -240,3 +244,96 @@ def test_a_double_click_makes_one_briefing(chromium, live_server, alice, scripts
         expect(page.get_by_role("heading", name="Data engineer")).to_be_visible()
 
     assert Briefing.objects.count() == 1
+
+
+def leaving(page: Page, address: str) -> list[str]:
+    """Goes to `address` and says no to every question; the kinds of what was asked."""
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.evaluate("address => { location.href = address }", address)
+    try:
+        page.wait_for_url(lambda url: url.split("#")[0] == address, timeout=3_000)
+    except PlaywrightTimeout:
+        assert asked, "neither asked nor left"
+    return asked
+
+
+@pytest.mark.parametrize("what", ["requirements", "routing"])
+def test_what_is_not_saved_is_asked_about_before_it_is_lost(browsing, live_server, acme, simulated_providers, what):
+    briefing = write_briefing(acme, ("Django", "must"))
+    route_to_own_key(acme)
+    address, field, save = {
+        "requirements": (f"briefings/{briefing.pk}/?tab=requirements", "Requirement 1", "Save requirements"),
+        "routing": ("settings", "Model for Candidate check", "Save routing"),
+    }[what]
+    other = f"{live_server.url}/o/acme/usage/"
+    page = browsing
+    page.goto(f"{live_server.url}/o/acme/{address}")
+    note = page.locator("form", has=page.get_by_role("button", name=save)).locator("[data-unsaved-note]")
+    expect(note).to_be_hidden()
+    assert leaving(page, other) == []
+
+    page.goto(f"{live_server.url}/o/acme/{address}")
+    page.get_by_label(field, exact=True).fill("openai/gpt-4o-mini")
+    expect(note).to_be_visible()
+    assert leaving(page, other) == ["beforeunload"]
+
+    page.get_by_role("button", name=save).click()
+    expect(page.get_by_text("saved.", exact=False).first).to_be_visible()
+    expect(note).to_be_hidden()
+    assert leaving(page, other) == []
+
+
+def test_what_was_refused_is_still_not_saved(browsing, live_server, acme):
+    briefing = write_briefing(acme, ("Django", "must"), ("Go", "must"))
+    page = browsing
+    page.goto(f"{live_server.url}/o/acme/briefings/{briefing.pk}/?tab=requirements")
+    page.get_by_label("Requirement 1", exact=True).fill("Go")
+    page.get_by_role("button", name="Save requirements").click()
+    expect(page.get_by_text("Two requirements are the same.")).to_be_visible()
+
+    assert leaving(page, f"{live_server.url}/o/acme/usage/") == ["beforeunload"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("address", ["", "settings", "candidates/", "briefings/", "members/", "credits/"])
+def test_toasts_cover_nothing_that_one_may_want_to_press(browsing, live_server, acme, width, address):
+    import_people(acme, "Builds Django services.")
+    write_briefing(acme, ("Django", "must"))
+    page = browsing
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{live_server.url}/o/acme/{address}")
+
+    covered = page.evaluate(
+        """() => {
+            const toasts = document.getElementById("toasts");
+            showError("Routing saved.");
+            const { left, right, top, bottom } = toasts.getBoundingClientRect();
+            const targets = document.querySelectorAll("main button, main a.button, main input, main select");
+            return [...targets].filter((each) => {
+                const box = each.getBoundingClientRect();
+                return box.width && box.left < right && left < box.right && box.top < bottom && top < box.bottom;
+            }).map((each) => each.outerHTML.slice(0, 80));
+        }"""
+    )
+    assert covered == []
+
+
+def test_held_credits_in_the_sidebar_end_with_the_batch(browsing, live_server, acme, simulated_providers, monkeypatch):
+    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # tasks do not run in the thread of the browser
+    connect_managed_key()
+    give_credits(acme, 9)
+    briefing = write_briefing(acme, ("Django", "must"))
+    people = import_people(acme, "Builds Django services.")
+    checks.accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=clock.now())
+    page = browsing
+    page.goto(f"{live_server.url}/o/acme/briefings/{briefing.pk}/?tab=results")
+    ticket = page.locator("#credit-ticket")
+    expect(ticket).to_contain_text("4 held for running checks")
+
+    end_checks(organization=acme, reason="That is all.")
+
+    expect(page.get_by_text("That is all.")).to_be_visible()
+    expect(ticket).not_to_contain_text("held")
+    expect(ticket).to_contain_text("9")
+    expect(ticket).to_have_count(1)

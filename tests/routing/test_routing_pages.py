@@ -398,7 +398,7 @@ def test_each_action_shows_its_runs_and_averages_which_link_to_their_rows(as_ali
         )
     page = text(as_alice.get("/o/acme/settings/routing/"))
 
-    assert re.search(r'href="/o/acme/usage/\?action=candidate_check&amp;from=[\d-]+&amp;by=run">2<', page)
+    assert re.search(r'href="/o/acme/checks/\?by=run&amp;from=[\d-]+">2<', page)
     assert "average of 2 runs" in page
     assert "$0.0020" in page
     assert "1,234" in page
