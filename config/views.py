@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -24,10 +25,12 @@ from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
 from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
+from config.guides import guide
 from organizations import clock
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from routing.resolve import mode_of
 from usage import reports
+from usage.cells import add_up, first_day, read_cells
 from usage.models import Mode
 from usage.views import Purpose, events_context
 
@@ -124,6 +127,27 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
         ],
     }
     return render(request, "config/credits.html", context)
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def guide_page(request: OrganizationHttpRequest, name: str) -> HttpResponse:
+    """A document of docs/; that on BYOK with this organization's own figures, where there are some."""
+    title, body = guide(name, request.organization.slug)
+    figures = _own_key_figures(request) if name == "byok" else {}
+    return render(request, "config/guide.html", {"title": title, "body": body, **figures})
+
+
+def _own_key_figures(request: OrganizationHttpRequest) -> dict[str, Any]:
+    """What calls on the organization's own keys were made of, over the last 30 days."""
+    today = clock.now().date()
+    cells = read_cells(request.organization, today, reports.MONTH, "mode")
+    own = add_up([cell for cell in cells if cell.mode == Mode.BYOK])
+    return {
+        "own": own,
+        "first_day": first_day(today, reports.MONTH),
+        "calls_a_run": f"{own.calls / own.runs:.2f}" if own.runs else "–",
+    }
 
 
 def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine]) -> list[StatementLine]:

@@ -46,6 +46,8 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "overview": (Permission.VIEW, SAFE),
     "settings": (Permission.VIEW, SAFE),
     "credits": (Permission.VIEW, SAFE),
+    "guide-checks": (Permission.VIEW, SAFE),
+    "guide-byok": (Permission.VIEW, SAFE),
     "organizations:members": (Permission.VIEW, SAFE),
     "organizations:invite": (Permission.MANAGE_MEMBERS, POST),
     "organizations:send-invitation-again": (Permission.MANAGE_MEMBERS, POST),

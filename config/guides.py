@@ -1,0 +1,57 @@
+"""Documents of docs/ that explain the product to its users, as pages of the application. Their text stands there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import slugify
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+GUIDES = {"candidate-checks": "guide-checks", "byok": "guide-byok"}  # file of docs/ → the name of its URL
+TABLE = ('<div class="table-scroll" tabindex="0" role="region" aria-label="{}"><table class="data">', "</table></div>")
+
+
+@lru_cache
+def guide(name: str, slug: str) -> tuple[str, SafeString]:
+    """Title and body of docs/`name`.md, for the organization `slug`. Cached: documents change with the version only."""
+    title, _, text = (settings.BASE_DIR / "docs" / f"{name}.md").read_text().removeprefix("# ").partition("\n")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(text)
+    heading = title
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.type == "heading_open" and following:
+            heading = following.content
+            token.attrSet("id", slugify(heading))
+        elif token.type == "table_open":
+            token.meta["label"] = heading
+        token.children = _with_pages(token.children, slug)
+    for rule, render in (
+        ("table_open", lambda self, tokens, at, *_: TABLE[0].format(tokens[at].meta["label"])),
+        ("table_close", lambda *_: TABLE[1]),
+    ):
+        markdown.add_render_rule(rule, render)
+    html = markdown.renderer.render(tokens, markdown.options, {})
+    return title, mark_safe(html)  # noqa: S308  # a document of ours, whose HTML would be escaped
+
+
+def _with_pages(tokens: list[Token] | None, slug: str) -> list[Token] | None:
+    """Links to documents lead to their pages; those that are none go, and their words stay."""
+    if tokens is None:
+        return None
+    kept, is_dropping = [], False
+    for token in tokens:
+        target = str(token.attrGet("href") or "") if token.type == "link_open" else ""
+        if target.endswith(".md"):
+            page = GUIDES.get(target.removesuffix(".md"))
+            is_dropping = page is None
+            if page:
+                token.attrSet("href", reverse(page, args=[slug]))
+        if not (is_dropping and token.type in ("link_open", "link_close")):
+            kept.append(token)
+        if token.type == "link_close":
+            is_dropping = False
+    return kept
