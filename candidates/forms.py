@@ -20,7 +20,7 @@ class ImportForm(forms.Form):
         required=False,
         allow_empty_file=True,
         label="File",
-        help_text="JSON Resume as .json (one profile or a list) or .jsonl (one profile a line), "
+        help_text="JSON Resume or an export of Reactive Resume, as .json (one or a list) or .jsonl (one a line), "
         f"up to {MAX_FILE_BYTES // 1024**2} MB.",
         widget=forms.FileInput(attrs={"accept": ".json,.jsonl,.ndjson,application/json"}),
     )
@@ -47,12 +47,17 @@ class ImportForm(forms.Form):
             # One byte over the limit is enough to be refused as too large.
             rows = parse_file(file.read(MAX_FILE_BYTES + 1) if file else text.encode())
         except FileUnreadable as error:
-            self.add_error("file" if file else "text", str(error))
+            self.add_error("file" if file else "text", str(error) if file else _pasted(str(error)))
             return cleaned
         if not rows:
             self.add_error("file" if file else "text", NO_PROFILE)
         cleaned["rows"] = rows
         return cleaned
+
+
+def _pasted(sentence: str) -> str:
+    """A sentence about a file, said of what was pasted."""
+    return sentence.replace("The file ", "It ", 1)
 
 
 class CandidateAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class takes no argument

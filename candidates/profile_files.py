@@ -1,8 +1,9 @@
 """
 Profile files: from bytes that anybody may upload to rows that can be stored.
 
-Read are JSON Resume documents as `.json` (one object, or a list) and `.jsonl` (one a line), bare or wrapped
-as `{"candidate_id": …, "resume": {…}, "raw_text": …, "meta": {…}}`. The content decides, not the file's name.
+Read are JSON Resume documents, and the exports that `builder_exports` translates, as `.json` (one object, or a list)
+and `.jsonl` (one a line), bare or wrapped as `{"candidate_id": …, "resume": {…}, "raw_text": …, "meta": {…}}`. The
+content decides, not the file's name.
 A row that cannot be stored becomes a `RowError`; only a file that cannot be read at all raises.
 """
 
@@ -16,9 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from candidates.builder_exports import refusal_of, translated, without_hidden_forms
+from candidates.file_kinds import NOT_UTF8, no_text, what_it_is, what_text_it_is
 from candidates.links import profile_link
+from candidates.pictures import without_pictures
 from candidates.placeholders import is_placeholder_email
-from candidates.profile_reading import line_of, text_of
+from candidates.profile_reading import basics_of, headline_of, name_of
+from candidates.profile_values import written_line, written_text
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_ROW_BYTES = 256 * 1024
@@ -27,7 +32,6 @@ MAX_ROWS = 20_000
 MAX_NAME_CHARACTERS = 200
 MAX_EMAIL_CHARACTERS = 254
 MAX_ID_CHARACTERS = 120
-NOT_UTF8 = "The file is not UTF-8 text. Save it with the encoding UTF-8 and import it again."
 
 # Facts that a wrapper may carry beside the resume. Salaries, and scores and decisions of others, are no facts
 # about what a person can do, and would colour a check.
@@ -38,8 +42,6 @@ _NOT_CONTENT = frozenset(
         "candidate_id",
         "source",
         "source_path",
-        "licence",
-        "license",
         "synthetic",
         "raw_text",
         "meta",
@@ -48,7 +50,6 @@ _NOT_CONTENT = frozenset(
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s\"<>(),;:]+@[^@\s\"<>(),;:]+\.[^@\s\"<>(),;:.]+")
-_BYTE_ORDER_MARKS_16_32 = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
 class FileUnreadable(Exception):
@@ -101,8 +102,8 @@ def parse_file(data: bytes, *, file: str = "") -> list[ProfileRow | RowError]:
     """
     if len(data) > MAX_FILE_BYTES:
         raise FileUnreadable(f"The file is larger than {MAX_FILE_BYTES // 1024**2} MB. Split it and import the parts.")
-    if data.startswith(_BYTE_ORDER_MARKS_16_32):
-        raise FileUnreadable(NOT_UTF8)
+    if sentence := what_it_is(data):
+        raise FileUnreadable(sentence)
     rows: list[ProfileRow | RowError] = []
     for line, value in _values(data.removeprefix(b"\xef\xbb\xbf")):
         if len(rows) == MAX_ROWS:
@@ -137,15 +138,17 @@ def _values(data: bytes) -> Iterator[tuple[int, object]]:
         document = _loads(data)
     except (ValueError, _RowRefused) as error:
         if not _looks_like_rows(data, lines):
-            raise _unreadable(error) from None
+            raise _unreadable(error, data) from None
         yield from lines
         return
     yield from enumerate(document, 1) if isinstance(document, list) else ((1, document),)
 
 
-def _unreadable(error: Exception) -> FileUnreadable:
+def _unreadable(error: Exception, data: bytes) -> FileUnreadable:
     if isinstance(error, UnicodeDecodeError):
         return FileUnreadable(NOT_UTF8)
+    if sentence := what_text_it_is(data):
+        return FileUnreadable(sentence)
     if isinstance(error, json.JSONDecodeError):
         return FileUnreadable(
             f"The file is not JSON: {_lower_first(error.msg)} at line {error.lineno}, column {error.colno}.",
@@ -185,18 +188,17 @@ def _loads(text: bytes) -> Any:
 def _row(value: object, *, line: int, file: str) -> ProfileRow:
     if isinstance(value, bytes):
         value = _parsed_line(value)
-    elif _size(value) > MAX_ROW_BYTES:
-        raise _RowRefused(_too_large())
     if not isinstance(value, dict):
         raise _RowRefused("A profile must be a JSON object in braces.")
     cleaned: dict[str, Any] = _cleaned(value, depth=1)
-    content = _content(cleaned)
-    basics = content.get("basics")
-    basics = basics if isinstance(basics, dict) else {}
+    if _size(without_pictures(cleaned)) > MAX_ROW_BYTES:
+        raise _RowRefused(f"It is larger than {MAX_ROW_BYTES // 1024} KB, the most of one profile.")
+    content = _content(without_hidden_forms(cleaned))
+    basics = basics_of(content)
     email = _email(basics.get("email"))
     external_id = _external_id(cleaned.get("candidate_id"))
-    headline = line_of(basics.get("label"))
-    name = line_of(basics.get("name")) or headline or email or external_id
+    headline = headline_of(basics)
+    name = name_of(basics) or headline or email or external_id
     if not name:
         raise _RowRefused("It has neither a name nor a label, e-mail or candidate_id. Fill in basics.name.")
     return ProfileRow(
@@ -206,15 +208,14 @@ def _row(value: object, *, line: int, file: str) -> ProfileRow:
         link=profile_link(basics),
         email=email,
         external_id=external_id,
-        content=content,
+        content=without_pictures(content),
+        # Of what was given, pictures and all: who imports an old file again finds it unchanged.
         digest=hashlib.sha256(_canonical(content)).hexdigest(),
         file=file,
     )
 
 
 def _parsed_line(line: bytes) -> Any:
-    if len(line) > MAX_ROW_BYTES:
-        raise _RowRefused(_too_large())
     try:
         return _loads(line)
     except UnicodeDecodeError:
@@ -228,13 +229,17 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
     resume = row.get("resume", row)
     if not isinstance(resume, dict):
         raise _RowRefused("Its “resume” must be a JSON object in braces.")
-    content = {key: value for key, value in resume.items() if key not in _NOT_CONTENT}
-    if raw_text := text_of(row.get("raw_text") or resume.get("raw_text")):
+    if refusal := refusal_of(resume):
+        raise _RowRefused(refusal)
+    content = {key: value for key, value in translated(resume).items() if key not in _NOT_CONTENT}
+    if raw_text := written_text(row.get("raw_text") or resume.get("raw_text")):
+        if sentence := no_text(raw_text):
+            raise _RowRefused(sentence)
         content["raw_text"] = raw_text
     facts: dict[str, Any] = {}
     for meta in (resume.get("meta"), row.get("meta")):
         if isinstance(meta, dict):
-            facts |= {key: meta[key] for key in KEPT_FACTS if line_of(meta.get(key))}
+            facts |= {key: meta[key] for key in KEPT_FACTS if written_line(meta.get(key))}
     if facts:
         content["meta"] = facts
     return content
@@ -260,14 +265,14 @@ def _storable(text: str) -> str:
 
 
 def _email(value: object) -> str:
-    email = line_of(value).lower().removeprefix("mailto:")
+    email = written_line(value).lower().removeprefix("mailto:")
     if len(email) > MAX_EMAIL_CHARACTERS or not _EMAIL.fullmatch(email) or is_placeholder_email(email):
         return ""
     return email
 
 
 def _external_id(value: object) -> str:
-    external_id = "" if isinstance(value, bool | dict | list) else line_of(value)
+    external_id = "" if isinstance(value, bool | dict | list) else written_line(value)
     if len(external_id) > MAX_ID_CHARACTERS:
         raise _RowRefused(f"Its candidate_id is longer than {MAX_ID_CHARACTERS} characters.")
     return external_id
@@ -278,14 +283,7 @@ def _canonical(value: object) -> bytes:
 
 
 def _size(value: object) -> int:
-    try:
-        return len(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
-    except RecursionError:
-        raise _RowRefused(f"It is nested more than {MAX_DEPTH} levels deep.") from None
-
-
-def _too_large() -> str:
-    return f"It is larger than {MAX_ROW_BYTES // 1024} KB, the most of one profile."
+    return len(json.dumps(value, ensure_ascii=False).encode())
 
 
 def _lower_first(text: str) -> str:

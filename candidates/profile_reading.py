@@ -1,47 +1,48 @@
 """
 Reading a profile: the stored JSON Resume, whatever its types are, as headings and plain text.
 
-Imported profiles are other people's data, so nothing here trusts a type: a number stands for its digits, a
-single value for a list of one, and what has no readable form is left out. The page and the prompts read the
-same `ReadProfile`, so that a person sees what the model saw.
+Imported profiles are other people's data, so nothing here trusts a type or a name: what no known field holds is told
+under its own name, and nothing that says something is left out. The page and the prompts read the same `ReadProfile`,
+so that a person sees what the model saw.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from candidates.links import web_link
+from candidates.builder_exports import translated
+from candidates.profile_entries import (
+    Entry,
+    Link,
+    entries_of,
+    first_given,
+    if_any,
+    is_nested,
+    is_short,
+    items_of,
+    joined,
+    link_of,
+    values,
+)
+from candidates.profile_values import label_of, line_of, parted, shown, text_of, told, told_by_field
+
+__all__ = [
+    "Entry",
+    "Link",
+    "ReadProfile",
+    "Section",
+    "basics_of",
+    "headline_of",
+    "name_of",
+    "profile_text",
+    "read_profile",
+]
 
 MAX_TEXT_CHARACTERS = 30_000
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and other names are written
-SHORT_ITEM_CHARACTERS = 40
 CUT_MARK = "\n[The profile is longer; it was cut here.]"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    label: str
-    address: str  # "" where the text is no address that a browser should open
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One job, school, skill or the like."""
-
-    title: str
-    note: str = ""  # dates, place, level
-    text: str = ""
-    items: tuple[str, ...] = ()
-    link: Link | None = None
-
-    @property
-    def has_short_items(self) -> bool:
-        """Whether the items are words rather than sentences."""
-        return all(len(item) <= SHORT_ITEM_CHARACTERS for item in self.items)
+WITHHELD = "Contact and personal data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,9 @@ def profile_text(content: dict[str, Any]) -> str:
     """
     The profile as plain text for prompts: the same text for the same content, 30,000 characters at most.
 
-    Contact data (e-mail, phone, street, links), hobbies and the words of referees are left out: no
-    requirement is judged by them, so no provider needs to see them.
+    Contact data (e-mail, phone, street, profiles in networks), personal data (birth, sex, family and the like),
+    hobbies and the words of referees are left out: no requirement is judged by them, so no provider needs to see
+    them.
     """
     profile = read_profile(content)
     blocks = [
@@ -97,129 +99,142 @@ def profile_text(content: dict[str, Any]) -> str:
 
 def read_profile(content: dict[str, Any]) -> ReadProfile:
     """Everything readable in a stored profile. Never raises, whatever the types inside."""
-    basics = content.get("basics")
-    basics = basics if isinstance(basics, dict) else {}
+    content = translated(content)
+    basics = basics_of(content)
+    seen, withheld = parted({key: value for key, value in content.items() if key not in ("basics", *_NOT_FOR_PROMPTS)})
+    seen_basics, withheld_basics = parted({key: value for key, value in basics.items() if key not in _SHOWN_APART})
+    facts = [*_meta_facts(content.get("meta")), *_basics_facts(seen_basics, is_named=bool(line_of(basics.get("name"))))]
+    sections = [*_sections(seen, content), _other(seen), *_unknown_sections(seen)]
     return ReadProfile(
-        name=line_of(basics.get("name")),
-        headline=line_of(basics.get("label")),
-        location=_location(basics.get("location")),
-        summary=text_of(basics.get("summary")),
-        facts=tuple(_facts(content.get("meta"))),
-        sections=tuple(section for section in _sections(content) if section.entries),
+        name=name_of(basics),
+        headline=headline_of(basics),
+        location=_location(seen_basics.get("location")),
+        summary=text_of(seen_basics.get("summary")),
+        facts=tuple(fact for fact in facts if is_short(fact[1])),
+        sections=tuple(
+            section
+            for section in (
+                *sections,
+                Section("More", tuple(Entry(label, text=text) for label, text in facts if not is_short(text))),
+                _withheld({**withheld_basics, **withheld}),
+            )
+            if section.entries
+        ),
         raw_text=text_of(content.get("raw_text")),
         phone=line_of(basics.get("phone")),
         links=tuple(_links(basics)),
     )
 
 
-def text_of(value: object) -> str:
-    """A value as text that may have several lines; lists and objects are joined by commas."""
-    if isinstance(value, str):
-        lines = (line.rstrip() for line in value.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
-        return "\n".join(lines).strip()
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return ", ".join(text for text in map(text_of, value) if text)
-    return ""
+def basics_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The `basics` of a profile; a list of objects is read as one object, a text as the summary."""
+    basics = content.get("basics")
+    if isinstance(basics, list):
+        return {key: value for part in reversed(basics) if isinstance(part, dict) for key, value in part.items()}
+    if isinstance(basics, str):
+        return {"summary": basics}
+    return basics if isinstance(basics, dict) else {}
 
 
-def line_of(value: object) -> str:
-    """A value as one line without control characters, and without what turns the direction of text."""
-    text = _INVISIBLE.sub("", text_of(value))
-    return " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in text).split())
+def name_of(basics: dict[str, Any]) -> str:
+    """The person's name, from its parts where it is not given as a whole; or ""."""
+    if name := line_of(basics.get("name")):
+        return name
+    parts = (first_given(basics, keys) for keys in _NAME_PARTS)
+    return " ".join(line_of(basics[key]) for key in parts if key)
+
+
+def headline_of(basics: dict[str, Any]) -> str:
+    key = first_given(basics, _HEADLINES)
+    return line_of(basics[key]) if key else ""
 
 
 def _section_text(section: Section) -> str:
     lines = [section.title]
     for entry in section.entries:
         head = f"{entry.title} ({entry.note})" if entry.title and entry.note else entry.title or entry.note
-        if entry.items and not entry.text and len(", ".join(entry.items)) < 200:
+        if entry.items and not entry.text and is_short(", ".join(entry.items)):
             lines.append(f"- {head}: {', '.join(entry.items)}" if head else f"- {', '.join(entry.items)}")
             continue
         lines.append(f"- {head}" if head else "-")
         lines += [f"  {line}" for line in entry.text.split("\n") if line]
-        lines += [f"  * {item}" for item in entry.items]
+        lines += ["  * " + item.replace("\n", "\n    ") for item in entry.items]
     return "\n".join(lines)
 
 
-def _sections(content: dict[str, Any]) -> Iterator[Section]:
-    def section(title: str, key: str, *fields: str, note: tuple[str, ...] = (), items: str = "highlights") -> Section:
-        entries = (_entry(value, fields, note, items) for value in _list(content.get(key)))
-        return Section(title, tuple(entry for entry in entries if entry))
+_HEADLINES = ("label", "headline", "title", "jobTitle", "job_title", "position", "role", "profession")
+_NAME_PARTS = (
+    ("firstName", "first_name", "givenName", "given_name"),
+    ("lastName", "last_name", "familyName", "surname"),
+)
+_SHOWN_APART = frozenset({"name", "email", "phone", "url", "profiles", "image"})
+_STANDARD_BASICS = frozenset({"summary", "location"})
+_NOT_FOR_PROMPTS = frozenset({"interests", "references"})
+_KNOWN = _NOT_FOR_PROMPTS | frozenset(
+    {"basics", "meta", "raw_text", "work", "education", "skills", "languages", "certificates", "projects"}
+    | {"volunteer", "awards", "publications"}
+)
 
-    yield section("Work", "work", "position", "name", "company", note=("location",))
-    yield section("Education", "education", "studyType", "area", "institution", note=("score",), items="courses")
-    yield section("Skills", "skills", "name", note=("level",), items="keywords")
+
+def _sections(seen: dict[str, Any], content: dict[str, Any]) -> Iterator[Section]:
+    def section(
+        title: str, key: str, *fields: str, note: tuple[str, ...] = (), items: str = "highlights", source: Any = seen
+    ) -> Section:
+        return Section(title, tuple(entries_of(source.get(key), fields, note, items)))
+
+    yield section(
+        "Work", "work", "position", "title", "jobTitle", "role", "name", "company", "employer", note=("location",)
+    )
+    yield section(
+        *("Education", "education", "studyType", "degree", "area", "institution", "school"),
+        note=("score",),
+        items="courses",
+    )
+    yield section("Skills", "skills", "name", "skill", note=("level",), items="keywords")
     yield section("Languages", "languages", "language", "name", note=("fluency", "level"))
     yield section("Certificates", "certificates", "name", "title", "issuer")
-    yield section("Projects", "projects", "name", "entity", note=("type",))
-    yield section("Volunteering", "volunteer", "position", "organization", note=("location",))
-    yield section("Awards", "awards", "title", "awarder")
-    yield section("Publications", "publications", "name", "publisher")
-    yield replace(section("Interests", "interests", "name", items="keywords"), for_prompts=False)
-    references = (
-        Entry(title=line_of(value.get("name")), text=text_of(value.get("reference")))
-        for value in _list(content.get("references"))
-        if isinstance(value, dict)
-    )
-    yield Section("References", tuple(entry for entry in references if entry != Entry("")), for_prompts=False)
-    others = (
-        Entry(title=line_of(key), text=text_of(value)) for key, value in sorted(content.items()) if key not in _KNOWN
-    )
-    yield Section("Other", tuple(entry for entry in others if entry.text))
+    yield section("Projects", "projects", "name", "title", "entity", note=("type",))
+    yield section("Volunteering", "volunteer", "position", "role", "organization", note=("location",))
+    yield section("Awards", "awards", "title", "name", "awarder")
+    yield section("Publications", "publications", "name", "title", "publisher")
+    apart = shown({key: content.get(key) for key in _NOT_FOR_PROMPTS})
+    yield replace(section("Interests", "interests", "name", items="keywords", source=apart), for_prompts=False)
+    yield replace(section("References", "references", "name", source=apart), for_prompts=False)
 
 
-_KNOWN = frozenset(
-    {"basics", "meta", "raw_text", "work", "education", "skills", "languages", "certificates", "projects"}
-    | {"volunteer", "awards", "publications", "interests", "references"}
-)
-_TEXTS = ("description", "summary")
-_LISTS = ("highlights", "keywords", "courses", "roles")
-_DATES = ("startDate", "endDate", "date", "releaseDate", "start", "end")
+def _other(seen: dict[str, Any]) -> Section:
+    """What stands beside the known sections and is no section itself."""
+    entries: list[Entry] = []
+    for key, value in sorted(seen.items()):
+        if key not in _KNOWN and not _is_section(value):
+            items = items_of(value) if isinstance(value, list) else ()
+            entries += if_any(Entry(label_of(key), text="" if items else text_of(value), items=items))
+    return Section("Other", tuple(entry for entry in entries if entry.text or entry.items))
 
 
-def _entry(value: object, fields: tuple[str, ...], note: tuple[str, ...], items: str) -> Entry | None:
-    if not isinstance(value, dict):
-        title = line_of(value)
-        return Entry(title) if title else None
-    used = {*fields, *note, *_TEXTS, *_LISTS, *_DATES, "url"}
-    lists = [items, *(key for key in _LISTS if key != items)]
-    more = (f"{line_of(key)}: {line_of(field)}" for key, field in sorted(value.items()) if key not in used)
-    url = line_of(value.get("url"))
-    entry = Entry(
-        title=_joined(", ", (line_of(value.get(field)) for field in fields)),
-        note=_joined(", ", (_dates(value), *(line_of(value.get(field)) for field in note))),
-        text=_joined("\n", (text_of(value.get(key)) for key in _TEXTS)),
-        items=tuple(
-            text
-            for text in (*(line_of(item) for key in lists for item in _list(value.get(key))), *more)
-            if text and not text.endswith(": ")
-        ),
-        link=Link(url, web_link(url)) if url else None,
-    )
-    return entry if any((entry.title, entry.note, entry.text, entry.items)) else None
+def _unknown_sections(seen: dict[str, Any]) -> Iterator[Section]:
+    for key, value in sorted(seen.items()):
+        if key in _KNOWN or not _is_section(value):
+            continue
+        if isinstance(value, dict) and not isinstance(value.get("items"), list):
+            yield Section(label_of(key), tuple(entries_of(list(told_by_field(value)))))
+        else:
+            yield Section(label_of(key), tuple(entries_of(value)))
 
 
-def _dates(value: dict[str, Any]) -> str:
-    start = line_of(value.get("startDate") or value.get("start"))
-    end = line_of(value.get("endDate") or value.get("end"))
-    if start:
-        return f"{start} to {end or 'now'}"
-    return end or line_of(value.get("date") or value.get("releaseDate"))
+def _is_section(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(is_nested, value)))
 
 
 def _location(value: object) -> str:
     if isinstance(value, dict):
-        return _joined(", ", (line_of(value.get(key)) for key in ("city", "region", "countryCode")))
+        first = ("city", "region", "countryCode")
+        others = told_by_field({key: field for key, field in value.items() if key not in first})
+        return joined(", ", (*(line_of(value.get(key)) for key in first), *map(line_of, others)))
     return line_of(value)
 
 
-def _facts(value: object) -> Iterator[tuple[str, str]]:
+def _meta_facts(value: object) -> Iterator[tuple[str, str]]:
     facts = value if isinstance(value, dict) else {}
     if years := line_of(facts.get("years_experience")):
         yield "Experience", f"{years} years"
@@ -227,23 +242,35 @@ def _facts(value: object) -> Iterator[tuple[str, str]]:
         yield "Number of projects", projects
 
 
+def _basics_facts(seen: dict[str, Any], *, is_named: bool) -> Iterator[tuple[str, str]]:
+    """What `basics` says in fields that JSON Resume does not know."""
+    used = {first_given(seen, _HEADLINES), *_STANDARD_BASICS}
+    used |= set() if is_named else {first_given(seen, keys) for keys in _NAME_PARTS}
+    for key, value in sorted(seen.items()):
+        if key not in used:
+            texts = list(told("", value)) if not isinstance(value, dict) else list(told_by_field(value))
+            if texts:
+                yield (
+                    label_of(key),
+                    ", ".join(texts) if all(map(is_short, texts)) and is_short(", ".join(texts)) else "\n".join(texts),
+                )
+
+
+def _withheld(values: dict[str, Any]) -> Section:
+    """What is shown to people and never sent."""
+    entries = tuple(Entry(line_of(text)) for text in told_by_field(values))
+    return Section(WITHHELD, entries, for_prompts=False)
+
+
 def _links(basics: dict[str, Any]) -> Iterator[Link]:
-    if url := line_of(basics.get("url")):
-        yield Link(url, web_link(url))
-    for value in _list(basics.get("profiles")):
+    if link := link_of(basics.get("url")):
+        yield link
+    for value in values(basics.get("profiles")):
         if isinstance(value, dict):
-            network, username, url = (line_of(value.get(key)) for key in ("network", "username", "url"))
-            label = _joined(": ", (network, username or url))
+            network, username = (line_of(value.get(key)) for key in ("network", "username"))
+            link = link_of(value.get("url"))
+            label = joined(": ", (network, username or (link.label if link else "")))
             if label:
-                yield Link(label, web_link(url))
-
-
-def _joined(separator: str, texts: Iterable[str]) -> str:
-    """The texts that are not empty, each once."""
-    return separator.join(dict.fromkeys(text for text in texts if text))
-
-
-def _list(value: object) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    return [] if value is None or value == "" else [value]
+                yield Link(label, link.address if link else "")
+        elif link := link_of(value):
+            yield link

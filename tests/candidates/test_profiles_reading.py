@@ -179,9 +179,8 @@ Languages
 Certificates
 - CKA, CNCF (2022)
 
-Other
-- tools
-  vim
+Tools
+- Favourite: vim
 
 Resume text
 As it came."""

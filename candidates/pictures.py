@@ -1,0 +1,73 @@
+"""
+Pictures in profiles, which neither we nor a model read: image fields, `data:` addresses, files as base64 or hex.
+
+They stand anywhere: in fields of their own, in HTML, in the middle of long texts. What is left is text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LEAST_BLOB_CHARACTERS = 200
+LEAST_BLOB_NUMBERS = 64
+
+_FIELD = re.compile(
+    r"(?:profile|user|cover|company|candidate|person|my|main)?"
+    r"(?:image|img|photo|photograph|picture|pic|avatar|portrait|headshot|thumbnail|logo|icon|iconcolor)"
+    r"(?:url|uri|src|link|path|file|data|base64)?"
+)
+_FILE_NAME = re.compile(r"\.(?:jpe?g|png|gif|webp|svg|bmp|tiff?|heic|avif)\b", re.IGNORECASE)
+_ENDS = r"(?=[\s\"'<>()\[\]]|\Z)"
+_LAST_LINE = rf"(?:\r?\n[ \t]*(?=\S*[0-9+/])[\w+/-]{{1,100}}={{0,2}}{_ENDS})?"
+_DATA = re.compile(
+    r"\bdata:(?:[\w.+-]{1,40}/[\w.+-]{1,80})?(?:;[\w.+-]{1,40}=[^;,\s]{0,200}){0,5}"
+    rf"(?:;base64,[\w+/=%-]*(?:(?:\r?\n[ \t]*[\w+/-]{{60,}})+{_LAST_LINE})?"
+    r"|(?<=\w)(?:;[\w-]{1,20})?,(?:<svg\b(?:(?!<svg\b).){0,200000}?</svg\s*>|[^\s\"'<>)\]]*))",
+    re.IGNORECASE | re.DOTALL,
+)
+_WRAPPED_BLOB = re.compile(
+    rf"(?<![\w+/-])[\w+/-]{{60,}}(?:[ \t]*\r?\n[ \t]*[\w+/-]{{60,}})+={{0,2}}{_LAST_LINE}", re.ASCII
+)
+_BLOB = re.compile(r"(?:^[ \t]*[A-Za-z0-9+/]{60,}[ \t]*\r?\n)+[ \t]*[A-Za-z0-9+/]{1,100}={0,2}[ \t]*$", re.MULTILINE)
+_BLOB = re.compile(rf"[A-Za-z0-9+/_-]{{{LEAST_BLOB_CHARACTERS},}}={{0,2}}")
+
+
+def text_without_pictures(text: str) -> str:
+    """`text` without `data:` addresses and without long runs of base64 or hex. Words, however long, stay."""
+    if len(text) < LEAST_BLOB_CHARACTERS and "data:" not in text.lower():
+        return text
+    text = _DATA.sub("", text)
+    return _BLOB.sub(_kept, _WRAPPED_BLOB.sub(_kept, text))
+
+
+def without_pictures(value: Any) -> Any:
+    """A copy of parsed JSON in which no picture is left."""
+    if isinstance(value, str):
+        return text_without_pictures(value)
+    if isinstance(value, list):
+        return [] if _is_bytes(value) else [without_pictures(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_pictures(item) for key, item in value.items() if not is_picture(key, item)}
+    return value
+
+
+def is_picture(key: str, value: Any) -> bool:
+    """Whether a field holds a picture or where to find one; "picture": "I see the big one" is a sentence."""
+    if not _FIELD.fullmatch(re.sub(r"[\W_]", "", key).lower()):
+        return False
+    return not isinstance(value, str) or len(value.split()) < 3 or bool(_FILE_NAME.search(value))
+
+
+def _is_bytes(values: list[Any]) -> bool:
+    return len(values) >= LEAST_BLOB_NUMBERS and all(
+        isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255 for value in values
+    )
+
+
+def _kept(found: re.Match[str]) -> str:
+    """A run of characters if it may be words: no blob is without digits or all of one letter case."""
+    run = found[0]
+    digits, small, capital = (re.search(kind, run) for kind in ("[0-9]", "[a-z]", "[A-Z]"))
+    is_blob = digits and (small or capital) and ((small and capital) or re.fullmatch(r"[0-9a-fA-F\s]+", run))
+    return "" if is_blob else run
