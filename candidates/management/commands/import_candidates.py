@@ -16,8 +16,8 @@ from organizations.models import Organization
 
 class Command(BaseCommand):
     help = (
-        "Import candidate profiles (JSON Resume as .json or .jsonl). Good rows are kept and bad ones listed; "
-        "importing the same again adds nothing. “line” counts the lines of a .jsonl, or the items of a list; "
+        "Import candidate profiles (JSON Resume or Reactive Resume, as .json or .jsonl). Good rows are kept, bad ones "
+        "listed; importing the same again adds nothing. “line” counts the lines of a .jsonl, or the items of a list; "
         "0 is the whole file. Exits with 1 if something was wrong and no row was good."
     )
 
