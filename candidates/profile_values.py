@@ -38,7 +38,8 @@ _PERSONAL = frozenset(
     healthstatus ssn socialsecuritynumber passportnumber idnumber nationalid taxid""".split()  # noqa: SIM905
 )
 _PRIVATE = frozenset("privatenotes privatenote internalnotes internalnote recruiternotes hiddennotes".split())  # noqa: SIM905
-_HIDING = {"visible": False, "isvisible": False, "hidden": True, "ishidden": True}
+_HIDING = {"visible": "no", "isvisible": "no", "hidden": "yes", "ishidden": "yes"}
+_YES_NO = {"true": "yes", "1": "yes", "yes": "yes", "false": "no", "0": "no", "no": "no"}
 
 
 def text_of(value: object) -> str:
@@ -127,7 +128,10 @@ def parted(value: Any) -> tuple[Any, Any]:
 
 def is_hidden(value: object) -> bool:
     """Whether an entry is marked as one that its author does not show."""
-    return isinstance(value, dict) and any(_HIDING.get(_folded(key)) is field for key, field in value.items())
+    return isinstance(value, dict) and any(
+        (hiding := _HIDING.get(_folded(key))) and _YES_NO.get(str(field).lower()) == hiding
+        for key, field in value.items()
+    )
 
 
 def shown(value: Any) -> Any:

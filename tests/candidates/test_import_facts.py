@@ -168,6 +168,7 @@ def test_what_is_hidden_or_private_is_neither_shown_nor_sent():
         ],
         "awards": {"visible": False, "items": [{"title": "SECRET"}]},
         "references": [{"name": "SECRET", "visible": False}],
+        "projects": [{"name": "SECRET", "visible": "false"}, {"name": "SECRET", "hidden": 1}],
         "custom": [{"items": [{"name": "SECRET", "isHidden": True}, {"name": "shown", "isHidden": False}]}],
     }
 
