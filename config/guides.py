@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from markdown_it import MarkdownIt
@@ -21,21 +24,35 @@ def guide(name: str, slug: str) -> tuple[str, SafeString]:
     title, _, text = (settings.BASE_DIR / "docs" / f"{name}.md").read_text().removeprefix("# ").partition("\n")
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(text)
-    heading = title
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type == "heading_open" and following:
-            heading = following.content
-            token.attrSet("id", slugify(heading))
-        elif token.type == "table_open":
-            token.meta["label"] = heading
+    _name_parts(tokens, title)
+    for token in tokens:
         token.children = _with_pages(token.children, slug)
     for rule, render in (
-        ("table_open", lambda self, tokens, at, *_: TABLE[0].format(tokens[at].meta["label"])),
+        ("table_open", lambda self, tokens, at, *_: format_html(TABLE[0], tokens[at].meta["label"])),
         ("table_close", lambda *_: TABLE[1]),
     ):
         markdown.add_render_rule(rule, render)
     html = markdown.renderer.render(tokens, markdown.options, {})
     return title, mark_safe(html)  # noqa: S308  # a document of ours, whose HTML would be escaped
+
+
+def _name_parts(tokens: Sequence[Token], title: str) -> None:
+    """Headings can be linked to, tables bear the name of theirs, and on a phone each value that of its column."""
+    heading, columns, column = title, list[str](), 0
+    for token, following in pairwise(tokens):
+        if token.type == "heading_open":
+            heading = following.content
+            token.attrSet("id", slugify(heading))
+        elif token.type == "table_open":
+            token.meta["label"], columns = heading, []
+        elif token.type == "th_open":
+            columns.append(following.content)
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type == "td_open":
+            if column:  # the first one says what the line is about
+                token.attrSet("data-th", columns[column])
+            column += 1
 
 
 def _with_pages(tokens: list[Token] | None, slug: str) -> list[Token] | None:

@@ -117,6 +117,9 @@ def test_a_member_reads_it_in_the_application(as_bob, name):
     assert f"<h1>{guide(name, 'acme')[0]}</h1>" in html
     assert "|" not in re.sub(r"<[^>]+>", "", guide(name, "acme")[1])  # tables became tables
     assert ".md" not in html
+    for row in re.findall(r"<tr>(.*?)</tr>", guide(name, "acme")[1], re.DOTALL):
+        unnamed = [cell for cell in re.findall(r"<td[^>]*>", row) if "data-th=" not in cell]
+        assert len(unnamed) <= 1, row  # on a phone only the first value stands without the name of its column
     for anchor in re.findall(r'href="#([^"]+)"', guide(name, "acme")[1]):
         assert f'id="{anchor}"' in html
 
