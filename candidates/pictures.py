@@ -29,7 +29,6 @@ _DATA = re.compile(
 _WRAPPED_BLOB = re.compile(
     rf"(?<![\w+/-])[\w+/-]{{60,}}(?:[ \t]*\r?\n[ \t]*[\w+/-]{{60,}})+={{0,2}}{_LAST_LINE}", re.ASCII
 )
-_BLOB = re.compile(r"(?:^[ \t]*[A-Za-z0-9+/]{60,}[ \t]*\r?\n)+[ \t]*[A-Za-z0-9+/]{1,100}={0,2}[ \t]*$", re.MULTILINE)
 _BLOB = re.compile(rf"[A-Za-z0-9+/_-]{{{LEAST_BLOB_CHARACTERS},}}={{0,2}}")
 
 
