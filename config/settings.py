@@ -112,7 +112,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "config.admin_csp.AdminContentSecurityPolicy",
     "allauth.account.middleware.AccountMiddleware",
-    "config.asked_at_once.AskedAtOnce",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -170,7 +169,12 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = reverse_lazy("account_login")
 LOGIN_REDIRECT_URL = reverse_lazy("home")
 ACCOUNT_ADAPTER = "config.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "config.accounts.SignupForm"}
+ACCOUNT_FORMS = {
+    "signup": "config.accounts.SignupForm",
+    "change_password": "config.passwords.ChangePasswordForm",
+    "set_password": "config.passwords.SetPasswordForm",
+    "user_token": "config.passwords.UserTokenForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

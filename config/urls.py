@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
 from config import views
 from config.api import api_urls
+from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
+
+take_turns(allauth.urls.urlpatterns)
 
 handler400 = "config.error_pages.bad_request"
 handler404 = "config.error_pages.not_found"

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress
+from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from django.core import mail
@@ -54,8 +56,8 @@ def at_once(browsers: list[Client], post: Callable[[Client], Any]) -> list[Any]:
     return answers
 
 
-def tabs_of(browser: Client) -> list[Client]:
-    tabs = [Client() for _ in range(TIMES)]
+def tabs_of(browser: Client, times: int = TIMES) -> list[Client]:
+    tabs = [Client() for _ in range(times)]
     for tab in tabs:
         tab.cookies = browser.cookies
     return tabs
@@ -83,6 +85,79 @@ def test_one_authenticator_app_is_activated(alice):
 
     assert {answer.status_code for answer in answers} == {302}
     assert sorted(Authenticator.objects.values_list("type", flat=True)) == ["recovery_codes", "totp"]
+
+
+NEW = "another horse battery"
+CHANGES_A_MINUTE = 5  # as often as allauth lets somebody change their password
+
+
+@pytest.fixture
+def reader(alice) -> User:
+    EmailAddress.objects.create(user=alice, email=alice.email, primary=True, verified=True)
+    return alice
+
+
+def test_a_password_is_changed_and_told_once(reader):
+    browser, address = logged_in(reader), reverse("account_change_password")
+    sent = {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW}
+
+    answers = at_once(tabs_of(browser, CHANGES_A_MINUTE), lambda tab: tab.post(address, sent))
+
+    reader.refresh_from_db()
+    assert {answer.status_code for answer in answers} == {302}
+    assert reader.check_password(NEW)
+    assert len(mail.outbox) == 1
+
+
+def test_of_two_new_passwords_one_is_set(reader):
+    browser, address = logged_in(reader), reverse("account_change_password")
+    new = iter([NEW, "a third horse battery"])
+
+    def post(tab: Client) -> Any:
+        password = next(new)
+        return tab.post(address, {"oldpassword": PASSWORD, "password1": password, "password2": password})
+
+    at_once(tabs_of(browser, 2), post)
+
+    assert len(mail.outbox) == 1
+
+
+def test_a_first_password_is_set_and_told_once(reader):
+    reader.set_unusable_password()
+    reader.save()
+    browser, address = logged_in(reader), reverse("account_set_password")
+
+    sent = {"password1": NEW, "password2": NEW}
+    answers = at_once(tabs_of(browser, CHANGES_A_MINUTE), lambda tab: tab.post(address, sent))
+
+    assert {answer.status_code for answer in answers} == {302}
+    assert len(mail.outbox) == 1
+
+
+def test_a_password_is_chosen_by_a_link_and_told_once(reader):
+    browser = Client()
+    link = reverse(
+        "account_reset_password_from_key",
+        args=[user_pk_to_url_str(reader), default_token_generator.make_token(reader)],
+    )
+    address = browser.get(link)["Location"]
+
+    answers = at_once(tabs_of(browser), lambda tab: tab.post(address, {"password1": NEW, "password2": NEW}))
+
+    reader.refresh_from_db()
+    assert reader.check_password(NEW)
+    assert len(mail.outbox) == 1
+    assert {answer.status_code for answer in answers} <= {200, 302}
+
+
+def test_an_address_is_removed_and_told_once(reader):
+    EmailAddress.objects.create(user=reader, email="old@acme.example", verified=True)
+    browser, sent = logged_in(reader), {"email": "old@acme.example", "action_remove": ""}
+
+    answers = at_once(tabs_of(browser), lambda tab: tab.post(reverse("account_email"), sent))
+
+    assert {answer.status_code for answer in answers} == {302}
+    assert len(mail.outbox) == 1
 
 
 # Staff -----------------------------------------------------------------------------------------------------
@@ -159,3 +234,12 @@ def test_a_member_is_added_once_and_the_others_read_that_they_are(acme, alice, c
     assert sorted(answer.status_code for answer in answers) == [200] * (TIMES - 1) + [302]
     assert Membership.objects.filter(organization=acme, user=charlie).count() == 1
     assert (events("member.added"), len(mail.outbox)) == (1, 1)
+
+
+def test_a_reset_link_is_sent_and_recorded_once(acme, alice, staff):
+    address = reverse("admin:organizations_user_send_reset_link", args=[alice.pk])
+
+    answers = at_the_same_time(staff, lambda browser: browser.post(address, {"_form_submitted": "on"}), TIMES)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert (events("account.reset_link_sent"), len(mail.outbox)) == (1, 1)
