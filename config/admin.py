@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Count, Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 from django_htmx.http import HttpResponseClientRedirect
@@ -45,6 +45,14 @@ admin_mfa.protect(admin.site)
 admin_confirmation.protect(admin.site)
 
 
+def own_password_page(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+    """Staff change their password where everybody does, and hear of it by mail."""
+    return redirect("account_change_password")
+
+
+admin.site.password_change = own_password_page  # type: ignore[method-assign]
+
+
 class OpenOrganizationForm(OrganizationAdminForm):
     owner_email = forms.EmailField(
         label="Owner",
@@ -55,10 +63,15 @@ class OpenOrganizationForm(OrganizationAdminForm):
     class Meta(OrganizationAdminForm.Meta):
         fields: tuple[str, ...] = ("name", "slug")
 
+    actor: User  # set by the admin
+
     def clean_owner_email(self) -> str:
         email = str(self.cleaned_data["owner_email"]).lower()
-        if not User.objects.filter(email=email, is_active=True).exists():
+        owner = User.objects.filter(email=email, is_active=True).first()
+        if owner is None:
             raise forms.ValidationError("Nobody with that e-mail has an account. Add the user first.")
+        if not onboarding.may_open_for(self.actor, owner):
+            raise forms.ValidationError("Nobody of the staff makes themselves an owner. Name who is going to own it.")
         return email
 
 
@@ -97,7 +110,9 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
     def get_form(self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
             kwargs["form"] = OpenOrganizationForm
-        return super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change, **kwargs)  # a class made for this request
+        form.actor = request.user
+        return form
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         return self.fields if obj else ("name", "slug", "owner_email")
@@ -110,7 +125,10 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
             super().save_model(request, obj, form, change)
             return
         opened = onboarding.open_organization(
-            name=obj.name, slug=obj.slug, owner=User.objects.get(email=form.cleaned_data["owner_email"])
+            name=obj.name,
+            slug=obj.slug,
+            owner=User.objects.get(email=form.cleaned_data["owner_email"]),
+            actor=request.user if isinstance(request.user, User) else None,
         )
         obj.pk = opened.pk
         obj.refresh_from_db()

@@ -6,13 +6,16 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.urls import reverse
 
 from billing.ledger import grant_credits, open_account
 from candidates.briefings import end_drafts
 from candidates.check_endings import end_checks
+from organizations import people
 from organizations.audit import events_last, record
 from organizations.invitations import end_invitations
 from organizations.models import Membership, Organization, User
+from organizations.templatetags import mail_text
 from providers.models import OrganizationKey, ProviderKey
 from providers.shredding import sweep_after_commit
 from routing.services import ensure_managed_defaults, remove_provider_key
@@ -34,16 +37,22 @@ def ensure_platform() -> Organization:
     return platform
 
 
-def open_organization(*, name: str, slug: str, owner: User) -> Organization:
+def may_open_for(actor: User, owner: User) -> bool:
+    """Nobody of the staff opens organizations of their own, each with its trial credits, but superusers."""
+    return actor.is_superuser or actor != owner
+
+
+def open_organization(*, name: str, slug: str, owner: User, actor: User | None = None) -> Organization:
     """
     A new organization with its owner, credit account and trial credits (setting KEYFARE_TRIAL_CREDITS).
 
-    Raises django.db.IntegrityError if the slug is taken; forms check before.
+    An owner whom `actor` named, one of the staff, is told by mail.
+    Raises django.db.IntegrityError if the slug is taken; forms check that, and `may_open_for`, before.
     """
     with transaction.atomic(), events_last():
         organization = Organization.objects.create(name=name, slug=slug)
         Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER)
-        record(organization=organization, actor=owner, action="organization.opened", target=name)
+        record(organization=organization, actor=actor or owner, action="organization.opened", target=name)
         open_account(organization=organization)
         if settings.KEYFARE_TRIAL_CREDITS:
             grant_credits(
@@ -51,6 +60,16 @@ def open_organization(*, name: str, slug: str, owner: User) -> Organization:
                 amount=settings.KEYFARE_TRIAL_CREDITS,
                 reason="Trial credits",
                 idempotency_key="trial",
+            )
+        if actor is not None and actor != owner:
+            people.tell(
+                owner.email,
+                subject=f"You own {mail_text.name(name)} on Keyfare",
+                template="organizations/email/organization_opened.txt",
+                actor=actor,
+                organization=organization,
+                url=settings.SITE_URL.rstrip("/") + reverse("overview", args=[slug]),
+                site=settings.SITE_URL,
             )
     return organization
 

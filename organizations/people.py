@@ -8,15 +8,16 @@ belongs to, and in that of the platform.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import Permission
 from django.core.mail import send_mail
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 
 from organizations import audit
-from organizations.models import Membership, Organization, User
+from organizations.models import AuditEvent, Membership, Organization, User
 from organizations.templatetags.mail_text import one_line
 
 CHANGE_PEOPLE = "organizations.change_user"
@@ -41,14 +42,17 @@ def record_about(
     **details: str | int | bool | None,
 ) -> None:
     """Write one audit event for each organization concerned, in the caller's transaction; `target`: their e-mail."""
-    concerned = Q(memberships__user=person, is_platform=False)
-    if on_platform:
-        concerned |= Q(is_platform=True)
     with audit.events_last():
-        for organization in Organization.objects.filter(concerned).distinct().order_by("pk"):
+        for organization in _concerned(person, on_platform=on_platform):
             audit.record(
                 organization=organization, actor=actor, action=action, target=target or person.email, **details
             )
+
+
+def was_recorded(person: User, *, actor: User, action: str, since: datetime) -> bool:
+    """Whether `record_about` wrote this of the person, under the e-mail they have now."""
+    events = AuditEvent.objects.filter(organization__in=_concerned(person, on_platform=True))
+    return events.filter(actor=actor, action=action, target=person.email, created_at__gt=since).exists()
 
 
 def other_owners(person: User) -> list[User]:
@@ -73,6 +77,13 @@ def other_owners(person: User) -> list[User]:
 def tell(email: str, *, subject: str, template: str, **context: Any) -> None:
     """Mail `email`, if the transaction stands."""
     send_mail(one_line(subject), render_to_string(template, context), None, [email])
+
+
+def _concerned(person: User, *, on_platform: bool) -> QuerySet[Organization]:
+    concerned = Q(memberships__user=person, is_platform=False)
+    if on_platform:
+        concerned |= Q(is_platform=True)
+    return Organization.objects.filter(concerned).distinct().order_by("pk")
 
 
 def _rights_given(person: User) -> set[int]:

@@ -14,7 +14,7 @@ from unfold.admin import ModelAdmin
 from billing import ledger
 from config.admin import SIDEBAR
 from organizations.models import AuditEvent, Membership, Organization, User
-from tests.conftest import give_second_factor
+from tests.conftest import give_second_factor, logged_in
 
 PASSWORD = "correct horse battery"
 OWN_APPS = ("organizations", "usage", "billing", "providers", "routing", "candidates")
@@ -193,3 +193,42 @@ def test_staff_who_are_no_superusers_give_no_rights(as_ada, ada, staff):
 
 def test_people_are_never_deleted(as_staff, bob):
     assert as_staff.post(f"/admin/organizations/user/{bob.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_an_owner_whom_staff_name_hears_of_it_by_mail(as_staff, bob):
+    as_staff.post(
+        "/admin/organizations/organization/add/", {"name": "Initech", "slug": "initech", "owner_email": bob.email}
+    )
+
+    (told,) = mail.outbox
+    assert told.to == [bob.email]
+    assert "staff@keyfare.example" in told.body
+    assert "/o/initech/" in told.body
+    opened = AuditEvent.objects.get(organization__slug="initech", action="organization.opened")
+    assert opened.actor_label == "staff@keyfare.example"
+
+
+@pytest.mark.parametrize(("is_superuser", "opened"), [(False, 0), (True, 1)])
+def test_only_superusers_open_organizations_of_their_own(db, is_superuser, opened):
+    helper = User.objects.create_user("helper@keyfare.example", "pw", is_staff=True, is_superuser=is_superuser)
+    helper.user_permissions.set(Permission.objects.filter(codename__in=["add_organization", "view_organization"]))
+
+    answer = logged_in(helper).post(
+        "/admin/organizations/organization/add/",
+        {"name": "Mine", "slug": "mine", "owner_email": "Helper@keyfare.example"},
+    )
+
+    assert Organization.objects.filter(slug="mine").count() == opened
+    assert ("Nobody of the staff makes themselves an owner" in answer.content.decode()) is not is_superuser
+    assert mail.outbox == []
+
+
+def test_staff_change_their_password_on_the_page_that_tells_them_by_mail(as_staff, staff):
+    sent = {"old_password": "correct horse battery", "new_password1": "new horse pw", "new_password2": "new horse pw"}
+    before = staff.password
+
+    answers = [as_staff.get("/admin/password_change/"), as_staff.post("/admin/password_change/", sent)]
+
+    staff.refresh_from_db()
+    assert [answer.headers.get("Location") for answer in answers] == [reverse("account_change_password")] * 2
+    assert staff.password == before
