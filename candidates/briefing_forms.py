@@ -11,6 +11,7 @@ from candidates.models import Requirement
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
 from candidates.requirement_conflicts import Together
 from candidates.requirements import MAX_REQUIREMENTS, RequirementInput
+from organizations.names import NameFormField
 from organizations.typed_numbers import WholeNumberField
 
 EMPTY_ROWS = 4
@@ -26,7 +27,7 @@ class DraftForm(forms.Form):
         error_messages={"required": "Paste the job description that the requirements are to be drafted from."},
         widget=forms.Textarea(attrs={"rows": 12}),
     )
-    title = forms.CharField(
+    title = NameFormField(
         label="Title",
         max_length=200,
         required=False,
@@ -35,7 +36,7 @@ class DraftForm(forms.Form):
 
 
 class TitleForm(forms.Form):
-    title = forms.CharField(label="Title", max_length=200, error_messages={"required": "Give the briefing a title."})
+    title = NameFormField(label="Title", max_length=200, error_messages={"required": "Give the briefing a title."})
 
 
 class RequirementForm(forms.Form):

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 
 from billing.models import CreditHold
 from organizations.models import Organization, TenantQuerySet
+from organizations.names import NameField
 from usage.models import Mode
 
 
@@ -16,8 +17,8 @@ class Candidate(models.Model):
     """A person an organization imported. What is known of them lies in profile versions."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
-    name = models.CharField(max_length=200)
-    headline = models.CharField(max_length=200, blank=True)
+    name = NameField(max_length=200)
+    headline = NameField(max_length=200, blank=True)
     link = models.CharField(max_length=400, blank=True, help_text="Normalized profile link.")
     email = models.CharField(max_length=254, blank=True, help_text="In lower case.")
     external_id = models.CharField(max_length=120, blank=True, help_text="`candidate_id` of the import.")
@@ -69,7 +70,7 @@ class Briefing(models.Model):
         FAILED = "failed", "Draft failed"
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
-    title = models.CharField(max_length=200)
+    title = NameField(max_length=200)
     job_description = models.TextField(blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.READY)
     state_detail = models.CharField(max_length=300, blank=True)

@@ -23,6 +23,7 @@ from candidates.requirement_conflicts import BriefingChanged, briefing_parts
 from candidates.scoring import score
 from organizations.edits import Seen
 from organizations.models import User
+from organizations.names import clean_name
 
 MAX_REQUIREMENTS = 30
 # Longer than a call to a model and the wait after it may take; a draft without a new call for longer was lost.
@@ -219,7 +220,7 @@ def _checked(requirement: RequirementInput) -> RequirementInput:
 
 
 def checked_title(title: str) -> str:
-    title = " ".join(cleaned(title).split())
+    title = clean_name(title)
     if not title:
         raise BriefingRefused("Give the briefing a title.")
     if len(title) > 200:

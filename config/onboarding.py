@@ -52,7 +52,7 @@ def open_organization(*, name: str, slug: str, owner: User, actor: User | None =
     with transaction.atomic(), events_last():
         organization = Organization.objects.create(name=name, slug=slug)
         Membership.objects.create(organization=organization, user=owner, role=Membership.Role.OWNER)
-        record(organization=organization, actor=actor or owner, action="organization.opened", target=name)
+        record(organization=organization, actor=actor or owner, action="organization.opened", target=organization.name)
         open_account(organization=organization)
         if settings.KEYFARE_TRIAL_CREDITS:
             grant_credits(
@@ -64,7 +64,7 @@ def open_organization(*, name: str, slug: str, owner: User, actor: User | None =
         if actor is not None and actor != owner:
             people.tell(
                 owner.email,
-                subject=f"You own {mail_text.name(name)} on Keyfare",
+                subject=f"You own {mail_text.name(organization.name)} on Keyfare",
                 template="organizations/email/organization_opened.txt",
                 actor=actor,
                 organization=organization,

@@ -9,6 +9,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidg
 
 from organizations import services
 from organizations.models import ApiToken, Membership, Organization, User
+from organizations.names import NameFormField
 from organizations.permissions import API_SCOPES, Permission
 
 CHOOSE_SHARING = "Choose whether this organization takes part."
@@ -31,7 +32,7 @@ class ApiTokenForm(forms.Form):
     NEVER = 0
     LIFETIMES = ((30, "30 days"), (90, "90 days"), (365, "1 year"), (NEVER, "Never"))
 
-    name = forms.CharField(
+    name = NameFormField(
         max_length=ApiToken._meta.get_field("name").max_length,
         help_text="What will use it, so that you know later what a revocation stops.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),

@@ -8,6 +8,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from organizations.names import NameField
+
 _Row = TypeVar("_Row", bound=models.Model)
 
 
@@ -30,7 +32,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person. Logs in by e-mail; belongs to organizations through memberships."""
 
     email = models.EmailField(unique=True, error_messages={"unique": "A user with that e-mail exists."})
-    name = models.CharField(max_length=150, blank=True)
+    name = NameField(max_length=150, blank=True)
     is_staff = models.BooleanField(default=False, help_text="An operator of this installation: may use the admin.")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -69,7 +71,7 @@ class Organization(models.Model):
         DAYS_60 = 60, "60 days"
         DAYS_90 = 90, "90 days"
 
-    name = models.CharField(max_length=120)
+    name = NameField(max_length=120)
     slug = models.SlugField(max_length=60, unique=True)
     is_platform = models.BooleanField(default=False, editable=False)
     recency_window_days = models.PositiveSmallIntegerField(
@@ -207,7 +209,7 @@ class ApiToken(models.Model):
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_tokens")
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     prefix = models.CharField(max_length=8, unique=True, help_text="The part of the token that is shown.")
     digest = models.CharField(max_length=64, editable=False)
     scopes = models.JSONField(help_text="Permissions: see API_SCOPES.")

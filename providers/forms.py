@@ -21,6 +21,7 @@ from unfold.widgets import (
 )
 
 from organizations.models import Organization
+from organizations.names import NameFormField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key, url_holds_key
 from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
 from providers.custody import SHORTEST_KEY, Secret
@@ -212,7 +213,7 @@ class KeyForm(OpenText, forms.Form):
 
 
 class AddKeyForm(KeyForm):
-    label = forms.CharField(
+    label = NameFormField(
         label="Label",
         required=False,
         max_length=ProviderKey._meta.get_field("label").max_length,
@@ -230,10 +231,7 @@ class AddKeyForm(KeyForm):
             del self.fields["is_own_server"]
 
     def clean_label(self) -> str:
-        label = str(self.cleaned_data["label"])
-        if not label.isprintable():
-            raise forms.ValidationError("Use letters, digits and signs only.")
-        return label or "Default"
+        return str(self.cleaned_data["label"]) or "Default"
 
 
 class ManagedKeyForm(AddKeyForm):

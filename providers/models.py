@@ -11,6 +11,7 @@ from django.db.models import Q
 from fernet_fields import EncryptedTextField
 
 from organizations.models import Organization, TenantQuerySet
+from organizations.names import NameField
 from usage.names import provider_name
 
 
@@ -92,7 +93,7 @@ class ProviderKey(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     provider = models.CharField(max_length=40)
-    label = models.CharField(max_length=80, default="Default")
+    label = NameField(max_length=80, default="Default")
     base_url = models.CharField(
         max_length=200, blank=True, editable=False, help_text="Of a server that the organization named, else blank."
     )
@@ -264,7 +265,7 @@ class AvailableModel(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     key = models.ForeignKey(ProviderKey, on_delete=models.CASCADE, related_name="available_models")
     model = models.CharField(max_length=200)
-    name = models.CharField(max_length=200, blank=True)
+    name = NameField(max_length=200, blank=True)
     context_tokens = models.PositiveBigIntegerField(null=True, blank=True)
     input_nanousd_per_mtok = models.PositiveBigIntegerField(null=True, blank=True)
     output_nanousd_per_mtok = models.PositiveBigIntegerField(null=True, blank=True)
