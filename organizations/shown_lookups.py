@@ -31,5 +31,5 @@ def _shown(admin: Any, request: HttpRequest) -> set[str]:
         admin.date_hierarchy or "",
         *admin.get_list_display(request),
         *admin.get_fields(request),
-        *(each.split("__")[0] for each in filters if isinstance(each, str)),
+        *(each.split("__")[0] if isinstance(each, str) else getattr(each, "parameter_name", "") for each in filters),
     }
