@@ -11,7 +11,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from candidates import checks
@@ -249,7 +249,12 @@ def test_a_double_click_makes_one_briefing(chromium, live_server, alice, scripts
 def leaving(page: Page, address: str) -> list[str]:
     """Goes to `address` and says no to every question; the kinds of what was asked."""
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.once("dialog", refuse)
     page.evaluate("address => { location.href = address }", address)
     try:
         page.wait_for_url(lambda url: url.split("#")[0] == address, timeout=3_000)

@@ -31,7 +31,18 @@ def test_what_was_written_is_read(path):
     assert Manifest.read(path.parent) == MANIFEST
 
 
-OTHERS = (None, 5, [1], [[]], [[[1]]], [["x", 1, ""], [1, 1, ""]], {"x": "y"}, {"x": -1}, {"x": True}, True)
+OTHERS: tuple[object, ...] = (
+    None,
+    5,
+    [1],
+    [[]],
+    [[[1]]],
+    [["x", 1, ""], [1, 1, ""]],
+    {"x": "y"},
+    {"x": -1},
+    {"x": True},
+    True,
+)
 
 
 @pytest.mark.parametrize("value", OTHERS, ids=repr)
