@@ -7,21 +7,23 @@ All settings, from the environment.
 
 from pathlib import Path
 
-import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.urls import reverse_lazy
 
+from config.environment import Environment, database_of, host_of, hosts_of, mail_of, names_of, origins_of, site_of
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 ENV_FILE = Path(env.str("KEYFARE_ENV_FILE", default=str(BASE_DIR / "var" / "keyfare.env")))
 if ENV_FILE.is_file():
-    env.read_env(str(ENV_FILE))
+    env.read_file(ENV_FILE)
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-SITE_URL = env.str("SITE_URL", default="http://localhost:8000")
+# Where people find this installation; every link in a mail begins with it. In one form: no slash behind it, lower case.
+SITE_URL = env.read("SITE_URL", site_of, default="http://localhost:8000")
+ALLOWED_HOSTS = [*env.read("ALLOWED_HOSTS", hosts_of, default=["localhost", "127.0.0.1", "[::1]"]), host_of(SITE_URL)]
+CSRF_TRUSTED_ORIGINS = [*env.read("CSRF_TRUSTED_ORIGINS", origins_of, default=[]), SITE_URL]
 
 # Keyfare itself -------------------------------------------------------------------------------------
 
@@ -136,10 +138,8 @@ TEMPLATES = [
     },
 ]
 
-if env.str("DATABASE_URL", default=""):
-    DATABASES = {"default": env.db("DATABASE_URL")}
-else:
-    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ENV_FILE.parent / "keyfare.sqlite3"}}
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ENV_FILE.parent / "keyfare.sqlite3"}
+DATABASES = {"default": env.read("DATABASE_URL", database_of, default=SQLITE)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # IMMEDIATE: a transaction that reads first and writes later never fails with "database is locked".
@@ -203,14 +203,14 @@ ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEYFARE_TRUSTED_PROXIES", default=0)
 
 # Mails are stored, then sent in the background (organizations/outbox) through MAIL_TRANSPORT; empty: they wait for one.
 EMAIL_BACKEND = "organizations.outbox.backend.OutboxBackend"
-_email = env.email_url("EMAIL_URL", default="consolemail://") if env.str("EMAIL_URL", default="") or DEBUG else {}
+_email = env.read("EMAIL_URL", mail_of, default=mail_of("consolemail://") if DEBUG else {})
 MAIL_TRANSPORT = str(_email.pop("EMAIL_BACKEND", ""))
 vars().update(_email)
 # For each step of talking to the mail server; a whole mail gets three times as long.
 EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", default=10)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Keyfare <keyfare@localhost>")
 # Who is mailed when something crashes.
-ADMINS = [(address, address) for address in env.list("ADMINS", default=[])]
+ADMINS = [(address, address) for address in env.read("ADMINS", names_of, default=[])]
 
 CACHES = {
     "default": {"BACKEND": "config.cache.CountingCache", "LOCATION": "django_cache"},
