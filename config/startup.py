@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
+from config import https
 from config.private_files import database_file, keep_private
 from config.schema_state import NO_TABLES, missing_migrations, unknown_migrations
 from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
@@ -51,6 +52,7 @@ def _before_start() -> list[str]:
     found = _bad_settings() or _missing_rights() or _wrong_schema() or problems()
     if not found:
         _warn_of_the_clock()
+        _warn_of_https()
     return found
 
 
@@ -106,6 +108,12 @@ def _wrong_digest_key() -> list[str]:
         return []
     finally:
         connection.close()
+
+
+def _warn_of_https() -> None:
+    warning = https.start_warning()
+    if warning:
+        logger.warning(warning)
 
 
 def _warn_of_the_clock() -> None:

@@ -19,11 +19,16 @@ from config.web.refusals import Refusal, Scope
 
 def render(scope: Scope, refusal: Refusal) -> tuple[list[tuple[bytes, bytes]], bytes]:
     request = ASGIRequest({**scope, "query_string": b""}, BytesIO())
-    response = refused(request, refusal)
-    with_headers = PageHeaders(CSPMiddleware(XFrameOptionsMiddleware(lambda _: response)))(request)
-    answer = SecurityMiddleware(lambda _: with_headers).process_response(request, with_headers)
+    answer = with_page_headers(request, refused(request, refusal))
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.items()]
     return headers, answer.content
+
+
+def with_page_headers(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """For an answer that is given before the middlewares that add them."""
+    with_headers = PageHeaders(CSPMiddleware(XFrameOptionsMiddleware(lambda _: response)))(request)
+    answer: HttpResponse = SecurityMiddleware(lambda _: with_headers).process_response(request, with_headers)
+    return answer
 
 
 def refused(request: HttpRequest, refusal: Refusal) -> HttpResponse:
