@@ -54,8 +54,8 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
     where = f"from {came_from}" if came_from else "without saying from where (a setting of your browser may hide it)"
     sentence = (
-        f"Nothing was changed: the form was sent {where}, but this Keyfare is at {settings.SITE_URL}. Open it there and "
-        "send the form again. If you did use its right address, whoever runs Keyfare has to set SITE_URL to it."
+        f"Nothing was changed: the form was sent {where}, but this Keyfare is at {settings.SITE_URL}. Open it there "
+        "and send the form again. If you did use its right address, whoever runs Keyfare has to set SITE_URL to it."
     )
     return refused(request, Refusal(403, "This form came from another address", sentence))
 

@@ -61,7 +61,7 @@ def why_not_https(request: HttpRequest) -> str | None:
 
 
 class NoRedirectToItself:
-    """Before Django's SecurityMiddleware, which redirects. Static files are for both, so that the page has its style."""
+    """Before Django's SecurityMiddleware, which redirects. Static files are served anyway, for the page's style."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -21,6 +21,8 @@ from organizations.models import User
 from providers import checks
 from providers.models import OrganizationKey
 
+SECRETS = {"SECRET_KEY": 50, "KEYFARE_MASTER_KEYS": 48, "KEYFARE_DIGEST_KEY": 48}  # random bytes of each
+
 
 def write_env_file(path: Path, **more: str) -> None:
     """
@@ -29,15 +31,32 @@ def write_env_file(path: Path, **more: str) -> None:
     Raises FileExistsError rather than overwrite: losing a master key loses every key sealed under it.
     """
     make_folder(path.parent)
-    lines = {
-        "SECRET_KEY": secrets.token_urlsafe(50),
-        "KEYFARE_MASTER_KEYS": secrets.token_urlsafe(48),
-        "KEYFARE_DIGEST_KEY": secrets.token_urlsafe(48),
-        **more,
-    }
+    lines = {**{name: secrets.token_urlsafe(size) for name, size in SECRETS.items()}, **more}
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in lines.items())
+
+
+def missing_secrets() -> list[str]:
+    """Neither in the environment nor in the env file, whose lines are in the environment by now."""
+    return [name for name in SECRETS if not os.environ.get(name, "").strip(" ,")]
+
+
+def add_secrets(path: Path, names: list[str]) -> None:
+    """
+    Write fresh ones to the end of `path`, readable by its owner only from then on, for the next start to read.
+
+    Raises OSError.
+    """
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        os.fchmod(descriptor, 0o600)
+        begun = file.read()
+        lines = [f"{name}={secrets.token_urlsafe(SECRETS[name])}\n" for name in names]
+        file.writelines(lines if not begun or begun.endswith("\n") else ["\n", *lines])
+    for name in names:
+        os.environ.pop(name, None)  # an empty one would win over the file
 
 
 def refuse_new_secrets_for_old_database() -> None:
@@ -60,18 +79,29 @@ def refuse_new_secrets_for_old_database() -> None:
     except DatabaseError as error:
         raise CommandError(f"The database {where} does not answer, so no secrets were made for it: {error}") from None
     if any(rows.values()):
+        lacks = ", ".join(missing_secrets())
         raise CommandError(
             f"The database {where} is in use ({rows['users']:,} users, {rows['organization keys']:,} organization "
-            f"keys), but its secrets are not set: {settings.ENV_FILE} is gone, or names no KEYFARE_MASTER_KEYS. Put "
-            "that file back from its backup: new secrets open nothing that is in the database. If it is lost for good: "
-            "`manage.py init --new-secrets`. If the database is not needed, move it away."
+            f"keys), but its secrets are not set: {settings.ENV_FILE} is gone, or lacks {lacks}. Put "
+            "that file back from its backup: new secrets open nothing that is in the database. If it is lost for "
+            "good: `manage.py init --new-secrets`. If the database is not needed, move it away."
         )
 
 
-def start_again() -> NoReturn:
-    """Run this very command anew: settings are read at start, and the secrets were written just now."""
+def has_first_owner() -> bool:
+    """Somebody of the staff. A database that is not there stays so. Raises DatabaseError."""
+    path = database_file()
+    if path is not None and not path.exists():
+        return False
+    if User._meta.db_table not in connection.introspection.table_names():
+        return False
+    return User.objects.filter(is_staff=True).exists()
+
+
+def start_again(*arguments: str) -> NoReturn:
+    """Run this very command anew, with `arguments` more: settings are read at start, and were written just now."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606  # our own command line
+    os.execv(sys.executable, [sys.executable, *sys.argv, *arguments])  # noqa: S606  # our own command line
 
 
 def prepare_database(*, verbosity: int = 1) -> None:

@@ -1,4 +1,7 @@
-"""Whether the role that serves may use the tables: rights are of one database, and a restored one has its own."""
+"""
+Whether the role of this connection may use the tables, or make them: rights are of one database, and a restored one has
+its own.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,20 @@ LACKED = """
     ORDER BY relname
 """
 
+MAKES = """
+    SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), (
+        SELECT min(pg_get_userbyid(relowner)) FROM pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname = ANY(%(tables)s)
+        AND NOT pg_has_role(relowner, 'USAGE')
+    )
+"""
+
 
 def missing_rights() -> list[str]:
     """A sentence if the role of this connection may not use tables that are there: every page would end in an error."""
     if connection.vendor != "postgresql":
         return []
-    models: list[Any] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
-    tables = [model._meta.db_table for model in models]
+    tables = _tables()
     sequences = [f"{table}_%" for table in tables]
     with connection.cursor() as cursor:
         cursor.execute(LACKED, {"tables": tables, "sequences": sequences})
@@ -47,3 +57,30 @@ def refuse_without_rights() -> None:
     """Before a command that reads everything. Raises CommandError."""
     for sentence in missing_rights():
         raise CommandError(sentence)
+
+
+def refuse_unless_owner() -> None:
+    """Before tables are made or changed, which takes more than using them. Raises CommandError."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(MAKES, {"tables": _tables()})
+        may_create, owner = cursor.fetchone()
+        cursor.execute("SELECT current_user, current_database()")
+        role, database = cursor.fetchone()
+    if owner is not None:
+        raise CommandError(
+            f"DATABASE_URL connects as “{role}”, but the tables belong to “{owner}”. Run this as their owner: "
+            f"DATABASE_URL=postgresql://{owner}:…@…/{database} manage.py init. Nothing was changed."
+        )
+    if not may_create:
+        raise CommandError(
+            f"DATABASE_URL connects as “{role}”, who may not make tables in the database “{database}”: from PostgreSQL "
+            f'15 on only its owner may. As a superuser: ALTER DATABASE "{database}" OWNER TO "{role}"; or, if “{role}” '
+            "is only to serve, run this as the owner (docs/operations.md). Nothing was changed."
+        )
+
+
+def _tables() -> list[str]:
+    models: list[Any] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
+    return [model._meta.db_table for model in models]

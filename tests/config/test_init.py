@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
+import sqlite3
 import subprocess
 import sys
 from ast import literal_eval
@@ -29,13 +31,24 @@ from tests.config.test_mfa import code_of
 PASSWORD = "correct horse battery"
 
 
-def init(env_file: Path, *arguments: str, **settings_: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYFARE_")}
+def environment(env_file: Path, **settings_: str | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEYFARE_")}
     for name in ("SECRET_KEY", "DATABASE_URL", "DEBUG"):
-        environment.pop(name, None)
-    environment |= {"KEYFARE_ENV_FILE": str(env_file), "KEYFARE_OWNER_PASSWORD": PASSWORD, **settings_}
+        kept.pop(name, None)
+    ours = {"KEYFARE_ENV_FILE": str(env_file), "KEYFARE_OWNER_PASSWORD": PASSWORD, **settings_}
+    return kept | {name: value for name, value in ours.items() if value is not None}
+
+
+def init(env_file: Path, *arguments: str, **settings_: str | None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "init", *arguments]
-    return subprocess.run(command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        command,
+        cwd=settings.BASE_DIR,
+        env=environment(env_file, **settings_),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_init_takes_a_bare_machine_to_a_first_owner_and_repeating_it_changes_nothing(tmp_path):
@@ -119,11 +132,111 @@ def test_a_filled_database_of_any_kind_is_known_as_one(alice, monkeypatch):
         refuse_new_secrets_for_old_database()
 
 
-def test_init_without_a_terminal_says_which_flag_to_give(tmp_path):
-    process = init(tmp_path / "keyfare.env")
+@pytest.mark.parametrize(
+    ("arguments", "password", "sentence"),
+    [
+        ([], PASSWORD, "give --email and --organization."),
+        (["--email", "owner@acme.example"], PASSWORD, "give --organization."),
+        (["--email", "owner@acme.example"], None, "give --organization and KEYFARE_OWNER_PASSWORD in the environment."),
+        (["--email", "owner@acme", "--organization", "Acme"], PASSWORD, "no e-mail address"),
+        (["--email", "owner@acme.example", "--organization", "!!!"], PASSWORD, "no name for a URL"),
+        (["--email", "owner@acme.example", "--organization", "Acme"], "short", "too short"),
+    ],
+)
+def test_init_without_a_terminal_says_all_that_is_missing_before_it_writes_anything(
+    tmp_path, arguments, password, sentence
+):
+    process = init(tmp_path / "var" / "keyfare.env", *arguments, KEYFARE_OWNER_PASSWORD=password)
 
     assert process.returncode == 1
-    assert "give --email" in process.stderr
+    assert sentence in process.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_asks_what_it_was_not_told_once_and_makes_the_installation_of_the_answers(tmp_path):
+    env_file = tmp_path / "var" / "keyfare.env"
+    main, side = pty.openpty()
+    command = [sys.executable, "manage.py", "init", "--slug", "acme-berlin"]
+    process = subprocess.Popen(
+        command,
+        cwd=settings.BASE_DIR,
+        env=environment(env_file, KEYFARE_OWNER_PASSWORD=None),
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+    )
+    os.close(side)
+    said = ""
+    for question, answer in (
+        ("E-mail of the first owner: ", "owner@acme.example"),
+        ("Name of the organization: ", "--Acme"),
+        ("Password for owner@acme.example: ", PASSWORD),
+        ("Once more: ", PASSWORD),
+    ):
+        said += read_until(main, question)
+        os.write(main, f"{answer}\n".encode())
+    said += read_until(main, "--no-proxy-headers")
+
+    assert process.wait(60) == 0
+    assert "--Acme is open. owner@acme.example owns it" in said
+    assert PASSWORD not in said
+    with sqlite3.connect(env_file.parent / "keyfare.sqlite3") as database:
+        assert database.execute("SELECT slug FROM organizations_organization WHERE NOT is_platform").fetchall() == [
+            ("acme-berlin",)
+        ]
+    database.close()
+
+
+def read_until(terminal: int, words: str) -> str:
+    said = ""
+    while words not in said:
+        try:
+            said += os.read(terminal, 4096).decode()
+        except OSError:
+            pytest.fail(f"It ended after {said!r}")
+    return said
+
+
+def test_settings_may_be_written_before_the_first_init_which_adds_the_secrets(tmp_path):
+    env_file = tmp_path / "keyfare.env"
+    env_file.write_text(
+        f"# ours\nSECRET_KEY=\nKEYFARE_DIGEST_KEY={'d1g-' * 9}xyz\nDATABASE_URL=sqlite:///{tmp_path}/own.db"
+    )
+
+    process = init(env_file, "--email", "owner@acme.example", "--organization", "Acme", SECRET_KEY="")
+
+    assert process.returncode == 0, process.stderr
+    lines = env_file.read_text().splitlines()
+    assert lines[:4] == [
+        "# ours",
+        "SECRET_KEY=",
+        f"KEYFARE_DIGEST_KEY={'d1g-' * 9}xyz",
+        f"DATABASE_URL=sqlite:///{tmp_path}/own.db",
+    ]
+    assert [line.split("=")[0] for line in lines[4:]] == ["SECRET_KEY", "KEYFARE_MASTER_KEYS"]
+    assert oct(env_file.stat().st_mode)[-3:] == "600"
+    assert (tmp_path / "own.db").stat().st_size
+    assert init(env_file).returncode == 0
+
+
+def test_a_file_that_cannot_be_written_is_said_and_nothing_is_made(tmp_path):
+    (tmp_path / "taken").write_text("")
+
+    process = init(tmp_path / "taken" / "keyfare.env", "--email", "owner@acme.example", "--organization", "Acme")
+
+    assert process.returncode == 1
+    assert "cannot be written" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_database_that_is_away_later_is_said_too(installed):
+    process = init(installed, DATABASE_URL="postgresql://nobody:wrong-password@127.0.0.1:1/nothing")
+
+    assert process.returncode == 1
+    assert "The database does not answer" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert "wrong-password" not in process.stderr
 
 
 @pytest.mark.django_db

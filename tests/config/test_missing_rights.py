@@ -7,7 +7,7 @@ import re
 import pytest
 from django.db import connection
 
-from tests.scratch_database import SERVING, ScratchDatabase, new_installation, scratch_database
+from tests.scratch_database import OWNER, SERVING, ScratchDatabase, new_installation, scratch_database
 
 __all__ = ["new_installation", "scratch_database"]
 
@@ -58,3 +58,41 @@ def test_tables_of_others_in_the_same_database_are_none_of_ours(here):
     started = here.run("-c", "import config.wsgi")
 
     assert started.returncode == 0, started.stderr
+
+
+# Before tables are made ---------------------------------------------------------------------------------
+
+
+INIT = ("manage.py", "init", "--email", "owner@acme.example", "--organization", "Acme")
+
+
+def test_a_role_that_may_not_make_tables_is_told_who_may_and_no_secret_is_written(scratch_database, tmp_path):
+    """As with `createdb` by somebody else, from PostgreSQL 15 on."""
+    empty = scratch_database("empty")
+    env_file = tmp_path / "var" / "keyfare.env"
+    unset = dict.fromkeys(("SECRET_KEY", "KEYFARE_MASTER_KEYS", "KEYFARE_DIGEST_KEY"), "")
+
+    refused = empty.run(*INIT, KEYFARE_ENV_FILE=str(env_file), **unset)
+
+    assert refused.returncode == 1
+    assert f"connects as “{SERVING}”, who may not make tables" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not env_file.parent.exists()
+    for statement in re.findall(r"ALTER DATABASE [^;]+", refused.stderr):
+        empty.query(statement)
+    done = empty.run(*INIT, KEYFARE_ENV_FILE=str(env_file), **unset)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_upgrade_as_the_role_that_serves_is_refused_with_the_owner(here):
+    here.query("DELETE FROM django_migrations WHERE app = 'config' AND name = '0004_sentinel'")
+
+    refused = here.run("manage.py", "init", "--yes")
+
+    assert refused.returncode == 1
+    assert f"the tables belong to “{OWNER}”" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_role_that_serves_may_repeat_an_init_that_changes_nothing(here):
+    assert "has its first owner" in here.manage("init")

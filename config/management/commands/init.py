@@ -3,6 +3,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -10,20 +11,39 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.utils.text import slugify
 
 from config.installation import (
+    add_secrets,
+    has_first_owner,
+    missing_secrets,
     prepare_database,
     refuse_new_secrets_for_old_database,
     start_again,
-    write_env_file,
 )
 from config.onboarding import open_organization
 from config.private_files import make_database_file
+from config.schema_state import missing_migrations
 from config.upgrade import pending_upgrade
 from organizations.completeness import missing_rows
+from organizations.database_rights import refuse_unless_owner, refuse_without_rights
 from organizations.models import Organization, User
+
+PASSWORD = "KEYFARE_OWNER_PASSWORD"  # noqa: S105  # where it may be
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOwner:
+    email: str
+    organization: str
+    slug: str
+    password: str = field(repr=False)
+
+    def arguments(self) -> tuple[str, ...]:
+        """For this command to know them without asking again; the password by the environment, which is ours alone."""
+        os.environ[PASSWORD] = self.password
+        return f"--email={self.email}", f"--organization={self.organization}", f"--slug={self.slug}"
 
 
 class Command(BaseCommand):
@@ -45,38 +65,49 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="Upgrade without asking, also what cannot be undone")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not settings.FERNET_KEYS:
-            if not options["new_secrets"]:
+        try:
+            missing = missing_secrets()
+            if missing and not options["new_secrets"]:
                 refuse_new_secrets_for_old_database()
-            self._make_secrets()
-            start_again()
-        make_database_file()  # before a first look would make it, for everybody to read
-        self._tell_what_cannot_be_undone(is_agreed=options["yes"])
+            self._refuse_a_role_without_rights()
+            owner = self._owner(options) if options["email"] or not has_first_owner() else None
+            if missing:
+                self._make_secrets(missing)
+                start_again(*(owner.arguments() if owner else ()))
+            make_database_file()  # before a first look would make it, for everybody to read
+            self._tell_what_cannot_be_undone(is_agreed=options["yes"])
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer: {error}") from None
         prepare_database(verbosity=0)
         problems = missing_rows()
         if problems:
             raise CommandError("\n".join(problems))
-        if User.objects.filter(is_staff=True).exists() and not options["email"]:
+        if owner is None:
             self.stdout.write("This installation has its first owner. Tables and schedules are up to date.")
             return
-        email = self._email(options["email"] or self._ask("E-mail of the first owner: ", "--email"))
-        name = (options["organization"] or self._ask("Name of the organization: ", "--organization")).strip()
-        slug = options["slug"] or slugify(name)[:60]
-        if not slug or slugify(slug) != slug:
-            raise CommandError(f"“{slug}” is no name for a URL: use lower-case letters, digits and hyphens (--slug).")
-        if Organization.objects.filter(slug=slug).exists():
-            raise CommandError(f"There is already an organization with the slug “{slug}”. Choose another: --slug.")
-        if User.objects.filter(email=email).exists():
-            raise CommandError(f"There is already a user {email}. Open more organizations in the admin.")
-        password = self._password(email)
+        if Organization.objects.filter(slug=owner.slug).exists():
+            raise CommandError(
+                f"There is already an organization with the slug “{owner.slug}”. Choose another: --slug."
+            )
+        if User.objects.filter(email=owner.email).exists():
+            raise CommandError(f"There is already a user {owner.email}. Open more organizations in the admin.")
         with transaction.atomic():
-            owner = User.objects.create_superuser(email, password)
-            open_organization(name=name, slug=slug, owner=owner)
-        self.stdout.write(self.style.SUCCESS(f"{name} is open. {email} owns it and may use /admin/."))
+            user = User.objects.create_superuser(owner.email, owner.password)
+            open_organization(name=owner.organization, slug=owner.slug, owner=user)
+        self.stdout.write(
+            self.style.SUCCESS(f"{owner.organization} is open. {owner.email} owns it and may use /admin/.")
+        )
         self.stdout.write(
             "Start the worker with `manage.py qcluster`, the web server with `uvicorn config.asgi:application "
             "--no-proxy-headers`."
         )
+
+    def _refuse_a_role_without_rights(self) -> None:
+        if connection.vendor != "postgresql":  # a look at SQLite would make the file
+            return
+        refuse_without_rights()
+        if missing_migrations():
+            refuse_unless_owner()
 
     def _tell_what_cannot_be_undone(self, *, is_agreed: bool) -> None:
         upgrade = pending_upgrade()
@@ -88,20 +119,38 @@ class Command(BaseCommand):
         if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
             raise CommandError("Nothing was changed.")
 
-    def _make_secrets(self) -> None:
+    def _make_secrets(self, names: list[str]) -> None:
         path = settings.ENV_FILE
         try:
-            write_env_file(path)
-        except FileExistsError:
+            add_secrets(path, names)
+        except OSError as error:
             raise CommandError(
-                f"{path} exists but sets no KEYFARE_MASTER_KEYS. Add one there (32 characters or more), or move the "
-                "file away and run this again."
+                f"{error.filename or path} cannot be written: {error.strerror}. Run this as a user who may, or set "
+                f"KEYFARE_ENV_FILE to another file, here and wherever Keyfare runs. Nothing was changed."
             ) from None
         self.stdout.write(
             f"Wrote new secrets to {path} (readable by you only).\n"
             "Back this file up, apart from the database: without its master key no stored provider key can be "
             "opened, and nobody can recover it."
         )
+
+    def _owner(self, options: dict[str, Any]) -> FirstOwner:
+        """Whoever was named, else whoever is answered: before anything is written, so that a refusal leaves nothing."""
+        if not sys.stdin.isatty():
+            self._refuse_to_guess(options)
+        email = self._email(options["email"] or input("E-mail of the first owner: "))
+        organization = (options["organization"] or input("Name of the organization: ")).strip()
+        slug = options["slug"] or slugify(organization)[:60]
+        if not slug or slugify(slug) != slug:
+            raise CommandError(f"“{slug}” is no name for a URL: use lower-case letters, digits and hyphens (--slug).")
+        return FirstOwner(email, organization, slug, self._password(email))
+
+    def _refuse_to_guess(self, options: dict[str, Any]) -> None:
+        missing = [f"--{name}" for name in ("email", "organization") if not options[name]]
+        if PASSWORD not in os.environ:
+            missing.append(f"{PASSWORD} in the environment")
+        if missing:
+            raise CommandError(f"There is no terminal to ask on: give {' and '.join(missing)}. Nothing was changed.")
 
     def _email(self, email: str) -> str:
         try:
@@ -111,18 +160,13 @@ class Command(BaseCommand):
         return email.lower()
 
     def _password(self, email: str) -> str:
-        password = os.environ.get("KEYFARE_OWNER_PASSWORD")
+        password = os.environ.get(PASSWORD)
         if password is None:
-            if not sys.stdin.isatty():
-                raise CommandError("There is no terminal to ask for a password: set KEYFARE_OWNER_PASSWORD.")
             password = getpass.getpass(f"Password for {email}: ")
+            if getpass.getpass("Once more: ") != password:
+                raise CommandError("These were two different passwords. Nothing was changed.")
         try:
             validate_password(password)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
         return password
-
-    def _ask(self, question: str, flag: str) -> str:
-        if not sys.stdin.isatty():
-            raise CommandError(f"There is no terminal to ask on: give {flag}.")
-        return input(question)
