@@ -123,6 +123,11 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Seals seeds at rest. Proposes "Passkey 2" as a name: allauth's "Master key" is something else here."""
 
+    error_messages = {  # as in the class above
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": "This code is not right, or was used before. Wait for the next one and enter that.",
+    }
+
     def encrypt(self, text: str) -> str:
         return second_factors.seal(text)
 

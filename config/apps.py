@@ -13,6 +13,15 @@ class ConfigConfig(AppConfig):
 
         email_changed.connect(address_changed)
         self._guard_tasks()
+        self._accept_codes_once()
+
+    def _accept_codes_once(self) -> None:
+        """At every door of allauth's that takes a code of an authenticator app."""
+        from allauth.mfa.totp.internal import auth, flows
+
+        from config.one_time_codes import OneTimeTOTP
+
+        auth.TOTP = flows.TOTP = OneTimeTOTP
 
     def _guard_tasks(self) -> None:
         """Wherever tasks are queued, run or recorded: only ours, started by our clock, and no hook after them."""

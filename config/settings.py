@@ -197,6 +197,8 @@ MFA_FORMS = {
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Keyfare"
+MFA_TOTP_PERIOD = 30
+MFA_TOTP_TOLERANCE = 1  # the code before and the one after are accepted, each once: config/one_time_codes.py
 MFA_ALLOW_UNVERIFIED_EMAIL = DEBUG  # where no address is ever verified
 # How many proxies in front append to X-Forwarded-For; with none, the header is not believed. Limits of logins count
 # by address.

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from allauth.mfa.totp.internal import auth
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from config import one_time_codes
 from config.onboarding import ensure_platform
+from organizations import second_factors
 from organizations.models import AuditEvent
 from tests.config.test_pages_are_strict import assert_strict
 from tests.conftest import logged_in
@@ -17,8 +25,9 @@ from tests.conftest import logged_in
 PASSWORD = "correct horse battery"
 
 
-def code_of(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time())))
+def code_of(secret: str, *, later: int = 0) -> str:
+    """What the app shows now, or `later` codes from now."""
+    return auth.format_hotp_value(auth.hotp_value(secret, int(auth.time.time()) // 30 + later))
 
 
 @pytest.fixture
@@ -175,3 +184,112 @@ def test_a_passkey_that_no_parser_reads_is_no_second_step(client, alice, as_guar
 
     assert answer.status_code == 200
     assert "_auth_user_id" not in client.session
+
+
+# Codes of the app ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """allauth's; it moves when it is told to, and starts in the middle of 30 seconds."""
+    clock = SimpleNamespace(now=1_800_000_015.0)
+    monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: clock.now))
+    monkeypatch.setattr(one_time_codes, "time", auth.time)
+    return clock
+
+
+@pytest.fixture
+def seed(clock, alice, confirmed) -> str:
+    """Of Alice's app, whose newest code was never used."""
+    seed = auth.generate_totp_secret()
+    Authenticator.objects.create(user=alice, type="totp", data={"secret": second_factors.seal(seed)})
+    return seed
+
+
+def logs_in(user, code: str) -> bool:
+    client = Client()
+    client.post(reverse("account_login"), {"login": user.email, "password": PASSWORD})
+    client.post(reverse("mfa_authenticate"), {"code": code})
+    return "_auth_user_id" in client.session
+
+
+def test_a_code_of_the_thirty_seconds_before_is_accepted_once(seed, alice):
+    before = code_of(seed, later=-1)
+
+    assert logs_in(alice, before)
+    assert not logs_in(alice, before)
+    assert logs_in(alice, code_of(seed))
+
+
+@pytest.mark.parametrize("later", [-3, -2, 2, 3])
+def test_codes_that_are_older_or_still_to_come_are_not(seed, alice, later):
+    assert not logs_in(alice, code_of(seed, later=later))
+
+
+def test_a_used_code_stays_used_as_long_as_it_would_be_good_whatever_the_cache_forgets(seed, alice, clock):
+    ahead = code_of(seed, later=1)
+    assert logs_in(alice, ahead)
+
+    for _ in range(3):
+        cache.clear()
+        assert not logs_in(alice, ahead)
+        clock.now += 30
+    assert logs_in(alice, code_of(seed))
+
+
+def test_no_older_code_is_accepted_after_a_newer_one(seed, alice):
+    assert logs_in(alice, code_of(seed))
+    assert not logs_in(alice, code_of(seed, later=-1))
+
+
+def test_the_code_that_turned_the_app_on_does_not_log_in(clock, alice, confirmed):
+    client = logged_in(alice)
+    seed = client.get(reverse("mfa_activate_totp")).context["form"].secret
+    client.post(reverse("mfa_activate_totp"), {"code": code_of(seed, later=1)})
+
+    assert not logs_in(alice, code_of(seed, later=1))
+    clock.now += 30
+    assert not logs_in(alice, code_of(seed))
+    clock.now += 30
+    assert logs_in(alice, code_of(seed))
+
+
+def test_a_code_that_logged_in_does_not_confirm_that_it_is_them(seed, alice):
+    assert logs_in(alice, code_of(seed))
+    client = logged_in(alice)
+
+    page = client.post(reverse("mfa_reauthenticate"), {"code": code_of(seed)})
+
+    assert "was used before. Wait for the next one" in page.content.decode()
+
+
+def test_used_codes_count_as_failures_so_that_nobody_guesses_on_behind_one(seed, alice):
+    code = code_of(seed)
+    assert logs_in(alice, code)
+
+    for _ in range(10):
+        logs_in(alice, code)
+
+    assert not logs_in(alice, code_of(seed, later=1))
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite lets one transaction write at a time")
+@pytest.mark.django_db(transaction=True)
+def test_of_two_doors_at_the_same_time_one_accepts_the_code(alice):
+    seed = auth.generate_totp_secret()
+    factor = Authenticator.objects.create(user=alice, type="totp", data={"secret": second_factors.seal(seed)})
+    code = code_of(seed, later=1)  # good for a minute at least
+    barrier = threading.Barrier(2, timeout=30)
+
+    def accepts() -> bool:
+        wrapped = Authenticator.objects.get(pk=factor.pk).wrap()
+        barrier.wait()
+        try:
+            return bool(wrapped.validate_code(code))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as both:
+        accepted = [each.result() for each in [both.submit(accepts), both.submit(accepts)]]
+
+    assert sorted(accepted) == [False, True]
