@@ -33,9 +33,9 @@ test: .venv/dev ## All tests, on SQLite and on PostgreSQL (yours by DATABASE_URL
 	$(PYTEST)
 	KEYFARE_TEST_DATABASE=postgresql $(PYTEST)
 
-test-security: .venv/dev ## The long tests in full, of security (docs/security.md) and upgrade, on both databases
-	KEYFARE_SECURITY_BUDGET=full $(PYTEST) tests/security tests/config/test_upgrade.py
-	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) tests/security tests/config/test_upgrade.py
+test-security: .venv/dev ## The long tests in full, of security (docs/security.md), upgrade and installation, on both databases
+	KEYFARE_SECURITY_BUDGET=full $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
+	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
 
 check: .venv/dev ## Lint, format, types, layers, templates, Django's own checks
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
@@ -33,18 +34,20 @@ WRONG_MASTER_KEY = (
 )
 
 
-def refuse_unsafe_start() -> None:
+def refuse_unsafe_start(*, serves_pages: bool = True) -> None:
     """
     End this process with a sentence if its secrets are missing or weak, or do not fit its database, or if that lacks
     tables of this version.
 
-    A database that cannot be reached stops nothing; one of a newer version is warned of.
+    A database that cannot be reached stops nothing; one of a newer version, and what pages lack, is warned of.
     """
     # An ASGI server imports its application inside an event loop, where Django allows no queries.
     with ThreadPoolExecutor(1) as outside:
         found = outside.submit(_before_start).result()
     if found:
         raise SystemExit("Keyfare does not start. " + "\n".join(found))
+    if serves_pages:
+        _warn_of_what_pages_lack()
 
 
 def _before_start() -> list[str]:
@@ -52,7 +55,6 @@ def _before_start() -> list[str]:
     found = _bad_settings() or _missing_rights() or _wrong_schema() or problems()
     if not found:
         _warn_of_the_clock()
-        _warn_of_https()
     return found
 
 
@@ -110,10 +112,17 @@ def _wrong_digest_key() -> list[str]:
         connection.close()
 
 
-def _warn_of_https() -> None:
-    warning = https.start_warning()
-    if warning:
-        logger.warning(warning)
+def _warn_of_what_pages_lack() -> None:
+    for warning in (https.start_warning(), static_files_warning()):
+        if warning:
+            logger.warning(warning)
+
+
+def static_files_warning() -> str | None:
+    """A sentence if the pages' styles and scripts were not collected: every page would end in an error."""
+    if getattr(staticfiles_storage, "hashed_files", True):
+        return None
+    return "Static files were not collected, so no page can be made: `manage.py collectstatic --noinput`, then restart."
 
 
 def _warn_of_the_clock() -> None:

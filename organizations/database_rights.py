@@ -66,8 +66,13 @@ def refuse_unless_owner() -> None:
     with connection.cursor() as cursor:
         cursor.execute(MAKES, {"tables": _tables()})
         may_create, owner = cursor.fetchone()
-        cursor.execute("SELECT current_user, current_database()")
-        role, database = cursor.fetchone()
+        cursor.execute("SELECT current_user, current_database(), current_setting('server_encoding')")
+        role, database, encoding = cursor.fetchone()
+    if encoding != "UTF8":
+        raise CommandError(
+            f"The database “{database}” is {encoding}, in which names of people cannot be kept. As a superuser: "
+            f"CREATE DATABASE … OWNER \"{role}\" ENCODING 'UTF8' TEMPLATE template0; Nothing was changed."
+        )
     if owner is not None:
         raise CommandError(
             f"DATABASE_URL connects as “{role}”, but the tables belong to “{owner}”. Run this as their owner: "

@@ -142,6 +142,23 @@ def test_a_server_starts_with_fitting_keys(filled_database):
 
 
 @FILE_DATABASE
+def test_static_files_that_were_not_collected_are_said_by_who_serves_pages(filled_database, tmp_path):
+    settings_ = (
+        f"from config.settings import *\nfrom pathlib import Path\nSTATIC_ROOT = Path({str(tmp_path)!r}) / 'static'\n"
+    )
+    (tmp_path / "here.py").write_text(settings_)
+    changes = {"DJANGO_SETTINGS_MODULE": "here", "PYTHONPATH": str(tmp_path)}
+
+    before = run(filled_database, SERVERS["wsgi"], **changes)
+    run(filled_database, ["manage.py", "collectstatic", "--noinput"], **changes)
+    after = run(filled_database, SERVERS["wsgi"], **changes)
+
+    assert "Static files were not collected" in before.stderr
+    assert "manage.py collectstatic --noinput" in before.stderr
+    assert (after.stdout.strip(), "collected" in after.stderr) == ("serving", False)
+
+
+@FILE_DATABASE
 @pytest.mark.parametrize("server", SERVERS)
 def test_nothing_starts_on_a_database_without_tables_and_none_is_made(tmp_path, server):
     process = run(tmp_path, SERVERS[server])

@@ -16,5 +16,5 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_unsafe_start()
+        refuse_unsafe_start(serves_pages=False)
         sys.exit(supervisor.run())
