@@ -38,7 +38,7 @@ def stop_of_work() -> Stop | None:
     """What is to be said to those who wait for work, or nothing while work goes on. Tells ADMINS."""
     if Conf.SYNC:  # tasks run where they are asked for
         return None
-    last = WorkerCluster.objects.annotate(asked_at=Now()).order_by("-beat_at").first()
+    last = heartbeat.clusters_that_beat().annotate(asked_at=Now()).order_by("-beat_at").first()
     if last is None:
         return Stop()
     if last.asked_at - last.beat_at <= heartbeat.late_after():

@@ -90,9 +90,10 @@ class Broker(ORM):  # type: ignore[misc]  # published without types
             self._probed_at = now
             return [_probe()]  # before the database is asked for anything: this is not about it
         self.get_connection()
-        if now - self._beaten_at >= settings.KEYFARE_WORKER_PROBE_SECONDS and (
-            self._beaten_at < 0 or self.board.all_busy()
-        ):
+        if self._beaten_at < 0:
+            heartbeat.note_started(self.cluster)
+            self._beaten_at = now
+        elif now - self._beaten_at >= settings.KEYFARE_WORKER_PROBE_SECONDS and self.board.all_busy():
             heartbeat.beat(self.cluster)  # of the others, the monitor writes when a probe comes back
             self._beaten_at = now
         if now - self._looked_at >= LOOK_FOR_ORPHANS_EVERY_SECONDS:

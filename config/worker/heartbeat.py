@@ -3,6 +3,9 @@ Signs of life of the worker, in the database and by its clock, for everybody who
 
 A cluster beats every KEYFARE_WORKER_PROBE_SECONDS: when a probe task came back that went the way of every task, or
 while all its workers are busy and alive. After KEYFARE_WORK_LATE_SECONDS without a beat, work counts as stopped.
+That it was started is no beat: one that dies at its work each time is started again and again.
+
+The database's clock may be set back. A beat that lies in the future then is counted from when somebody looks at it.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models import F
+from django.db.models.functions import Least, Now
+from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from config.models import WorkerCluster
 
 KEPT = timedelta(days=7)
+BEFORE_THE_START = timedelta(seconds=1)  # the beat of a cluster that has not beaten yet
 WAITS_TOO_LONG = timedelta(minutes=10)
 
 
@@ -33,7 +39,13 @@ class Since:
 
 def last_sign_of_life() -> Since | None:
     """The last beat of any cluster, or nothing if none was ever seen."""
-    return _newest(WorkerCluster.objects.order_by("-beat_at"), "beat_at")
+    return _newest(clusters_that_beat().order_by("-beat_at"), "beat_at")
+
+
+def clusters_that_beat() -> models.QuerySet[WorkerCluster]:
+    """Those that have shown a sign of life, whether they still do or not."""
+    mind_the_clock()
+    return WorkerCluster.objects.filter(beat_at__gte=F("started_at"))
 
 
 def oldest_waiting_task() -> Since | None:
@@ -51,6 +63,22 @@ def waits_too_long() -> bool:
     return oldest is not None and oldest.age > WAITS_TOO_LONG
 
 
+def mind_the_clock() -> None:
+    """
+    Bring to the present what the database's clock wrote before it was set back, and would hide for as long.
+
+    Of tasks too: one that waits is due, one in hand is not tried again before it would be if it had begun now.
+    """
+    future = WorkerCluster.objects.filter(beat_at__gt=ago(-late_after()))
+    if future.exists():  # without the lock that a change takes on SQLite
+        future.update(beat_at=Now(), started_at=Least(F("started_at"), Now()))
+    longest = timedelta(seconds=Conf.RETRY)
+    for tasks, due_in in ((OrmQ.objects.filter(held=None), timedelta()), (OrmQ.objects.exclude(held=None), longest)):
+        late = tasks.filter(lock__gt=ago(-due_in - late_after()))
+        if late.exists():
+            late.update(lock=ago(-due_in))
+
+
 def late_after() -> timedelta:
     return timedelta(seconds=settings.KEYFARE_WORK_LATE_SECONDS)
 
@@ -63,13 +91,26 @@ def ago(age: timedelta) -> models.expressions.Combinable:
 # By the clusters themselves
 
 
+def note_started(cluster: UUID) -> None:
+    """Make the cluster known, so that it can hold tasks."""
+    new = WorkerCluster(pk=cluster, host=socket.gethostname()[:255], beat_at=Now() - BEFORE_THE_START)
+    WorkerCluster.objects.bulk_create([new], ignore_conflicts=True)  # pusher and monitor may be at it at once
+    forget_old_clusters()
+
+
 def beat(cluster: UUID) -> None:
-    """The cluster lives; the first beat makes it known."""
+    """The cluster lives, and work gets through it."""
     known = WorkerCluster.objects.filter(pk=cluster)
-    if not known.update(beat_at=Now(), stopped_at=None, alarm_tried_at=None, alarm_sent_at=None):
-        new = WorkerCluster(pk=cluster, host=socket.gethostname()[:255])
-        WorkerCluster.objects.bulk_create([new], ignore_conflicts=True)  # pusher and monitor may beat at once
-        forget_old_clusters()
+    for _ in range(2):
+        if known.update(
+            beat_at=Now(),
+            started_at=Least(F("started_at"), Now()),
+            stopped_at=None,
+            alarm_tried_at=None,
+            alarm_sent_at=None,
+        ):
+            return
+        note_started(cluster)
 
 
 def note_stopped(cluster: UUID) -> None:

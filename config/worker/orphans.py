@@ -32,6 +32,7 @@ class Orphans:
 
     def free(self) -> int:
         """Free the tasks of the dead; how many. Ask every few seconds."""
+        heartbeat.mind_the_clock()
         others = list(WorkerCluster.objects.exclude(pk=self.own).filter(held_tasks__isnull=False).distinct())
         late = set(
             WorkerCluster.objects.filter(

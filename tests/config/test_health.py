@@ -71,7 +71,8 @@ def test_a_worker_that_never_ran_gives_no_sign_of_life(readiness, db, tasks_wait
 
 def test_a_worker_that_has_been_silent_gives_no_sign_of_life(readiness, alive, settings, tasks_wait):
     settings.KEYFARE_WORK_LATE_SECONDS = 90
-    WorkerCluster.objects.update(beat_at=timezone.now() - timedelta(seconds=95))
+    last_beat = timezone.now() - timedelta(seconds=95)
+    WorkerCluster.objects.update(started_at=last_beat, beat_at=last_beat)
 
     assert found(readiness)["worker"] == "no sign of life"
     last = heartbeat.last_sign_of_life()
