@@ -12,6 +12,7 @@ that asks the database goes behind the wall of the organization first.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -74,13 +75,14 @@ class OrganizationWork:
         self.organization_id = organization.pk
         self.on_finished = on_finished
         self.is_broken = False  # no new claims: what broke may break every check, at the price of a call each
-        self.in_flight = 0
+        self.in_hand: set[tuple[uuid.UUID, uuid.UUID]] = set()  # checks, with the tokens of their leases
+        self.leased_at = time.monotonic()
         self.counts: Counter[Status] = Counter()
 
     async def claim(self, limit: int) -> list[Claim]:
         """Up to `limit` checks that wait, oldest first; this worker's until their leases run out."""
         claims = await self._behind_wall(self._claim, limit)
-        self.in_flight += len(claims)
+        self.in_hand |= {(claim.check.pk, claim.token) for claim in claims}
         return claims
 
     async def check(self, client: Egress, claim: Claim) -> None:
@@ -88,7 +90,17 @@ class OrganizationWork:
         try:
             await self._check(client, claim)
         finally:
-            self.in_flight -= 1
+            self.in_hand.discard((claim.check.pk, claim.token))
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.in_hand)
+
+    async def keep_leases(self) -> None:
+        """Renew those of the checks in hand now and then, however long their calls take. Ask often."""
+        if self.in_hand and time.monotonic() - self.leased_at > settings.KEYFARE_CHECK_LEASE_SECONDS / 3:
+            self.leased_at = time.monotonic()
+            await self._behind_wall(self._keep_leases, set(self.in_hand))
 
     async def _behind_wall(self, call: Callable[Given, Back], *given: Given.args, **named: Given.kwargs) -> Back:
         def behind_wall() -> Back:
@@ -96,6 +108,15 @@ class OrganizationWork:
                 return call(*given, **named)
 
         return await sync_to_async(behind_wall)()
+
+    def _keep_leases(self, in_hand: set[tuple[uuid.UUID, uuid.UUID]]) -> None:
+        """A row that somebody locks is about to end, or is renewed the next time."""
+        checks, tokens = zip(*in_hand, strict=True)
+        rows = CandidateCheck.objects.filter(organization_id=self.organization_id)
+        held = rows.filter(pk__in=checks, lease_token__in=set(tokens), status=Status.IN_PROGRESS)
+        with transaction.atomic():
+            ids = list(held.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            rows.filter(pk__in=ids).update(lease_until=_lease(clock.now()))
 
     def _claim(self, limit: int) -> list[Claim]:
         now, token = clock.now(), uuid.uuid4()

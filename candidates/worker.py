@@ -78,6 +78,7 @@ class _Loop:
                 _, self.running = await asyncio.wait(
                     self.running, timeout=LOOK_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
+                await self._keep_leases()
         if self.trouble:
             raise self.trouble
         works = self.works.values()
@@ -93,6 +94,13 @@ class _Loop:
                     self.running.add(asyncio.create_task(work.check(client, claim)))
         except Exception as error:
             self.trouble = error
+
+    async def _keep_leases(self) -> None:
+        for work in self.works.values():
+            try:
+                await work.keep_leases()
+            except Exception:  # they last for a while yet
+                logger.exception("The leases of organization %s could not be renewed", work.organization_id)
 
     async def _look(self) -> None:
         """See every now and then, and before the end, whose checks wait."""

@@ -50,7 +50,7 @@ KEYFARE_MANAGED_DAILY_FAILURES = env.int("KEYFARE_MANAGED_DAILY_FAILURES", defau
 # After this many days a key's age is pointed out, and again after as many more. 0: never.
 KEYFARE_KEY_ROTATION_DAYS = env.int("KEYFARE_KEY_ROTATION_DAYS", default=180)
 KEYFARE_CALL_TIMEOUT_SECONDS = env.int("KEYFARE_CALL_TIMEOUT_SECONDS", default=90)
-# A worker that has not finished a check after this long is taken for dead; another one takes the check over.
+# A worker that has not renewed the lease of a check for this long is taken for dead; another one takes the check over.
 KEYFARE_CHECK_LEASE_SECONDS = env.int("KEYFARE_CHECK_LEASE_SECONDS", default=300)
 KEYFARE_CHECKS_IN_FLIGHT = env.int("KEYFARE_CHECKS_IN_FLIGHT", default=64)
 # How long a worker that is told to stop lets calls under way finish.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -111,7 +113,7 @@ def test_one_organization_alone_has_no_more_in_flight_than_its_share(server, set
     loop.works, loop.waiting = {alone.organization_id: alone}, {alone.organization_id}
 
     assert [room for _, room in loop._rooms()] == [4]
-    alone.in_flight = 4
+    alone.in_hand = {(uuid.uuid4(), uuid.uuid4()) for _ in range(4)}
     assert list(loop._rooms()) == []
 
 
@@ -162,3 +164,19 @@ def test_calls_under_way_are_waited_for_when_the_database_cannot_be_asked_for_mo
         work()
 
     assert completed(acme) == 2
+
+
+def test_a_call_that_takes_longer_than_a_lease_is_made_once(server, settings):
+    """As of a slow model, for which the operator has raised KEYFARE_CALL_TIMEOUT_SECONDS above the lease."""
+    settings.KEYFARE_CALL_TIMEOUT_SECONDS = 120
+    settings.KEYFARE_CHECK_LEASE_SECONDS = 2
+    acme = customer("acme", never_answers=True, people=3)
+    server.is_stuck = True
+    answers = threading.Timer(6, lambda: setattr(server, "is_stuck", False))
+    answers.start()
+
+    assert work().completed == 3
+
+    answers.join()
+    assert set(CandidateCheck.objects.filter(organization=acme).values_list("attempts", flat=True)) == {1}
+    assert UsageEvent.objects.filter(organization=acme, action="candidate_check").count() == 3
