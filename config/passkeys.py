@@ -29,7 +29,17 @@ class ReadsAnyJson:
 
 
 class AddPasskeyForm(ReadsAnyJson, forms.AddWebAuthnForm):  # type: ignore[misc]  # published without types
-    pass
+    """Unless the person wants it otherwise, a new passkey logs in by itself: people expect that."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice = self.fields["passwordless"]
+        choice.initial = True
+        choice.label = "Log in with it, without my password"
+        choice.help_text = (
+            "Your device then asks for the fingerprint, face or PIN. Without the tick it is only a second step after "
+            "the password: for a security key that has no PIN."
+        )
 
 
 class AuthenticatePasskeyForm(ReadsAnyJson, forms.AuthenticateWebAuthnForm):  # type: ignore[misc]

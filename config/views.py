@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -36,6 +36,7 @@ from usage.views import Purpose, events_context
 
 LATEST_CHECKS = 8
 FREE_CHECKS_SHOWN = 20
+SETTINGS_SECTIONS = ("llm-providers", "llm-routing", "candidate-recency-window")
 Kind = CandidateCheck.Kind
 
 
@@ -51,12 +52,27 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @login_required
-def current_settings(request: HttpRequest) -> HttpResponse:
-    """`/settings#…` in instructions: the browser keeps the anchor through this redirect."""
+def current_settings(request: HttpRequest, section: str = "") -> HttpResponse:
+    """`/settings#…` in instructions: the browser keeps the anchor through this redirect. `/settings/…` is the same."""
     organization = Page(request).organization
     if organization is None:
         return redirect("home")
-    return redirect("settings", organization.slug)
+    return redirect(
+        _section_url(organization.slug, section) if section else reverse("settings", args=[organization.slug])
+    )
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def settings_section(request: OrganizationHttpRequest, section: str) -> HttpResponse:
+    """A section by an address without "#", which leads there through a login that runs without scripts, too."""
+    return redirect(_section_url(request.organization.slug, section))
+
+
+def _section_url(slug: str, section: str) -> str:
+    if section not in SETTINGS_SECTIONS:
+        raise Http404
+    return f"{reverse('settings', args=[slug])}#{section}"
 
 
 @organization_view(Permission.VIEW)

@@ -131,9 +131,10 @@ def recently_authenticated(
     """
     Let a POST through only if the person proved who they are within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds.
 
-    Others are sent to do so and then to the page `back` (a URL name that takes the slug); what they posted is kept
-    nowhere, because it may hold a key, but for what `keep` takes from it into the query of that page. `when` is called
-    as the view is, and says whether this POST needs it.
+    Others are sent to do so and then to the page `back` (a URL name that takes the slug, with a section such as
+    "settings#llm-providers" where the page has some); what they posted is kept nowhere, because it may hold a key, but
+    for what `keep` takes from it into the query of that page. `when` is called as the view is, and says whether this
+    POST needs it.
     Stands below `organization_view`.
     """
 
@@ -145,8 +146,9 @@ def recently_authenticated(
             if request.method == "POST" and when(request, *args, **kwargs) and not is_recently_authenticated(request):
                 messages.warning(request, "Nothing was saved yet: confirm that it is you, then do it again.")
                 kept = urlencode(keep(request))
-                url = reverse(back, args=[request.organization.slug])
-                return confirm_first(request, f"{url}?{kept}" if kept else url)
+                name, _, section = back.partition("#")
+                url = reverse(name, args=[request.organization.slug])
+                return confirm_first(request, f"{url}{'?' * bool(kept)}{kept}{'#' * bool(section)}{section}")
             return view(request, *args, **kwargs)
 
         return wrapped  # type: ignore[return-value]  # differs in the names of its parameters only

@@ -115,7 +115,7 @@ def _send(organization: Organization, subject: str, template: str, context: dict
         addresses = list(
             User.objects.filter(pk__in=managers.values("user")).order_by("pk").values_list("email", flat=True)
         )
-        path = f"{reverse('settings', args=[organization.slug])}#llm-providers"
+        path = reverse("settings-section", args=[organization.slug, "llm-providers"])
     url = settings.SITE_URL.rstrip("/") + path
     text = render_to_string(template, {**context, "organization": organization, "url": url})
     if addresses:

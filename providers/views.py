@@ -55,7 +55,7 @@ def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
 @sensitive_post_parameters()
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 @sensitive_variables()
 def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
     chosen = _provider_or_404(provider)
@@ -89,7 +89,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
 @sensitive_post_parameters()
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 @sensitive_variables()
 def replace(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Put another secret in the place of a key's. The GET page is what the dialog falls back to."""
@@ -179,7 +179,7 @@ def own_server(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Stop every use of a key; its rules stay, and refuse."""
     key = _key_or_404(request, key_id)
@@ -189,7 +189,7 @@ def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 def enable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Let a disabled key be used again, as soon as it is validated."""
     key = services.enable_provider_key(key=_key_or_404(request, key_id), actor=request.user)
@@ -207,7 +207,7 @@ def validate_replacement(request: OrganizationHttpRequest, key_id: UUID) -> Http
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_POST
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 def discard_replacement(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Drop the new key that waits beside this one."""
     key = _key_or_404(request, key_id)
@@ -262,7 +262,7 @@ def forget_quirks(request: OrganizationHttpRequest, key_id: UUID) -> HttpRespons
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 @sensitive_variables()
 def rotate_organization_key(request: OrganizationHttpRequest) -> HttpResponse:
     """Seal all keys under a new organization key. The GET page is what the dialog falls back to."""

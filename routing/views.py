@@ -116,7 +116,7 @@ def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
-@recently_authenticated(back="settings")
+@recently_authenticated(back="settings#llm-providers")
 def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Ask before a key goes what the actions that use it are to use from then on; then remove it."""
     key = keys_of(request.organization).filter(pk=key_id).first()

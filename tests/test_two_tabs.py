@@ -180,6 +180,7 @@ OTHERS = {
     "answer-email-change": "the answer of the first (tests/organizations/test_email_changes.py)",
     "home": "no form",
     "current-settings": "no form",
+    "current-settings-section": "no form",
 }
 
 

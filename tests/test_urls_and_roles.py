@@ -45,6 +45,7 @@ FORM = frozenset({"GET", "POST"})
 OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "overview": (Permission.VIEW, SAFE),
     "settings": (Permission.VIEW, SAFE),
+    "settings-section": (Permission.VIEW, SAFE),
     "credits": (Permission.VIEW, SAFE),
     "guide-checks": (Permission.VIEW, SAFE),
     "guide-byok": (Permission.VIEW, SAFE),
@@ -112,6 +113,7 @@ OF_A_PERSON = frozenset(
     {
         "home",
         "current-settings",
+        "current-settings-section",
         "account_reauthenticate",
         "account_email",
         "account_change_password",
@@ -160,7 +162,13 @@ ADMIN_DOORS = frozenset({"admin:login"})
 SECRET = "Zanzibar"  # in whatever Acme wrote; nobody else may ever read it
 ABSENT_UUID = uuid.UUID(int=2**127 + 1)
 ABSENT_ID = 987_654_321
-FOREIGN_UUID_ARGUMENTS = {"uidb36": "zz", "key": "nobody-s-key", "token": "nobody-s-token", "pk": "987654321"}
+FOREIGN_UUID_ARGUMENTS = {
+    "uidb36": "zz",
+    "key": "nobody-s-key",
+    "token": "nobody-s-token",
+    "pk": "987654321",
+    "section": "llm-routing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +239,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "invitation_id": invitation.pk,
             "token_id": ApiToken.objects.get(prefix=api_token[3:11]).pk,
             "provider": "openrouter",
+            "section": "llm-providers",
             "key_id": key.pk,
             "action": "candidate_check",
             "candidate_id": person.pk,

@@ -202,11 +202,26 @@ document.addEventListener("htmx:responseError", (event) => {
   else showError("Something went wrong on our side and nothing was changed. Try again.");
 });
 
+// Logging in: what follows "#" never reaches the server, so it travels in the address to go to afterwards ---
+
+function keepSection() {
+  if (!location.hash || !document.querySelector(".entrance")) return;
+  for (const field of document.querySelectorAll('input[name="next"]')) if (!field.value.includes("#")) field.value += location.hash;
+  for (const link of document.querySelectorAll('a[href*="next="]')) {
+    const url = new URL(link.href);
+    const next = url.searchParams.get("next");
+    if (next && !next.includes("#")) url.searchParams.set("next", next + location.hash);
+    link.href = url;
+  }
+}
+
 // Passkeys (allauth's scripts) ---------------------------------------------------------------------------
 
 document.addEventListener("allauth.error", (event) => {
   event.preventDefault();
-  showError("The passkey was not used: the browser refused, or you cancelled. Try again, or use another way.");
+  const isNew = document.getElementById("mfa_webauthn_add");
+  if (isNew) showError("The passkey was not added: the browser refused, or you cancelled. A security key without a PIN can be added as a second step only: remove the tick, then try again.");
+  else showError("The passkey was not used: the browser refused, or you cancelled. Try again, or use another way.");
 });
 
 // Charts: a tooltip beside the pointer, for elements that carry data-tip --------------------------------
@@ -231,4 +246,5 @@ document.addEventListener("pointermove", (event) => {
 showTheme();
 armToasts();
 noteUnsaved();
+keepSection();
 focusFirstError(document.querySelector("main form"));

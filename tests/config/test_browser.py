@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 
 import pytest
 from allauth.account.models import EmailAddress
-from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
-from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Dialog, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from candidates import checks
@@ -19,47 +15,11 @@ from candidates.check_endings import end_checks
 from candidates.models import Briefing
 from organizations import clock
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
+from tests.config.browser import add_passkey_device, assert_accessible, browsing, chromium, in_a_browser, page
 from tests.conftest import logged_in
 
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; name one by CHROMIUM="),
-    pytest.mark.django_db(transaction=True),
-]
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Of this module only: while Playwright runs, its event loop occupies the thread of the tests."""
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    with chromium.new_page() as page:
-        yield page
-
-
-@pytest.fixture
-def browsing(page: Page, alice, live_server) -> Iterator[Page]:
-    """Alice's browser, logged in; the test fails on any console error or breach of the content security policy."""
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    cookie = logged_in(alice).cookies[settings.SESSION_COOKIE_NAME].value
-    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
-    page.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)
-    yield page
-    assert [line for line in trouble if "422" not in line] == []  # Chromium reports a refused form as an error
+__all__ = ["browsing", "chromium", "page"]
+pytestmark = in_a_browser
 
 
 def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server, acme, simulated_providers):
@@ -177,8 +137,7 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "api-tokens/",
     ):
         page.goto(f"{live_server.url}/o/acme/{path}")
-        found = Axe().run(page, options=WCAG)
-        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
@@ -212,17 +171,12 @@ def test_a_new_api_token_is_copied_by_its_button_and_not_there_any_more_afterwar
     expect(page.get_by_text("Revoked", exact=True)).to_be_visible()
 
 
-def test_a_passkey_is_added_and_then_logs_in_without_a_password(browsing, live_server, alice):
+def test_a_passkey_added_with_the_defaults_logs_in_without_a_password(browsing, live_server, alice):
     EmailAddress.objects.create(user=alice, email=alice.email, primary=True, verified=True)
     page = browsing
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("WebAuthn.enable")
-    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
-    device = {**options, "isUserVerified": True, "automaticPresenceSimulation": True}
-    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": device})
+    add_passkey_device(page)
 
     page.goto(f"{live_server.url}/accounts/2fa/webauthn/add/")
-    page.get_by_label("Passwordless").check()
     page.get_by_role("button", name="Add passkey").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     page.context.clear_cookies()

@@ -191,6 +191,19 @@ def test_the_settings_page_has_its_sections(as_alice, section):
     assert f'id="{section}"' in as_alice.get("/o/acme/settings").content.decode()
 
 
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_has_an_address_without_a_number_sign(as_alice, as_charlie, section):
+    assert as_alice.get(f"/o/acme/settings/{section}").url == f"/o/acme/settings#{section}"
+    assert as_alice.get(f"/settings/{section}").url == f"/o/acme/settings#{section}"
+    assert as_charlie.get(f"/settings/{section}").url == f"/o/globex/settings#{section}"
+    assert as_charlie.get(f"/o/acme/settings/{section}").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/settings/nothing", "/o/acme/settings/nothing"])
+def test_a_section_that_is_not_there_is_not_found(as_alice, address):
+    assert as_alice.get(address).status_code == 404
+
+
 def test_members_read_the_settings_and_change_none(as_bob):
     page = as_bob.get("/o/acme/settings").content.decode()
     main = page.partition("<main")[2].partition("</main>")[0]

@@ -61,7 +61,7 @@ def test_owners_and_admins_are_told_once_that_a_key_broke(key, committed):
     message = mail.outbox[0]
     assert message.subject == "OpenRouter key “Revoked” of Acme stopped working"
     assert "does not accept this key" in message.body
-    assert "http://localhost:8000/o/acme/settings#llm-providers" in message.body
+    assert "http://localhost:8000/o/acme/settings/llm-providers" in message.body
     assert AuditEvent.objects.filter(action="provider_key.broke", actor=None).count() == 1
 
 
