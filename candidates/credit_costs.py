@@ -11,7 +11,7 @@ from candidates import recency
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
 from routing.actions import CANDIDATE_CHECK
-from routing.resolve import mode_of
+from routing.resolve import has_model, mode_of
 from usage.models import Mode
 
 Kind = CandidateCheck.Kind
@@ -48,6 +48,7 @@ class Quote:
     lines: tuple[QuoteLine, ...]  # kinds that occur, new first
     skipped: int  # candidates with a check against this briefing that still runs
     available: int
+    has_model: bool = True  # a model serves checks: the organization's route, or a managed default that works
 
     @property
     def count(self) -> int:
@@ -79,6 +80,7 @@ def quote(*, organization: Organization, briefing: Briefing, candidates: Sequenc
         lines=tuple(line for line in lines if line.count),
         skipped=len(candidates) - len(kinds),
         available=balance(organization=organization).available,
+        has_model=has_model(organization=organization, actions=ACTIONS_OF_A_CHECK),
     )
 
 

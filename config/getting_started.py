@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from candidates.models import Candidate, CandidateCheck
 from organizations.models import Organization
+from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
 from routing.models import RoutingRule
 
@@ -20,6 +21,11 @@ class Step:
     link_text: str
     url: str
     is_done: bool
+
+
+def _names(sold: bool) -> str:
+    *names, last = [each.name for each in PROVIDERS.values() if each.takes_base_url is not sold]
+    return f"{', '.join(names)} or {last}"
 
 
 def steps(*, organization: Organization) -> list[Step]:
@@ -43,7 +49,7 @@ def steps(*, organization: Organization) -> list[Step]:
     return [
         Step(
             "Save a provider key",
-            "Paste a key of OpenRouter, OpenAI, Anthropic or Google.",
+            f"Paste a key of {_names(True)}; or name a server of yours: {_names(False)}.",
             "Save key",
             keys_url,
             done["saved"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,10 @@ from config.context import Page
 from config.guides import guide
 from organizations import clock
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from routing.resolve import mode_of
+from providers.models import ProviderKey
+from routing.resolve import has_model, working_defaults
+from routing.services import RoutingRow, routing_table
+from routing.table import troubles
 from usage import reports
 from usage.cells import add_up, first_day, read_cells
 from usage.models import Mode
@@ -78,11 +81,12 @@ def _section_url(slug: str, section: str) -> str:
 @organization_view(Permission.VIEW)
 @require_safe
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
+    routes = routing.views.panel_context(request)
     context = {
         "cost": _cost(request),
         **providers.views.panel_context(request),
-        **routing.views.panel_context(request),
-        "mode_note": _mode_note(request),
+        **routes,
+        "mode_note": _mode_note(line.row for line in routes["routing"].lines),
         **organizations.views.recency_panel_context(request),
     }
     return render(request, "config/settings.html", context)
@@ -94,6 +98,8 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     checks = CandidateCheck.objects.for_organization(request.organization)
     steps = getting_started.steps(organization=request.organization)
     month_start = _month_start(clock.now())
+    rows = routing_table(request.organization)
+    in_trouble = troubles(rows)
     context = {
         "cost": _cost(request),
         "balance": ledger.balance(organization=request.organization),
@@ -104,6 +110,9 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "steps": steps,
         "steps_done": sum(step.is_done for step in steps),
         "steps_open": not all(step.is_done for step in steps),
+        "troubles": in_trouble,
+        "has_model": not any(each.key is None and each.action.slug in ACTIONS_OF_A_CHECK for each in in_trouble),
+        "is_managed": any(row.is_managed for row in rows),
         "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)
@@ -140,7 +149,9 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
         "prices": [
             (payer, CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT])
             for mode, payer in ((Mode.MANAGED, "Managed keys"), (Mode.BYOK, "Your own keys (BYOK)"))
+            if mode == Mode.BYOK or working_defaults().keys() >= set(ACTIONS_OF_A_CHECK)
         ],
+        "has_model": has_model(organization=request.organization, actions=ACTIONS_OF_A_CHECK),
     }
     return render(request, "config/credits.html", context)
 
@@ -186,15 +197,27 @@ def _check_url(check: CandidateCheck) -> str:
     return reverse("candidates:check", args=[check.organization.slug, check.pk])
 
 
-def _mode_note(request: OrganizationHttpRequest) -> str:
-    mode = mode_of(organization=request.organization, actions=ACTIONS_OF_A_CHECK)
+@dataclass(frozen=True, slots=True)
+class ModeNote:
+    tone: str
+    text: str
+    key: ProviderKey | None = None  # the broken one
+
+
+def _mode_note(rows: Iterable[RoutingRow]) -> ModeNote:
+    """What checks run on and cost; or why none can run now, which leaves nothing to say about the price."""
+    used = [row for row in rows if row.action.slug in ACTIONS_OF_A_CHECK]
+    for trouble in troubles(used):
+        return ModeNote("bad" if trouble.key else "warn", trouble.sentence, trouble.key)
+    mode = Mode.BYOK if all(row.rule for row in used) else Mode.MANAGED
     new, recent = CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT]
     why = (
         "every action that a check calls runs on your own key"
         if mode == Mode.BYOK
         else "not every action that a check calls runs on your own key"
     )
-    return f"Checks run in {mode.label} mode, because {why}. A new check costs {new}, an existing recent one {recent}."
+    text = f"Checks run in {mode.label} mode, because {why}. A new check costs {new}, an existing recent one {recent}."
+    return ModeNote("info", text)
 
 
 def _cost(request: OrganizationHttpRequest) -> reports.CostSummary:

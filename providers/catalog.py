@@ -30,7 +30,8 @@ class Provider:
 
     `key_hint` and `key_prefixes` help people to see that they pasted the right thing; they never decide
     whether a key is accepted (providers change their formats). `base_url` is "" where every organization names a
-    server of its own; `path_to_leave_out` is what people copy along with its base URL.
+    server of its own; `path_to_leave_out` is what people copy along with its base URL. `usual_models` are quick and
+    cheap ones, proposed where it does not sell the managed default's (routing/counterparts.py).
     """
 
     slug: str
@@ -44,6 +45,8 @@ class Provider:
     key_need: KeyNeed = KeyNeed.REQUIRED
     base_url_hint: str = ""
     path_to_leave_out: str = ""
+    usual_models: tuple[str, ...] = ()
+    why_recommended: str = ""
 
     @property
     def takes_base_url(self) -> bool:
@@ -71,6 +74,9 @@ PROVIDERS: dict[str, Provider] = {
             key_hint="sk-or-v1-…",
             key_prefixes=("sk-or-",),
             recommended=True,
+            usual_models=("openai/gpt-4.1-mini", "google/gemini-2.5-flash", "anthropic/claude-haiku-4.5"),
+            why_recommended="One key for the models of all makers, a free choice per action, and another host serves "
+            "the same model when one is slow or down.",
         ),
         Provider(
             slug="openai",
@@ -80,6 +86,7 @@ PROVIDERS: dict[str, Provider] = {
             key_page_url=OpenAIAdapter.key_page,
             key_hint="sk-proj-…",
             key_prefixes=("sk-proj-", "sk-svcacct-", "sk-"),
+            usual_models=("gpt-4.1-mini", "gpt-5-mini", "gpt-4o-mini"),
         ),
         Provider(
             slug="anthropic",
@@ -89,6 +96,7 @@ PROVIDERS: dict[str, Provider] = {
             key_page_url=AnthropicAdapter.key_page,
             key_hint="sk-ant-api03-…",
             key_prefixes=("sk-ant-",),
+            usual_models=("claude-haiku-4-5", "claude-haiku-5-5", "claude-sonnet-4-5"),
         ),
         Provider(
             slug="google",
@@ -98,6 +106,7 @@ PROVIDERS: dict[str, Provider] = {
             key_page_url=GoogleAdapter.key_page,
             key_hint="AQ.… or AIza…",
             key_prefixes=("AQ.", "AIza"),
+            usual_models=("gemini-2.5-flash", "gemini-3.6-flash", "gemini-2.5-pro"),
         ),
         Provider(
             slug="mistral",
@@ -107,6 +116,7 @@ PROVIDERS: dict[str, Provider] = {
             key_page_url=MistralAdapter.key_page,
             key_hint="32 letters and digits",
             key_prefixes=(),
+            usual_models=("mistral-small-latest", "mistral-medium-latest", "mistral-large-latest"),
         ),
         Provider(
             slug="ollama",

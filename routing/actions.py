@@ -10,6 +10,7 @@ class Action:
     slug: str
     name: str
     description: str
+    work: str  # what it makes, in a sentence: "No model serves checks yet"
     # The managed default of a new installation; staff change it in the admin.
     managed_provider: str
     managed_model: str
@@ -21,6 +22,7 @@ CANDIDATE_CHECK = Action(
     slug="candidate_check",
     name="Candidate check",
     description="Judges a profile against each requirement of a briefing, with a quote as evidence.",
+    work="checks",
     managed_provider="openrouter",
     managed_model="openai/gpt-4.1-mini",
     runs_page="candidates:checks",
@@ -29,6 +31,7 @@ REQUIREMENT_GENERATION = Action(
     slug="requirement_generation",
     name="Requirement generation",
     description="Drafts the requirements of a briefing from a job description.",
+    work="drafts of requirements",
     managed_provider="openrouter",
     managed_model="openai/gpt-4.1-mini",
 )

@@ -15,6 +15,7 @@ from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import ProviderKey
 from routing.actions import Action
+from routing.counterparts import counterpart
 from routing.models import RoutingRule
 from routing.services import KeyInUse, RoutingRow, route_parts
 
@@ -52,21 +53,22 @@ class RouteForm(OpenText, forms.Form):
         row: RoutingRow,
         keys: Sequence[ProviderKey],
         initial: dict[str, str] | None = None,
+        auto_id: str = "route-%s",
     ) -> None:
-        super().__init__(data, prefix=row.action.slug, auto_id="route-%s", initial=initial)
+        super().__init__(data, prefix=row.action.slug, auto_id=auto_id, initial=initial)
         self.row = row
         self.keys = {str(key.pk): key for key in keys}
         self._choice = self._shown = choice_of(row.rule)
         key_field = cast(forms.ChoiceField, self.fields["key"])
-        key_field.choices = [("", "Managed default"), *_grouped(keys)]
+        key_field.choices = [("", row.unrouted), *_grouped(keys)]
         key_field.widget.attrs |= {"class": "input", "aria-label": f"Key for {row.action.name}"}
         typed = self.fields["model"].widget.attrs
         key_field.widget.attrs["data-saved"], typed["data-saved"] = choice_of(row.rule)
         typed["aria-label"] = f"Model for {row.action.name}"
         if self["key"].value():
             typed["list"] = f"models-of-{self['key'].value()}"
-        if row.default:
-            typed["placeholder"] = row.default.model
+        else:
+            typed["placeholder"] = f"Managed: {row.default.model}" if row.default and row.is_managed else ""
 
     @property
     def chosen_key(self) -> ProviderKey | None:
@@ -90,7 +92,11 @@ class RouteForm(OpenText, forms.Form):
         if not key and model:
             self.add_error("key", "Choose the key that calls this model, or empty the model.")
         elif key and not model:
-            self.add_error("model", "Choose a model.")
+            proposed = counterpart(row=self.row, key=self.keys[key])
+            self.forget("model", proposed)
+            self.add_error(
+                "model", f"Choose a model. “{proposed}” is filled in now." if proposed else "Choose a model."
+            )
         return self.cleaned_data
 
     @property
@@ -118,7 +124,7 @@ class RemoveKeyForm(OpenText, forms.Form):
         label="From then on these actions use",
         error_messages={
             "required": "Choose what these actions use from then on.",
-            "invalid_choice": "Choose a connected key, or the managed default.",
+            "invalid_choice": "Choose one of the list.",
         },
     )
     model = forms.CharField(
@@ -136,6 +142,7 @@ class RemoveKeyForm(OpenText, forms.Form):
         *,
         key: ProviderKey,
         others: Sequence[ProviderKey],
+        unrouted: str = "Managed default",
         initial: dict[str, str] | None = None,
     ) -> None:
         super().__init__(data, auto_id=f"remove-{key.pk}-%s", initial=initial, label_suffix="")
@@ -143,7 +150,7 @@ class RemoveKeyForm(OpenText, forms.Form):
         cast(forms.ChoiceField, self.fields["instead"]).choices = [
             ("", "Choose…"),
             *_grouped(others),
-            (self.RESET, "Managed default"),
+            (self.RESET, unrouted),
         ]
         self.fields["model"].widget.attrs["list"] = f"remove-{key.pk}-models"
         self.fields["model"].required = self.successor is not None
@@ -167,12 +174,13 @@ def route_initial(row: RoutingRow) -> dict[str, str]:
 
 
 def drafts(posted: Mapping[str, str], rows: Iterable[RoutingRow]) -> dict[str, dict[str, str]]:
-    """What the page's forms hold unsaved, per action; actions that `posted` does not know are left out."""
-    return {
+    """What the page's forms hold unsaved, per action; rows that nobody touched are left out, and those not posted."""
+    held = {
         row.action.slug: {name: posted[f"{row.action.slug}-{name}"] for name in ("key", "model", "was")}
         for row in rows
         if all(f"{row.action.slug}-{name}" in posted for name in ("key", "model", "was"))
     }
+    return {slug: row for slug, row in held.items() if read_choice(row["was"]) != (row["key"], row["model"])}
 
 
 def write_choice(choice: Choice) -> str:

@@ -48,7 +48,21 @@ def resolve(*, organization: Organization, action: str) -> Route:
     if organization.closed_at is not None:
         raise RouteUnavailable(CLOSED)
     rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
-    return _own_route(rule) if rule else _managed_route(action)
+    return own_route(rule) if rule else _managed_route(action)
+
+
+def has_model(*, organization: Organization, actions: Iterable[str]) -> bool:
+    """Whether each of `actions` is routed (be the key as it may), or its managed default works."""
+    routed = RoutingRule.objects.for_organization(organization).filter(action__in=set(actions))
+    unrouted = set(actions) - set(routed.values_list("action", flat=True))
+    return not unrouted or unrouted <= working_defaults().keys()
+
+
+def no_model(action: str) -> str:
+    """What is said where an action is not routed and no managed default serves it."""
+    return (
+        f"No model serves {ACTIONS[action].work} yet: connect a key in Settings and route {ACTIONS[action].name} to it."
+    )
 
 
 def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
@@ -58,14 +72,16 @@ def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
     return Mode.BYOK if own == len(wanted) else Mode.MANAGED
 
 
-def _own_route(rule: RoutingRule) -> Route:
+def own_route(rule: RoutingRule) -> Route:
+    """Where an organization's own rule leads. Raises RouteUnavailable."""
     (key,) = show_unreadable([rule.key])
     if not key.is_usable:
         mend = "enable" if key.status == ProviderKey.Status.DISABLED else "validate or replace"
+        instead = "reset the action to the managed default" if rule.action in working_defaults() else "choose another"
         raise RouteUnavailable(
             f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, whose "
             f"status is {key.get_status_display()}. {key.status_detail} An owner or admin can {mend} the "
-            "key in Settings, or reset the action to the managed default.".replace("  ", " ")
+            f"key in Settings, or {instead}.".replace("  ", " ")
         )
     return Route(
         action=rule.action,
@@ -82,10 +98,7 @@ def _managed_route(action: str) -> Route:
     default = ManagedDefault.objects.filter(action=action).first()
     key = managed_key(default.provider) if default else None
     if default is None or key is None:
-        raise RouteUnavailable(
-            f"{ACTIONS[action].name} has no working managed model on this installation. Route it to a key of your "
-            "own in Settings, or ask the operator to connect a managed key."
-        )
+        raise RouteUnavailable(no_model(action))
     return Route(
         action=action,
         provider=default.provider,
@@ -94,6 +107,13 @@ def _managed_route(action: str) -> Route:
         key_label=key.label,
         mode=Mode.MANAGED,
     )
+
+
+def working_defaults() -> dict[str, ManagedDefault]:
+    """The managed defaults that a managed key serves now, by action."""
+    defaults = list(ManagedDefault.objects.filter(action__in=ACTIONS))
+    served = {provider for provider in {default.provider for default in defaults} if managed_key(provider)}
+    return {default.action: default for default in defaults if default.provider in served}
 
 
 def managed_key(provider: str) -> ProviderKey | None:

@@ -16,6 +16,7 @@ from providers.models import ProviderKey
 from providers.services import delete_provider_key
 from routing.actions import ACTIONS, Action
 from routing.models import ManagedDefault, RoutingRule
+from routing.resolve import working_defaults
 from usage.names import provider_name
 
 
@@ -38,7 +39,13 @@ class RoutingRow:
 
     action: Action
     rule: RoutingRule | None
-    default: ManagedDefault | None
+    default: ManagedDefault | None  # as staff set it, whether a managed key serves it or not
+    is_managed: bool = False  # the default can serve the action now
+
+    @property
+    def unrouted(self) -> str:
+        """What the choice of no key of one's own is called."""
+        return "Managed default" if self.is_managed else "No key"
 
 
 def ensure_managed_defaults() -> None:
@@ -57,7 +64,11 @@ def routing_table(organization: Organization) -> list[RoutingRow]:
     }
     show_unreadable(rule.key for rule in rules.values())
     defaults = {default.action: default for default in ManagedDefault.objects.all()}
-    return [RoutingRow(action, rules.get(slug), defaults.get(slug)) for slug, action in ACTIONS.items()]
+    working = working_defaults()
+    return [
+        RoutingRow(action, rules.get(slug), defaults.get(slug), is_managed=slug in working)
+        for slug, action in ACTIONS.items()
+    ]
 
 
 def save_routing(
@@ -124,7 +135,7 @@ def lock_routes(organization: Organization) -> None:
 def _check_seen(
     organization: Organization, action: str, rule: RoutingRule | None, seen: str | None, *, reader: User | None
 ) -> None:
-    now = f"{provider_name(rule.key.provider)} · {rule.key.label}, {rule.model}" if rule else "the managed default"
+    now = f"{provider_name(rule.key.provider)} · {rule.key.label}, {rule.model}" if rule else "no key of yours"
     check_seen(
         seen,
         route_parts(str(rule.key_id), rule.model) if rule else route_parts("", ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -16,8 +16,9 @@ from providers.cards import usd_text
 from providers.catalog import PROVIDERS
 from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
+from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
-from routing.resolve import RouteUnavailable, resolve
+from routing.resolve import RouteUnavailable, no_model, own_route
 from routing.services import RoutingRow, routing_table
 from usage.reports import ActionAverages, action_averages
 
@@ -60,6 +61,10 @@ class RoutingTable:
     lines: Sequence[RouteLine]
     suggestion_lists: Sequence[SuggestionList]
     first_day: date  # of the 30 days that the averages cover
+
+    @property
+    def is_managed(self) -> bool:
+        return any(line.row.is_managed for line in self.lines)
 
     @property
     def has_keys(self) -> bool:
@@ -118,7 +123,7 @@ def routing_page(organization: Organization, forms: Sequence[RouteForm], *, toda
                 row=form.row,
                 form=form,
                 averages=averages.get(form.row.action.slug),
-                trouble=_trouble(organization, form.row),
+                trouble=trouble_of(form.row),
                 is_unlisted=bool(rule and models and rule.model not in models),
             )
         )
@@ -155,9 +160,27 @@ def _label(model: AvailableModel) -> str:
     return " · ".join(parts)
 
 
-def _trouble(organization: Organization, row: RoutingRow) -> str:
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An action that cannot run now. `key` is the broken one that it is routed to; None: no model serves it yet."""
+
+    action: Action
+    sentence: str
+    key: ProviderKey | None
+
+
+def troubles(rows: Iterable[RoutingRow]) -> list[Trouble]:
+    """The actions of these rows that cannot run now, in their order."""
+    found = [(row, trouble_of(row)) for row in rows]
+    return [Trouble(row.action, sentence, row.rule.key if row.rule else None) for row, sentence in found if sentence]
+
+
+def trouble_of(row: RoutingRow) -> str:
+    """Why the action cannot run now, "" if it can."""
+    if row.rule is None:
+        return "" if row.is_managed else no_model(row.action.slug)
     try:
-        resolve(organization=organization, action=row.action.slug)
+        own_route(row.rule)
     except RouteUnavailable as refusal:
         return str(refusal)
     return ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,12 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
 from providers.destinations import is_private
+from providers.inspection import show_unreadable
 from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
-from routing import services
+from routing import offers, services
 from routing.actions import ACTIONS
+from routing.counterparts import counterpart
 from routing.forms import RemoveKeyForm, RouteForm, choice_of, named
 from routing.models import RoutingRule
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
@@ -61,22 +64,40 @@ def _choices(request: HttpRequest) -> dict[str, str]:
 def save(request: OrganizationHttpRequest) -> HttpResponse:
     """Save the changed rows: all of them, or none where one has an error."""
     forms = route_forms(request.organization, posted=request.POST)
-    are_valid = [form.is_valid() for form in forms]
-    if all(are_valid):
-        changed = [form for form in forms if form.is_changed]
-        with transaction.atomic(), events_last():
-            services.lock_routes(request.organization)
-            services.lock_keys(request.organization, [form.chosen_key for form in changed if form.chosen_key])
-            saved = [_save_row(request, form) for form in changed]
-            if not all(saved):
-                transaction.set_rollback(True)
-        if all(saved):
-            if changed:
-                messages.success(request, "Routing saved.")
-            else:
-                messages.info(request, "No route was changed, so there was nothing to save.")
-            return _saved(request)
-    return _refused(request, forms)
+    return _saved(request) if _save_rows(request, forms) else _refused(request, forms)
+
+
+def _keeps_private_key(request: OrganizationHttpRequest, key_id: UUID) -> bool:
+    """Whether what is chosen on a key's card would send calls into a private network."""
+    key = keys_of(request.organization).filter(pk=key_id).first()
+    return key is not None and is_private(key)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_http_methods(["GET", "POST"])
+@recently_authenticated(back="settings#llm-providers", when=_keeps_private_key)
+def use_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
+    """What a key's card offers: to route actions to it. GET shows it as it is now, with what was typed meanwhile."""
+    key = next(iter(show_unreadable(keys_of(request.organization).filter(pk=key_id))), None)
+    if key is None:
+        raise Http404
+    if request.method == "GET":
+        offer = offers.offer_of(request.organization, key, typed=request.GET, now=clock.now())
+        return _offer(request, offer)
+    offer = offers.offer_of(request.organization, key, posted=request.POST, now=clock.now())
+    chosen = [line.form for line in offer.lines if line.is_ticked]
+    if not chosen or not _save_rows(request, chosen):
+        problem = "" if chosen else "Tick what this key is to be used for."
+        return _offer(request, replace(offer, problem=problem), status=422)
+    if not request.htmx:
+        return redirect(_settings_url(request, "llm-routing"))
+    response = _offer(request, offers.offer_of(request.organization, key, now=clock.now()))
+    return trigger_client_event(trigger_client_event(response, KEYS_CHANGED), ROUTING_CHANGED)
+
+
+def _offer(request: OrganizationHttpRequest, offer: offers.Offer, *, status: int = 200) -> HttpResponse:
+    template = "routing/_use_key_response.html" if request.htmx else "routing/use_key.html"
+    return render(request, template, {"offer": offer}, status=status)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
@@ -93,7 +114,8 @@ def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
         _refuse(request, form, conflict)
         others = route_forms(request.organization, unsaved=_choices(request))
         return _refused(request, [form if each.row.action.slug == action else each for each in others])
-    messages.success(request, f"{ACTIONS[action].name} uses the managed default.")
+    uses = "uses the managed default" if form.row.is_managed else "is not routed any more: no model serves it"
+    messages.success(request, f"{ACTIONS[action].name} {uses}.")
     unsaved = {name: str(value) for name, value in request.POST.items() if not name.startswith(f"{action}-")}
     return _saved(request, unsaved)
 
@@ -101,16 +123,18 @@ def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_ROUTING)
 @require_GET
 def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
-    """The model field of one row, for the key just chosen there: a model it does not list is emptied."""
+    """The model field of one row, for the key just chosen there: one that it cannot call gives way to a counterpart."""
     forms = route_forms(request.organization, unsaved=request.GET)
     form = next((form for form in forms if form.row.action.slug == action), None)
     key_id = request.GET.get(f"{action}-key", "")
     if form is None or (key_id and key_id not in form.keys):
         raise Http404
     listed = listed_models(form.keys.get(key_id))
-    if not key_id or (listed and form.initial["model"] not in listed):
+    if not key_id or not form.initial["model"] or (listed and form.initial["model"] not in listed):
         stored_key, stored_model = choice_of(form.row.rule)
-        form.initial["model"] = stored_model if key_id == stored_key else ""
+        chosen = form.keys.get(key_id)
+        proposed = counterpart(row=form.row, key=chosen) if chosen else ""
+        form.initial["model"] = stored_model if key_id == stored_key else proposed
     return render(request, "routing/_model_field.html", {"form": form})
 
 
@@ -163,19 +187,43 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKeyForm:
     """Bound when posted; else with the choice made so far, and with the model where all actions have the same."""
     others = [other for other in selectable_keys(request.organization) if other.pk != key.pk]
+    rows = services.routing_table(request.organization)
+    is_managed = all(row.is_managed for row in rows if row.rule and row.rule.key_id == key.pk)
+    unrouted = "Managed default" if is_managed else "No key"
     if request.method == "POST":
-        return RemoveKeyForm(request.POST, key=key, others=others)
+        return RemoveKeyForm(request.POST, key=key, others=others, unrouted=unrouted)
     models = set(key.routing_rules.values_list("model", flat=True))
     initial = {
         "instead": request.GET.get("instead", ""),
         "actions": named(services.actions_using(key)),
         "model": request.GET.get("model") or (models.pop() if len(models) == 1 else ""),
     }
-    form = RemoveKeyForm(key=key, others=others, initial=initial)
+    form = RemoveKeyForm(key=key, others=others, unrouted=unrouted, initial=initial)
     listed = listed_models(form.successor)
-    if listed and form.initial["model"] not in listed:
-        form.initial["model"] = ""
+    if form.successor and (not form.initial["model"] or (listed and form.initial["model"] not in listed)):
+        first = next((row for row in rows if row.rule and row.rule.key_id == key.pk), None)
+        form.initial["model"] = counterpart(row=first, key=form.successor) if first else ""
     return form
+
+
+def _save_rows(request: OrganizationHttpRequest, forms: list[RouteForm]) -> bool:
+    """Save those of the rows that were changed, all or none; if none, their forms say why."""
+    are_valid = [form.is_valid() for form in forms]
+    if not all(are_valid):
+        return False
+    changed = [form for form in forms if form.is_changed]
+    with transaction.atomic(), events_last():
+        services.lock_routes(request.organization)
+        services.lock_keys(request.organization, [form.chosen_key for form in changed if form.chosen_key])
+        saved = [_save_row(request, form) for form in changed]
+        if not all(saved):
+            transaction.set_rollback(True)
+            return False
+    if changed:
+        messages.success(request, "Routing saved.")
+    else:
+        messages.info(request, "No route was changed, so there was nothing to save.")
+    return True
 
 
 def _save_row(request: OrganizationHttpRequest, form: RouteForm) -> bool:

@@ -25,6 +25,7 @@ from providers.custody import Secret
 from providers.models import ProviderKey
 from providers.replacement import replace_provider_key
 from providers.services import disable_provider_key
+from routing.models import RoutingRule
 from tests.conftest import logged_in
 from tests.page_forms import form_of
 from tests.test_urls_and_roles import (
@@ -87,6 +88,10 @@ def _disabled(world: Tenant) -> None:
     disable_provider_key(key=_key(world), actor=None, now=timezone.now())
 
 
+def _unrouted(world: Tenant) -> None:
+    RoutingRule.objects.filter(organization=world.organization, action="requirement_generation").delete()
+
+
 def _replaced(world: Tenant) -> None:
     replace_provider_key(
         key=_key(world), secret=Secret("sk-or-v1-simulated-valid-0009"), actor=None, now=timezone.now()
@@ -126,6 +131,7 @@ ORGANIZATIONS: dict[str, Twice] = {
     "providers:forget-quirks": Twice(DONE, AIM, ""),
     "routing:save": Twice(DONE, REFUSED, SETTINGS, {"candidate_check-model": "openai/gpt-4o-mini"}),
     "routing:reset": Twice(DONE, REFUSED, ""),
+    "routing:use-key": Twice(DONE, REFUSED, SETTINGS, None, _unrouted),
     "routing:remove-key": Twice(GONE, KEEPS, "routing:remove-key", {"instead": "managed"}),
     "candidates:import": Twice(DONE, NEW, "candidates:import", {"text": KIM}),
     "candidates:briefing-new": Twice(SAME, NEW, "candidates:briefing-new", {"how": "hand", "hand-title": "Engineer"}),

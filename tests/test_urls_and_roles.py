@@ -80,6 +80,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:save": (Permission.MANAGE_ROUTING, POST),
     "routing:model-field": (Permission.MANAGE_ROUTING, GET),
     "routing:reset": (Permission.MANAGE_ROUTING, POST),
+    "routing:use-key": (Permission.MANAGE_ROUTING, FORM),
     "routing:remove-key": (Permission.MANAGE_KEYS, FORM),
     "candidates:list": (Permission.VIEW, GET),
     "candidates:import": (Permission.CHECK_CANDIDATES, FORM),

@@ -81,6 +81,16 @@ def list_price(
     return found
 
 
+def list_price_per_million(*, provider: str, model: str, at: datetime) -> tuple[int, int] | None:
+    """Nano-USD per million tokens sent and answered in a short request, by the list; None where it has no price."""
+    short = (TokenUsage(uncached_input=1_000), TokenUsage(output=1_000))
+    prices = [
+        list_price(provider=provider, model=model, served_model="", usage=usage, tier="", at=at) for usage in short
+    ]
+    sent, answered = prices
+    return (sent * 1_000, answered * 1_000) if isinstance(sent, int) and isinstance(answered, int) else None
+
+
 def nanousd(usd: Decimal) -> int:
     """Whole nano-USD, rounded half to even; the one place where money is rounded."""
     return int((usd * 10**9).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))

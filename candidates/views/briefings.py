@@ -30,7 +30,7 @@ from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import page_of
 from routing.actions import REQUIREMENT_GENERATION
-from routing.resolve import RouteUnavailable
+from routing.resolve import RouteUnavailable, has_model
 
 PAGE_SIZE = 50
 
@@ -104,6 +104,7 @@ def new_briefing(request: OrganizationHttpRequest) -> HttpResponse:
         "title_form": title_form,
         "refused": refused,
         "draft_charge": _draft_charge(request),
+        "drafts_have_model": has_model(organization=request.organization, actions=[REQUIREMENT_GENERATION.slug]),
     }
     return render(request, "candidates/briefing_form.html", context, status=422 if request.method == "POST" else 200)
 

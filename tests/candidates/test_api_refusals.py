@@ -59,7 +59,7 @@ def test_a_route_that_cannot_run_is_409_with_what_to_mend(globex, charlie):
     response = Program(token(globex, charlie)).ask({"candidateId": person.pk, "briefingId": briefing.pk})
 
     assert response.status_code == 409
-    assert "no working managed model" in response.json()["error"]
+    assert "No model serves" in response.json()["error"]
 
 
 @pytest.mark.parametrize(

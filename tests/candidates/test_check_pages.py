@@ -200,8 +200,9 @@ def test_without_a_working_route_the_page_says_what_to_do(as_bob, acme, managed,
     answer = as_bob.post(url("run", briefing.pk), ticking(*people, agreed=4, count=1))
 
     for shown in (page, answer):
-        assert "no working managed model" in words(shown)
-        assert "#llm-routing" in shown.content.decode()
+        assert "No model serves" in words(shown)
+        assert "/o/acme/settings#llm-" in shown.content.decode()
+        assert "Managed mode" not in words(shown)
     assert answer.status_code == 422
     assert not CandidateCheck.objects.exists()
 

@@ -171,7 +171,7 @@ def test_a_briefing_without_requirements_starts_nothing(acme):
 
 
 def test_without_any_managed_key_the_sentence_says_what_is_missing(acme, briefing):
-    with pytest.raises(RouteUnavailable, match="Route it to a key of your own"):
+    with pytest.raises(RouteUnavailable, match="No model serves checks yet"):
         accept(briefing, import_people(acme, DJANGO))
 
 

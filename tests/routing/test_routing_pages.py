@@ -212,12 +212,29 @@ def test_choosing_a_key_keeps_a_model_that_it_lists(as_alice, acme, key):
     assert "aria-invalid" not in text(response)
 
 
-def test_choosing_a_key_empties_a_model_that_it_does_not_list(as_alice, acme, key, routed):
+def test_choosing_a_key_fills_in_the_counterpart_of_a_model_that_it_does_not_list(as_alice, acme, key, routed):
     google = connect_key(acme, "google")
     response = model_field(as_alice, **table(candidate_check=(google.pk, MODEL, f"{key.pk} {MODEL}")))
 
-    assert "value=" not in text(response)
+    assert 'value="gemini-2.5-flash"' in text(response)
+    assert "placeholder" not in text(response)
     assert f'list="models-of-{google.pk}"' in text(response)
+
+
+def test_choosing_a_key_where_nothing_was_typed_fills_in_a_model(as_alice, acme, key):
+    response = model_field(as_alice, **table(candidate_check=(key.pk, "", "managed")))
+
+    assert f'value="{MODEL}"' in text(response)
+    assert "placeholder" not in text(response)
+
+
+def test_without_scripts_a_key_without_a_model_is_asked_about_with_one_filled_in(as_alice, acme, key):
+    response = as_alice.post(SAVE, table(candidate_check=(key.pk, "", "managed")))
+
+    assert response.status_code == 422
+    assert f"Choose a model. “{MODEL}” is filled in now." in text(response)
+    assert f'value="{MODEL}"' in text(response)
+    assert rules() == {}
 
 
 def test_choosing_the_stored_key_again_brings_its_model_back(as_alice, acme, key, routed):
@@ -228,10 +245,11 @@ def test_choosing_the_stored_key_again_brings_its_model_back(as_alice, acme, key
 
 
 def test_choosing_the_managed_default_empties_the_model_and_shows_the_managed_one(as_alice, acme, key, routed):
+    connect_managed_key()
     response = model_field(as_alice, **table(candidate_check=("", MODEL, f"{key.pk} {MODEL}")))
 
     assert "value=" not in text(response)
-    assert f'placeholder="{MODEL}"' in text(response)
+    assert f'placeholder="Managed: {MODEL}"' in text(response)
 
 
 def test_the_model_field_of_another_organizations_key_is_not_found(as_alice, acme, key, globex):
@@ -275,7 +293,18 @@ def test_the_table_is_a_page_of_its_own_without_scripts(as_alice, acme):
 # Reset ------------------------------------------------------------------------------------------------
 
 
+def test_reset_without_a_working_managed_key_says_that_no_model_serves_the_action(as_alice, acme, routed):
+    page = text(as_alice.get("/o/acme/settings/routing/"))
+    response = as_alice.post(RESET, follow=True)
+
+    assert rules() == {}
+    assert "Candidate check is not routed any more: no model serves it." in text(response)
+    assert "Managed" not in page
+    assert "managed" not in page.replace('value="managed"', "")
+
+
 def test_reset_puts_the_action_on_the_managed_default(as_alice, acme, routed):
+    connect_managed_key()
     response = as_alice.post(RESET, follow=True)
 
     assert rules() == {}
@@ -344,14 +373,14 @@ def test_a_managed_default_is_shown_as_such_with_its_model(as_alice, acme, simul
     page = text(as_alice.get("/o/acme/settings/routing/"))
 
     assert "Managed default" in page
-    assert f'placeholder="{MODEL}"' in page
+    assert f'placeholder="Managed: {MODEL}"' in page
     assert "callout" not in page
 
 
-def test_a_managed_default_without_a_working_key_says_what_is_missing(as_alice, acme):
+def test_an_action_that_no_model_serves_says_what_is_missing(as_alice, acme):
     ensure_platform()
 
-    assert "has no working managed model on this installation" in text(as_alice.get("/o/acme/settings/routing/"))
+    assert "No model serves checks yet: connect a key" in text(as_alice.get("/o/acme/settings/routing/"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""What the card of a connected key offers: to use it for the actions that are not routed to it, each with a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from organizations.models import Organization
+from providers.models import ProviderKey
+from routing.counterparts import counterpart, listed_in_order, price_text
+from routing.forms import RouteForm, choice_of, write_choice
+from routing.services import routing_table
+
+
+@dataclass(frozen=True, slots=True)
+class OfferLine:
+    form: RouteForm
+    is_ticked: bool
+    price: str  # of the model that stands in the form
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    key: ProviderKey
+    lines: Sequence[OfferLine]
+    is_open: bool  # something has no key of the organization's own yet
+    problem: str = ""
+
+
+def offer_of(
+    organization: Organization,
+    key: ProviderKey,
+    *,
+    posted: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] | None = None,
+    now: datetime,
+) -> Offer:
+    """
+    The actions that `key` could serve and does not, as forms: bound to `posted`, or with the models that were `typed`.
+
+    Ticked at first is what has no key of the organization's own. Nothing is offered of a key that cannot be chosen.
+    """
+    given = posted if posted is not None else typed or {}
+    rows = [row for row in routing_table(organization) if posted is not None or not _serves(key, row.rule)]
+    if not key.is_usable:
+        rows = []
+    listed = listed_in_order(key) if rows else []
+    lines = []
+    for row in rows:
+        slug = row.action.slug
+        model = given.get(f"{slug}-model") or counterpart(row=row, key=key, listed=listed)
+        initial = {"key": str(key.pk), "model": model, "was": write_choice(choice_of(row.rule))}
+        is_ticked = given.get(f"{slug}-key") == str(key.pk) if f"{slug}-model" in given else row.rule is None
+        form = RouteForm(posted, row=row, keys=[key], initial=initial, auto_id=f"use-{key.pk}-%s")
+        form.fields["model"].widget.attrs["list"] = f"models-of-{key.pk}"
+        lines.append(OfferLine(form, is_ticked, price_text(key, model, at=now)))
+    return Offer(key, lines, is_open=posted is not None or any(line.form.row.rule is None for line in lines))
+
+
+def _serves(key: ProviderKey, rule: object) -> bool:
+    return getattr(rule, "key_id", None) == key.pk
