@@ -89,7 +89,7 @@ def _disabled(world: Tenant) -> None:
 
 
 def _unrouted(world: Tenant) -> None:
-    RoutingRule.objects.filter(organization=world.organization, action="requirement_generation").delete()
+    RoutingRule.objects.filter(organization=world.organization, action="candidate_check").delete()
 
 
 def _replaced(world: Tenant) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
@@ -25,7 +27,7 @@ def proposed(key: ProviderKey, listed: list[str] | None = None, *, default: tupl
     return counterpart(row=routing_table(key.organization)[0], key=key, listed=listed)
 
 
-def key_of(provider: str, **fields: str) -> ProviderKey:
+def key_of(provider: str, **fields: Any) -> ProviderKey:
     return ProviderKey(provider=provider, **fields)
 
 
