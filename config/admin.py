@@ -308,6 +308,14 @@ def icon_url(request: HttpRequest) -> str:
     return static("keyfare/icon.svg")
 
 
+def script_url(request: HttpRequest) -> str:
+    return static("keyfare/admin.js")
+
+
+def style_url(request: HttpRequest) -> str:
+    return static("keyfare/admin.css")
+
+
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's DASHBOARD_CALLBACK: the figures of templates/admin/index.html that one may see. Days are UTC."""
     today = midnight_before(clock.now())

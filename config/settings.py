@@ -327,6 +327,8 @@ UNFOLD = {
     "SITE_HEADER": "Keyfare staff",
     "SITE_SYMBOL": "key",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.icon_url"}],
+    "SCRIPTS": ["config.admin.script_url"],
+    "STYLES": ["config.admin.style_url"],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "7px",

@@ -185,6 +185,35 @@ function focusFirstError(scope) {
   if (field) field.focus();
 }
 
+// Focus stays where the person is: a button that sends a form is disabled meanwhile or gone afterwards, and browsers then
+// give up the focus. Tried in order: the same element, what its data-focus-next names, the parts that it stood in.
+
+const placesOfRequests = new WeakMap();
+
+function placeOf(element) {
+  const ids = [element.id, ...(element.dataset.focusNext ?? "").split(" ")];
+  for (let around = element.parentElement; around && around.id !== "main"; around = around.parentElement) ids.push(around.id);
+  return ids.filter(Boolean);
+}
+
+function keepFocus(xhr) {
+  const place = placesOfRequests.get(xhr);
+  if (!place || (document.activeElement && document.activeElement !== document.body)) return;
+  const target = place.map((id) => document.getElementById(id)).find((each) => each && each.offsetParent !== null && !each.disabled);
+  if (!target) return;
+  target.focus({ preventScroll: true });
+  if (document.activeElement === target) return;
+  target.tabIndex = -1;
+  target.focus({ preventScroll: true });
+}
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt, xhr } = event.detail;
+  if (elt.contains(document.activeElement)) placesOfRequests.set(xhr, placeOf(document.activeElement));
+});
+document.addEventListener("htmx:afterSettle", (event) => keepFocus(event.detail.xhr));
+document.addEventListener("htmx:afterRequest", (event) => keepFocus(event.detail.xhr)); // nothing was swapped
+
 document.addEventListener("htmx:load", armToasts);
 document.addEventListener("htmx:oobAfterSwap", armToasts);
 document.addEventListener("htmx:afterSettle", (event) => {
