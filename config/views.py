@@ -28,7 +28,7 @@ from config.context import Page
 from config.guides import guide
 from organizations import clock
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from providers.models import ProviderKey
+from providers.models import USABLE_STATUSES, ProviderKey
 from routing.resolve import has_model, working_defaults
 from routing.services import RoutingRow, routing_table
 from routing.table import troubles
@@ -113,6 +113,9 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "troubles": in_trouble,
         "has_model": not any(each.key is None and each.action.slug in ACTIONS_OF_A_CHECK for each in in_trouble),
         "is_managed": any(row.is_managed for row in rows),
+        "has_key": ProviderKey.objects.for_organization(request.organization)
+        .filter(status__in=USABLE_STATUSES)
+        .exists(),
         "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)

@@ -30,6 +30,7 @@ from routing.models import RoutingRule
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
+ROUTES_TAKEN = "routesTaken"  # heard by the table: routes were chosen elsewhere on its page
 
 
 def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
@@ -92,12 +93,14 @@ def use_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     if not request.htmx:
         return redirect(_settings_url(request, "llm-routing"))
     response = _offer(request, offers.offer_of(request.organization, key, now=clock.now()))
-    return trigger_client_event(trigger_client_event(response, KEYS_CHANGED), ROUTING_CHANGED)
+    for changed in (ROUTES_TAKEN, ROUTING_CHANGED):  # what hears them may stand in what is swapped now
+        response = trigger_client_event(response, changed, after="settle")
+    return response
 
 
 def _offer(request: OrganizationHttpRequest, offer: offers.Offer, *, status: int = 200) -> HttpResponse:
-    template = "routing/_use_key_response.html" if request.htmx else "routing/use_key.html"
-    return render(request, template, {"offer": offer}, status=status)
+    part = "routing/_use_key.html" if request.method == "GET" else "routing/_use_key_response.html"
+    return render(request, part if request.htmx else "routing/use_key.html", {"offer": offer}, status=status)
 
 
 @organization_view(Permission.MANAGE_ROUTING)

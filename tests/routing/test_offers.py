@@ -47,7 +47,7 @@ def test_one_press_routes_what_is_ticked(as_alice, alice, key, headers):
     assert routes() == BOTH
     assert [event.actor for event in AuditEvent.objects.filter(action="routing.saved")] == [alice, alice]
     if headers:
-        assert {"keysChanged", "routingChanged"} <= set(response["HX-Trigger"].replace('"', " ").split())
+        assert {"routesTaken", "routingChanged"} <= set(response["HX-Trigger-After-Settle"].replace('"', " ").split())
         assert "Save routing" not in text(response)
     else:
         assert response.url == "/o/acme/settings#llm-routing"
