@@ -65,6 +65,36 @@ def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server
     expect(page.get_by_text("BYOK").first).to_be_visible()
 
 
+def test_the_four_steps_end_in_byok(browsing, live_server, acme, simulated_providers):
+    connect_managed_key()
+    page = browsing
+    page.goto(f"{live_server.url}/settings#llm-providers")
+    card, note = page.locator("#provider-openai"), page.locator("#mode-note")
+    expect(note).to_contain_text("Managed mode")
+    card.get_by_label("Paste key").fill("sk-proj-simulated-valid-0042")
+    card.get_by_role("button", name="Save key").click()
+    card.get_by_role("button", name="Validate key").click()
+    offer = card.locator("form.uses")
+    model = offer.get_by_label("Model for Candidate check")
+    expect(model).to_have_value("gpt-4.1-mini")
+    expect(offer).to_contain_text("$0.40 in, $1.60 out per million tokens")
+    assert_accessible(page)
+
+    model.fill("gpt-5-mini")
+    model.blur()
+    expect(offer).to_contain_text("$0.25 in, $2.00 out per million tokens")
+    offer.get_by_role("checkbox", name="Requirement generation").uncheck()
+    offer.get_by_role("button", name="Save routing").click()
+
+    expect(note).to_contain_text("BYOK mode")
+    expect(page.locator("#route-candidate_check-model")).to_have_value("gpt-5-mini")
+    expect(page.locator("#route-requirement_generation-model")).to_have_value("")
+    expect(offer.get_by_role("checkbox", name="Requirement generation")).to_be_checked()
+    expect(offer.get_by_role("checkbox")).to_have_count(1)
+    page.locator("#route-requirement_generation-key").select_option(label="OpenAI · Default")
+    expect(page.locator("#route-requirement_generation-model")).to_have_value("gpt-4.1-mini")
+
+
 def test_the_price_follows_what_is_chosen_and_a_wrong_number_is_said_beside_its_field(
     browsing, live_server, acme, simulated_providers
 ):
