@@ -11,7 +11,7 @@ from candidates import recency
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
 from routing.actions import CANDIDATE_CHECK
-from routing.resolve import has_model, mode_of
+from routing.resolve import NoModel, RouteUnavailable, mode_of, resolve
 from usage.models import Mode
 
 Kind = CandidateCheck.Kind
@@ -48,7 +48,12 @@ class Quote:
     lines: tuple[QuoteLine, ...]  # kinds that occur, new first
     skipped: int  # candidates with a check against this briefing that still runs
     available: int
-    has_model: bool = True  # a model serves checks: the organization's route, or a managed default that works
+    refusal: RouteUnavailable | None = None  # why no check could run now
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model serves checks: the organization's route, be it as it may, or a managed default that works."""
+        return not isinstance(self.refusal, NoModel)
 
     @property
     def count(self) -> int:
@@ -80,8 +85,17 @@ def quote(*, organization: Organization, briefing: Briefing, candidates: Sequenc
         lines=tuple(line for line in lines if line.count),
         skipped=len(candidates) - len(kinds),
         available=balance(organization=organization).available,
-        has_model=has_model(organization=organization, actions=ACTIONS_OF_A_CHECK),
+        refusal=_refusal(organization),
     )
+
+
+def _refusal(organization: Organization) -> RouteUnavailable | None:
+    try:
+        for action in ACTIONS_OF_A_CHECK:
+            resolve(organization=organization, action=action)
+    except RouteUnavailable as refusal:
+        return refusal
+    return None
 
 
 def affordable(

@@ -23,6 +23,16 @@ class RouteUnavailable(Exception):
     """The action cannot run now; the text is a sentence that says what is missing and who can mend it."""
 
 
+class NoModel(RouteUnavailable):
+    """The action is not routed, and no managed default serves it."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(
+            f"No model serves {ACTIONS[action].work} yet: connect a key in Settings and route {ACTIONS[action].name} "
+            "to it."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where a call of `action` goes. A value: pinned with the work it was resolved for."""
@@ -58,13 +68,6 @@ def has_model(*, organization: Organization, actions: Iterable[str]) -> bool:
     return not unrouted or unrouted <= working_defaults().keys()
 
 
-def no_model(action: str) -> str:
-    """What is said where an action is not routed and no managed default serves it."""
-    return (
-        f"No model serves {ACTIONS[action].work} yet: connect a key in Settings and route {ACTIONS[action].name} to it."
-    )
-
-
 def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
     """BYOK only if every one of `actions` runs on the organization's own key."""
     wanted = set(actions)
@@ -98,7 +101,7 @@ def _managed_route(action: str) -> Route:
     default = ManagedDefault.objects.filter(action=action).first()
     key = managed_key(default.provider) if default else None
     if default is None or key is None:
-        raise RouteUnavailable(no_model(action))
+        raise NoModel(action)
     return Route(
         action=action,
         provider=default.provider,

@@ -18,7 +18,7 @@ from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
-from routing.resolve import RouteUnavailable, no_model, own_route
+from routing.resolve import NoModel, RouteUnavailable, own_route
 from routing.services import RoutingRow, routing_table
 from usage.reports import ActionAverages, action_averages
 
@@ -178,7 +178,7 @@ def troubles(rows: Iterable[RoutingRow]) -> list[Trouble]:
 def trouble_of(row: RoutingRow) -> str:
     """Why the action cannot run now, "" if it can."""
     if row.rule is None:
-        return "" if row.is_managed else no_model(row.action.slug)
+        return "" if row.is_managed else str(NoModel(row.action.slug))
     try:
         own_route(row.rule)
     except RouteUnavailable as refusal:

@@ -19,7 +19,6 @@ from organizations import clock
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import page_of
 from routing.actions import CANDIDATE_CHECK
-from routing.resolve import RouteUnavailable, resolve
 
 PEOPLE_A_PAGE = 100
 
@@ -64,7 +63,7 @@ def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selectio
             organization=request.organization, action=CANDIDATE_CHECK.slug, runs=offer.count, now=now
         ),
         "listed": selection.matching(briefing).count(),
-        "unroutable": _unroutable(request),
+        "unroutable": _unroutable(request, offer),
     }
 
 
@@ -75,11 +74,12 @@ def _with_price(
     return [(person, kinds[person.pk], CREDIT_COSTS[offer.mode, kinds[person.pk]]) for person in people]
 
 
-def _unroutable(request: OrganizationHttpRequest) -> str:
+def _unroutable(request: OrganizationHttpRequest, offer: Quote) -> str:
     """Why no check could run now, as a sentence, or nothing."""
+    if offer.refusal:
+        return str(offer.refusal)
     try:
-        route = resolve(organization=request.organization, action=CANDIDATE_CHECK.slug)
-        refuse_after_failures(organization=request.organization, mode=route.mode, now=clock.now())
-    except (RouteUnavailable, TooManyFailures) as refusal:
+        refuse_after_failures(organization=request.organization, mode=offer.mode, now=clock.now())
+    except TooManyFailures as refusal:
         return str(refusal)
     return ""

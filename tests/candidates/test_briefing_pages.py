@@ -144,7 +144,7 @@ def test_the_picker_of_200_people_takes_few_queries(as_bob, acme, briefing, djan
     import_people(acme, *["Django"] * 200)
     as_bob.get(url("briefings"))
 
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(23):
         assert as_bob.get(url("briefing", briefing.pk, query="?tab=candidates")).status_code == 200
 
 
