@@ -57,7 +57,8 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
         f"Nothing was changed: the form was sent {where}, but this Keyfare is at {settings.SITE_URL}. Open it there "
         "and send the form again. If you did use its right address, whoever runs Keyfare has to set SITE_URL to it."
     )
-    return refused(request, Refusal(403, "This form came from another address", sentence))
+    refusal = Refusal(403, "This form came from another address", sentence, address=settings.SITE_URL)
+    return refused(request, refusal)
 
 
 def _origin(said: str) -> str:

@@ -19,7 +19,7 @@ from config.web.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 HEADER = "X-Forwarded-Proto"
-NGINX = f"in nginx: `proxy_set_header {HEADER} $scheme;`"
+NGINX = f"in nginx: proxy_set_header {HEADER} $scheme;"
 
 
 def start_warning() -> str | None:
@@ -73,7 +73,8 @@ class NoRedirectToItself:
             return self.get_response(request)
         _log_once(cause)
         sentence = f"Keyfare is served with https only, at {settings.SITE_URL}. For whoever runs it: {cause}"
-        return with_page_headers(request, refused(request, Refusal(503, "This page needs https", sentence)))
+        refusal = Refusal(400, "This page needs https", sentence, address=settings.SITE_URL)
+        return with_page_headers(request, refused(request, refusal))
 
 
 @cache

@@ -24,6 +24,7 @@ class Refusal:
     title: str
     sentence: str
     retry_after_seconds: int | None = None
+    address: str = ""  # where to go instead of back
 
 
 # Headers and body of the answer to a request; its length, and Connection where needed, are added by `refuse`.

@@ -266,7 +266,7 @@ def test_readme_on_postgresql_behind_nginx_with_tls(database_server, tmp_path):
     assert oct((walk.folder / "var" / "keyfare.env").stat().st_mode)[-3:] == "600"
     with served(walk, lines) as port, behind_nginx(walk, tmp_path, port) as (plain, client):
         passed_by = httpx.get(f"http://127.0.0.1:{port}/", headers={"Host": HOST}, timeout=60)
-        assert passed_by.status_code == 503
+        assert passed_by.status_code == 400
         assert "proxy_set_header X-Forwarded-Proto" in passed_by.text
         redirected = httpx.get(f"http://127.0.0.1:{plain}/settings", headers={"Host": HOST}, timeout=60)
         assert (redirected.status_code, redirected.headers["Location"]) == (301, f"{SITE}/settings")

@@ -102,6 +102,13 @@ def test_lists_may_have_spaces_and_origins_have_one_form():
     assert origins_of("https://*.Example.com/, https://a.example:443") == ["https://*.example.com", "https://a.example"]
 
 
+def test_no_link_of_ours_is_made_of_the_name_that_a_request_came_by():
+    """In mails and answers it is SITE_URL; allauth's are turned to it in config/accounts.py."""
+    for app in ("billing", "candidates", "config", "gateway", "organizations", "providers", "routing", "usage"):
+        for path in (Path(settings.BASE_DIR) / app).rglob("*.py"):
+            assert not re.search(r"build_absolute_uri|get_current_site", path.read_text()), path
+
+
 # Passwords in addresses ---------------------------------------------------------------------------------
 
 
