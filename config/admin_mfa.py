@@ -1,7 +1,7 @@
 """
 Staff see every organization, so the admin opens only for accounts with a second step at log in.
 
-With DEBUG on (the demo, on this computer only) the password is enough.
+In the demo (KEYFARE_DEMO, on this computer only) the password is enough.
 """
 
 from __future__ import annotations
@@ -44,4 +44,4 @@ def protect(site: AdminSite) -> None:
 
 
 def _lacks_second_factor(request: HttpRequest) -> bool:
-    return not settings.DEBUG and not is_mfa_enabled(request.user, SECOND_FACTORS)
+    return not settings.KEYFARE_DEMO and not is_mfa_enabled(request.user, SECOND_FACTORS)

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from billing.ledger import balance
-from billing.models import LedgerEntry
 from billing.verification import verify_ledger
 from candidates import checks
 from candidates.briefings import DraftRequirement, create_briefing
 from candidates.check_endings import OPEN
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles import import_profiles, parse_file
+from config.demo_clock import StoryClock
+from config.demo_history import ANTHROPIC, DAYS, GOOGLE, OPENAI, OPENROUTER, History
 from config.onboarding import ensure_platform, open_organization
 from organizations import clock
 from organizations.models import Organization, User
@@ -34,22 +35,17 @@ from providers.services import save_provider_key
 from providers.validation import request_validation, requeue_validations
 from routing.actions import ACTIONS
 from routing.services import save_routing
-from usage import amounts
-from usage.models import Mode
-from usage.reports import cost_summary
+from usage import amounts, gaps
+from usage.models import Mode, UsageEvent
 
 DATA = Path(__file__).parent / "demo_data"
 OWNER_EMAIL = "owner@demo.example"
 SLUG = "demo"
 PATIENCE_SECONDS = 180
-# The simulator takes any key with "simulated-valid" in it.
-KEYS = {
-    "openrouter": "sk-or-v1-simulated-valid-demo-1111",
-    "openai": "sk-proj-simulated-valid-demo-2222",
-    "anthropic": "sk-ant-api03-simulated-valid-demo-3333",
-    "google": "AQ.simulated-valid-demo-4444",
-}
+EMPTY_SLUG = "fresh-start"
+KEYS = {key.provider: key.secret for key in (OPENROUTER, OPENAI, ANTHROPIC, GOOGLE)}
 MANAGED_KEY = "sk-or-v1-simulated-valid-managed-0000"
+LABEL = "Default"
 ROUTED_MODEL = "anthropic/claude-sonnet-4.5"
 PEOPLE_A_MODE = 6
 
@@ -68,9 +64,13 @@ class Story:
     def __init__(self, *, owner_password: str) -> None:
         self.owner_password = owner_password
 
+    def history(self, clock: StoryClock) -> Iterator[Step]:
+        """What came before; in a process that no worker helps, within `story_time()`."""
+        known = Organization.objects.filter(slug=SLUG).first()
+        history = History(clock=clock, organization=known, open_it=self.open_demo_organization)
+        return (Step(title, live) for title, live in history.days())
+
     def steps(self) -> Iterator[Step]:
-        yield Step("Connecting the managed key of the platform", self.connect_managed_key)
-        yield Step("Opening the demo organization", self.open_demo_organization)
         yield Step("Importing 13 fictional profiles and two briefings", self.import_data)
         yield Step("Managed mode: 6 people, briefing A (new)", lambda: self.check("A", self.managed_people))
         yield Step("Managed mode: the same 6, briefing B (recent)", lambda: self.check("B", self.managed_people))
@@ -79,16 +79,20 @@ class Story:
         yield Step("BYOK mode: 6 other people, briefing A (new)", lambda: self.check("A", self.byok_people))
         yield Step("BYOK mode: the same 6, briefing B (recent)", lambda: self.check("B", self.byok_people))
         yield Step("One check whose answers cannot be read", lambda: self.check("A", self.unreadable_people))
+        yield Step("Opening an empty organization, to set up keys in", self.open_empty_organization)
 
-    def connect_managed_key(self) -> None:
+    def open_demo_organization(self) -> Organization:
+        """With its owner, and a managed key of the platform that serves it from the start."""
         self._connect(ensure_platform(), "openrouter", MANAGED_KEY, actor=None)
-
-    def open_demo_organization(self) -> None:
         owner = User.objects.filter(email=OWNER_EMAIL).first()
         if owner is None:
             owner = User.objects.create_superuser(OWNER_EMAIL, self.owner_password, name="Dana Demo")
-        if not Organization.objects.filter(slug=SLUG).exists():
-            open_organization(name="Demo Talent", slug=SLUG, owner=owner)
+        known = Organization.objects.filter(slug=SLUG).first()
+        return known or open_organization(name="Demo Talent", slug=SLUG, owner=owner)
+
+    def open_empty_organization(self) -> None:
+        if not Organization.objects.filter(slug=EMPTY_SLUG).exists():
+            open_organization(name="Fresh Start", slug=EMPTY_SLUG, owner=self.owner)
 
     def import_data(self) -> None:
         report = import_profiles(
@@ -114,7 +118,7 @@ class Story:
             self._connect(self.organization, provider, secret, actor=self.owner)
 
     def route(self) -> None:
-        key = ProviderKey.objects.for_organization(self.organization).get(provider="openrouter")
+        key = ProviderKey.objects.for_organization(self.organization).get(provider="openrouter", label=LABEL)
         for action in ACTIONS:
             save_routing(organization=self.organization, action=action, key=key, model=ROUTED_MODEL, actor=self.owner)
 
@@ -147,18 +151,33 @@ class Story:
         return self._people()[2 * PEOPLE_A_MODE :]
 
     def summary(self, *, url: str) -> dict[str, Any]:
-        """What happened, counted from the database."""
+        """What happened in the story, and under `history` what happened before it; counted from the database."""
         organization = self.organization
-        rows = CandidateCheck.objects.for_organization(organization)
+        checks_of_all = CandidateCheck.objects.for_organization(organization)
+        people = [person.pk for person in self._people()]
+        before = checks_of_all.exclude(candidate__in=people)
+        connected = ProviderKey.objects.for_organization(organization).filter(
+            status=ProviderKey.Status.CONNECTED, label=LABEL, provider__in=KEYS
+        )
+        return {
+            **self._figures(checks_of_all.filter(candidate__in=people)),
+            "credits_available": balance(organization=organization).available,
+            "ledger_verified": not any(verify_ledger(organization=each) for each in Organization.objects.all()),
+            "keys_connected": sorted(connected.values_list("provider", flat=True)),
+            "history": {
+                "days": DAYS,
+                **self._figures(before),
+                "models": sorted(set(self._calls(before).values_list("model", flat=True))),
+            },
+            "url": url,
+            "login": {"email": OWNER_EMAIL, "password": self.owner_password},
+        }
+
+    def _figures(self, rows: QuerySet[CandidateCheck]) -> dict[str, Any]:
         completed = rows.filter(status=CandidateCheck.Status.COMPLETED)
-        month = cost_summary(
-            organization=organization,
-            today=clock.now().date(),
-            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-        ).month
-        cost = month.cost_nanousd or 0
-        charged = LedgerEntry.objects.for_organization(organization).filter(kind=LedgerEntry.Kind.CAPTURE)
-        connected = ProviderKey.objects.for_organization(organization).filter(status=ProviderKey.Status.CONNECTED)
+        own = self._calls(rows).filter(mode=Mode.BYOK)  # as on the pages: USD are of the calls on own keys
+        cost = own.aggregate(sum=Sum("cost_nanousd"))["sum"] or 0
+        unpriced, unanswered = own.filter(gaps.UNPRICED).count(), own.filter(gaps.UNKNOWN).count()
         return {
             "checks": {
                 **{
@@ -168,20 +187,17 @@ class Story:
                 },
                 "failed": rows.filter(status=CandidateCheck.Status.FAILED).count(),
             },
-            "credits_charged": -(charged.aggregate(sum=Sum("d_posted"))["sum"] or 0),
-            "credits_available": balance(organization=organization).available,
-            # As on the pages: USD are of the calls on own keys.
+            "credits_charged": rows.aggregate(sum=Sum("charged"))["sum"] or 0,
             "estimated_usd": f"{cost // 10**9}.{cost % 10**9:09}",
-            "estimated_usd_shown": amounts.at_least(amounts.dollars(cost), if_incomplete=month.is_incomplete),
-            "usd_calls": month.usd_calls,
-            "managed_calls": month.hidden_calls,
-            "unpriced_events": month.unpriced_calls,
-            "unanswered_events": month.unknown_calls,
-            "ledger_verified": not verify_ledger(organization=organization),
-            "keys_connected": sorted(connected.values_list("provider", flat=True)),
-            "url": url,
-            "login": {"email": OWNER_EMAIL, "password": self.owner_password},
+            "estimated_usd_shown": amounts.at_least(amounts.dollars(cost), if_incomplete=bool(unpriced or unanswered)),
+            "usd_calls": own.count(),
+            "managed_calls": self._calls(rows).filter(mode=Mode.MANAGED).count(),
+            "unpriced_events": unpriced,
+            "unanswered_events": unanswered,
         }
+
+    def _calls(self, rows: QuerySet[CandidateCheck]) -> QuerySet[UsageEvent]:
+        return UsageEvent.objects.for_organization(self.organization).filter(run_id__in=rows.values("run_id"))
 
     @property
     def organization(self) -> Organization:
@@ -202,12 +218,13 @@ class Story:
         return Briefing.objects.for_organization(self.organization).get(title=titles[key], version=1)
 
     def _connect(self, organization: Organization, provider: str, secret: str, actor: User | None) -> None:
-        key = ProviderKey.objects.for_organization(organization).filter(provider=provider).first()
+        key = ProviderKey.objects.for_organization(organization).filter(provider=provider, label=LABEL).first()
         if key is None:
             key = save_provider_key(
                 organization=organization,
                 provider=provider,
                 secret=Secret(secret),
+                label=LABEL,
                 actor=actor,
                 now=clock.now(),
             )

@@ -18,7 +18,11 @@ ENV_FILE = Path(env.str("KEYFARE_ENV_FILE", default=str(BASE_DIR / "var" / "keyf
 if ENV_FILE.is_file():
     env.read_file(ENV_FILE)
 
+# For developers of Keyfare. It shows Django's pages about errors, and opens no door.
 DEBUG = env.bool("DEBUG", default=False)
+# What `make demo` sets for itself: simulated keys to paste, e-mail addresses that nobody has to verify, and a staff
+# admin without a second step. Nothing starts with it unless SITE_URL is on this computer.
+KEYFARE_DEMO = env.bool("KEYFARE_DEMO", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
 # Where people find this installation; every link in a mail begins with it. In one form: no slash behind it, lower case.
 SITE_URL = env.read("SITE_URL", site_of, default="http://localhost:8000")
@@ -179,7 +183,7 @@ ACCOUNT_FORMS = {
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_EMAIL_VERIFICATION = "none" if DEBUG else "mandatory"
+ACCOUNT_EMAIL_VERIFICATION = "none" if KEYFARE_DEMO else "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_REDIRECT_URL = reverse_lazy("account_login")
 ACCOUNT_PREVENT_ENUMERATION = True
@@ -199,14 +203,14 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Keyfare"
 MFA_TOTP_PERIOD = 30
 MFA_TOTP_TOLERANCE = 1  # the code before and the one after are accepted, each once: config/one_time_codes.py
-MFA_ALLOW_UNVERIFIED_EMAIL = DEBUG  # where no address is ever verified
+MFA_ALLOW_UNVERIFIED_EMAIL = KEYFARE_DEMO  # where no address is ever verified
 # How many proxies in front append to X-Forwarded-For; with none, the header is not believed. Limits of logins count
 # by address.
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEYFARE_TRUSTED_PROXIES", default=0)
 
 # Mails are stored, then sent in the background (organizations/outbox) through MAIL_TRANSPORT; empty: they wait for one.
 EMAIL_BACKEND = "organizations.outbox.backend.OutboxBackend"
-_email = env.read("EMAIL_URL", mail_of, default=mail_of("consolemail://") if DEBUG else {})
+_email = env.read("EMAIL_URL", mail_of, default={})
 MAIL_TRANSPORT = str(_email.pop("EMAIL_BACKEND", ""))
 vars().update(_email)
 # For each step of talking to the mail server; a whole mail gets three times as long.
@@ -250,11 +254,13 @@ USE_THOUSAND_SEPARATOR = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# Files as they lie in the source tree, where nobody runs collectstatic.
+WHITENOISE_USE_FINDERS = DEBUG or KEYFARE_DEMO
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
+        if WHITENOISE_USE_FINDERS
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }

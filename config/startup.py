@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
@@ -26,6 +27,11 @@ from providers import checks
 from providers.inspection import master_keys_open_something
 
 logger = logging.getLogger(__name__)
+THIS_COMPUTER = ("localhost", "127.0.0.1", "::1")
+DEMO_FOR_OTHERS = (
+    "KEYFARE_DEMO is on, which opens the staff admin without a second step and verifies no e-mail address, but "
+    "SITE_URL is not on this computer. Take KEYFARE_DEMO out of the environment; only `make demo` sets it, for itself."
+)
 WRONG_MASTER_KEY = (
     "KEYFARE_MASTER_KEYS opens none of the organization keys and second factors in this database. Set it to the keys "
     "that this installation had before (they are in the backup of its env file); new ones cannot open what older ones "
@@ -67,7 +73,7 @@ def problems() -> list[str]:
 def _bad_settings() -> list[str]:
     try:
         failed = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())
-        return [f"{check.msg} {check.hint}" for check in failed]
+        return [*_demo_for_others(), *(f"{check.msg} {check.hint}" for check in failed)]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]
 
@@ -82,6 +88,11 @@ def _missing_rights() -> list[str]:
         return []
     finally:
         connection.close()
+
+
+def _demo_for_others() -> list[str]:
+    host = urlsplit(settings.SITE_URL).hostname
+    return [DEMO_FOR_OTHERS] if settings.KEYFARE_DEMO and host not in THIS_COMPUTER else []
 
 
 def _wrong_schema() -> list[str]:
@@ -138,7 +149,7 @@ def _warn_of_the_clock() -> None:
 
 def _role_above_the_wall() -> list[str]:
     try:
-        refuse_role_above_the_wall(debug=settings.DEBUG)
+        refuse_role_above_the_wall()
     except ImproperlyConfigured as error:
         return [str(error)]
     except DatabaseError as error:

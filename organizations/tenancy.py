@@ -134,14 +134,14 @@ class TenancyMiddleware:
             return self.get_response(request)
 
 
-def refuse_role_above_the_wall(*, debug: bool, using: str = "default") -> None:
+def refuse_role_above_the_wall(*, using: str = "default") -> None:
     """
     Raises ImproperlyConfigured if the database does not apply row-level security to the role we connect as.
 
-    Superusers and roles with BYPASSRLS see everything, whatever a policy says. Allowed with DEBUG.
+    Superusers and roles with BYPASSRLS see everything, whatever a policy says.
     """
     connection = connections[using]
-    if debug or connection.vendor != "postgresql":
+    if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")

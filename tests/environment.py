@@ -17,6 +17,7 @@ os.environ.update(
     KEYFARE_MASTER_KEYS="a-master-key-for-tests-only-0123456789abcdef",
     KEYFARE_DIGEST_KEY="a-digest-key-for-tests-only-0123456789abcdef",
     DEBUG="0",
+    KEYFARE_DEMO="0",
     SITE_URL="http://localhost:8000",
     EMAIL_URL="memorymail://",
     KEYFARE_TASKS_INLINE="1",

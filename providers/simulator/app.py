@@ -95,7 +95,8 @@ class Simulator:
                 return OLLAMA, OLLAMA.compatible_listing()
             if wire := LISTINGS.get(path):
                 state = KeyState.of(key := wire.key(headers))
-                return wire, _listing(wire) if state is KeyState.VALID else wire.refusal(state, key)
+                lists = state in (KeyState.VALID, KeyState.DRAINED)
+                return wire, _listing(wire) if lists else wire.refusal(state, key)
             if path == KEY_FACTS:
                 key = OPENROUTER.key(headers)
                 return OPENROUTER, OPENROUTER.key_facts(KeyState.of(key), key)
@@ -116,7 +117,7 @@ class Simulator:
             return scripted
         state = KeyState.of(key := wire.key(headers))
         if state is not KeyState.VALID:
-            return wire.refusal(state, key)
+            return wire.refusal(KeyState.NO_CREDIT if state is KeyState.DRAINED else state, key)
         if not isinstance(content, dict):
             return wire.bad_request("We could not parse the JSON body of your request.")
         if model:

@@ -50,9 +50,15 @@ def test_recovery_codes_alone_are_no_second_factor(staff):
 
 
 def test_the_demo_asks_for_none(staff, settings):
-    settings.DEBUG = True
+    settings.KEYFARE_DEMO = True
 
     assert browser_of(staff).get("/admin/").status_code == 200
+
+
+def test_debug_opens_no_door_to_the_admin(staff, settings):
+    settings.DEBUG = True
+
+    assert browser_of(staff).get("/admin/").status_code == 302
 
 
 def test_people_who_are_not_staff_are_refused_as_before(as_alice):

@@ -17,7 +17,6 @@ from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 from django.db.backends.signals import connection_created
 
-from config.startup import refuse_unsafe_start
 from organizations import audit, tenancy
 from organizations.models import AuditEvent, Membership, Organization
 from organizations.tenancy import EVERY, NOBODY, scope
@@ -171,17 +170,17 @@ def test_the_role_that_serves_cannot_lift_the_wall_or_the_triggers(db, statement
 
 
 def test_the_role_that_serves_is_accepted_and_a_superuser_refused(db):
-    tenancy.refuse_role_above_the_wall(debug=False)
+    tenancy.refuse_role_above_the_wall()
 
-    with as_owner():
-        with pytest.raises(ImproperlyConfigured, match="BYPASSRLS"):
-            tenancy.refuse_role_above_the_wall(debug=False)
-        tenancy.refuse_role_above_the_wall(debug=True)
+    with as_owner(), pytest.raises(ImproperlyConfigured, match="BYPASSRLS"):
+        tenancy.refuse_role_above_the_wall()
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("door", ["config.asgi", "config.wsgi", "qcluster"])
-def test_no_server_and_no_worker_starts_above_the_wall_outside_debug(settings, door):
+def test_no_server_and_no_worker_starts_above_the_wall_under_debug_neither(settings, door):
+    settings.DEBUG = True
+
     def start() -> None:
         if door == "qcluster":
             call_command(door)
@@ -194,8 +193,6 @@ def test_no_server_and_no_worker_starts_above_the_wall_outside_debug(settings, d
     try:
         with pytest.raises(SystemExit, match="superuser or a role with BYPASSRLS"):
             start()
-        settings.DEBUG = True
-        refuse_unsafe_start()
     finally:
         connection.close()
         connection_created.connect(serving_role._take_role)

@@ -8,17 +8,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
+from io import StringIO
 from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from config.demo import Story, StoryStuck
+from config.demo import Step, Story, StoryStuck
+from config.demo_clock import story_time
 from config.installation import (
     prepare_database,
     refuse_new_secrets_for_old_database,
@@ -26,11 +29,13 @@ from config.installation import (
     write_env_file,
 )
 from organizations.typed_numbers import number_argument
+from providers.simulator.app import origins
 from usage.amounts import not_covered
 
 HOST = "127.0.0.1"
 FIRST_SIMULATOR_PORT = 9001
 START_PATIENCE_SECONDS = 60
+UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else, or ends a double click
 
 
 class Command(BaseCommand):
@@ -50,6 +55,11 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
         port, simulator_port = options["port"], settings.DEMO_SIMULATOR_PORT
+        if not settings.KEYFARE_DEMO:
+            raise CommandError(
+                f"{settings.ENV_FILE.parent} was made by an earlier version of Keyfare. Delete that folder, then run "
+                "`make demo` again."
+            )
         if not options["no_serve"]:
             _refuse_taken_port(port, "Choose another with `make demo PORT=8001`.")
         _refuse_taken_port(
@@ -68,31 +78,38 @@ class Command(BaseCommand):
     def _play(self, console: Console, children: ExitStack, *, port: int, serve: bool) -> None:
         os.environ["SITE_URL"] = f"http://localhost:{port}"  # for our children, who write links
         prepare_database(verbosity=0)
-        _start(children, "simulate_providers", "--port", str(settings.DEMO_SIMULATOR_PORT))
+        _start(children, "simulate_providers", "--verbosity", "0", "--port", str(settings.DEMO_SIMULATOR_PORT))
         _wait_for(settings.DEMO_SIMULATOR_PORT, "provider simulator")
-        _start(children, "qcluster")
         story = Story(owner_password=settings.DEMO_PASSWORD)
-        steps = list(story.steps())
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task("", total=len(steps))
-            for step in steps:
-                progress.update(bar, description=step.title)
-                step.run()
-                progress.advance(bar)
+            bar = progress.add_task("", total=None)
+            with story_time() as clock:
+                _tell(story.history(clock), progress, bar)
+            _start(children, "qcluster")
+            _tell(story.steps(), progress, bar)
             progress.update(bar, description="The story is told")
-        call_command("roll_up_usage", stdout=sys.stderr)
+        call_command("roll_up_usage", stdout=StringIO())
         summary = story.summary(url=f"http://localhost:{port}")
         console.print(_table(summary))
         if serve:
             _start_web(children, port)
-            console.print(
-                f"\nKeyfare runs on [bold]http://localhost:{port}[/] (results are simulated). Ctrl-C ends it."
-            )
         self.stdout.write(json.dumps(summary))
         self.stdout.flush()
+        if serve:
+            self._show_login(summary)
         while serve:
             time.sleep(3600)
+
+    def _show_login(self, summary: dict[str, Any]) -> None:
+        """The last lines, each with one thing to copy."""
+        self.stderr.write("")
+        self.stderr.write(f"Mails go to {settings.ENV_FILE.parent / 'mail'}. Ctrl-C ends the demo.")
+        self.stderr.write("Open this address, and log in with this e-mail and this password:")
+        self.stderr.write("")
+        for line in (summary["url"], summary["login"]["email"], summary["login"]["password"]):
+            self.stderr.write(line)
+        self.stderr.flush()
 
     def _write_env_file(self) -> None:
         if "demo" not in settings.ENV_FILE.parts:
@@ -101,8 +118,9 @@ class Command(BaseCommand):
         port = _free_port()
         write_env_file(
             settings.ENV_FILE,
-            DEBUG="1",
-            DEMO_PASSWORD=secrets.token_urlsafe(9),
+            KEYFARE_DEMO="1",
+            DEMO_PASSWORD="".join(secrets.choice(UNMISTAKABLE) for _ in range(14)),
+            EMAIL_URL=f"filemail://{settings.ENV_FILE.parent.resolve() / 'mail'}",
             DEMO_SIMULATOR_PORT=str(port),
             KEYFARE_BANNER="Demo: all model answers, prices and people are simulated. No key leaves this machine.",
             KEYFARE_TRIAL_CREDITS="200",
@@ -111,18 +129,18 @@ class Command(BaseCommand):
             KEYFARE_TASK_POLL_SECONDS="0.1",
             KEYFARE_STOP_GRACE_SECONDS="2",  # Ctrl-C ends it at once; the next `make demo` takes up what was cut off
             KEYFARE_PROVIDER_ORIGINS=",".join(
-                f"{provider}=http://{HOST}:{port}/{path}"
-                for provider, path in {
-                    "openrouter": "openrouter/api/v1",
-                    "openai": "openai/v1",
-                    "anthropic": "anthropic/v1",
-                    "google": "google/v1beta",
-                    "mistral": "mistral/v1",
-                    "ollama": "ollama",
-                    "openai_compatible": "compatible/v1",
-                }.items()
+                f"{slug}={url}" for slug, url in origins(f"http://{HOST}:{port}").items()
             ),
         )
+
+
+def _tell(steps: Iterable[Step], progress: Progress, bar: TaskID) -> None:
+    steps = list(steps)
+    progress.update(bar, total=(progress.tasks[bar].total or 0) + len(steps))
+    for step in steps:
+        progress.update(bar, description=step.title)
+        step.run()
+        progress.advance(bar)
 
 
 def _table(summary: dict[str, Any]) -> Table:
@@ -137,7 +155,11 @@ def _table(summary: dict[str, Any]) -> Table:
     table.add_row("Model calls, Managed", f"{summary['managed_calls']}, paid with credits")
     table.add_row("Ledger verified", "yes" if summary["ledger_verified"] else "NO")
     table.add_row("Keys connected", ", ".join(summary["keys_connected"]))
-    table.add_row("Log in with", f"{summary['login']['email']} / {summary['login']['password']}")
+    before = summary["history"]
+    table.add_row(
+        f"The {before['days']} days before",
+        f"{sum(before['checks'].values())} checks, {before['credits_charged']} credits",
+    )
     return table
 
 
@@ -156,6 +178,8 @@ def _start_web(children: ExitStack, port: int) -> None:
         str(port),
         "--no-access-log",
         "--no-proxy-headers",
+        "--lifespan",
+        "off",
     ]
     _spawn(children, [sys.executable, *command, "--log-level", "warning"])
     _wait_for(port, "web server")

@@ -38,11 +38,15 @@ class Command(BaseCommand):
         name, bound_port = f"[{host}]" if ":" in host else host, listening.getsockname()[1]
         address = f"http://{name}:{bound_port}"
         setting = ",".join(f"{slug}={url}" for slug, url in origins(address).items())
-        self.stdout.write(f"Simulating all providers at {address}. Stop with Ctrl-C.")
-        self.stdout.write("Keys: sk-or-v1-simulated-valid-…; also simulated-invalid, simulated-no-credit,")
-        self.stdout.write("simulated-rate-limited, simulated-limited and simulated-overloaded. To use it, set:")
-        self.stdout.write(f"KEYFARE_PROVIDER_ORIGINS={setting}")
-        self.stdout.flush()
+        if options["verbosity"]:
+            self.stdout.write(f"Simulating all providers at {address}. Stop with Ctrl-C.")
+            self.stdout.write("Keys: sk-or-v1-simulated-valid-…; also simulated-invalid, simulated-no-credit,")
+            self.stdout.write(
+                "simulated-drained (lists models, refuses calls), simulated-rate-limited, simulated-limited"
+            )
+            self.stdout.write("and simulated-overloaded. To use it, set:")
+            self.stdout.write(f"KEYFARE_PROVIDER_ORIGINS={setting}")
+            self.stdout.flush()
         config = uvicorn.Config(create_app(delay), access_log=False, log_level="warning", lifespan="off")
         with listening:
             uvicorn.Server(config).run(sockets=[listening])

@@ -32,6 +32,7 @@ class KeyState(StrEnum):
     RATE_LIMITED = "simulated-rate-limited"
     LIMITED = "simulated-limited"
     OVERLOADED = "simulated-overloaded"
+    DRAINED = "simulated-drained"  # lists models, and is refused every call for want of credit
 
     @classmethod
     def of(cls, key: str) -> KeyState:

@@ -163,7 +163,7 @@ class OpenRouterWire(OpenAIWire):
 
     def key_facts(self, state: KeyState, key: str) -> Reply:
         """GET /key: a key without credit is known and reports that nothing remains."""
-        if state not in (KeyState.VALID, KeyState.NO_CREDIT):
+        if state not in (KeyState.VALID, KeyState.NO_CREDIT, KeyState.DRAINED):
             return self.refusal(state, key)
         has_credit = state is KeyState.VALID
         facts = {
