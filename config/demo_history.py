@@ -54,9 +54,9 @@ CREDITS, LEAST_CREDITS = 200, 60  # what the operator fills the account up to, o
 SATURDAY = 5
 PEOPLE_A_FAMILY = 7
 LEVELS = (0, 1, 0, 1, 2, 0, 1)  # how far somebody has come, by their place in the family
-CHECKS_BY_WEEKDAY = (6, 8, 8, 7, 5, 2, 1)
+CHECKS_BY_WEEKDAY = (5, 6, 6, 5, 4, 1, 1)
 BUSY_DAY = 23  # or the last weekday before it
-BUSY_CHECKS = 24
+BUSY_CHECKS = 18
 REFUSED_CHECKS = 5
 RECRUITERS = {"rosa@demo.example": "Rosa Recruiter", "ben@demo.example": "Ben Brandt"}
 Role = Membership.Role
@@ -90,10 +90,10 @@ DRAINED = Key("openai", "sk-proj-simulated-drained-demo-5555", "Freelance projec
 RENTED = Key("openai_compatible", "simulated-valid-rented-6666", "Rented GPU")
 # Day → from then on candidate checks run on this model.
 ROUTES = {
-    11: (OPENROUTER, "anthropic/claude-haiku-4.5"),
-    15: (GOOGLE, "gemini-2.5-flash"),
-    18: (RENTED, "Qwen/Qwen3-32B"),
-    20: (OPENAI, "gpt-5-mini"),
+    8: (OPENROUTER, "anthropic/claude-sonnet-4.5"),
+    13: (GOOGLE, "gemini-2.5-pro"),
+    17: (RENTED, "Qwen/Qwen3-32B"),
+    19: (OPENAI, "gpt-5.4"),
 }
 AFTER_THE_BREAK = (ANTHROPIC, "claude-sonnet-4-5")
 
@@ -133,7 +133,7 @@ class History:
             self._change_route(day, 8, *ROUTES[number])
         for batch in batches:
             if batch.is_refused:
-                self._change_route(day, batch.hour - 1, DRAINED, "gpt-5-mini")
+                self._change_route(day, batch.hour - 1, DRAINED, "gpt-5.4")
             elif batch.follows_refusal:
                 self._change_route(day, batch.hour - 1, *AFTER_THE_BREAK)
             self._check(day, batch)
@@ -291,9 +291,10 @@ def plan(first_day: date) -> list[list[Batch]]:
             for briefing, people in ((key, list(rows)) for key, rows in groupby(half, key=itemgetter(0)))
         ]
         if number == busy:
-            first = batches[0]
-            refused = Batch(first.briefing, 9, first.people[:REFUSED_CHECKS], is_refused=True)
-            batches = [refused, replace(first, follows_refusal=True), *batches[1:]]
+            largest = max(batches, key=lambda batch: len(batch.people))
+            refused = replace(largest, hour=9, people=largest.people[:REFUSED_CHECKS], is_refused=True)
+            again = replace(largest, hour=11, follows_refusal=True)
+            batches = [refused, again, *(batch for batch in batches if batch is not largest)]
         days.append(batches)
     return days
 
@@ -344,9 +345,10 @@ def ascii_of(name: str) -> str:
 
 
 def _pool(families: Sequence[str]) -> list[str]:
-    """The people of all `families`, the first of each, then the second of each."""
-    columns = [[person.split(", ")[0] for person in _data()["people"][family]] for family in families]
-    return [name for row in zip(*columns, strict=True) for name in row]
+    """The people of the first of `families`, and those of the others who have come furthest."""
+    people = _data()["people"]
+    own, *others = ([person.split(", ")[0] for person in people[family]] for family in families)
+    return [*own, *(name for family in others for place, name in enumerate(family) if LEVELS[place] == 0)]
 
 
 @cache

@@ -252,7 +252,7 @@ USE_TZ = True
 USE_THOUSAND_SEPARATOR = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = None if KEYFARE_DEMO else BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Files as they lie in the source tree, where nobody runs collectstatic.
 WHITENOISE_USE_FINDERS = DEBUG or KEYFARE_DEMO
@@ -316,7 +316,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": ["mail_admins"], "level": "INFO"},
         "django.server": {"handlers": [], "propagate": True},
-        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn": {"handlers": [], "propagate": True, "level": "WARNING" if KEYFARE_DEMO else "INFO"},
         "uvicorn.access": {"handlers": [], "propagate": True},
         # httpx and aiohttp write whole URLs at INFO.
         "httpx": {"level": "WARNING"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -10,6 +11,10 @@ from django.core.handlers.base import BaseHandler
 from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+
+# Of WhiteNoise's files, which Django reads in threads: nothing to do about it.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 
 class OneThreadHandler(ASGIHandler):
