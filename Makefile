@@ -17,13 +17,11 @@ help: ## What there is
 .venv/base: requirements/base.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Keyfare needs Python 3.11 or newer; choose one with PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing dependencies…" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/base.txt >&2
+	@$(BIN)/python requirements/install.py requirements/base.txt
 	@touch $@
 
 .venv/dev: requirements/dev.txt .venv/base
-	@echo "Installing development dependencies…" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt >&2
+	@$(BIN)/python requirements/install.py requirements/dev.txt
 	@touch $@
 
 demo: .venv/base ## The main job on simulated providers, then the product on PORT (SERVE=0: exit after the summary)

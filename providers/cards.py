@@ -20,6 +20,7 @@ from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
 from providers.inspection import show_unreadable
 from providers.models import AvailableModel, KeyValidation, ProviderKey
 from providers.services import proof_parts
+from providers.simulator.keys import KEYS_TO_TRY
 
 POLL_FOR_SECONDS = 60
 Status = ProviderKey.Status
@@ -139,6 +140,11 @@ class ProviderCard:
     provider: Provider
     rows: Sequence[KeyRow]
     form: AddKeyForm
+
+    @property
+    def key_to_try(self) -> str:
+        """In the demo, a key that the simulated provider accepts; "" elsewhere, and where it expects none."""
+        return KEYS_TO_TRY.get(self.provider.slug, "") if settings.KEYFARE_DEMO else ""
 
 
 def keys_of(organization: Organization) -> QuerySet[ProviderKey]:
