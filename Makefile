@@ -6,7 +6,7 @@ PORT ?= 8000
 SERVE ?= 1
 BIN := .venv/bin
 CHECK_ENV := KEYFARE_ENV_FILE=none SECRET_KEY=unused-by-checks KEYFARE_MASTER_KEYS=only-for-make-check-0123456789abcdef KEYFARE_DIGEST_KEY=only-for-make-check-fedcba9876543210 DATABASE_URL=sqlite:///:memory:
-PYTEST := $(BIN)/python -m pytest -n 2
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo test test-security check format lock
 

@@ -27,7 +27,8 @@ class StoryClock:
     """Shows the moment it was set to, and goes on from there at the usual pace."""
 
     def __init__(self) -> None:
-        self.set(clock.now())
+        self.begun_at = clock.now()
+        self.set(self.begun_at)
 
     def set(self, moment: datetime) -> None:
         self.set_to, self._since = moment, time.monotonic()

@@ -246,10 +246,10 @@ class History:
 
     def _end_in_managed_mode(self, day: date) -> None:
         self._at(day, 17)
-        validate_due_keys(now=self.clock.now(), older_than=timedelta(hours=1))
-        self._at(day, 17, 30)
         for action in ACTIONS:
             reset_routing(organization=self.organization, action=action, actor=self._owner)
+        self.clock.set(self.clock.begun_at)  # so that the scheduled job has nothing to ask about on the first day
+        validate_due_keys(now=self.clock.now(), older_than=timedelta(hours=1))
         self._at(day, 18)
         self._top_up()
 
@@ -286,14 +286,14 @@ def plan(first_day: date) -> list[list[Batch]]:
         count = BUSY_CHECKS if number == busy else CHECKS_BY_WEEKDAY[weekday]
         today, queue = queue[:count], queue[count:]
         batches = [
-            Batch(briefing, hour, tuple(name for _, name in people))
-            for hour, half in ((11, today[: count // 2]), (15, today[count // 2 :]))
-            for briefing, people in ((key, list(rows)) for key, rows in groupby(half, key=itemgetter(0)))
+            Batch(briefing, hour + place, tuple(name for _, name in people))
+            for hour, half in ((11, today[: count // 2]), (14, today[count // 2 :]))
+            for place, (briefing, people) in enumerate(groupby(half, key=itemgetter(0)))
         ]
         if number == busy:
             largest = max(batches, key=lambda batch: len(batch.people))
             refused = replace(largest, hour=9, people=largest.people[:REFUSED_CHECKS], is_refused=True)
-            again = replace(largest, hour=11, follows_refusal=True)
+            again = replace(largest, hour=10, follows_refusal=True)
             batches = [refused, again, *(batch for batch in batches if batch is not largest)]
         days.append(batches)
     return days

@@ -12,7 +12,6 @@ from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-
 # Of WhiteNoise's files, which Django reads in threads: nothing to do about it.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 

@@ -231,7 +231,7 @@ def test_the_people_of_the_demo_are_thirteen_and_fictional(acme):
     ("key", "categories"),
     [
         ("A", "strong possible none none none none strong none none strong possible none"),
-        ("B", "none none strong none none possible possible possible none none none none"),
+        ("B", "none none strong none none possible possible strong none none none none"),
     ],
 )
 def test_the_briefings_of_the_demo_find_people_who_fit_and_people_who_do_not(key, categories):

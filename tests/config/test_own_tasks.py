@@ -410,3 +410,10 @@ def test_only_our_failed_tasks_are_submitted_again_and_without_their_hook(as_sta
     assert own_tasks.is_ours(task)
     assert list(Failure.objects.values_list("pk", flat=True)) == [foreign.pk]
     assert "1 left out" in response.content.decode()
+
+
+@pytest.mark.parametrize("command", JOBS)
+def test_a_job_that_runs_by_the_clock_is_quiet(db, command, capfd):
+    schedules.run(command)
+
+    assert capfd.readouterr() == ("", "")

@@ -337,3 +337,23 @@ def test_what_init_writes_is_accepted(settings, tmp_path):
         settings.FERNET_KEYS = [written["KEYFARE_MASTER_KEYS"]]
         settings.KEYFARE_DIGEST_KEY = written["KEYFARE_DIGEST_KEY"]
         assert (master_keys(), digest_key()) == ([], [])
+
+
+@FILE_DATABASE
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_doors_of_the_demo_open_on_this_computer_only(tmp_path, server):
+    process = run(tmp_path, SERVERS[server], KEYFARE_DEMO="1", SITE_URL="https://keyfare.example.com")
+
+    assert process.returncode != 0
+    assert "Take KEYFARE_DEMO out of the environment" in process.stdout + process.stderr
+
+
+def test_debug_opens_no_door_of_a_server(tmp_path):
+    asked = (
+        "from config import settings as s; "
+        "print(s.ACCOUNT_EMAIL_VERIFICATION, s.MFA_ALLOW_UNVERIFIED_EMAIL, repr(s.MAIL_TRANSPORT), s.KEYFARE_DEMO)"
+    )
+
+    told = run(tmp_path, ["-c", asked], DEBUG="1", EMAIL_URL="")
+
+    assert told.stdout.strip() == "mandatory False '' False"

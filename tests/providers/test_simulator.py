@@ -86,6 +86,18 @@ def test_a_valid_key_validates_and_lists_models_it_can_call(slug):
 
 
 @pytest.mark.parametrize("slug", KEYED)
+def test_a_drained_account_lists_models_and_is_refused_every_call(slug):
+    adapter, base_url = PROVIDERS[slug].adapter, effective_base_url(slug)
+
+    listed = adapter.parse_models(exchange(slug, adapter.models_call(base_url), "simulated-drained"))
+    with pytest.raises(ProviderError) as refused:
+        chat(slug, contains="simulated-drained")
+
+    assert MODEL[slug] in {model.id for model in listed}
+    assert refused.value.kind == ErrorKind.NO_CREDIT
+
+
+@pytest.mark.parametrize("slug", KEYED)
 @pytest.mark.parametrize("contains", KINDS)
 def test_what_a_key_contains_decides_what_it_is_good_for(slug, contains):
     adapter, base_url = PROVIDERS[slug].adapter, effective_base_url(slug)
