@@ -76,9 +76,9 @@ class Story:
         yield Step("Managed mode: the same 6, briefing B (recent)", lambda: self.check("B", self.managed_people))
         yield Step("Saving and validating four provider keys", self.connect_keys)
         yield Step("Routing every action of a check to the own OpenRouter key", self.route)
-        yield Step("BYOK mode: 6 other people, briefing A (new)", lambda: self.check("A", self.byok_people))
-        yield Step("BYOK mode: the same 6, briefing B (recent)", lambda: self.check("B", self.byok_people))
         yield Step("One check whose answers cannot be read", lambda: self.check("A", self.unreadable_people))
+        yield Step("BYOK mode: 6 other people, briefing B (new)", lambda: self.check("B", self.byok_people))
+        yield Step("BYOK mode: the same 6, briefing A (recent)", lambda: self.check("A", self.byok_people))
         yield Step("Opening an empty organization, to set up keys in", self.open_empty_organization)
 
     def open_demo_organization(self) -> Organization:

@@ -95,7 +95,7 @@ ROUTES = {
     17: (RENTED, "Qwen/Qwen3-32B"),
     19: (OPENAI, "gpt-5.4"),
 }
-AFTER_THE_BREAK = (ANTHROPIC, "claude-sonnet-4-5")
+AFTER_THE_BREAK = (ANTHROPIC, "claude-opus-5-5")
 
 
 class History:

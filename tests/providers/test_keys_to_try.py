@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from django.conf import settings
 
 from providers.catalog import PROVIDERS, KeyNeed
 from providers.models import ProviderKey
@@ -39,3 +42,9 @@ def test_every_provider_that_wants_a_key_has_one_to_try():
 
 def test_no_real_installation_offers_keys(as_alice, acme):
     assert "simulated" not in as_alice.get("/o/acme/settings").content.decode()
+
+
+def test_the_readme_names_them_all():
+    readme = (Path(settings.BASE_DIR) / "README.md").read_text()
+
+    assert [key for key in KEYS_TO_TRY.values() if f"`{key}`" not in readme] == []
