@@ -142,8 +142,8 @@ class History:
 
     def _hire(self) -> None:
         for email, name in RECRUITERS.items():
-            if not User.objects.filter(email=email).exists():
-                User.objects.create_user(email, None, name=name)
+            user = User.objects.filter(email=email).first() or User.objects.create_user(email, None, name=name)
+            if not self.organization.memberships.filter(user=user).exists():
                 add_member(organization=self.organization, email=email, role=Role.MEMBER, actor=self._owner)
 
     def _top_up(self) -> None:

@@ -211,6 +211,11 @@ ALLAUTH_TRUSTED_PROXY_COUNT = env.int("KEYFARE_TRUSTED_PROXIES", default=0)
 # Mails are stored, then sent in the background (organizations/outbox) through MAIL_TRANSPORT; empty: they wait for one.
 EMAIL_BACKEND = "organizations.outbox.backend.OutboxBackend"
 _email = env.read("EMAIL_URL", mail_of, default={})
+if KEYFARE_DEMO:  # kept beside its database, whoever they are to
+    _email = {
+        "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "EMAIL_FILE_PATH": str(ENV_FILE.parent / "mail"),
+    }
 MAIL_TRANSPORT = str(_email.pop("EMAIL_BACKEND", ""))
 vars().update(_email)
 # For each step of talking to the mail server; a whole mail gets three times as long.

@@ -292,3 +292,18 @@ def test_a_demo_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
 
     assert done.returncode == 1
     assert "Delete that folder" in done.stderr
+
+
+def test_mails_of_the_demo_are_kept_beside_its_database(told, served):
+    home, _ = told
+    with httpx.Client(base_url=served.address) as browser:
+        browser.get("/accounts/password/reset/")
+        form = {"email": "owner@demo.example", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        browser.post("/accounts/password/reset/", data=form)
+
+    give_up_at = time.monotonic() + 60
+    while not list((home / "demo").glob("mail/*")) and time.monotonic() < give_up_at:
+        time.sleep(0.1)
+
+    assert any("/accounts/password/reset/key/" in mail.read_text() for mail in (home / "demo").glob("mail/*"))
+    assert "password/reset/key" not in served.log.read_text()

@@ -97,19 +97,9 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(summary))
         self.stdout.flush()
         if serve:
-            self._show_login(summary)
+            _show_login(console, summary)
         while serve:
             time.sleep(3600)
-
-    def _show_login(self, summary: dict[str, Any]) -> None:
-        """The last lines, each with one thing to copy."""
-        self.stderr.write("")
-        self.stderr.write(f"Mails go to {settings.ENV_FILE.parent / 'mail'}. Ctrl-C ends the demo.")
-        self.stderr.write("Open this address, and log in with this e-mail and this password:")
-        self.stderr.write("")
-        for line in (summary["url"], summary["login"]["email"], summary["login"]["password"]):
-            self.stderr.write(line)
-        self.stderr.flush()
 
     def _write_env_file(self) -> None:
         if "demo" not in settings.ENV_FILE.parts:
@@ -120,7 +110,6 @@ class Command(BaseCommand):
             settings.ENV_FILE,
             KEYFARE_DEMO="1",
             DEMO_PASSWORD="".join(secrets.choice(UNMISTAKABLE) for _ in range(14)),
-            EMAIL_URL=f"filemail://{settings.ENV_FILE.parent.resolve() / 'mail'}",
             DEMO_SIMULATOR_PORT=str(port),
             KEYFARE_BANNER="Demo: all model answers, prices and people are simulated. No key leaves this machine.",
             KEYFARE_TRIAL_CREDITS="200",
@@ -161,6 +150,20 @@ def _table(summary: dict[str, Any]) -> Table:
         f"{sum(before['checks'].values())} checks, {before['credits_charged']} credits",
     )
     return table
+
+
+def _show_login(console: Console, summary: dict[str, Any]) -> None:
+    """The last lines, each with one thing to copy."""
+    for line in (
+        "",
+        f"Mails are kept in {settings.ENV_FILE.parent / 'mail'}. Ctrl-C ends the demo.",
+        "Open this address, and log in with this e-mail and this password:",
+        "",
+        summary["url"],
+        summary["login"]["email"],
+        summary["login"]["password"],
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _start(children: ExitStack, *arguments: str) -> None:
