@@ -33,7 +33,7 @@ from providers.simulator.app import origins
 from usage.amounts import not_covered
 
 HOST = "127.0.0.1"
-FIRST_SIMULATOR_PORT = 9001
+SIMULATOR_PORTS = range(9001, 10001)
 START_PATIENCE_SECONDS = 60
 UNMISTAKABLE = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else, or ends a double click
 
@@ -216,10 +216,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _free_port() -> int:
-    for port in range(FIRST_SIMULATOR_PORT, FIRST_SIMULATOR_PORT + 100):
+    """Any: of two demos on one computer each keeps its own, also while it does not run."""
+    for port in secrets.SystemRandom().sample(SIMULATOR_PORTS, len(SIMULATOR_PORTS)):
         if not _is_taken(port):
             return port
-    raise CommandError("No free port for the simulator between 9001 and 9100.")
+    raise CommandError(f"No port from {SIMULATOR_PORTS[0]} to {SIMULATOR_PORTS[-1]} is free for the simulator.")
 
 
 def _is_taken(port: int) -> bool:
