@@ -17,6 +17,7 @@ from candidates.profile_values import (
     told_by_field,
     written_line,
 )
+from organizations.reading import whole_number
 
 _TEXTS = ("description", "summary", "reference")
 _LISTS = ("highlights", "keywords", "courses", "roles")
@@ -61,7 +62,7 @@ def entries_of(
     named = isinstance(value, dict) and bool(value) and all(isinstance(each, dict | list) for each in value.values())
     if isinstance(value, dict) and named and not {*fields, *_LISTS} & value.keys():
         for key, each in value.items():
-            label = "" if key.isdigit() else label_of(key)
+            label = "" if whole_number(key) is not None else label_of(key)
             if isinstance(each, list) and not any(isinstance(item, dict | list) for item in each):
                 yield from if_any(Entry(label, items=items_of(each)))
             else:

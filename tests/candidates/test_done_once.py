@@ -197,7 +197,7 @@ def test_keys_that_programs_used_before_the_upgrade_still_count(acme, bob, simul
     briefing, sent = checkable(acme)
     logged_in(bob).post(url("run", briefing.pk), sent)
     check = CandidateCheck.objects.get()
-    before, after = [("candidates", "0006_failed_after_answer")], [("candidates", "0007_done_requests")]
+    before = [("candidates", "0006_failed_after_answer")]
     DoneRequest.objects.create(
         organization=acme, purpose="candidate-check", key="order-1", body_digest="0" * 64, result=str(check.pk)
     )
@@ -209,7 +209,8 @@ def test_keys_that_programs_used_before_the_upgrade_still_count(acme, bob, simul
             assert list(old.objects.values_list("idempotency_key", "check_row_id")) == [("order-1", check.pk)]
             assert not DoneRequest.objects.filter(purpose="candidate-check").exists()
         finally:
-            MigrationExecutor(connection).migrate(after)
+            executor = MigrationExecutor(connection)
+            executor.migrate(executor.loader.graph.leaf_nodes())
 
     done = DoneRequest.objects.get(purpose="candidate-check")
     assert (done.key, done.body_digest, done.result) == ("order-1", "0" * 64, str(check.pk))

@@ -159,10 +159,11 @@ def test_a_full_disk_leaves_no_half_backup(here, tmp_path):
 def test_a_backup_that_is_told_to_stop_leaves_nothing(here, tmp_path, number):
     """By systemd, a timeout of cron, a terminal; when the rows are copied and the manifest is not written."""
     stopped = (
-        "import os, django; django.setup()\n"
+        "import os, signal, django; django.setup()\n"
         "from django.core.management import call_command\n"
         "from config.backups import making\n"
         "from organizations.tenancy import EVERY, scope\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         f"making.digest_of = lambda path: os.kill(os.getpid(), {int(number)})\n"
         "with scope(EVERY, 'as manage.py does'):\n"
         f"    call_command('backup', {str(tmp_path / 'backups')!r})\n"
