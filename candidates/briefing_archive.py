@@ -21,6 +21,14 @@ def bring_back_briefing(*, briefing: Briefing) -> None:
     _one(briefing).update(archived_at=None)
 
 
+def why_kept(briefing: Briefing) -> str:
+    """What hangs on it, as a sentence, or nothing where it can be deleted."""
+    if briefing.checks.filter(organization=briefing.organization_id).exists():
+        return "People were checked against this briefing, so it is kept. Archive it instead."
+    later = Briefing.objects.filter(organization=briefing.organization_id, earlier_version=briefing).first()
+    return f"Version {later.version} was made from this briefing, so it is kept. Archive it instead." if later else ""
+
+
 def delete_briefing(*, briefing: Briefing, actor: User) -> None:
     """
     Delete it for good; a draft that is being written is dropped. Raises BriefingRefused where something hangs on it.
@@ -29,13 +37,8 @@ def delete_briefing(*, briefing: Briefing, actor: User) -> None:
         locked = _one(briefing).select_for_update().first()
         if locked is None:
             return
-        if locked.checks.filter(organization=locked.organization_id).exists():
-            raise BriefingRefused("People were checked against this briefing, so it is kept. Archive it instead.")
-        later = Briefing.objects.filter(organization=locked.organization_id, earlier_version=locked).first()
-        if later:
-            raise BriefingRefused(
-                f"Version {later.version} was made from this briefing, so it is kept. Archive it instead."
-            )
+        if why := why_kept(locked):
+            raise BriefingRefused(why)
         title = str(locked)
         locked.delete()
         record(organization=briefing.organization, actor=actor, action="briefing.deleted", target=title)

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django_q.tasks import async_task
 
 from candidates.models import Briefing, Candidate, CandidateCheck, Requirement
+from candidates.pictures import text_without_pictures
 from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
 from candidates.prompts.foreign_text import cleaned
 from candidates.requirements import (
@@ -201,7 +202,7 @@ def request_draft(
     Costs no credits. Raises RouteUnavailable, DailyCapReached (Managed mode), TextsLocked, StillDrafting and other
     BriefingRefused, and BriefingChanged where `briefing` is not as its page had `seen` it; then nothing was started.
     """
-    job_description = cleaned(job_description).strip()
+    job_description = text_without_pictures(cleaned(job_description)).strip()
     if not job_description:
         raise BriefingRefused("Paste the job description that the requirements are to be drafted from.")
     if len(job_description) > MAX_JOB_DESCRIPTION_CHARACTERS:

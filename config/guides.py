@@ -14,7 +14,11 @@ from django.utils.text import slugify
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-GUIDES = {"candidate-checks": "guide-checks", "byok": "guide-byok"}  # file of docs/ → the name of its URL
+GUIDES = {
+    "candidate-checks": "guide-checks",
+    "byok": "guide-byok",
+    "api": "guide-api",
+}  # file of docs/ → the name of its URL
 TABLE = ('<div class="table-scroll" tabindex="0" role="region" aria-label="{}"><table class="data">', "</table></div>")
 
 
@@ -61,12 +65,14 @@ def _with_pages(tokens: list[Token] | None, slug: str) -> list[Token] | None:
         return None
     kept, is_dropping = [], False
     for token in tokens:
-        target = str(token.attrGet("href") or "") if token.type == "link_open" else ""
+        target, _, anchor = (
+            str(token.attrGet("href") or "").partition("#") if token.type == "link_open" else ("", "", "")
+        )
         if target.endswith(".md"):
             page = GUIDES.get(target.removesuffix(".md"))
             is_dropping = page is None
             if page:
-                token.attrSet("href", reverse(page, args=[slug]))
+                token.attrSet("href", f"{reverse(page, args=[slug])}{'#' * bool(anchor)}{anchor}")
         if not (is_dropping and token.type in ("link_open", "link_close")):
             kept.append(token)
         if token.type == "link_close":

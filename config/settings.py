@@ -320,6 +320,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["mail_admins"], "level": "INFO"},
+        "django.request": {"level": "ERROR"},  # every 404 and every form with a mistake is no warning
         "django.server": {"handlers": [], "propagate": True},
         "uvicorn": {"handlers": [], "propagate": True, "level": "WARNING" if KEYFARE_DEMO else "INFO"},
         "uvicorn.access": {"handlers": [], "propagate": True},

@@ -25,6 +25,7 @@ urlpatterns = [
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
     path("o/<slug:slug>/usage/", views.usage_page, name="usage"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
+    path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),

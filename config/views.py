@@ -165,7 +165,9 @@ def guide_page(request: OrganizationHttpRequest, name: str) -> HttpResponse:
     """A document of docs/; that on BYOK with this organization's own figures, where there are some."""
     title, body = guide(name, request.organization.slug)
     figures = _own_key_figures(request) if name == "byok" else {}
-    return render(request, "config/guide.html", {"title": title, "body": body, **figures})
+    return render(
+        request, "config/guide.html", {"title": title, "body": body, "has_managed": bool(working_defaults()), **figures}
+    )
 
 
 def _own_key_figures(request: OrganizationHttpRequest) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def offer_of(
         initial = {"key": str(key.pk), "model": model, "was": write_choice(choice_of(row.rule))}
         is_ticked = given.get(f"{slug}-key") == str(key.pk) if f"{slug}-model" in given else row.rule is None
         form = RouteForm(posted, row=row, keys=[key], initial=initial, auto_id=f"use-{key.pk}-%s")
-        form.fields["model"].widget.attrs["list"] = f"models-of-{key.pk}"
+        form.fields["model"].widget.attrs |= {"list": f"models-of-{key.pk}", "data-saved": model}
         lines.append(OfferLine(form, is_ticked, price_text(key, model, at=now)))
     return Offer(key, lines, is_open=posted is not None or any(line.form.row.rule is None for line in lines))
 

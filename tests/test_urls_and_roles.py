@@ -49,6 +49,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "credits": (Permission.VIEW, SAFE),
     "guide-checks": (Permission.VIEW, SAFE),
     "guide-byok": (Permission.VIEW, SAFE),
+    "guide-api": (Permission.VIEW, SAFE),
     "organizations:members": (Permission.VIEW, SAFE),
     "organizations:invite": (Permission.MANAGE_MEMBERS, POST),
     "organizations:send-invitation-again": (Permission.MANAGE_MEMBERS, POST),

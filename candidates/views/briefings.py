@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRefresh
 
 from candidates import briefings
-from candidates.briefing_archive import archive_briefing, bring_back_briefing, delete_briefing
+from candidates.briefing_archive import archive_briefing, bring_back_briefing, delete_briefing, why_kept
 from candidates.briefing_forms import DraftForm, TitleForm, requirement_rows, wanted_requirements
 from candidates.briefings import BriefingRefused, StillDrafting
 from candidates.cost_words import expected_charge
@@ -245,7 +245,7 @@ def bring_back(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
 def delete(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
     """Asks first; without JavaScript, too."""
     briefing = _briefing(request, briefing_id)
-    if request.method == "GET":
+    if request.method == "GET" and not why_kept(briefing):
         return render(request, "candidates/briefing_delete.html", {"briefing": briefing})
     try:
         delete_briefing(briefing=briefing, actor=request.user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from candidates.briefing_archive import why_kept
 from candidates.models import Briefing, Requirement
 from candidates.requirement_conflicts import briefing_parts
 from candidates.requirements import is_locked, ordered_requirements
@@ -27,9 +28,5 @@ def tab_context(
         "tabs": TABS,
         "tab": tab,
         "is_overdue": briefing.state == Briefing.State.DRAFTING,
-        "is_deletable": tab == REQUIREMENTS and not locked and not _has_checks(briefing),
+        "is_deletable": tab == REQUIREMENTS and not locked and not why_kept(briefing),
     }
-
-
-def _has_checks(briefing: Briefing) -> bool:
-    return briefing.checks.filter(organization=briefing.organization_id).exists()

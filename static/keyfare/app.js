@@ -28,7 +28,7 @@ const TOAST_MS = 7000;
 
 const PLACES = ["top-right", "bottom-right", "top", "bottom"]; // as the style sheet has them
 
-// Where they cover no link, button or field; or as few as can be.
+// Where they cover no link, button or field, or as few as can be; while they cover none, they stay.
 function placeToasts() {
   const toasts = document.getElementById("toasts");
   if (!toasts?.querySelector(".toast")) return;
@@ -41,14 +41,16 @@ function placeToasts() {
       return box.width && box.left < right && left < box.right && box.top < bottom && top < box.bottom;
     }).length;
   };
-  let best = PLACES[0];
-  let fewest = Infinity;
-  for (const place of PLACES) {
+  let best = toasts.dataset.place ?? PLACES[0];
+  let fewest = covered(best);
+  for (const place of fewest ? PLACES : []) {
     const count = covered(place);
     if (count < fewest) [best, fewest] = [place, count];
   }
   toasts.dataset.place = best;
 }
+
+for (const change of ["scrollend", "resize"]) window.addEventListener(change, placeToasts);
 
 function armToasts() {
   placeToasts();

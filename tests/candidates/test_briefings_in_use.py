@@ -92,6 +92,18 @@ def test_an_older_page_without_the_button_does_not_take_a_briefing_out_of_use(as
     assert (briefing.title, briefing.state) == ("Renamed", State.READY)
 
 
+def test_no_picture_in_a_job_description_reaches_a_model(acme, simulator, simulated_providers):
+    connect_managed_key()
+    text = f"Must know Django.\n![logo](data:image/png;base64,{'iVBORw0KGgo' * 40})\nMust know Go."
+    asked = request_draft(organization=acme, job_description=text, actor=None, now=timezone.now())
+    draft_briefing(asked.pk, now=timezone.now())
+
+    sent = str(simulator.app.received[-1]["messages"])
+    assert "Must know Django." in sent
+    assert "Must know Go." in sent
+    assert "base64" not in sent
+
+
 def test_a_briefing_without_checks_is_deleted_after_a_question(as_bob, acme):
     briefing = write_briefing(acme, ("Django", "must"), title="A slip")
 
@@ -115,8 +127,12 @@ def test_a_briefing_that_something_hangs_on_is_not_deleted(as_bob, acme, what):
     else:
         new_version(briefing=briefing, actor=None)
 
+    page = as_bob.get(url("briefing", briefing, "?tab=requirements"))
+    asked = as_bob.get(url("briefing-delete", briefing))
     answer = as_bob.post(url("briefing-delete", briefing), follow=True)
 
+    assert url("briefing-delete", briefing) not in page.content.decode()
+    assert asked.url == url("briefing", briefing)
     assert Briefing.objects.filter(pk=briefing.pk).exists()
     assert what in words(answer).lower()
     assert "Archive it instead." in words(answer)

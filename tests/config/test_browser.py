@@ -62,7 +62,7 @@ def test_an_owner_walks_from_a_pasted_key_to_a_read_result(browsing, live_server
     expect(page.get_by_role("heading", level=1)).to_contain_text("Person1")
     expect(page.get_by_text("Strong fit").first).to_be_visible()
     expect(page.get_by_text("Builds Django services on Kubernetes.").first).to_be_visible()
-    expect(page.get_by_text("BYOK").first).to_be_visible()
+    expect(page.get_by_role("main").get_by_text("BYOK").first).to_be_visible()
 
 
 def test_the_four_steps_end_in_byok(browsing, live_server, acme, simulated_providers):

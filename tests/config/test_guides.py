@@ -18,7 +18,7 @@ from config.guides import GUIDES, guide
 from organizations import clock
 from organizations.models import Organization
 from providers.catalog import PROVIDERS
-from tests.builders import write_briefing
+from tests.builders import connect_managed_key, write_briefing
 from tests.usage.conftest import event
 from usage.models import Mode
 from usage.price_list import CATALOG_PROVIDERS
@@ -128,8 +128,20 @@ def test_links_between_documents_lead_to_pages_here_and_others_are_words():
     _, html = guide("candidate-checks", "acme")
 
     assert f'<a href="{reverse("guide-byok", args=["acme"])}">BYOK explained</a>' in html
-    assert "the API has the details" in re.sub(r"<[^>]+>", "", html)
-    assert 'href="api' not in html
+    assert f'<a href="{reverse("guide-api", args=["acme"])}">the API</a>' in html
+    _, html = guide("api", "acme")
+    assert "How people are matched" in html
+    assert "importing" not in html
+
+
+@pytest.mark.django_db
+def test_without_a_managed_key_the_guides_say_that_managed_mode_is_none_here(as_bob, acme, simulated_providers):
+    page, sentence = reverse("guide-checks", args=["acme"]), "No managed key works on this installation now"
+    assert sentence in as_bob.get(page).content.decode()
+
+    connect_managed_key()
+
+    assert sentence not in as_bob.get(page).content.decode()
 
 
 def test_anchors_that_pages_link_to_are_there():
@@ -157,9 +169,9 @@ def test_own_figures_stand_beside_it_once_there_are_some(as_bob, acme):
 
 
 def test_pages_about_prices_and_keys_lead_there(as_alice):
-    checks, byok = (reverse(GUIDES[name], args=["acme"]) for name in GUIDES)
+    checks, byok = (reverse(f"guide-{name}", args=["acme"]) for name in ("checks", "byok"))
 
     assert checks in as_alice.get(reverse("credits", args=["acme"])).content.decode()
     assert byok in as_alice.get(reverse("overview", args=["acme"])).content.decode()
     settings_page = as_alice.get(reverse("settings", args=["acme"])).content.decode()
-    assert settings_page.count(byok) == len(PROVIDERS) + 1
+    assert settings_page.partition("<main")[2].count(byok) == len(PROVIDERS) + 1

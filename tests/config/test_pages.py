@@ -81,11 +81,27 @@ def test_home_leads_to_the_first_organization_at_first(as_alice, globex, alice):
     assert as_alice.get("/").url == "/o/acme/"
 
 
-def test_people_without_an_organization_read_what_to_do(as_staff):
+def test_people_without_an_organization_read_what_to_do(as_staff, as_alice):
     response = as_staff.get("/")
 
     assert response.status_code == 200
     assert "not yet a member" in response.content.decode()
+    (button,) = re.findall(r"press <strong>([^<]+)</strong>", response.content.decode())
+    assert f"{button}</button>" in as_alice.get(reverse("organizations:members", args=["acme"])).content.decode()
+
+
+def test_the_account_menu_leads_to_addresses_and_guides(as_bob):
+    page = as_bob.get("/o/acme/").content.decode()
+
+    for address in (reverse("account_email"), "/o/acme/guide/byok/", "/o/acme/guide/candidate-checks/"):
+        assert f'<a href="{address}">' in page
+
+
+def test_the_columns_of_the_routing_table_say_what_they_are(as_bob):
+    page = " ".join(as_bob.get("/o/acme/settings").content.decode().split())
+
+    for head in ("30d runs", "Avg estimated USD per run", "Avg tokens per run"):
+        assert re.search(rf"<th [^>]*>{head}</th>", page), head
 
 
 def test_a_closed_organization_is_left_out(as_alice, acme):

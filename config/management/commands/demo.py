@@ -64,7 +64,8 @@ class Command(BaseCommand):
             _refuse_taken_port(port, "Choose another with `make demo PORT=8001`.")
         _refuse_taken_port(
             simulator_port,
-            "The demo's keys are bound to it. End what listens there, or start afresh by deleting var/demo.",
+            "If this demo is running already, use it, or end it by Ctrl-C in its terminal. Else end what listens "
+            "there: the demo's keys are bound to that port.",
         )
         console = Console(stderr=True)
         with ExitStack() as children:
@@ -94,8 +95,9 @@ class Command(BaseCommand):
         console.print(_table(summary))
         if serve:
             _start_web(children, port)
-        self.stdout.write(json.dumps(summary))
-        self.stdout.flush()
+        if not (serve and self.stdout.isatty()):  # a person reads the last lines
+            self.stdout.write(json.dumps(summary))
+            self.stdout.flush()
         if serve:
             _show_login(console, summary)
         while serve:

@@ -95,7 +95,10 @@ class Command(BaseCommand):
             user = User.objects.create_superuser(owner.email, owner.password)
             open_organization(name=owner.organization, slug=owner.slug, owner=user)
         self.stdout.write(
-            self.style.SUCCESS(f"{owner.organization} is open. {owner.email} owns it and may use /admin/.")
+            self.style.SUCCESS(
+                f"{owner.organization} is open. {owner.email} owns it and may use /admin/, which asks for a passkey or "
+                "an authenticator app first."
+            )
         )
         self.stdout.write(
             "Start the worker with `manage.py qcluster`, the web server with `uvicorn config.asgi:application "
