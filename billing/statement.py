@@ -62,11 +62,12 @@ class StatementLine:
 
 def credit_summary(*, organization: Organization, today: dt.date) -> CreditSummary:
     balance = ledger.balance(organization=organization)
+    changes = LedgerEntry.objects.for_organization(organization).aggregate(
+        spent=Coalesce(Sum("d_posted", filter=_spent_since(today)), 0),
+        granted=Coalesce(Sum("d_posted", filter=_GIVEN), 0),
+    )
     return CreditSummary(
-        available=balance.available,
-        held=balance.held,
-        spent=-_sum(organization, _spent_since(today)),
-        granted=_sum(organization, _GIVEN),
+        available=balance.available, held=balance.held, spent=-changes["spent"], granted=changes["granted"]
     )
 
 
@@ -107,10 +108,3 @@ def _spent_since(today: dt.date) -> Q:
     """The last days count whole UTC days and include today."""
     first = dt.datetime.combine(today - dt.timedelta(days=SPENT_DAYS - 1), dt.time.min, tzinfo=dt.UTC)
     return Q(kind=Kind.CAPTURE, created_at__gte=first)
-
-
-def _sum(organization: Organization, which: Q) -> int:
-    """Of the changes of the balance, in credits."""
-    found = LedgerEntry.objects.for_organization(organization).filter(which)
-    credits: int = found.aggregate(credits=Coalesce(Sum("d_posted"), 0))["credits"]
-    return credits

@@ -77,7 +77,7 @@ def quote(*, organization: Organization, briefing: Briefing, candidates: Sequenc
     What checking `candidates` against `briefing` would cost now, by what this organization itself checked. Who is being
     checked already is left out.
     """
-    mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+    mode, refusal = _served_by(organization)
     kinds = [kind for _, kind in _not_busy(organization, briefing, candidates, now)]
     lines = (QuoteLine(kind, kinds.count(kind), CREDIT_COSTS[mode, kind]) for kind in (Kind.NEW, Kind.RECENT))
     return Quote(
@@ -85,17 +85,20 @@ def quote(*, organization: Organization, briefing: Briefing, candidates: Sequenc
         lines=tuple(line for line in lines if line.count),
         skipped=len(candidates) - len(kinds),
         available=balance(organization=organization).available,
-        refusal=_refusal(organization),
+        refusal=refusal,
     )
 
 
-def _refusal(organization: Organization) -> RouteUnavailable | None:
-    try:
-        for action in ACTIONS_OF_A_CHECK:
-            resolve(organization=organization, action=action)
-    except RouteUnavailable as refusal:
-        return refusal
-    return None
+def _served_by(organization: Organization) -> tuple[Mode, RouteUnavailable | None]:
+    """The mode of a check now, as `mode_of` has it, and why none could run. A broken key is a route all the same."""
+    modes, refused = set(), None
+    for action in ACTIONS_OF_A_CHECK:
+        try:
+            modes.add(resolve(organization=organization, action=action).mode)
+        except RouteUnavailable as refusal:
+            modes.add(Mode.MANAGED if isinstance(refusal, NoModel) else Mode.BYOK)
+            refused = refused or refusal
+    return (Mode.BYOK if modes == {Mode.BYOK} else Mode.MANAGED), refused
 
 
 def affordable(

@@ -144,17 +144,20 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
         status=CandidateCheck.Status.COMPLETED, charged=0
     )
     movements = billing.views.credits_context(request)
+    free_checks = list(free.select_related("candidate", "briefing").order_by("-completed_at", "pk")[:FREE_CHECKS_SHOWN])
+    defaults = working_defaults()
     context = {
         **movements,
+        "credit_balance": movements["summary"],  # for the sidebar, that would ask once more
         "lines": _with_checks(request, movements["lines"]),
-        "free_checks": free.select_related("candidate", "briefing").order_by("-completed_at", "pk")[:FREE_CHECKS_SHOWN],
-        "free_checks_count": free.count(),
+        "free_checks": free_checks,
+        "free_checks_count": free.count() if len(free_checks) == FREE_CHECKS_SHOWN else len(free_checks),
         "prices": [
             (payer, CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT])
             for mode, payer in ((Mode.MANAGED, "Managed keys"), (Mode.BYOK, "Your own keys (BYOK)"))
-            if mode == Mode.BYOK or working_defaults().keys() >= set(ACTIONS_OF_A_CHECK)
+            if mode == Mode.BYOK or defaults.keys() >= set(ACTIONS_OF_A_CHECK)
         ],
-        "has_model": has_model(organization=request.organization, actions=ACTIONS_OF_A_CHECK),
+        "has_model": has_model(organization=request.organization, actions=ACTIONS_OF_A_CHECK, defaults=defaults),
     }
     return render(request, "config/credits.html", context)
 

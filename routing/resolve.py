@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -61,11 +61,16 @@ def resolve(*, organization: Organization, action: str) -> Route:
     return own_route(rule) if rule else _managed_route(action)
 
 
-def has_model(*, organization: Organization, actions: Iterable[str]) -> bool:
-    """Whether each of `actions` is routed (be the key as it may), or its managed default works."""
+def has_model(
+    *, organization: Organization, actions: Iterable[str], defaults: Mapping[str, ManagedDefault] | None = None
+) -> bool:
+    """
+    Whether each of `actions` is routed (be the key as it may), or its managed default works: is among `defaults`, the
+    `working_defaults` where they were asked for before.
+    """
     routed = RoutingRule.objects.for_organization(organization).filter(action__in=set(actions))
     unrouted = set(actions) - set(routed.values_list("action", flat=True))
-    return not unrouted or unrouted <= working_defaults().keys()
+    return not unrouted or unrouted <= (working_defaults() if defaults is None else defaults).keys()
 
 
 def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:

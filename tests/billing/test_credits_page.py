@@ -13,6 +13,7 @@ from billing.models import LedgerEntry
 from billing.templatetags.credit_format import signed
 from organizations.models import Organization
 from tests.billing.conftest import grant, hold
+from tests.builders import connect_managed_key
 
 URL = "/o/acme/credits/"
 
@@ -27,7 +28,8 @@ def used(acme):
     return acme
 
 
-def test_a_member_sees_the_balance_and_what_each_entry_was_for(used, as_bob):
+def test_a_member_sees_the_balance_and_what_each_entry_was_for(used, as_bob, simulated_providers):
+    connect_managed_key()
     page = as_bob.get(URL)
 
     assert page.status_code == 200

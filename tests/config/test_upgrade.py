@@ -14,6 +14,7 @@ from django.db.migrations import AddField, RemoveField, RunPython, RunSQL
 from django.db.models import IntegerField
 
 from config import upgrade
+from organizations.models import User
 from tests.scratch_database import OWNER, ScratchDatabase, scratch_database
 from tests.security.budget import IS_FULL
 
@@ -130,6 +131,7 @@ def test_at_a_terminal_the_upgrade_is_asked_about_and_no_is_no(acme, terminal, m
     pending = upgrade.Upgrade(["usage.0009_more", "usage.0010_other"], ["usage.0010_other"])
     monkeypatch.setattr("config.management.commands.init.pending_upgrade", lambda: pending)
     monkeypatch.setattr("config.management.commands.init.prepare_database", pytest.fail)
+    User.objects.create_superuser("staff@keyfare.example", "correct horse battery")
     asked, out = terminal("n"), StringIO()
 
     with pytest.raises(CommandError, match="Nothing was changed"):
