@@ -53,8 +53,12 @@ class Environment(environ.Env):  # type: ignore[misc]  # published without types
             raise SystemExit(refusal(f"{var} is not {meant}. {COMMENTS}")) from None
 
     def read_file(self, path: Path) -> None:
-        """Raises SystemExit for a line that would be passed over."""
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        """Raises SystemExit for a line that would be passed over, and for what is no text."""
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise SystemExit(refusal(f"{path} is not UTF-8 text. Save it with the encoding UTF-8.")) from None
+        for number, line in enumerate(lines, start=1):
             if line.strip() and not line.startswith("#") and not NAMED.fullmatch(line):
                 raise SystemExit(
                     refusal(

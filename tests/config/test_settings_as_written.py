@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from config.environment import BadSetting, database_of, hosts_of, mail_of, origins_of, site_of
+from config.environment import BadSetting, Environment, database_of, hosts_of, mail_of, origins_of, site_of
 
 EXAMPLE = Path(settings.BASE_DIR) / ".env.example"
 TELL = """
@@ -235,3 +235,11 @@ def float_of(value: str) -> float | None:
         return float(value)
     except ValueError:
         return None
+
+
+def test_a_settings_file_that_is_no_text_is_refused_with_a_sentence(tmp_path):
+    env_file = tmp_path / "keyfare.env"
+    env_file.write_bytes("EMAIL_URL=smtp://u:s3cret@h\n".encode("utf-16"))
+    with pytest.raises(SystemExit, match="is not UTF-8 text") as refused:
+        Environment().read_file(env_file)
+    assert "s3cret" not in str(refused.value)
