@@ -112,21 +112,22 @@ def is_nested(value: object) -> bool:
     return isinstance(value, dict | list)
 
 
-def _dates(value: dict[str, Any]) -> tuple[str, set[str]]:
+def _dates(value: dict[str, Any], *, is_within: bool = False) -> tuple[str, set[str]]:
     """When something was, and the fields that say so."""
     used = {key for keys in (_STARTS, _ENDS, _DATES) if (key := first_given(value, keys))}
-    start, end, date = (_date(value, keys) for keys in (_STARTS, _ENDS, _DATES))
+    start, end, date = (_date(value, keys, is_within=is_within) for keys in (_STARTS, _ENDS, _DATES))
     span = f"{start} to {end or 'now'}" if start else end
     return joined(", ", (span, date)), used
 
 
-def _date(value: dict[str, Any], keys: tuple[str, ...]) -> str:
+def _date(value: dict[str, Any], keys: tuple[str, ...], *, is_within: bool) -> str:
     key = first_given(value, keys)
     date = value[key] if key else None
     if not isinstance(date, dict):
         return line_of(date)
-    if first_given(date, _STARTS) or first_given(date, _ENDS):
-        return _dates(date)[0]
+    if not is_within and (first_given(date, _STARTS) or first_given(date, _ENDS)):
+        span, used = _dates(date, is_within=True)
+        return joined(", ", (span, line_of({name: field for name, field in date.items() if name not in used})))
     numbers = [date.get(part) for part in ("year", "month", "day")]
     if isinstance(numbers[0], int) and len(date) == sum(number is not None for number in numbers):
         return "-".join(f"{number:02d}" for number in numbers if isinstance(number, int))

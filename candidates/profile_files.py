@@ -10,11 +10,13 @@ A row that cannot be stored becomes a `RowError`; only a file that cannot be rea
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NoReturn
 
 from candidates.builder_exports import refusal_of, translated, without_hidden_forms
@@ -23,7 +25,7 @@ from candidates.links import profile_link
 from candidates.pictures import without_pictures
 from candidates.placeholders import is_placeholder_email
 from candidates.profile_reading import basics_of, headline_of, name_of
-from candidates.profile_values import written_line, written_text
+from candidates.profile_values import shown, written_line, written_text
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_ROW_BYTES = 256 * 1024
@@ -128,7 +130,9 @@ def read_profile(value: object) -> ProfileRow | RowError:
 
 def _values(data: bytes) -> Iterator[tuple[int, object]]:
     """Line and parsed JSON (or, still in bytes, a line to parse) of each profile of the file."""
-    lines = [(number, line) for number, raw in enumerate(data.split(b"\n"), 1) if (line := raw.strip(b" \t\r"))]
+    raw_lines = enumerate(io.BytesIO(data), 1)
+    found = ((number, line) for number, raw in raw_lines if (line := raw.strip(b" \t\r\n")))
+    lines = list(islice(found, MAX_ROWS + 1))  # of more, not one is imported
     if not lines:
         return
     if len(lines) > 1 and _is_json(lines[0][1]):
@@ -232,14 +236,14 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
     if refusal := refusal_of(resume):
         raise _RowRefused(refusal)
     content = {key: value for key, value in translated(resume).items() if key not in _NOT_CONTENT}
-    if raw_text := written_text(row.get("raw_text") or resume.get("raw_text")):
+    if raw_text := written_text(shown(row.get("raw_text") or resume.get("raw_text"))):
         if sentence := no_text(raw_text):
             raise _RowRefused(sentence)
         content["raw_text"] = raw_text
     facts: dict[str, Any] = {}
     for meta in (resume.get("meta"), row.get("meta")):
         if isinstance(meta, dict):
-            facts |= {key: meta[key] for key in KEPT_FACTS if written_line(meta.get(key))}
+            facts |= {key: meta[key] for key in KEPT_FACTS if written_line(shown(meta.get(key)))}
     if facts:
         content["meta"] = facts
     return content
