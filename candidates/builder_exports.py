@@ -61,7 +61,10 @@ def without_hidden_forms(row: dict[str, Any]) -> dict[str, Any]:
     shown = settings.get("formToShow") if isinstance(settings, dict) else None
     if not (isinstance(resume, dict) and isinstance(shown, dict) and _is_open_resume(resume)):
         return row
-    return {**row, "resume": {key: value for key, value in resume.items() if shown.get(key) is not False}}
+    return {
+        **row,
+        "resume": {key: type(value)() if shown.get(key) is False else value for key, value in resume.items()},
+    }
 
 
 def refusal_of(document: dict[str, Any]) -> str:
@@ -253,6 +256,7 @@ def _from_open_resume(document: dict[str, Any]) -> dict[str, Any]:
                 if isinstance(skill, dict) and skill.get("skill")
             ),
             *_list(skills.get("descriptions")),
+            *_list(document.get("skills")),
         ],
         **{key: value for key, value in document.items() if key not in ("profile", *_OPEN_RESUME_PARTS)},
     }

@@ -27,7 +27,7 @@ _DATA = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WRAPPED_BLOB = re.compile(
-    rf"(?<![\w+/-])[\w+/-]{{60,}}(?:[ \t]*\r?\n[ \t]*[\w+/-]{{60,}})+={{0,2}}{_LAST_LINE}", re.ASCII
+    rf"(?<![\w+/-])[\w+/-]{{60,}}(?:[\s>,;\"']{{1,8}}[\w+/-]{{60,}})+={{0,2}}{_LAST_LINE}", re.ASCII
 )
 _BLOB = re.compile(rf"[A-Za-z0-9+/_-]{{{LEAST_BLOB_CHARACTERS},}}={{0,2}}")
 
@@ -45,8 +45,10 @@ def without_pictures(value: Any) -> Any:
     if isinstance(value, str):
         return text_without_pictures(value)
     if isinstance(value, list):
-        return [] if _is_bytes(value) else [without_pictures(item) for item in value]
+        return [] if _is_bytes(value) or _is_blob(value) else [without_pictures(item) for item in value]
     if isinstance(value, dict):
+        if all(map(str.isdecimal, value)) and _is_bytes(list(value.values())):  # how browsers write a Uint8Array
+            return {}
         return {key: without_pictures(item) for key, item in value.items() if not is_picture(key, item)}
     return value
 
@@ -60,13 +62,20 @@ def is_picture(key: str, value: Any) -> bool:
 
 def _is_bytes(values: list[Any]) -> bool:
     return len(values) >= LEAST_BLOB_NUMBERS and all(
-        isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255 for value in values
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 255 and value == int(value)
+        for value in values
     )
+
+
+def _is_blob(values: list[Any]) -> bool:
+    """Whether a list holds the lines of one base64 or hex."""
+    lines = [value for value in values if isinstance(value, str)]
+    return len(lines) == len(values) > 1 and not text_without_pictures("\n".join(lines)).strip()
 
 
 def _kept(found: re.Match[str]) -> str:
     """A run of characters if it may be words: no blob is without digits or all of one letter case."""
-    run = found[0]
+    run = found[0].split()[0].rstrip(">,;\"'")  # the first of several tells what they are
     digits, small, capital = (re.search(kind, run) for kind in ("[0-9]", "[a-z]", "[A-Z]"))
     is_blob = digits and (small or capital) and ((small and capital) or re.fullmatch(r"[0-9a-fA-F\s]+", run))
-    return "" if is_blob else run
+    return "" if is_blob else found[0]

@@ -26,7 +26,7 @@ from candidates.profile_entries import (
     link_of,
     values,
 )
-from candidates.profile_values import label_of, line_of, parted, shown, text_of, told, told_by_field
+from candidates.profile_values import is_hidden, label_of, line_of, parted, shown, text_of, told, told_by_field
 
 __all__ = [
     "Entry",
@@ -103,7 +103,10 @@ def read_profile(content: dict[str, Any]) -> ReadProfile:
     basics = basics_of(content)
     seen, withheld = parted({key: value for key, value in content.items() if key not in ("basics", *_NOT_FOR_PROMPTS)})
     seen_basics, withheld_basics = parted({key: value for key, value in basics.items() if key not in _SHOWN_APART})
-    facts = [*_meta_facts(content.get("meta")), *_basics_facts(seen_basics, is_named=bool(line_of(basics.get("name"))))]
+    facts = [
+        *_meta_facts(shown(content.get("meta"))),
+        *_basics_facts(seen_basics, is_named=bool(line_of(basics.get("name")))),
+    ]
     sections = [*_sections(seen, content), _other(seen), *_unknown_sections(seen)]
     return ReadProfile(
         name=name_of(basics),
@@ -120,7 +123,7 @@ def read_profile(content: dict[str, Any]) -> ReadProfile:
             )
             if section.entries
         ),
-        raw_text=text_of(content.get("raw_text")),
+        raw_text=text_of(shown(content.get("raw_text"))),
         phone=line_of(basics.get("phone")),
         links=tuple(_links(basics)),
     )
@@ -130,7 +133,8 @@ def basics_of(content: dict[str, Any]) -> dict[str, Any]:
     """The `basics` of a profile; a list of objects is read as one object, a text as the summary."""
     basics = content.get("basics")
     if isinstance(basics, list):
-        return {key: value for part in reversed(basics) if isinstance(part, dict) for key, value in part.items()}
+        parts = (part for part in reversed(basics) if isinstance(part, dict) and not is_hidden(part))
+        return {key: value for part in parts for key, value in part.items()}
     if isinstance(basics, str):
         return {"summary": basics}
     return basics if isinstance(basics, dict) else {}
@@ -138,6 +142,7 @@ def basics_of(content: dict[str, Any]) -> dict[str, Any]:
 
 def name_of(basics: dict[str, Any]) -> str:
     """The person's name, from its parts where it is not given as a whole; or ""."""
+    basics = shown(basics)
     if name := line_of(basics.get("name")):
         return name
     parts = (first_given(basics, keys) for keys in _NAME_PARTS)
@@ -145,6 +150,7 @@ def name_of(basics: dict[str, Any]) -> str:
 
 
 def headline_of(basics: dict[str, Any]) -> str:
+    basics = shown(basics)
     key = first_given(basics, _HEADLINES)
     return line_of(basics[key]) if key else ""
 

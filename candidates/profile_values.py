@@ -23,9 +23,9 @@ _JOINERS = "\u200c\u200d"  # part of how Persian, Hindi and other names are writ
 
 # Folded names of fields: letters only, small.
 _CONTACT = frozenset(
-    """email emails emailaddress mail workemail personalemail alternateemail secondaryemail email2
-    phone phones phonenumber phonenumbers telephone tel mobile mobilephone mobilenumber cell cellphone homephone fax
-    whatsapp skype telegram signal wechat discord
+    """email emails emailaddress emailaddresses mail workemail personalemail alternateemail secondaryemail email2
+    phone phones phoneno phonenumber phonenumbers telephone tel mobile mobilephone mobilenumber cell cellphone homephone
+    fax whatsapp skype telegram signal wechat discord
     address addresses streetaddress homeaddress mailingaddress street streetname housenumber addressline addressline1
     addressline2 postalcode postcode zip zipcode
     profiles socials socialmedia sociallinks linkedin linkedinurl linkedinprofile github githuburl gitlab
@@ -37,9 +37,15 @@ _PERSONAL = frozenset(
     maritalstatus civilstatus familystatus children religion ethnicity race disability disabilities health
     healthstatus ssn socialsecuritynumber passportnumber idnumber nationalid taxid""".split()  # noqa: SIM905
 )
-_PRIVATE = frozenset("privatenotes privatenote internalnotes internalnote recruiternotes hiddennotes".split())  # noqa: SIM905
+_PRIVATE = frozenset(
+    """privatenotes privatenote internalnotes internalnote recruiternotes recruiternote hiddennotes hiddennote
+    notesprivate notesinternal""".split()  # noqa: SIM905
+)
 _HIDING = {"visible": "no", "isvisible": "no", "hidden": "yes", "ishidden": "yes"}
-_YES_NO = {"true": "yes", "1": "yes", "yes": "yes", "false": "no", "0": "no", "no": "no"}
+_YES_NO = {
+    **dict.fromkeys(("true", "1", "1.0", "yes", "y", "t", "on"), "yes"),
+    **dict.fromkeys(("false", "0", "0.0", "no", "n", "f", "off"), "no"),
+}
 
 
 def text_of(value: object) -> str:
@@ -129,7 +135,7 @@ def parted(value: Any) -> tuple[Any, Any]:
 def is_hidden(value: object) -> bool:
     """Whether an entry is marked as one that its author does not show."""
     return isinstance(value, dict) and any(
-        (hiding := _HIDING.get(_folded(key))) and _YES_NO.get(str(field).lower()) == hiding
+        (hiding := _HIDING.get(_folded(key))) and _YES_NO.get(str(field).strip().lower()) == hiding
         for key, field in value.items()
     )
 

@@ -1,0 +1,100 @@
+"""Odd spellings of what no model may read, and files made to be slow."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+
+import pytest
+
+from candidates.profile_files import FileUnreadable, parse_file, read_profile
+from candidates.profile_reading import profile_text
+
+SECRET = "Kept to myself"
+BYTES = [byte for seed in range(40) for byte in hashlib.sha256(bytes([seed])).digest()]
+BASE64 = base64.b64encode(bytes(BYTES)).decode()
+LINES = [BASE64[start : start + 76] for start in range(0, 1672, 76)]
+
+
+def imported(document):
+    return profile_text(read_profile({"basics": {"name": "Ada"}, **document}).content)
+
+
+@pytest.mark.parametrize("mark", [{"visible": " false "}, {"visible": 0.0}, {"visible": "off"}, {"hidden": "Y"}])
+def test_a_mark_that_hides_may_be_spelled_oddly(mark):
+    assert SECRET not in imported({"work": [{"position": SECRET, **mark}]})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"basics": {"name": "Ada", "label": {"text": SECRET, "hidden": True}}},
+        {"basics": {"name": {"text": "Ada", "privateNotes": SECRET}}},
+        {"basics": [{"name": "Ada"}, {"hidden": True, "summary": SECRET}]},
+        {"meta": {"years_experience": {"years": 5, "privateNotes": SECRET}}},
+        {"raw_text": [{"text": SECRET, "hidden": True}]},
+        {"recruiterNote": SECRET},
+        {"Notes (private)": SECRET},
+        {"emailAddresses": [SECRET]},
+    ],
+)
+def test_what_is_hidden_or_private_is_so_wherever_it_stands(document):
+    assert SECRET not in imported(document)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        LINES,
+        {str(place): byte for place, byte in enumerate(BYTES)},
+        [float(byte) for byte in BYTES],
+        " ".join(LINES),
+        "\n> ".join(LINES),
+        "\n\n".join(LINES),
+        ", ".join(LINES),
+    ],
+    ids=["list of lines", "Uint8Array", "floats", "spaces", "quoted", "empty lines", "commas"],
+)
+def test_a_picture_in_pieces_is_a_picture(picture):
+    assert len(imported({"bild": picture})) < 100
+
+
+def test_long_words_in_a_list_stay():
+    words = ["Donaudampfschifffahrtsgesellschaftskapitaen" * 2, "Rindfleischetikettierungsueberwachung" * 2]
+    assert all(word in imported({"words": words}) for word in words)
+
+
+def test_dates_within_dates_take_no_longer_than_one():
+    value = "<a " * 80_000
+    for _ in range(26):
+        value = {"startDate": value}
+    began = time.process_time()
+    imported({"work": [value]})
+    assert time.process_time() - began < 5
+
+
+def test_what_a_span_of_dates_says_besides_is_told():
+    text = imported({"work": [{"name": "Acme", "date": {"start": "2001", "end": "2003", "note": "part-time"}}]})
+    assert "2001 to 2003, part-time" in text
+
+
+@pytest.mark.parametrize("data", [b"1\n" * 5_000_000, b"{\n" + b"{}\n" * 3_000_000], ids=["numbers", "broken first"])
+def test_a_file_of_nothing_but_lines_is_refused_at_once(data):
+    began = time.process_time()
+    with pytest.raises(FileUnreadable, match="more than 20,000 profiles"):
+        parse_file(data)
+    assert time.process_time() - began < 5
+
+
+def test_skills_as_a_list_beside_a_profile_stay():
+    text = imported({"resume": {"profile": {"name": "Ada"}, "educations": [], "skills": ["Haskell"]}})
+    assert "Haskell" in text
+
+
+def test_a_resume_whose_forms_are_all_hidden_keeps_its_person():
+    resume = {"profile": {"name": "Ada", "summary": "Counts."}, "workExperiences": [{"company": SECRET}]}
+    row = {"resume": resume, "settings": {"formToShow": {"workExperiences": False}}}
+    text = profile_text(read_profile(row).content)
+    assert "Counts." in text
+    assert SECRET not in text
