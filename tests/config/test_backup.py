@@ -272,7 +272,9 @@ def test_the_dump_that_the_documents_give_holds_everybodys_rows(here, tmp_path):
         pytest.skip("needs PostgreSQL")
     text = (Path(settings.BASE_DIR) / "docs" / "operations.md").read_text()
     (block,) = [part for part in text.split("```")[1::2] if "pg_dump" in part]
-    command = block.removeprefix("sh\n").replace("postgresql://keyfare_owner:…@localhost/keyfare", here.owner_url)
+    command = block.removeprefix("sh\n").replace(
+        "postgresql://keyfare_owner:PASSWORD@localhost/keyfare", here.owner_url
+    )
     command = command.replace("pg_dump", str(fitting_pg_dump())).replace("keyfare.sql", "dump.sql")
 
     def memberships(command: str) -> int:

@@ -37,7 +37,11 @@ pytestmark = [
 def connections_of_the_web() -> int:
     with as_owner(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [pool.NAME])
+        # Of this database: other tests serve from others of the same cluster.
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()",
+            [pool.NAME],
+        )
         return cursor.fetchone()[0]
 
 
