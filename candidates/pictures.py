@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from organizations.reading import whole_number
+
 LEAST_BLOB_CHARACTERS = 200
 LEAST_BLOB_NUMBERS = 64
 
@@ -47,7 +49,9 @@ def without_pictures(value: Any) -> Any:
     if isinstance(value, list):
         return [] if _is_bytes(value) or _is_blob(value) else [without_pictures(item) for item in value]
     if isinstance(value, dict):
-        if all(map(str.isdecimal, value)) and _is_bytes(list(value.values())):  # how browsers write a Uint8Array
+        if all(whole_number(key) is not None for key in value) and _is_bytes(
+            list(value.values())
+        ):  # how browsers write a Uint8Array
             return {}
         return {key: without_pictures(item) for key, item in value.items() if not is_picture(key, item)}
     return value
