@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from billing.ledger import balance
 from candidates.models import Briefing, CandidateCheck
 from organizations.models import DoneRequest, Organization, User
 from tests import serving_role
+from tests.at_once import at_once
 from tests.builders import connect_managed_key, give_credits, import_people, write_briefing
 from tests.candidates.test_briefing_pages import url
 from tests.conftest import logged_in
@@ -35,23 +35,7 @@ def tokens(page: HttpResponse) -> list[str]:
 
 def at_the_same_time(person: User, post: Callable[[Client], Any], times: int = 8) -> list[Any]:
     """The answers to what one browser posts so often at once, each in a thread with a connection of its own."""
-    browsers = [logged_in(person) for _ in range(times)]
-    start, answers = threading.Barrier(times, timeout=30), []
-
-    def work(browser: Client) -> None:
-        try:
-            connection.ensure_connection()
-            start.wait()
-            answers.append(post(browser))
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work, args=[browser]) for browser in browsers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
+    return at_once([logged_in(person) for _ in range(times)], post)
 
 
 def test_every_page_has_a_token_of_its_own_in_each_of_its_forms(as_bob):

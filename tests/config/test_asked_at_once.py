@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from organizations import second_factors
 from organizations.models import AuditEvent, Membership, User
 from providers.models import ProviderKey
 from providers.private_endpoints import allow_private_endpoint
+from tests.at_once import at_once
 from tests.builders import connect_managed_key
 from tests.candidates.test_done_once import at_the_same_time
 from tests.conftest import logged_in
@@ -35,25 +34,6 @@ pytestmark = [
 ]
 PASSWORD = "correct horse battery"
 TIMES = 6
-
-
-def at_once(browsers: list[Client], post: Callable[[Client], Any]) -> list[Any]:
-    start, answers = threading.Barrier(len(browsers), timeout=30), []
-
-    def work(browser: Client) -> None:
-        try:
-            connection.ensure_connection()
-            start.wait()
-            answers.append(post(browser))
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work, args=[browser]) for browser in browsers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 def tabs_of(browser: Client, times: int = TIMES) -> list[Client]:
