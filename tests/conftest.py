@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,18 @@ tenancy._scope = ContextVar("keyfare_scope", default=tenancy.EVERY)
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """SQLite works on a file, as it does when it serves: in memory, threads that meet fail instead of waiting."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "keyfare.sqlite3")
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
+        if connection.vendor == "sqlite":  # as `make_database_file` makes it
+            for file in Path(connection.settings_dict["NAME"]).parent.iterdir():
+                file.chmod(0o600)
         serving_role.take()
     yield
     with django_db_blocker.unblock():

@@ -7,7 +7,6 @@ import re
 import pytest
 from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.db import connection
 from playwright.sync_api import Dialog, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -219,8 +218,6 @@ def test_a_passkey_added_with_the_defaults_logs_in_without_a_password(browsing, 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without"])
 def test_a_double_click_makes_one_briefing(chromium, live_server, alice, scripts):
-    if not scripts and connection.vendor == "sqlite":
-        pytest.skip("in memory, both requests share one connection of SQLite, and so one transaction")
     cookie = logged_in(alice).cookies[settings.SESSION_COOKIE_NAME].value
     with chromium.new_context(java_script_enabled=scripts) as context:
         context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
