@@ -66,6 +66,8 @@ UNSCOPED = {
     "organizations.invitations:is_known": "the same",
     "organizations.invitations:accepted_before": "by the digest of the link's token, which only its reader has",
     "organizations.api_tokens:_find": "by the prefix of the token, which says whose it is",
+    "benchmarks.volume": "fills a database of its own",
+    "benchmarks.pages_once": "the same",
     # Staff, who see every organization.
     "billing.admin": "staff",
     "config.admin": "staff",
