@@ -108,6 +108,7 @@ MIDDLEWARE = [
     "config.https.NoRedirectToItself",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.compression.CompressedPages",
     "config.headers.PageHeaders",
     "csp.middleware.CSPMiddleware",
     "config.sessions.SessionsByForm",
