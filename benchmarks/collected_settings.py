@@ -1,0 +1,7 @@
+"""The settings of an installation whose static files were collected into a folder of a benchmark's own."""
+
+import os
+
+from config.settings import *  # noqa: F403
+
+STATIC_ROOT = os.environ["BENCHMARK_STATIC_ROOT"]
