@@ -7,10 +7,11 @@ django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402  # needs the line above, like all that follows
 
-from config.startup import refuse_unsafe_start  # noqa: E402
+from config.startup import refuse_unsafe_start, set_aside_what_is_loaded  # noqa: E402
 from config.web.application import application as web_application  # noqa: E402
 from config.web.pool import share_connections  # noqa: E402
 
 application = web_application(connections=settings.KEYFARE_WEB_CONNECTIONS)
 refuse_unsafe_start()
 share_connections(settings.KEYFARE_WEB_CONNECTIONS)
+set_aside_what_is_loaded()

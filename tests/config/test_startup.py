@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 
+from config.worker import supervisor
 from providers.checks import digest_key, master_keys
 
 SECRET = "an-installation-secret-that-is-long-enough-0123456789"
@@ -357,3 +360,21 @@ def test_debug_opens_no_door_of_a_server(tmp_path):
     told = run(tmp_path, ["-c", asked], DEBUG="1", EMAIL_URL="")
 
     assert told.stdout.strip() == "mandatory False '' False"
+
+
+def test_what_is_loaded_is_set_aside_from_the_garbage_collector_by_the_web_server(db):
+    import config.asgi  # noqa: F401
+
+    assert gc.get_freeze_count() > 50_000
+
+
+def test_what_is_loaded_is_set_aside_by_the_worker_before_its_first_fork(monkeypatch):
+    order: list[str] = []
+    monkeypatch.setattr("config.management.commands.qcluster.refuse_unsafe_start", lambda **_: None)
+    monkeypatch.setattr(gc, "freeze", lambda: order.append("set aside"))
+    monkeypatch.setattr(supervisor, "run", lambda: order.append("first fork"))
+
+    with pytest.raises(SystemExit):
+        call_command("qcluster")
+
+    assert order == ["set aside", "first fork"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config.startup import refuse_unsafe_start
+from config.startup import refuse_unsafe_start, set_aside_what_is_loaded
 from config.worker import supervisor
 
 
@@ -17,4 +17,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_start(serves_pages=False)
+        set_aside_what_is_loaded()
         sys.exit(supervisor.run())
