@@ -90,7 +90,6 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "csp",
     "django_htmx",
-    "lucide",
     "template_partials",
     "organizations",
     "usage",
@@ -139,7 +138,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "config.context.page",
             ],
-            "builtins": ["template_partials.templatetags.partials", "lucide.templatetags.lucide"],
+            "builtins": ["template_partials.templatetags.partials", "config.templatetags.icons"],
         },
     },
 ]
