@@ -252,7 +252,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
-USE_I18N = True
+USE_I18N = False  # nothing is translated
 USE_TZ = True
 USE_THOUSAND_SEPARATOR = True
 
