@@ -195,8 +195,10 @@ class _People:
     def _load(self, rows: Sequence[ProfileRow]) -> None:
         candidates = Candidate.objects.for_organization(self.organization)
         profiles = Profile.objects.for_organization(self.organization).defer("content").order_by("version")
-        same_content = profiles.filter(digest__in={row.digest for row in rows}).values("candidate_id")
-        known = {candidate.pk: candidate for candidate in candidates.filter(pk__in=same_content)}
+        same_content = profiles.filter(digest__in={row.digest for row in rows}).order_by()
+        # Ids first: as one statement PostgreSQL joins the wrong way round while its statistics are older than the rows.
+        ids = set(same_content.values_list("candidate_id", flat=True))
+        known = {candidate.pk: candidate for candidate in candidates.filter(pk__in=ids)}
         for key in ("link", "email", "external_id"):
             values = {value for row in rows if (value := getattr(row, key))}
             for candidate in candidates.filter(**{f"{key}__in": values}):

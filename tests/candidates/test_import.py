@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
 
 from candidates.models import Candidate, Profile
 from candidates.profiles import CHUNK_ROWS, ImportReport, import_profiles, parse_file
@@ -260,6 +261,15 @@ def test_progress_is_told_and_queries_do_not_grow_with_the_rows(acme, django_ass
 
     assert told == [CHUNK_ROWS, CHUNK_ROWS + 1]
     assert Candidate.objects.count() == CHUNK_ROWS + 1
+
+
+def test_no_statement_of_an_import_needs_statistics_to_choose_a_join(acme):
+    """Fresh tables have none, and PostgreSQL then joined people and profiles by reading all of both for each chunk."""
+    with CaptureQueriesContext(connection) as statements:
+        run(acme, [resume("By Content"), resume("By E-mail", email="by@example.com")])
+
+    tables = (Candidate._meta.db_table, Profile._meta.db_table)
+    assert not [sql for query in statements if all(f'"{table}"' in (sql := query["sql"]) for table in tables)]
 
 
 @pytest.mark.skipif(not REAL_PROFILES.is_dir(), reason=f"{REAL_PROFILES} is not there")
