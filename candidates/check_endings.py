@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
 
 from billing.ledger import release_hold
 from candidates.failure_cap import was_paid_by_operator
-from candidates.models import CandidateCheck
+from candidates.models import Briefing, CandidateCheck
 from organizations import clock
 from organizations.models import Organization
 
 Status = CandidateCheck.Status
 OPEN = (Status.PENDING, Status.IN_PROGRESS)
+BATCH = 1000  # people a statement; SQLite allows some thousand parameters
 
 
 def end_checks(*, organization: Organization, reason: str) -> int:
@@ -35,6 +37,7 @@ def end_checks(*, organization: Organization, reason: str) -> int:
 
 def fail_check(check: CandidateCheck, failure: str, now: datetime) -> None:
     """End a locked check free of charge, and say why."""
+    _give_way(check)
     if check.hold_id:
         release_hold(organization=check.organization, hold_id=check.hold_id)
     check.charged = 0
@@ -48,3 +51,22 @@ def finish_check(check: CandidateCheck, status: Status, now: datetime) -> None:
     check.status, check.completed_at = status, now
     check.lease_token = check.lease_until = None
     check.save()
+
+
+def make_way(*, briefing: Briefing, candidates: Sequence[int]) -> None:
+    """Before new checks of these people are stored, which are their latest ones then. Wants the briefing locked."""
+    latest = CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing, is_latest=True)
+    for start in range(0, len(candidates), BATCH):
+        latest.filter(candidate__in=candidates[start : start + BATCH]).update(is_latest=False)
+
+
+def _give_way(check: CandidateCheck) -> None:
+    """What counts of a person whose check failed is the result before. Nobody else changes that while it is locked."""
+    of_the_person = CandidateCheck.objects.for_organization(check.organization).filter(
+        briefing=check.briefing_id, candidate=check.candidate_id
+    )
+    before = of_the_person.filter(status=Status.COMPLETED).order_by("-accepted_at", "-pk").only("pk").first()
+    if before:
+        for row, is_latest in ((check, False), (before, True)):
+            row.is_latest = is_latest
+            row.save(update_fields=["is_latest"])

@@ -16,7 +16,7 @@ from django_q.tasks import async_task
 
 from billing.ledger import HoldRequest, hold_credits
 from candidates import recency
-from candidates.check_endings import OPEN
+from candidates.check_endings import OPEN, make_way
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
 from candidates.failure_cap import refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
@@ -107,6 +107,7 @@ def accept_checks(
         if agreed_credits is not None and total > agreed_credits:
             raise PriceRose(agreed=agreed_credits, price=total)
         cheaper = lower_prices(organization=organization, checks=checks, now=now)
+        make_way(briefing=briefing, candidates=[check.candidate_id for check in checks])
         hold_credits(
             organization=organization,
             requests=[

@@ -1,16 +1,27 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce
 
 from billing.models import CreditHold
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
 from usage.models import Mode
+
+
+def _numbered(field: str, values: Sequence[str]) -> Case:
+    """The place of a field's value among `values`, to order by."""
+    return Case(
+        *(When(**{field: value}, then=Value(number)) for number, value in enumerate(values)),
+        default=Value(len(values)),
+        output_field=models.SmallIntegerField(),
+    )
 
 
 class Candidate(models.Model):
@@ -124,6 +135,16 @@ class Requirement(models.Model):
         return self.text
 
 
+# Results are ranked by how far they have come, then by fit, then by score.
+STATUS_RANK = 1000
+RANK = (
+    _numbered("status", ("completed", "in_progress", "pending", "failed")) * STATUS_RANK
+    + _numbered("category", ("strong", "possible", "none")) * 200
+    + 100
+    - Coalesce("score", 0)
+)
+
+
 class CandidateCheck(models.Model):
     """
     One candidate checked against one briefing.
@@ -160,6 +181,11 @@ class CandidateCheck(models.Model):
     charged = models.PositiveIntegerField(null=True, blank=True, help_text="Credits captured with the result.")
     hold = models.OneToOneField(CreditHold, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     route = models.JSONField(help_text="The pinned route: provider, model, key, rule.")
+    is_latest = models.BooleanField(
+        default=True,
+        editable=False,
+        help_text="The one of this person and briefing that counts: the latest that did not fail, else the latest.",
+    )
     run_id = models.UUIDField(default=uuid.uuid4, editable=False)
     failed_after_answer = models.BooleanField(
         default=False, editable=False, help_text="A Managed check that failed although its calls were paid for."
@@ -171,6 +197,12 @@ class CandidateCheck(models.Model):
     category = models.CharField(max_length=10, choices=Category.choices, blank=True)
     rubric_version = models.PositiveSmallIntegerField(
         default=1, help_text="By which rules the verdicts were read (candidates.prompts.check); never changed later."
+    )
+    rank = models.GeneratedField(
+        expression=RANK,
+        output_field=models.SmallIntegerField(),
+        db_persist=True,
+        help_text="The place among the results of the briefing, best fit first.",
     )
     accepted_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -187,12 +219,23 @@ class CandidateCheck(models.Model):
                 condition=Q(status__in=["pending", "in_progress"]),
                 name="one_open_check_a_candidate_and_briefing",
             ),
+            models.UniqueConstraint(
+                fields=["organization", "briefing", "candidate"],
+                condition=Q(is_latest=True),
+                name="one_latest_check_a_candidate_and_briefing",
+            ),
             models.CheckConstraint(
                 condition=Q(charged=None) | Q(charged__lte=F("price")), name="charged_at_most_the_pinned_price"
             ),
         ]
         indexes = [
-            models.Index(fields=["organization", "-accepted_at"], name="check_by_organization"),
+            models.Index(fields=["organization", "-accepted_at", "id"], name="check_by_moment"),
+            models.Index(fields=["organization", "briefing", "accepted_at"], name="check_by_briefing"),
+            models.Index(
+                fields=["organization", "briefing", "rank", "-candidate"],
+                condition=Q(is_latest=True),
+                name="check_results",
+            ),
             models.Index(
                 fields=["organization", "lease_until"],
                 condition=Q(status__in=["pending", "in_progress"]),

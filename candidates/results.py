@@ -6,13 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Case, Count, Exists, IntegerField, Min, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Count, F, Min, QuerySet
 
-from candidates.models import Briefing, CandidateCheck
+from candidates.check_endings import OPEN
+from candidates.models import STATUS_RANK, Briefing, CandidateCheck
 from organizations.models import Organization
 
 Status = CandidateCheck.Status
-Category = CandidateCheck.Category
+PLACES = (Status.COMPLETED, Status.IN_PROGRESS, Status.PENDING, Status.FAILED)  # of the rank
 # Longer than a worker needs to notice new checks.
 PATIENCE = timedelta(seconds=30)
 
@@ -46,47 +47,27 @@ class Counts:
 
 
 def latest_checks(briefing: Briefing) -> QuerySet[CandidateCheck]:
-    """One check a person: the latest that did not fail, else the latest. Best fit first."""
-    others = CandidateCheck.objects.filter(
-        organization=OuterRef("organization"), briefing=OuterRef("briefing"), candidate=OuterRef("candidate")
-    )
-    later = others.filter(accepted_at__gt=OuterRef("accepted_at"))
-    return (
-        CandidateCheck.objects.for_organization(briefing.organization)
-        .filter(briefing=briefing)
-        .filter(~Exists(later.exclude(status=Status.FAILED)))
-        .filter(~Q(status=Status.FAILED) | ~Exists(others.exclude(status=Status.FAILED)) & ~Exists(later))
-        .annotate(
-            place=_numbered("status", (Status.COMPLETED, Status.IN_PROGRESS, Status.PENDING, Status.FAILED)),
-            fit=_numbered("category", (Category.STRONG, Category.POSSIBLE, Category.NONE)),
-        )
-        .order_by("place", "fit", "-score", "candidate__name", "pk")
-    )
+    """One check a person: the latest that did not fail, else the latest."""
+    return CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing, is_latest=True)
 
 
 def progress(briefing: Briefing, *, now: datetime) -> Progress:
-    checks = CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing)
-    counts = {
-        row["status"]: row["count"]
-        for row in latest_checks(briefing).order_by().values("status").annotate(count=Count("pk"))
-    }
+    latest = latest_checks(briefing)
+    ranks = latest.annotate(place=F("rank") / STATUS_RANK).values_list("place").annotate(count=Count("pk"))
+    counts = {PLACES[place]: count for place, count in ranks.order_by()}
     running = counts.get(Status.PENDING, 0) + counts.get(Status.IN_PROGRESS, 0)
-    done, total, oldest = 0, 0, None
+    total, oldest = 0, None
     if running:
-        oldest = checks.filter(status__in=[Status.PENDING, Status.IN_PROGRESS]).aggregate(oldest=Min("accepted_at"))[
-            "oldest"
-        ]
+        oldest = latest.filter(status__in=OPEN).aggregate(oldest=Min("accepted_at"))["oldest"]
     if oldest is not None:
-        batch = checks.filter(accepted_at__gte=oldest)
-        finished = Q(status__in=[Status.COMPLETED, Status.FAILED])
-        sums = batch.aggregate(total=Count("pk"), done=Count("pk", filter=finished))
-        done, total = sums["done"], sums["total"]
+        checks = CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing)
+        total = checks.filter(accepted_at__gte=oldest).count()
     return Progress(
         pending=counts.get(Status.PENDING, 0),
         in_progress=counts.get(Status.IN_PROGRESS, 0),
         completed=counts.get(Status.COMPLETED, 0),
         failed=counts.get(Status.FAILED, 0),
-        done=done,
+        done=max(0, total - running),
         total=total,
         is_waiting=oldest is not None and not counts.get(Status.IN_PROGRESS) and now - oldest > PATIENCE,
     )
@@ -107,12 +88,3 @@ def counts_by_briefing(organization: Organization, briefings: Collection[Briefin
         )
         for pk, of in sums.items()
     }
-
-
-def _numbered(field: str, values: Collection[str]) -> Case:
-    """The place of a field's value among `values`, to order by."""
-    return Case(
-        *(When(**{field: value}, then=Value(number)) for number, value in enumerate(values)),
-        default=Value(len(values)),
-        output_field=IntegerField(),
-    )

@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 
 from billing.ledger import grant_credits, open_account
 from candidates.briefings import DraftRequirement, create_briefing
+from candidates.check_endings import make_way
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles import import_profiles, parse_file
 from config.onboarding import ensure_platform
@@ -108,6 +109,7 @@ def checked_before(*people: Candidate, at: datetime, kind: str = "new", status: 
     for person in people:
         organization = person.organization
         briefing, _ = Briefing.objects.get_or_create(organization=organization, title="An earlier position")
+        make_way(briefing=briefing, candidates=[person.pk])
         CandidateCheck.objects.create(
             organization=organization,
             briefing=briefing,

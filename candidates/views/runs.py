@@ -22,8 +22,9 @@ from candidates.selection import Selection, Who
 from candidates.views.picker import quote_context, show_picker
 from organizations import clock
 from organizations.once import earlier_result, once_of_form
+from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from organizations.reading import page_of, whole_number
+from organizations.reading import whole_number
 from routing.resolve import RouteUnavailable
 
 RESULTS_A_PAGE = 100
@@ -108,7 +109,7 @@ def results_context(request: HttpRequest, briefing: Briefing) -> dict[str, Any]:
     checks = latest_checks(briefing).select_related("candidate")
     return {
         "progress": progress(briefing, now=clock.now()),
-        "page": page_of(request, checks, size=RESULTS_A_PAGE),
+        "page": page_of_rows(request, checks, by=("rank", "-candidate_id"), size=RESULTS_A_PAGE),
     }
 
 

@@ -191,6 +191,7 @@ def test_recomputing_many_results_takes_few_queries(checked, briefing, django_as
         checked.pk = checked.hold = None
         checked.pk = CandidateCheck._meta.pk.get_default()
         checked._state.adding = True
+        checked.is_latest = False
         checked.save()
         for verdict in verdicts:
             verdict.pk, verdict.check_row, verdict._state.adding = None, checked, True
