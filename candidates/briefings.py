@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django_q.tasks import async_task
 
-from candidates.models import Briefing, Candidate, CandidateCheck, Requirement
+from candidates.models import FAILED_RANK, Briefing, Candidate, Requirement
 from candidates.pictures import text_without_pictures
 from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
 from candidates.prompts.foreign_text import cleaned
@@ -28,6 +28,7 @@ from candidates.requirements import (
     save_requirements,
     write_requirements,
 )
+from candidates.results import latest_checks
 from gateway import dispatch
 from gateway.asking import NoAnswer, ask_now
 from gateway.dispatch import PreparedCall
@@ -114,11 +115,7 @@ def unchecked_candidates(briefing: Briefing) -> QuerySet[Candidate]:
     Whom the organization could check for the first time: nobody completed or running; failed ones are back
     in.
     """
-    checked = (
-        briefing.checks.filter(organization=briefing.organization_id)
-        .exclude(status=CandidateCheck.Status.FAILED)
-        .values("candidate_id")
-    )
+    checked = latest_checks(briefing).filter(rank__lt=FAILED_RANK).values("candidate_id")
     return Candidate.objects.filter(organization=briefing.organization_id).exclude(pk__in=checked)
 
 

@@ -6,7 +6,7 @@ The rows then are the work queue, from which a worker (`candidates.worker`) clai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ from django_q.tasks import async_task
 
 from billing.ledger import HoldRequest, hold_credits
 from candidates import recency
-from candidates.check_endings import OPEN, make_way
+from candidates.check_endings import BATCH, OPEN, make_way
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
 from candidates.failure_cap import refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
@@ -87,13 +87,13 @@ def accept_checks(
         if wanted:
             refuse_after_failures(organization=organization, mode=mode, now=now)
         kinds = recency.kind_for(candidates=wanted, organization=organization, now=now)
-        profiles = _latest_profiles(organization, wanted)
+        profiles = _newest_profiles(organization, wanted)
         checks = [
             CandidateCheck(
                 organization=organization,
                 briefing=briefing,
                 candidate=candidate,
-                profile=profiles[candidate.pk],
+                profile_id=profiles[candidate.pk],
                 mode=mode,
                 kind=kinds[candidate.pk],
                 price=CREDIT_COSTS[mode, kinds[candidate.pk]],
@@ -152,6 +152,12 @@ def organizations_with_waiting_checks(*, now: datetime) -> list[int]:
     return sorted(set(waiting.values_list("organization_id", flat=True)))
 
 
-def _latest_profiles(organization: Organization, candidates: Iterable[Candidate]) -> dict[int, Profile]:
-    profiles = Profile.objects.for_organization(organization).filter(candidate__in=candidates).order_by("version")
-    return {profile.candidate_id: profile for profile in profiles}
+def _newest_profiles(organization: Organization, candidates: Sequence[Candidate]) -> dict[int, int]:
+    """Candidate id → profile id."""
+    newest: dict[int, int] = {}
+    for start in range(0, len(candidates), BATCH):
+        profiles = Profile.objects.for_organization(organization).filter(
+            candidate__in=candidates[start : start + BATCH]
+        )
+        newest |= dict(profiles.order_by("version").values_list("candidate_id", "pk"))
+    return newest

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
 
 from billing.ledger import NotEnoughCredits, balance
 from candidates import recency
+from candidates.check_endings import OPEN
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
 from routing.actions import CANDIDATE_CHECK
@@ -18,6 +23,8 @@ Kind = CandidateCheck.Kind
 
 # A check is BYOK only if each of these runs on the organization's own key.
 ACTIONS_OF_A_CHECK = (CANDIDATE_CHECK.slug,)
+
+MOST_AT_ONCE = 10_000  # checks accepted in one transaction, for which somebody waits
 
 CREDIT_COSTS: dict[tuple[str, str], int] = {
     (Mode.MANAGED, Kind.NEW): 4,
@@ -72,18 +79,26 @@ class Quote:
         return sum(line.count for line in self.lines if line.kind == kind)
 
 
-def quote(*, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime) -> Quote:
+def quote(
+    *,
+    organization: Organization,
+    briefing: Briefing,
+    candidates: Sequence[Candidate] | QuerySet[Candidate],
+    now: datetime,
+) -> Quote:
     """
     What checking `candidates` against `briefing` would cost now, by what this organization itself checked. Who is being
-    checked already is left out.
+    checked already is left out. However many they are, the database counts them.
     """
     mode, refusal = _served_by(organization)
-    kinds = [kind for _, kind in _not_busy(organization, briefing, candidates, now)]
-    lines = (QuoteLine(kind, kinds.count(kind), CREDIT_COSTS[mode, kind]) for kind in (Kind.NEW, Kind.RECENT))
+    people, busy = _people(organization, candidates), _busy(briefing)
+    asked = people.order_by().aggregate(all=Count("pk"), busy=Count("pk", filter=Q(pk__in=busy)))
+    recent = len(recency.recent_among(people=people.exclude(pk__in=busy), organization=organization, now=now))
+    counts = {Kind.NEW: asked["all"] - asked["busy"] - recent, Kind.RECENT: recent}
     return Quote(
         mode=mode,
-        lines=tuple(line for line in lines if line.count),
-        skipped=len(candidates) - len(kinds),
+        lines=tuple(QuoteLine(kind, count, CREDIT_COSTS[mode, kind]) for kind, count in counts.items() if count),
+        skipped=asked["busy"],
         available=balance(organization=organization).available,
         refusal=refusal,
     )
@@ -102,39 +117,46 @@ def _served_by(organization: Organization) -> tuple[Mode, RouteUnavailable | Non
 
 
 def affordable(
-    *, organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
-) -> list[Candidate]:
+    *,
+    organization: Organization,
+    briefing: Briefing,
+    candidates: Sequence[Candidate] | QuerySet[Candidate],
+    now: datetime,
+) -> QuerySet[Candidate]:
     """
-    As many of `candidates` as the available credits pay for now, in their order; of those of one price the first ones.
+    As many of `candidates` as the available credits pay for now, MOST_AT_ONCE at most, newest first; of those of one
+    price the newest.
 
     Checks of 0 credits are always among them. Who is being checked already is left out.
     """
     mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
     left = balance(organization=organization).available
-    paid = set()
-    priced = [
-        (CREDIT_COSTS[mode, kind], candidate) for candidate, kind in _not_busy(organization, briefing, candidates, now)
-    ]
-    for price, candidate in sorted(priced, key=lambda each: each[0]):
-        if price > left:
-            break
-        left -= price
-        paid.add(candidate.pk)
-    return [candidate for candidate in candidates if candidate.pk in paid]
+    waiting = _people(organization, candidates).exclude(pk__in=_busy(briefing)).order_by("-pk")
+    recent = recency.recent_among(people=waiting, organization=organization, now=now)
+    of_kind = {Kind.RECENT: iter(sorted(recent, reverse=True)), Kind.NEW: _others(waiting, recent)}
+    paid: list[int] = []
+    for kind in sorted(of_kind, key=lambda each: CREDIT_COSTS[mode, each]):
+        price, places = CREDIT_COSTS[mode, kind], MOST_AT_ONCE - len(paid)
+        chosen = list(islice(of_kind[kind], min(places, left // price) if price else places))
+        left -= price * len(chosen)
+        paid += chosen
+    return Candidate.objects.for_organization(organization).filter(pk__in=paid).order_by("-pk")
 
 
-def _not_busy(
-    organization: Organization, briefing: Briefing, candidates: Sequence[Candidate], now: datetime
-) -> list[tuple[Candidate, CandidateCheck.Kind]]:
-    """Those of `candidates` who are not being checked already, and as what a check of them counts."""
-    busy = set(
-        CandidateCheck.objects.for_organization(organization)
-        .filter(briefing=briefing, status__in=[CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS])
-        .values_list("candidate_id", flat=True)
-    )
-    wanted = [candidate for candidate in candidates if candidate.pk not in busy]
-    kinds = recency.kind_for(candidates=wanted, organization=organization, now=now)
-    return [(candidate, kinds[candidate.pk]) for candidate in wanted]
+def _others(people: QuerySet[Candidate], some: Collection[int]) -> Iterator[int]:
+    return (pk for pk in people.values_list("pk", flat=True).iterator() if pk not in some)
+
+
+def _people(organization: Organization, candidates: Sequence[Candidate] | QuerySet[Candidate]) -> QuerySet[Candidate]:
+    if isinstance(candidates, QuerySet):
+        return candidates
+    found: QuerySet[Candidate] = Candidate.objects.for_organization(organization)
+    return found.filter(pk__in=[candidate.pk for candidate in candidates])
+
+
+def _busy(briefing: Briefing) -> QuerySet[CandidateCheck, Any]:
+    """Who is being checked against it already."""
+    return briefing.checks.filter(organization=briefing.organization_id, status__in=OPEN).values("candidate_id")
 
 
 def lower_prices(*, organization: Organization, checks: Sequence[CandidateCheck], now: datetime) -> int:

@@ -137,6 +137,7 @@ class Requirement(models.Model):
 
 # Results are ranked by how far they have come, then by fit, then by score.
 STATUS_RANK = 1000
+FAILED_RANK = 3 * STATUS_RANK
 RANK = (
     _numbered("status", ("completed", "in_progress", "pending", "failed")) * STATUS_RANK
     + _numbered("category", ("strong", "possible", "none")) * 200

@@ -18,11 +18,12 @@ import hmac
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from candidates.likeness import Traits, are_alike, traits
 from candidates.links import names_somebody
@@ -39,7 +40,7 @@ PROFILES_AT_ONCE = 100  # in memory; one may have 256 KB
 def kind_for(*, candidates: Sequence[Candidate], organization: Organization, now: datetime) -> dict[int, Kind]:
     """
     Candidate id → whether a check accepted at `now` is new or existing recent, by the organization's own checks. At
-    most three queries a thousand candidates.
+    most three queries a thousand candidates; of more, `recent_among` asks the database.
 
     Recent: a completed check of the person at most `recency_window_days` × 24 hours before `now`, that moment included,
     of a text that is like the newest profile.
@@ -49,6 +50,21 @@ def kind_for(*, candidates: Sequence[Candidate], organization: Organization, now
         recent = _with_known_text(organization, _checked_since_full_price(organization, batch, now))
         kinds |= {pk: Kind.RECENT if pk in recent else Kind.NEW for pk in batch}
     return kinds
+
+
+def recent_among(*, people: QuerySet[Candidate], organization: Organization, now: datetime) -> set[int]:
+    """
+    Ids of those of `people`, however many, whose check accepted at `now` is existing recent, as `kind_for` says it.
+
+    One query, and two a thousand of those who were checked lately and have more than one profile.
+    """
+    other_texts = Profile.objects.for_organization(organization).filter(candidate=OuterRef("candidate"), version__gt=1)
+    checked = _own_checks(organization, people.order_by().values("pk"), now).order_by()
+    has_others = dict(checked.values_list("candidate_id").annotate(has_others=Exists(other_texts)).distinct())
+    recent = {pk for pk, others in has_others.items() if not others}  # what was checked is all there is
+    for batch in _batches(list(has_others.keys() - recent)):
+        recent |= _with_known_text(organization, _checked_since_full_price(organization, batch, now))
+    return recent
 
 
 def checked_elsewhere(*, candidates: Sequence[Candidate], organization: Organization, now: datetime) -> set[int]:
@@ -143,7 +159,9 @@ def _with_known_text(organization: Organization, checked: dict[int, set[int]]) -
     return same
 
 
-def _own_checks(organization: Organization, ids: Iterable[int], now: datetime) -> QuerySet[CandidateCheck]:
+def _own_checks(
+    organization: Organization, ids: Iterable[int] | QuerySet[Candidate, Any], now: datetime
+) -> QuerySet[CandidateCheck]:
     return CandidateCheck.objects.for_organization(organization).filter(
         candidate__in=ids, status=CandidateCheck.Status.COMPLETED, completed_at__gte=_since(organization, now)
     )

@@ -90,18 +90,20 @@ class Selection:
             found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
         return found.order_by("-pk")
 
-    def people(self, briefing: Briefing, *, now: datetime) -> list[Candidate]:
+    def people(self, briefing: Briefing, *, now: datetime) -> QuerySet[Candidate]:
         """Those who are chosen, newest first."""
+        found = self.matching(briefing)
         if self.problem:
-            return []
-        matching = self.matching(briefing)
+            return found.none()
         if self.who == Who.AFFORDABLE:
-            paid = affordable(organization=briefing.organization, briefing=briefing, candidates=list(matching), now=now)
-            return paid[: self.first]
-        if self.who == Who.TICKED:
+            found = affordable(organization=briefing.organization, briefing=briefing, candidates=found, now=now)
+        elif self.who == Who.TICKED:
             unticked = self.shown - self.ticked
-            matching = matching.exclude(pk__in=unticked) if self.others else matching.filter(pk__in=self.ticked)
-        return list(matching[: self.first])
+            found = found.exclude(pk__in=unticked) if self.others else found.filter(pk__in=self.ticked)
+        if self.first:
+            for last in found.values_list("pk", flat=True)[self.first - 1 : self.first]:
+                found = found.filter(pk__gte=last)
+        return found
 
 
 def _ids(texts: list[str]) -> frozenset[int]:

@@ -10,14 +10,14 @@ from django.shortcuts import render
 
 from candidates import recency
 from candidates.cost_words import expected_charge
-from candidates.credit_costs import CREDIT_COSTS, Quote, quote
+from candidates.credit_costs import CREDIT_COSTS, MOST_AT_ONCE, Quote, quote
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.selection import SHOW, Selection
 from candidates.views.tabs import CANDIDATES, tab_context
 from organizations import clock
+from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest
-from organizations.reading import page_of
 from routing.actions import CANDIDATE_CHECK
 
 PEOPLE_A_PAGE = 100
@@ -36,20 +36,25 @@ def picker_context(
 ) -> dict[str, Any]:
     """The people to choose from, nobody chosen at first, and what the choice would cost."""
     asked = asked or Selection.read(request.GET)
-    page = page_of(request, asked.matching(briefing), size=PEOPLE_A_PAGE)
-    people = list(page.object_list)
-    shown = frozenset(person.pk for person in people)
-    others = page.paginator.count - len(people)
+    page = page_of_rows(request, asked.matching(briefing), by=("-pk",), size=PEOPLE_A_PAGE)
+    shown = frozenset(person.pk for person in page)
+    listed = asked.matching(briefing).count()
+    others = listed - len(page)
     selection = replace(asked, shown=shown, ticked=asked.ticked & shown, others=asked.others and others > 0)
     context = quote_context(request, briefing, selection)
     return {
         **context,
+        "listed": listed,
         "page": page,
-        "people": _with_price(request, context["quote"], people),
+        "people": _with_price(request, context["quote"], page.rows),
         "others": others,
         "show_choices": SHOW,
         "everybody": Candidate.objects.for_organization(request.organization).exists(),
     }
+
+
+def quote_with_list(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
+    return {**quote_context(request, briefing, selection), "listed": selection.matching(briefing).count()}
 
 
 def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
@@ -59,10 +64,10 @@ def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selectio
     return {
         "selection": selection,
         "quote": offer,
+        "most_at_once": MOST_AT_ONCE,
         "charge": expected_charge(
             organization=request.organization, action=CANDIDATE_CHECK.slug, runs=offer.count, now=now
         ),
-        "listed": selection.matching(briefing).count(),
         "unroutable": _unroutable(request, offer),
     }
 

@@ -14,12 +14,12 @@ from django.views.decorators.http import require_GET, require_POST
 from billing.ledger import NotEnoughCredits
 from candidates.check_requests import accept_selection
 from candidates.checks import BriefingNotReady, PriceRose
-from candidates.credit_costs import quote
+from candidates.credit_costs import MOST_AT_ONCE, quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing
 from candidates.results import latest_checks, progress
 from candidates.selection import Selection, Who
-from candidates.views.picker import quote_context, show_picker
+from candidates.views.picker import quote_with_list, show_picker
 from organizations import clock
 from organizations.once import earlier_result, once_of_form
 from organizations.paging import page_of_rows
@@ -34,6 +34,11 @@ NOBODY = {
     Who.AFFORDABLE: "Your credits pay for nobody in this list. Ask the operator of this installation for more.",
 }
 
+TOO_MANY = (
+    f"At most {MOST_AT_ONCE:,} people can be checked at once. Write {MOST_AT_ONCE:,} into “At most”, and check the "
+    "rest after them."
+)
+
 
 @organization_view(Permission.CHECK_CANDIDATES)
 @require_POST
@@ -42,7 +47,7 @@ def show_quote(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     briefing = _briefing(request, briefing_id)
     selection = Selection.read(request.POST)
     if request.htmx:
-        context = {"briefing": briefing, **quote_context(request, briefing, selection)}
+        context = {"briefing": briefing, **quote_with_list(request, briefing, selection)}
         return render(request, "candidates/_quote.html", context, status=422 if selection.problem else 200)
     if selection.problem:
         return show_picker(request, briefing, selection)
@@ -67,9 +72,11 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     if once and (before := earlier_result(organization=request.organization, once=once)):
         return _started(request, briefing, before)
     people = selection.people(briefing, now=now)
-    if not people:
-        return show_picker(request, briefing, selection, problem=NOBODY[selection.who])
     offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
+    if not offer.count and not offer.skipped:
+        return show_picker(request, briefing, selection, problem=NOBODY[selection.who])
+    if offer.count > MOST_AT_ONCE:
+        return show_picker(request, briefing, selection, problem=TOO_MANY)
     if offer.missing:
         problem = str(NotEnoughCredits(needed=offer.total, available=offer.available))
         return show_picker(request, briefing, selection, problem=problem)
@@ -80,7 +87,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
         started = accept_selection(
             organization=request.organization,
             briefing=briefing,
-            candidates=people,
+            candidates=list(people),
             actor=request.user,
             now=now,
             once=once,
@@ -121,7 +128,7 @@ def _confirm(
     problem: str = "",
     status: int = 422,
 ) -> HttpResponse:
-    context = {"briefing": briefing, "problem": problem, **quote_context(request, briefing, selection)}
+    context = {"briefing": briefing, "problem": problem, **quote_with_list(request, briefing, selection)}
     return render(request, "candidates/run_confirm.html", context, status=status)
 
 

@@ -39,7 +39,7 @@ def _no_work_before_it_is_asked_for(monkeypatch) -> None:
 def by_the_rule(organization: Organization) -> set[object]:
     """Those that count, found by reading all checks."""
     rows = CandidateCheck.objects.for_organization(organization).order_by("accepted_at")
-    latest = {}
+    latest: dict[tuple[int, int], CandidateCheck] = {}
     for check in rows:
         before = latest.get((check.briefing_id, check.candidate_id))
         if before is None or check.status != Status.FAILED or before.status == Status.FAILED:

@@ -8,8 +8,10 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from candidates import credit_costs
 from candidates.credit_costs import affordable
 from candidates.models import Candidate, CandidateCheck
+from candidates.views import picker, runs
 from tests.builders import (
     checked_before,
     connect_managed_key,
@@ -122,6 +124,24 @@ def test_as_many_as_the_credits_pay_for_newest_first(as_bob, acme, managed, brie
     assert (hidden(answer, "agreed"), hidden(answer, "count")) == ("10", "3")
 
 
+def test_more_people_than_can_be_accepted_at_once_are_refused_before_anybody_is_loaded(
+    as_bob, acme, managed, briefing, monkeypatch
+):
+    monkeypatch.setattr(runs, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(credit_costs, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(picker, "MOST_AT_ONCE", 2)
+    give_credits(acme, 100)
+    import_people(acme, *[DJANGO] * 3)
+
+    answer = as_bob.post(url("run", briefing), {"who": "listed", "agreed": "12", "count": "3"})
+    affordable = as_bob.post(url("quote", briefing), {"who": "affordable"}, headers=HTMX)
+
+    assert answer.status_code == 422
+    assert "people can be checked at once. Write" in words(answer)
+    assert not CandidateCheck.objects.exists()
+    assert "2 of the 3 people in this list, as many as can be checked at once." in words(affordable)
+
+
 def test_as_many_as_the_credits_pay_for_are_as_many_as_can_be(as_bob, acme, managed, briefing):
     """Of eight credits, two new checks would leave out whom three recent ones cover."""
     give_credits(acme, 8)
@@ -225,5 +245,6 @@ def test_pages_and_search_of_a_refused_selection_lead_back_to_the_briefing(as_bo
     answer = as_bob.post(url("run", briefing, "?tab=candidates&show=all&page=1"), {"show": "all", "first": "x"})
 
     page = answer.content.decode()
-    assert f'rel="next" href="{url("briefing", briefing)}?tab=candidates&amp;show=all&amp;page=2"' in page
+    last = sorted(person.pk for person in Candidate.objects.all())[1]
+    assert f'rel="next" href="{url("briefing", briefing)}?tab=candidates&amp;show=all&amp;after={last}"' in page
     assert f'<form class="filters" method="get" action="{url("briefing", briefing)}"' in page
