@@ -52,6 +52,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             "candidatecheck",
+            models.Index(fields=["organization", "candidate", "-accepted_at"], name="check_by_candidate"),
+        ),
+        migrations.AddIndex(
+            "candidatecheck",
             models.Index(
                 fields=["organization", "briefing", "rank", "-candidate"],
                 condition=models.Q(is_latest=True),

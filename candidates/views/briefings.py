@@ -27,8 +27,8 @@ from organizations import clock
 from organizations.edits import FIELD, Seen
 from organizations.models import Organization
 from organizations.once import once_of_form
+from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from organizations.reading import page_of
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable, has_model
 
@@ -51,12 +51,12 @@ def briefing_list(request: OrganizationHttpRequest) -> HttpResponse:
     """Those in use, newest first; `?show=archived` the others."""
     briefings_of_all = Briefing.objects.for_organization(request.organization)
     shows_archived = request.GET.get("show") == "archived"
-    page = page_of(
-        request, briefings_of_all.filter(archived_at__isnull=not shows_archived).order_by("-pk"), size=PAGE_SIZE
+    page = page_of_rows(
+        request, briefings_of_all.filter(archived_at__isnull=not shows_archived), by=("-pk",), size=PAGE_SIZE
     )
     context = {
         "page": page,
-        "rows": _rows(request.organization, list(page.object_list)),
+        "rows": _rows(request.organization, page.rows),
         "shows_archived": shows_archived,
         "archived": briefings_of_all.exclude(archived_at=None).count(),
     }

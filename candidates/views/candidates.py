@@ -10,8 +10,9 @@ from candidates.links import normalize_link
 from candidates.models import Candidate, CandidateCheck, Profile
 from candidates.profile_reading import read_profile
 from candidates.profiles import import_profiles
+from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from organizations.reading import page_of, whole_number
+from organizations.reading import whole_number
 
 PAGE_SIZE = 50
 LAST_VERSION = 2**31 - 1
@@ -30,10 +31,10 @@ def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
         found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
     checks = CandidateCheck.objects.for_organization(request.organization).filter(candidate=OuterRef("pk"))
     completed = checks.filter(status=CandidateCheck.Status.COMPLETED).order_by("-completed_at")
-    page = page_of(request, found.order_by("-pk"), size=PAGE_SIZE)
+    page = page_of_rows(request, found, by=("-pk",), size=PAGE_SIZE)
     # The counts are taken for the people of the page only, not for everybody before the page is cut.
     shown = (
-        candidates.filter(pk__in=[candidate.pk for candidate in page.object_list])
+        candidates.filter(pk__in=[candidate.pk for candidate in page])
         .annotate(
             check_count=Count("checks"),
             last_category=Subquery(completed.values("category")[:1]),
@@ -42,12 +43,13 @@ def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
         )
         .order_by("-pk")
     )
+    total = candidates.count()
     context = {
         "page": page,
         "candidates": [(candidate, STATUSES.get(candidate.last_status, "")) for candidate in shown],
         "query": query,
-        "found": page.paginator.count,
-        "total": candidates.count() if query else page.paginator.count,
+        "found": found.count() if query else total,
+        "total": total,
     }
     return render(request, "candidates/list.html", context)
 
@@ -97,7 +99,6 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
         CandidateCheck.objects.for_organization(request.organization)
         .filter(candidate=candidate)
         .select_related("briefing")
-        .order_by("-accepted_at")
     )
     context = {
         "candidate": candidate,
@@ -105,6 +106,6 @@ def candidate_detail(request: OrganizationHttpRequest, candidate_id: int) -> Htt
         "content": content,
         "links": [link for link in content.links if normalize_link(link.address) != candidate.link],
         "versions": versions.defer("content").order_by("-version"),
-        "page": page_of(request, checks, size=PAGE_SIZE),
+        "page": page_of_rows(request, checks, by=("-accepted_at", "pk"), size=PAGE_SIZE),
     }
     return render(request, "candidates/detail.html", context)

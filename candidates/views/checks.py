@@ -20,8 +20,9 @@ from candidates.failure_cap import TooManyFailures
 from candidates.models import CandidateCheck, RequirementVerdict
 from organizations import clock
 from organizations.once import once_of_form
+from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from organizations.reading import page_of, whole_number
+from organizations.reading import whole_number
 from providers.catalog import PROVIDERS
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable
@@ -37,8 +38,8 @@ def check_list(request: OrganizationHttpRequest) -> HttpResponse:
     form = CheckFilterForm(request.GET, organization=request.organization)
     checks = CandidateCheck.objects.for_organization(request.organization)
     found = form.narrow(checks).select_related("candidate", "briefing", "created_by")
-    page = page_of(request, found.order_by("-accepted_at", "pk"), size=PAGE_SIZE)
-    return render(request, "candidates/checks.html", {"form": form, "page": page})
+    page = page_of_rows(request, found, by=("-accepted_at", "pk"), size=PAGE_SIZE)
+    return render(request, "candidates/checks.html", {"form": form, "page": page, "found": found.count()})
 
 
 @organization_view(Permission.VIEW)
