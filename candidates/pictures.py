@@ -7,12 +7,14 @@ They stand anywhere: in fields of their own, in HTML, in the middle of long text
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from organizations.reading import whole_number
 
 LEAST_BLOB_CHARACTERS = 200
 LEAST_BLOB_NUMBERS = 64
+SHORT_KEY_CHARACTERS = 60  # longer than any name of a picture
 
 _FIELD = re.compile(
     r"(?:profile|user|cover|company|candidate|person|my|main)?"
@@ -59,9 +61,28 @@ def without_pictures(value: Any) -> Any:
 
 def is_picture(key: str, value: Any) -> bool:
     """Whether a field holds a picture or where to find one; "picture": "I see the big one" is a sentence."""
-    if not _FIELD.fullmatch(re.sub(r"[\W_]", "", key).lower()):
+    folded = folded_key(key)
+    if len(folded) > SHORT_KEY_CHARACTERS or not _names_a_picture(folded):
         return False
     return not isinstance(value, str) or len(value.split()) < 3 or bool(_FILE_NAME.search(value))
+
+
+def folded_key(key: str) -> str:
+    """The name of a field by its letters and digits, in small letters."""
+    return _folded_short(key) if len(key) <= SHORT_KEY_CHARACTERS else _folded(key)
+
+
+def _folded(key: str) -> str:
+    return re.sub(r"[\W_]", "", key).lower()
+
+
+# The same few names stand in every profile; long ones would fill the memory.
+_folded_short = lru_cache(2000)(_folded)
+
+
+@lru_cache(2000)
+def _names_a_picture(folded: str) -> bool:
+    return bool(_FIELD.fullmatch(folded))
 
 
 def _is_bytes(values: list[Any]) -> bool:

@@ -50,6 +50,7 @@ _NOT_CONTENT = frozenset(
         "$schema",
     }
 )
+_OPENING, _COMMA, _CLOSING = (re.compile(rf"[ \t\r\n]*{sign}[ \t\r\n]*") for sign in (r"\[", ",", r"\]"))
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s\"<>(),;:]+@[^@\s\"<>(),;:]+\.[^@\s\"<>(),;:.]+")
 
@@ -72,9 +73,14 @@ class ProfileRow:
     link: str
     email: str
     external_id: str
-    content: dict[str, Any]
+    content_json: str  # a tenth of what the parsed content takes
     digest: str
     file: str = ""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.content_json)
+        return parsed
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -139,13 +145,44 @@ def _values(data: bytes) -> Iterator[tuple[int, object]]:
         yield from lines
         return
     try:
-        document = _loads(data)
+        values = _items(data) if data.lstrip().startswith(b"[") else iter([_loads(data)])
     except (ValueError, _RowRefused) as error:
         if not _looks_like_rows(data, lines):
             raise _unreadable(error, data) from None
         yield from lines
-        return
-    yield from enumerate(document, 1) if isinstance(document, list) else ((1, document),)
+    else:
+        yield from enumerate(values, 1)
+
+
+def _items(data: bytes) -> Iterator[object]:
+    """The items of a JSON list, of which one at a time is in memory. Raises what `_loads` raises, before the first."""
+    text = data.decode()
+    try:
+        for _ in _decoded_items(text):
+            pass
+    except (ValueError, RecursionError, _RowRefused):
+        return iter(_loads(data))  # which raises, and knows the place
+    return _decoded_items(text)
+
+
+def _decoded_items(text: str) -> Iterator[object]:
+    """Raises as well where there is no list."""
+    decode = json.JSONDecoder(parse_constant=_no_number).raw_decode
+    opening = _OPENING.match(text)
+    if opening is None:
+        raise ValueError
+    at = opening.end()
+    closing = _CLOSING.match(text, at)
+    while closing is None:
+        item, at = decode(text, at)
+        yield item
+        closing = _CLOSING.match(text, at)
+        if closing is None and (comma := _COMMA.match(text, at)):
+            at = comma.end()
+        elif closing is None:
+            raise ValueError
+    if closing.end() != len(text):
+        raise ValueError
 
 
 def _unreadable(error: Exception, data: bytes) -> FileUnreadable:
@@ -176,11 +213,8 @@ def _looks_like_rows(data: bytes, lines: list[tuple[int, bytes]]) -> bool:
 
 
 def _loads(text: bytes) -> Any:
-    def no_number(name: str) -> NoReturn:
-        raise _RowRefused(f"{name} is not a JSON number.")
-
     try:
-        return json.loads(text.decode(), parse_constant=no_number)
+        return json.loads(text.decode(), parse_constant=_no_number)
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise
     except RecursionError:
@@ -189,13 +223,17 @@ def _loads(text: bytes) -> Any:
         raise _RowRefused("It holds a number with too many digits.") from None
 
 
+def _no_number(name: str) -> NoReturn:
+    raise _RowRefused(f"{name} is not a JSON number.")
+
+
 def _row(value: object, *, line: int, file: str) -> ProfileRow:
     if isinstance(value, bytes):
         value = _parsed_line(value)
     if not isinstance(value, dict):
         raise _RowRefused("A profile must be a JSON object in braces.")
     cleaned: dict[str, Any] = _cleaned(value, depth=1)
-    if _size(without_pictures(cleaned)) > MAX_ROW_BYTES:
+    if _size(cleaned) > MAX_ROW_BYTES and _size(without_pictures(cleaned)) > MAX_ROW_BYTES:
         raise _RowRefused(f"It is larger than {MAX_ROW_BYTES // 1024} KB, the most of one profile.")
     content = _content(without_hidden_forms(cleaned))
     basics = basics_of(content)
@@ -212,7 +250,7 @@ def _row(value: object, *, line: int, file: str) -> ProfileRow:
         link=profile_link(basics),
         email=email,
         external_id=external_id,
-        content=without_pictures(content),
+        content_json=json.dumps(without_pictures(content), ensure_ascii=False),
         # Of what was given, pictures and all: who imports an old file again finds it unchanged.
         digest=hashlib.sha256(_canonical(content)).hexdigest(),
         file=file,

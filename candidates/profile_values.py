@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from candidates.pictures import is_picture
+from candidates.pictures import folded_key, is_picture
 from candidates.plain_text import plain
 
 SHORT_ITEM_CHARACTERS = 40
@@ -42,6 +42,7 @@ _PRIVATE = frozenset(
     notesprivate notesinternal""".split()  # noqa: SIM905
 )
 _HIDING = {"visible": "no", "isvisible": "no", "hidden": "yes", "ishidden": "yes"}
+_NOT_SHOWN = _PRIVATE | _HIDING.keys()
 _YES_NO = {
     **dict.fromkeys(("true", "1", "1.0", "yes", "y", "t", "on"), "yes"),
     **dict.fromkeys(("false", "0", "0.0", "no", "n", "f", "off"), "no"),
@@ -120,8 +121,8 @@ def parted(value: Any) -> tuple[Any, Any]:
         return value, None
     seen, kept = {}, {}
     for key, field in value.items():
-        name = _folded(key)
-        if is_hidden(field) or is_picture(key, field) or name in _PRIVATE or name in _HIDING:
+        name = folded_key(key)
+        if is_hidden(field) or is_picture(key, field) or name in _NOT_SHOWN:
             continue
         if name in _CONTACT or name in _PERSONAL:
             kept[key] = shown(field)
@@ -135,7 +136,7 @@ def parted(value: Any) -> tuple[Any, Any]:
 def is_hidden(value: object) -> bool:
     """Whether an entry is marked as one that its author does not show."""
     return isinstance(value, dict) and any(
-        (hiding := _HIDING.get(_folded(key))) and _YES_NO.get(str(field).strip().lower()) == hiding
+        (hiding := _HIDING.get(folded_key(key))) and _YES_NO.get(str(field).strip().lower()) == hiding
         for key, field in value.items()
     )
 
@@ -148,13 +149,9 @@ def shown(value: Any) -> Any:
         return {
             key: shown(field)
             for key, field in value.items()
-            if not (is_hidden(field) or is_picture(key, field) or _folded(key) in _PRIVATE or _folded(key) in _HIDING)
+            if not (is_hidden(field) or is_picture(key, field) or folded_key(key) in _NOT_SHOWN)
         }
     return value
-
-
-def _folded(key: str) -> str:
-    return re.sub(r"[\W_]", "", key).lower()
 
 
 def _says(value: object) -> bool:

@@ -10,8 +10,9 @@ guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -73,34 +74,28 @@ def import_profiles(
 
     Good rows are kept whatever the others are; the errors given in `rows` come back in the report, in order.
     The same rows a second time are all unchanged. Each chunk is a transaction of its own, during which other
-    imports of the organization wait. `on_progress` is told the number of profiles done.
+    imports of the organization wait. `on_progress` is told the number of profiles done. `rows` are gone through
+    twice; of those that are not in memory, a chunk at a time is.
     """
-    rows = list(rows)
-    place = {id(row): index for index, row in enumerate(rows)}
-    errors = [row for row in rows if isinstance(row, RowError)]
-    profiles = [row for row in rows if isinstance(row, ProfileRow)]
-    last_rows = {(key, row.digest): number for number, row in enumerate(profiles) for key in row.keys}
+    profiles = (row for row in rows if isinstance(row, ProfileRow))
+    last_rows = {hash((key, row.digest)): number for number, row in enumerate(profiles) for key in row.keys}
     counts = {"imported": 0, "updated": 0, "unchanged": 0}
+    errors: list[RowError] = []
+    done = 0
 
-    for start in range(0, len(profiles), CHUNK_ROWS):
-        chunk = profiles[start : start + CHUNK_ROWS]
-        with transaction.atomic():
-            # Two imports at once would both find nobody. NO KEY: rows that refer to the organization go on.
-            Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-            people = _People(organization, chunk)
-            outcomes = [_import_row(row, number, people, last_rows) for number, row in enumerate(chunk, start)]
-            people.save()
-        for row, outcome in zip(chunk, outcomes, strict=True):
-            if outcome in counts:
+    for chunk in _chunks(rows):
+        outcomes = iter(_import_chunk(organization, chunk, done, last_rows))
+        for row in chunk:
+            if isinstance(row, RowError):
+                errors.append(row)
+            elif (outcome := next(outcomes)) in counts:
                 counts[outcome] += 1
             else:
-                error = RowError(row.line, outcome, row.file)
-                place[id(error)] = place[id(row)]
-                errors.append(error)
+                errors.append(RowError(row.line, outcome, row.file))
+        done += sum(isinstance(row, ProfileRow) for row in chunk)
         if on_progress:
-            on_progress(start + len(chunk))
+            on_progress(done)
 
-    errors.sort(key=lambda error: place[id(error)])
     report = ImportReport(**counts, errors=tuple(errors))
     if report.imported or report.updated:
         audit.record(
@@ -113,12 +108,34 @@ def import_profiles(
     return report
 
 
+def _chunks(rows: Iterable[ProfileRow | RowError]) -> Iterator[list[ProfileRow | RowError]]:
+    left = iter(rows)
+    while chunk := list(islice(left, CHUNK_ROWS)):
+        yield chunk
+
+
+def _import_chunk(
+    organization: Organization, chunk: Sequence[ProfileRow | RowError], first: int, last_rows: dict[int, int]
+) -> list[str]:
+    """What became of each profile of the chunk, of which the first is number `first` of all."""
+    profiles = [row for row in chunk if isinstance(row, ProfileRow)]
+    if not profiles:
+        return []
+    with transaction.atomic():
+        # Two imports at once would both find nobody. NO KEY: rows that refer to the organization go on.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        people = _People(organization, profiles)
+        outcomes = [_import_row(row, number, people, last_rows) for number, row in enumerate(profiles, first)]
+        people.save()
+    return outcomes
+
+
 def find_imported(*, organization: Organization, row: ProfileRow) -> Candidate | None:
     """Whom `row`, imported before, is about."""
     return next(iter(_People(organization, [row]).matching(row).values()), None)
 
 
-def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[tuple[str, str], int]) -> str:
+def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[int, int]) -> str:
     """ "imported", "updated" or "unchanged", else the sentence why the row was refused."""
     matches = people.matching(row)
     if len(matches) > 1:
@@ -139,7 +156,8 @@ def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[t
     # A file may hold two versions of a person. Where a later row brings the newest one back anyhow, an
     # earlier one that is known says nothing new: else each import of that file would add versions.
     if people.knows(candidate, row.digest) and any(
-        last_rows.get((key, people.latest_digest(candidate)), -1) > number for key in (*row.keys, *_keys_of(candidate))
+        last_rows.get(hash((key, people.latest_digest(candidate))), -1) > number
+        for key in (*row.keys, *_keys_of(candidate))
     ):
         return "unchanged"
     people.update(candidate, row)

@@ -18,13 +18,14 @@ from django.db import models
 JOINERS = "\u200c\u200d"
 SEEN_MARKS = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]")  # signs around numbers
 BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+_NO_BLANKS = dict.fromkeys(map(ord, BLANK_LETTERS))
 FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")  # England's, Scotland's
 JOINED_NEVER = ("LATIN", "GREEK", "CYRILLIC", "DIGIT")
 
 
 def clean_name(text: str) -> str:
     """`text` in one line, without what is not seen. The same again for what is clean."""
-    kept = "".join(_kept(text))
+    kept = text.translate(_NO_BLANKS) if text.isprintable() else "".join(_kept(text))
     return " ".join(kept.split())
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from candidates.profile_files import MAX_FILE_BYTES
 from candidates.profiles import FileUnreadable, ProfileRow, RowError, import_profiles, parse_file
+from candidates.row_spool import RowSpool
 from organizations.models import Organization
 
 
@@ -31,16 +34,14 @@ class Command(BaseCommand):
         organization = Organization.objects.customers().filter(slug=slug, closed_at=None).first()
         if organization is None:
             raise CommandError(f"There is no organization “{slug}”.")
-        rows: list[ProfileRow | RowError] = []
-        for file, data in [(file, _read(file)) for file in files]:
-            try:
-                rows += parse_file(data, file=str(file))
-            except FileUnreadable as error:
-                rows.append(RowError(error.line, str(error), str(file)))
-
-        count = sum(isinstance(row, ProfileRow) for row in rows)
-        with _progress(Console(stderr=True)) as progress:
-            bar = progress.add_task("Importing profiles", total=count)
+        for file in files:
+            _open(file).close()  # what is not there is said before anything is imported
+        with TemporaryFile("w+", encoding="utf-8") as spool, _progress(Console(stderr=True)) as progress:
+            bar = progress.add_task("Reading profiles", total=None)
+            rows = RowSpool(spool)
+            for row in chain.from_iterable(map(_rows, files)):
+                rows.add(row)
+            progress.update(bar, description="Importing profiles", total=rows.profiles)
             report = import_profiles(
                 organization=organization,
                 rows=rows,
@@ -62,10 +63,18 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _read(file: Path) -> bytes:
+def _rows(file: Path) -> list[ProfileRow | RowError]:
+    with _open(file) as opened:
+        data = opened.read(MAX_FILE_BYTES + 1)  # one byte over the limit is refused as too large
     try:
-        with file.open("rb") as opened:
-            return opened.read(MAX_FILE_BYTES + 1)  # one byte over the limit is refused as too large
+        return parse_file(data, file=str(file))
+    except FileUnreadable as error:
+        return [RowError(error.line, str(error), str(file))]
+
+
+def _open(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
 
