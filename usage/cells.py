@@ -15,7 +15,7 @@ from django.db.models import Sum
 
 from organizations.models import Organization
 from usage.models import Mode, UsageDaily, UsageEvent
-from usage.rollups import MEASURES, daily_rows, rows_of_other_days
+from usage.rollups import MEASURES, daily_rows, not_rolled_up, rows_of_other_days
 
 Key = TypeVar("Key")
 
@@ -119,7 +119,7 @@ def read_cells(organization: Organization, today: date, days: int, *dimensions: 
     period = (first_day(today, days), today)
     daily = UsageDaily.objects.for_organization(organization).filter(day__range=period).order_by()
     rolled_up = daily.values_list(*dimensions).annotate(**{f"sum_{name}": Sum(name) for name in MEASURES})
-    tail = UsageEvent.objects.for_organization(organization).not_rolled_up()
+    tail = not_rolled_up(UsageEvent.objects.for_organization(organization))
     rows: Iterable[Sequence[Any]] = rolled_up.union(
         daily_rows(tail.on_days(*period), *dimensions),
         rows_of_other_days(tail.filter(run_day__range=period), *dimensions),

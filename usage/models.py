@@ -4,9 +4,8 @@ import uuid
 from datetime import UTC, date
 from typing import Self
 
-from django.db import connections, models
-from django.db.models import F, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db import models
+from django.db.models import F, Q
 from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from organizations.models import Organization, TenantQuerySet
@@ -103,26 +102,6 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
             occurred_at__range=(start_of_day(first_day), end_of_day(last_day)),
         )
         return self.filter(on_own_day | Q(run_day__range=(first_day, last_day)))
-
-    def from_position(
-        self, position: int | Coalesce, *, until: int | None = None, after_id: int | Coalesce = 0
-    ) -> Self:
-        """
-        Events written from `position` on (see usage/rollups.py), up to and without `until`.
-
-        `after_id` leaves out what a rebuild has counted; SQLite has no need of it, its position being the id.
-        """
-        if connections[self.db].vendor != "postgresql":
-            events = self.filter(id__gte=position)
-            return events if until is None else events.filter(id__lt=until)
-        # ">0" lets the partial indexes serve.
-        events = self.filter(ingest_position__gt=0, ingest_position__gte=position, id__gt=after_id)
-        return events if until is None else events.filter(ingest_position__lt=until)
-
-    def not_rolled_up(self) -> Self:
-        """Events that UsageDaily does not hold yet. In one statement with it, each event is seen once."""
-        state = RollupState.objects.all()
-        return self.from_position(_or_zero(state, "position"), after_id=_or_zero(state, "rebuilt_to_id"))
 
     def matching(
         self,
@@ -400,7 +379,3 @@ class RollupState(models.Model):
 
     def __str__(self) -> str:
         return f"rolled up to {self.position}"
-
-
-def _or_zero(state: QuerySet[RollupState], field: str) -> Coalesce:
-    return Coalesce(Subquery(state.values(field)[:1]), Value(0))
