@@ -82,10 +82,11 @@ class CheckFilterForm(FilterForm):
     ) -> QuerySet[CandidateCheck]:
         by = self.wanted.get("by", ACCEPTED)
         if by == FIRST_CALL:
-            runs = UsageEvent.objects.for_organization(self.organization).matching(
-                action=CANDIDATE_CHECK.slug, first_day=first, last_day=last, by_run_day=True
+            calls = UsageEvent.objects.for_organization(self.organization).filter(
+                action=CANDIDATE_CHECK.slug, counts_run=True
             )
-            return checks.filter(run_id__in=runs.filter(counts_run=True).values("run_id"))
+            on_own_day, others = calls.of_runs_on_days(first, last)
+            return checks.filter(run_id__in=(on_own_day | others).values("run_id"))
         moment = "completed_at" if by == FINISHED else "accepted_at"
         if first:
             checks = checks.filter(**{f"{moment}__gte": start_of_day(first)})

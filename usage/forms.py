@@ -30,6 +30,7 @@ TOKENS = {
 }
 ALL = ("", "All")
 BY_RUN = "run"
+EXACT = ("provider", "action", "mode", "status")
 
 
 class DayInput(forms.DateInput):
@@ -124,10 +125,14 @@ class UsageFilterForm(FilterForm):
         if "provider" in address:
             address["provider"] = provider_slug(str(address["provider"]))
         super().__init__(address)
-        self.offer(providers=(), actions=())
+        self.offer(providers=(), models=(), actions=())
 
-    def offer(self, *, providers: Iterable[str], actions: Iterable[str]) -> None:
-        """Those that are known and these slugs, by name; and what the address asks for, so that the page shows it."""
+    def offer(self, *, providers: Iterable[str], models: Iterable[str], actions: Iterable[str]) -> None:
+        """
+        Providers and actions that are known and these slugs, by name; and what the address asks for, so that the page
+        shows it.
+        """
+        self.models = sorted(models)
         self._offer("provider", providers, provider_names(), provider_name)
         self._offer("action", actions, action_names(), action_name)
 
@@ -137,22 +142,28 @@ class UsageFilterForm(FilterForm):
         by_name = sorted({**others, **known}.items(), key=lambda item: item[1].casefold())
         self.fields[field].widget.choices = [ALL, *by_name]
 
-    def narrow(self, events: UsageEventQuerySet) -> UsageEventQuerySet:
+    @property
+    def asks_for_kinds(self) -> bool:
+        """Whether it narrows by more than time and run."""
+        return not self.wanted.keys() <= {"from_", "to", "day", "by", "run"}
+
+    def of_kinds(self, calls: UsageEventQuerySet) -> UsageEventQuerySet:
+        """By all that is neither time nor run."""
         wanted = self.wanted
         for name, meanings in (("price", PRICES), ("tokens", TOKENS)):
             if name in wanted:
-                events = events.filter(meanings[wanted[name]][1])
-        model = wanted.get("model", "")
-        if model and not events.filter(model=model).exists():  # a whole name means this model alone
-            events, model = events.filter(model__icontains=model), ""
-        return events.matching(
-            provider=wanted.get("provider", ""),
-            model=model,
-            action=wanted.get("action", ""),
-            mode=wanted.get("mode", ""),
-            status=wanted.get("status", ""),
-            run_id=wanted.get("run"),
-            first_day=wanted.get("day") or wanted.get("from_"),
-            last_day=wanted.get("day") or wanted.get("to"),
-            by_run_day=wanted.get("by") == BY_RUN,
-        )
+                calls = calls.filter(meanings[wanted[name]][1])
+        if model := wanted.get("model"):  # a whole name means this model alone
+            calls = calls.filter(model=model) if model in self.models else calls.filter(model__icontains=model)
+        return calls.filter(**{name: wanted[name] for name in EXACT if name in wanted})
+
+    def of_time(self, calls: UsageEventQuerySet) -> list[UsageEventQuerySet]:
+        """By days and run, in parts that have no call in common."""
+        wanted = self.wanted
+        if "run" in wanted:
+            calls = calls.filter(run_id=wanted["run"])
+        first_day = wanted.get("day") or wanted.get("from_")
+        last_day = wanted.get("day") or wanted.get("to")
+        if wanted.get("by") == BY_RUN and (first_day or last_day):
+            return list(calls.of_runs_on_days(first_day, last_day))
+        return [calls.left_on_days(first_day, last_day)]

@@ -95,48 +95,24 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
         day = UtcDay("occurred_at")
         return self.filter(GreaterThanOrEqual(day, first_day), LessThanOrEqual(day, last_day))
 
-    def of_runs_on_days(self, first_day: date, last_day: date) -> Self:
-        """By the day that the run of each event belongs to."""
-        on_own_day = Q(
-            run_day__isnull=True,
-            occurred_at__range=(start_of_day(first_day), end_of_day(last_day)),
-        )
-        return self.filter(on_own_day | Q(run_day__range=(first_day, last_day)))
+    def left_on_days(self, first_day: date | None, last_day: date | None) -> Self:
+        """By the day each call left; both days are included, and None is no end."""
+        events = self.filter(occurred_at__gte=start_of_day(first_day)) if first_day else self
+        return events.filter(occurred_at__lte=end_of_day(last_day)) if last_day else events
 
-    def matching(
-        self,
-        *,
-        provider: str = "",
-        model: str = "",
-        action: str = "",
-        mode: str = "",
-        status: str = "",
-        run_id: uuid.UUID | None = None,
-        first_day: date | None = None,
-        last_day: date | None = None,
-        by_run_day: bool = False,
-    ) -> Self:
-        """The events with these values; empty ones do not narrow. Both days are included."""
-        exact = {
-            "provider": provider,
-            "model": model,
-            "action": action,
-            "mode": mode,
-            "status": status,
-            "run_id": run_id,
-        }
-        events = self.filter(**{name: value for name, value in exact.items() if value})
-        if by_run_day:
-            return events.of_runs_on_days(first_day or date.min, last_day or date.max)
-        if first_day:
-            events = events.filter(occurred_at__gte=start_of_day(first_day))
-        if last_day:
-            events = events.filter(occurred_at__lte=end_of_day(last_day))
-        return events
+    def of_runs_on_days(self, first_day: date | None, last_day: date | None) -> tuple[Self, Self]:
+        """By the day that the run of each call belongs to: where it is the day the call left, and where not (few)."""
+        others = self.filter(run_day__range=(first_day or date.min, last_day or date.max))
+        return self.filter(run_day__isnull=True).left_on_days(first_day, last_day), others
+
+    def latest_first(self) -> Self:
+        return self.order_by("-occurred_at", "-id")
 
     def before(self, event: UsageEvent) -> Self:
         """What follows `event` when the latest come first."""
-        return self.filter(Q(occurred_at__lt=event.occurred_at) | Q(occurred_at=event.occurred_at, id__lt=event.pk))
+        same_moment = Q(occurred_at=event.occurred_at, id__lt=event.pk)
+        # The first condition is what an index can begin at; it has no use for "or".
+        return self.filter(Q(occurred_at__lt=event.occurred_at) | same_moment, occurred_at__lte=event.occurred_at)
 
 
 class UsageEvent(models.Model):
@@ -172,8 +148,9 @@ class UsageEvent(models.Model):
         NOT_LISTED = "not_listed", "The price list does not know the model, or not all that it used"
 
     NOTHING_DUE = (NoPrice.NOT_BILLED, NoPrice.NOTHING_USED)
+    KIND = ("provider", "model", "action", "mode", "status", "price_source", "no_price", "usage_reported")
 
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
     call_id = models.UUIDField()
     occurred_at = models.DateTimeField(help_text="When the call left.")
     provider = models.CharField(max_length=40)
@@ -241,7 +218,26 @@ class UsageEvent(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["organization", "-occurred_at"], name="usage_event_by_time"),
+            models.Index(fields=["organization", "-occurred_at", "-id"], name="usage_event_by_time"),
+            # For filters of any kind, see usage/kinds.py.
+            models.Index(
+                fields=[
+                    "organization",
+                    "provider",
+                    "model",
+                    "action",
+                    "mode",
+                    "status",
+                    "price_source",
+                    "no_price",
+                    "usage_reported",
+                    "-occurred_at",
+                    "-id",
+                ],
+                name="usage_event_by_kind",
+            ),
+            # For staff, who see the calls of all organizations.
+            models.Index(fields=["-occurred_at", "-id"], name="usage_event_of_everybody"),
             models.Index(fields=["organization", "run_id"], name="usage_event_by_run"),
             # Empty on SQLite, where the position is the row id.
             models.Index(
@@ -350,6 +346,10 @@ class UsageDaily(models.Model):
                 fields=["organization", "day", "provider", "model", "action", "key_id", "key_label", "mode"],
                 name="one_usage_row_a_day",
             ),
+        ]
+        indexes = [
+            # For staff, who see the days of all organizations.
+            models.Index(fields=["-day", "-id"], name="usage_daily_of_everybody"),
         ]
 
     def __str__(self) -> str:

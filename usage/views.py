@@ -9,11 +9,11 @@ from django.conf import settings
 
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
+from usage import kinds
 from usage.forms import UsageFilterForm
-from usage.models import UsageDaily, UsageEvent, UsageEventQuerySet
+from usage.models import UsageEvent, UsageEventQuerySet
 
 ROWS = 50
-KNOWN = 500  # combinations that the filters suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,12 @@ def events_context(
     those of the runs on the page.
     """
     form = UsageFilterForm(request.GET)
-    found = form.narrow(UsageEvent.objects.for_organization(request.organization))
-    rows = list(_older_than(request, found).order_by("-occurred_at", "-id")[: ROWS + 1])
-    daily = UsageDaily.objects.for_organization(request.organization).order_by()
-    known = set(daily.values_list("provider", "model", "action").distinct()[:KNOWN])
-    known |= {(event.provider, event.model, event.action) for event in rows}
-    providers, models, actions = ({row[at] for row in known} for at in range(3))
-    form.offer(providers=providers, actions=actions)
+    known = kinds.known_kinds(request.organization)
+    providers, models, actions = ({getattr(kind, name) for kind in known} for name in ("provider", "model", "action"))
+    form.offer(providers=providers, models=models, actions=actions)
+    calls = UsageEvent.objects.for_organization(request.organization)
+    of_kinds = calls.filter(pk__in=[kind.pk for kind in known])
+    rows = _latest(form, _older_than(request, calls), of_kinds, ROWS + 1)
     events = rows[:ROWS]
     of_runs = purposes({event.run_id for event in events})
     return {
@@ -48,12 +47,26 @@ def events_context(
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "show_managed_usd": settings.KEYFARE_SHOW_MANAGED_USD,
-        "models": sorted(models),
+        "models": form.models,
     }
 
 
-def _older_than(request: OrganizationHttpRequest, found: UsageEventQuerySet) -> UsageEventQuerySet:
+def _older_than(request: OrganizationHttpRequest, calls: UsageEventQuerySet) -> UsageEventQuerySet:
     """Those after the event that `before` names, so that new calls do not move pages; nonsense: all."""
     before = whole_number(request.GET.get("before"))
-    last = UsageEvent.objects.for_organization(request.organization).filter(pk=before).first() if before else None
-    return found.before(last) if last else found
+    last = calls.filter(pk=before).first() if before else None
+    return calls.before(last) if last else calls
+
+
+def _latest(
+    form: UsageFilterForm, calls: UsageEventQuerySet, of_each_kind: UsageEventQuerySet, count: int
+) -> list[UsageEvent]:
+    """The latest `count` of `calls` that the form asks for."""
+    most, *few = form.of_time(calls)
+    if form.asks_for_kinds and "run" not in form.wanted:
+        found = list(kinds.latest(most, count, of=form.of_kinds(of_each_kind)))
+    else:
+        found = list(form.of_kinds(most).latest_first()[:count])
+    for others in few:
+        found += form.of_kinds(calls.filter(pk__in=others.values("pk"))).latest_first()[:count]
+    return sorted(found, key=lambda call: (call.occurred_at, call.pk), reverse=True)[:count]

@@ -53,6 +53,12 @@ def rebuild(*, now: datetime) -> RollUpResult:
 
 def event(organization: Organization, **fields: Any) -> UsageEvent:
     """A usage event as it would stand in the table; an answered, priced BYOK call unless told otherwise."""
+    row = unsaved_event(organization, **fields)
+    row.save()
+    return row
+
+
+def unsaved_event(organization: Organization, **fields: Any) -> UsageEvent:
     cost = fields.get("cost_nanousd", 0)
     iteration = fields.get("iteration", 1)
     has_tokens = any(value for name, value in fields.items() if name.endswith("_tokens"))
@@ -76,7 +82,7 @@ def event(organization: Organization, **fields: Any) -> UsageEvent:
         "counts_run": iteration == 1,
         "counts_priced_run": iteration == 1 and cost is not None,
     }
-    return UsageEvent.objects.create(organization=organization, **{**values, **fields})
+    return UsageEvent(organization=organization, **{**values, **fields})
 
 
 def lost_or_failed(organization: Organization, status: UsageEvent.Status, **fields: Any) -> UsageEvent:

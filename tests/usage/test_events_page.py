@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import random
 import uuid
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
+from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 
 from tests.usage.conftest import NOON, TODAY, event, lost_or_failed
 from usage import views
+from usage.forms import UsageFilterForm
 from usage.models import Mode, UsageEvent
 from usage.reports import cost_summary
 
@@ -159,6 +163,62 @@ def test_actions_are_chosen_by_the_names_that_the_page_shows(as_bob, acme):
     assert '<option value="requirement_generation" selected>Requirement generation</option>' in html
     assert '<option value="candidate_check">Candidate check</option>' in html
     assert [row.action for row in answer.context["events"]] == ["requirement_generation"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pages_of_any_filters_show_what_plain_conditions_find(as_bob, acme, globex, monkeypatch, seed):
+    """Rows are found kind by kind; that must be the rows, and their order, which the filters mean by themselves."""
+    monkeypatch.setattr(views, "ROWS", 3)
+    chance = random.Random(seed)
+    for _ in range(60):
+        event(
+            chance.choice([acme, acme, globex]),
+            occurred_at=NOON - timedelta(hours=chance.randrange(30)),
+            provider=chance.choice(["openai", "anthropic"]),
+            model=chance.choice(["large", "larger", "small"]),
+            action=chance.choice(["candidate_check", "requirement_generation"]),
+            mode=chance.choice(Mode.values),
+            status=chance.choice(Status.values),
+            cost_nanousd=chance.choice([None, 5]),
+            usage_reported=chance.choice([True, False]),
+            run_day=chance.choice([None, None, TODAY - timedelta(days=1)]),
+        )
+    wanted = {
+        "provider": chance.choice(["", "openai"]),
+        "model": chance.choice(["", "large", "mal"]),
+        "action": chance.choice(["", "candidate_check"]),
+        "mode": chance.choice(["", "byok"]),
+        "price": chance.choice(["", "not_known"]),
+        "tokens": chance.choice(["", "not_reported"]),
+        "by": chance.choice(["", "run"]),
+        "to": chance.choice(["", f"{TODAY - timedelta(days=1):%Y-%m-%d}"]),
+    }
+    form = UsageFilterForm(QueryDict(urlencode(wanted)))
+    form.offer(providers=(), models=["large", "larger", "small"], actions=())
+    expected = [
+        call.pk for part in form.of_time(UsageEvent.objects.for_organization(acme)) for call in form.of_kinds(part)
+    ]
+
+    found, older = [], ""
+    while older is not None:
+        page = as_bob.get(URL, {**wanted, "before": older}).context
+        found += page["events"]
+        older = page["older"]
+
+    assert sorted(call.pk for call in found) == sorted(expected)
+    assert found == sorted(found, key=lambda call: (call.occurred_at, call.pk), reverse=True)
+
+
+def test_what_was_called_long_ago_or_just_now_can_be_chosen(as_bob, acme):
+    event(acme, model="of-long-ago", action="old_action", day=TODAY - timedelta(days=2000))
+    for _ in range(views.ROWS + 1):
+        event(acme)
+
+    html = as_bob.get(URL).content.decode()
+
+    assert '<option value="of-long-ago">' in html
+    assert '<option value="old_action">Old action</option>' in html
+    assert '<option value="gpt-4o">' in html  # not rolled up yet
 
 
 def test_pages_follow_one_another_while_new_calls_come_in(as_bob, acme, monkeypatch):

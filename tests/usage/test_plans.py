@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -10,31 +9,23 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.plans import analyze, index_conditions
-from tests.usage.conftest import KEY, NOON, TODAY
+from tests.usage.conftest import NOON, TODAY, event, unsaved_event
 from usage.cells import read_cells
-from usage.models import Mode, UsageEvent
+from usage.kinds import known_kinds
+from usage.models import UsageEvent
 
 pytestmark = pytest.mark.django_db
+ASKED = [column for column in UsageEvent.KIND if column != "usage_reported"]  # which PostgreSQL may spell otherwise
 
 
 @pytest.fixture
 def many_calls(acme, globex) -> None:
     """Of two organizations, one a minute; the figures that the planner goes by are theirs."""
     UsageEvent.objects.bulk_create(
-        UsageEvent(
-            organization=(acme, globex)[number % 2],
-            call_id=uuid.uuid4(),
+        unsaved_event(
+            (acme, globex)[number % 2],
             occurred_at=NOON - timedelta(minutes=number),
-            provider="openai",
             model=f"model-{number // 2 % 7}",
-            action="candidate_check",
-            key_id=KEY,
-            mode=Mode.BYOK,
-            run_id=uuid.uuid4(),
-            status=UsageEvent.Status.ANSWERED,
-            cost_nanousd=1,
-            price_source=UsageEvent.PriceSource.CATALOG,
-            usage_reported=True,
         )
         for number in range(3000)
     )
@@ -50,3 +41,48 @@ def test_what_is_not_rolled_up_is_found_by_its_position(acme, many_calls):
         assert any("ingest_position >= (InitPlan" in condition for condition in conditions), conditions
     else:
         assert any("rowid>?" in condition for condition in conditions), conditions
+
+
+def statements_of(as_bob, query: str) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        assert as_bob.get(f"/o/acme/usage/?{query}").status_code == 200
+    return [query["sql"] for query in queries if '"usage_usageevent"."latency_ms"' in query["sql"]]
+
+
+def test_a_deep_page_begins_where_the_one_before_ended(as_bob, acme, many_calls):
+    deep = UsageEvent.objects.for_organization(acme).latest_first()[1000]
+
+    *_, page = statements_of(as_bob, f"before={deep.pk}")
+
+    (condition,) = index_conditions(page)
+    assert "usage_event_by_time" in condition
+    assert ("(occurred_at <= " if connection.vendor == "postgresql" else "occurred_at<?") in condition
+
+
+@pytest.mark.parametrize(
+    "query", ["model=model-of-long-ago", "status=failed", "price=unpriced&mode=byok", "model=del-3"]
+)
+def test_the_calls_of_any_filter_are_found_without_passing_others(as_bob, acme, many_calls, query):
+    event(acme, model="model-of-long-ago", status=UsageEvent.Status.FAILED, cost_nanousd=None)
+
+    (page,) = statements_of(as_bob, query)
+
+    by_kind = [condition for condition in index_conditions(page) if "usage_event_by_kind" in condition]
+    same = "({column})::text = |({column} = " if connection.vendor == "postgresql" else "{column}=?"
+    assert any(
+        all(any(sign.format(column=column) in condition for sign in same.split("|")) for column in ASKED)
+        for condition in by_kind
+    ), by_kind
+
+
+def test_kinds_are_found_step_by_step(acme, many_calls):
+    with CaptureQueriesContext(connection) as queries:
+        assert len(known_kinds(acme)) == 7
+
+    steps = [condition for condition in index_conditions(queries[0]["sql"]) if "usage_event_by_kind" in condition]
+    others = steps[1:]
+    if connection.vendor == "postgresql":
+        assert any("> ROW(" in step and "usage_reported" in step for step in others), steps
+    else:
+        assert len(others) == len(UsageEvent.KIND)
+        assert all(">?)" in step for step in others), steps
