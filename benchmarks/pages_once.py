@@ -31,6 +31,7 @@ from benchmarks.volume import BUSIEST, FRESH, OWNER, RARE_MODEL, SLUG, STAFF  # 
 from candidates.models import Briefing, Candidate, CandidateCheck  # noqa: E402
 from organizations import second_factors  # noqa: E402
 from organizations.models import User  # noqa: E402
+from organizations.paging import place_of  # noqa: E402
 from organizations.tenancy import EVERY, scope  # noqa: E402
 from usage.models import UsageEvent  # noqa: E402
 
@@ -49,9 +50,9 @@ def pages_of_the_owner() -> dict[str, str]:
     own = {"organization__slug": SLUG}
     briefings = {each.title: each.pk for each in Briefing.objects.filter(**own)}
     busiest, fresh = briefings[BUSIEST], briefings[FRESH]
-    person = Candidate.objects.filter(**own).earliest("pk").pk
-    check = CandidateCheck.objects.filter(**own, briefing=busiest).latest("accepted_at").pk
-    old_call = _deep(UsageEvent.objects.filter(**own).order_by("-occurred_at", "-id"))
+    calls, people, checks = (model.objects.filter(**own) for model in (UsageEvent, Candidate, CandidateCheck))
+    old_call = _deep(calls, "-occurred_at", "-id").pk
+    latest = checks.filter(briefing=busiest, is_latest=True)
     return {
         "overview": home,
         "settings": f"{home}settings",
@@ -63,17 +64,21 @@ def pages_of_the_owner() -> dict[str, str]:
         "usage failed deep": f"{home}usage/?status=failed&before={old_call}",
         "usage lost": f"{home}usage/?status=lost",
         "candidates": f"{home}candidates/",
+        "candidates deep": f"{home}candidates/?after={_place(people, '-pk')}",
         "candidates search rossi": f"{home}candidates/?q=rossi",
         "candidates search none": f"{home}candidates/?q=qqqq",
-        "candidate": f"{home}candidates/{person}/",
+        "candidate": f"{home}candidates/{people.earliest('pk').pk}/",
         "briefings": f"{home}briefings/",
         "results": f"{home}briefings/{busiest}/?tab=results",
+        "results deep": f"{home}briefings/{busiest}/?tab=results&after={_place(latest, 'rank', '-candidate_id')}",
         "picker": f"{home}briefings/{fresh}/",
+        "picker deep": f"{home}briefings/{fresh}/?after={_place(people, '-pk')}",
         "picker after checks": f"{home}briefings/{busiest}/?tab=candidates",
         "requirements": f"{home}briefings/{busiest}/?tab=requirements",
         "progress": f"{home}briefings/{busiest}/progress/",
         "checks": f"{home}checks/",
-        "check": f"{home}checks/{check}/",
+        "checks deep": f"{home}checks/?after={_place(checks, '-accepted_at', 'pk')}",
+        "check": f"{home}checks/{checks.latest('accepted_at').pk}/",
         "credits": f"{home}credits/",
         "credits spent": f"{home}credits/?show=spent",
         "credits granted": f"{home}credits/?show=granted",
@@ -130,8 +135,12 @@ def measure(client: Client, address: str) -> dict[str, Any]:
     }
 
 
-def _deep(rows: Any) -> int:
-    return int(rows.values_list("pk", flat=True)[rows.count() * 9 // 10])
+def _deep(rows: Any, *by: str) -> Any:
+    return rows.order_by(*by)[rows.count() * 9 // 10]
+
+
+def _place(rows: Any, *by: str) -> str:
+    return place_of(_deep(rows, *by), by)
 
 
 def _browser_of(email: str) -> Client:

@@ -74,8 +74,9 @@ def begin(scale: Scale) -> None:
     User.objects.create_superuser(STAFF)
     owner = User.objects.create_user(OWNER, name="Olga Owner")
     big = open_organization(name="Big Organization", slug=SLUG, owner=owner)
+    stranger = User.objects.create_user("owner@others.example")
     for number in range(scale.others):
-        open_organization(name=f"Other {number}", slug=f"other-{number}", owner=owner)
+        open_organization(name=f"Other {number}", slug=f"other-{number}", owner=stranger)
     for provider, secret in (("openrouter", "sk-or-v1-benchmark-1"), ("anthropic", "sk-ant-api03-benchmark-2")):
         key = save_provider_key(organization=big, provider=provider, secret=Secret(secret), actor=owner, now=now)
         ProviderKey.objects.filter(pk=key.pk).update(status="connected", validated_at=now)

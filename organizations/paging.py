@@ -51,18 +51,18 @@ def page_of_rows(request: HttpRequest, rows: QuerySet[Row], *, by: Sequence[str]
     if after := _read(rows, by, request.GET.get("after")):
         found = list(ordered.filter(_beyond(by, after))[: size + 1])
         if found:
-            return PageOfRows(found[:size], _written(found[0], by), _next(found, by, size))
+            return PageOfRows(found[:size], place_of(found[0], by), _next(found, by, size))
     elif before := _read(rows, by, request.GET.get("before")):
         found = list(ordered.reverse().filter(_beyond(by, before, backwards=True))[: size + 1])
         if len(found) > size:
             shown = found[size - 1 :: -1]
-            return PageOfRows(shown, _written(shown[0], by), _written(shown[-1], by))
+            return PageOfRows(shown, place_of(shown[0], by), place_of(shown[-1], by))
     found = list(ordered[: size + 1])
     return PageOfRows(found[:size], None, _next(found, by, size))
 
 
 def _next(found: Sequence[Row], by: Sequence[str], size: int) -> str | None:
-    return _written(found[size - 1], by) if len(found) > size else None
+    return place_of(found[size - 1], by) if len(found) > size else None
 
 
 def _beyond(by: Sequence[str], values: Sequence[Value], *, backwards: bool = False) -> Q:
@@ -76,7 +76,8 @@ def _beyond(by: Sequence[str], values: Sequence[Value], *, backwards: bool = Fal
     return condition & Q(**{f"{name}__{'lte' if goes_down else 'gte'}": value})
 
 
-def _written(row: Model, by: Sequence[str]) -> str:
+def place_of(row: Model, by: Sequence[str]) -> str:
+    """What an address says `after` which row its page begins."""
     values = (attrgetter(field.removeprefix("-"))(row) for field in by)
     return "_".join(str((value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value) for value in values)
 
