@@ -13,11 +13,13 @@ from candidates.models import (
     Briefing,
     Candidate,
     CandidateCheck,
+    CandidateWord,
     Profile,
     ProfileSighting,
     Requirement,
     RequirementVerdict,
 )
+from candidates.search import note_words
 from organizations import audit
 from organizations.guarded_admin import GuardedAdmin
 from organizations.models import User
@@ -40,6 +42,7 @@ class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     def save_model(self, request: HttpRequest, obj: Candidate, form: Any, change: bool) -> None:
         with transaction.atomic():
             super().save_model(request, obj, form, change)
+            note_words(organization=obj.organization, candidates=[obj])
             if form.changed_data:
                 self._record(request, obj, "candidate.changed_by_staff", fields=", ".join(form.changed_data))
 
@@ -117,3 +120,10 @@ class RequirementVerdictAdmin(ReadOnlyAdmin):
 class ProfileSightingAdmin(ReadOnlyAdmin):
     list_display = ("person_digest", "last_checked_at")
     search_fields = ("person_digest",)
+
+
+@admin.register(CandidateWord)
+class CandidateWordAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "candidate", "organization")
+    list_select_related = ("candidate", "organization")
+    search_fields = ("candidate__name", "organization__name")

@@ -49,6 +49,25 @@ class Candidate(models.Model):
         return self.name
 
 
+class CandidateWord(models.Model):
+    """A word by which a candidate is found (candidates/search.py)."""
+
+    # Without checks of the database, which an import would wait for ten times a person.
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    candidate = models.ForeignKey(Candidate, on_delete=models.CASCADE, related_name="+", db_constraint=False)
+    word = models.BinaryField(max_length=60, help_text="Folded, as UTF-8.")
+
+    objects = TenantQuerySet["CandidateWord"].as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["organization", "word", "candidate"], name="candidate_by_word")]
+
+    def __str__(self) -> str:
+        return bytes(self.word).decode(errors="replace")
+
+
 class Profile(models.Model):
     """One version of a candidate's profile (JSON Resume shape). Never changed: other content is a new version."""
 

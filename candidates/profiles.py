@@ -21,6 +21,7 @@ from candidates.models import Candidate, Profile
 from candidates.names import names_agree, one_name_holds_the_other
 from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file, read_profile
 from candidates.profile_reading import profile_text
+from candidates.search import note_words
 from organizations import audit
 from organizations.models import Organization, User
 
@@ -204,6 +205,7 @@ class _People:
     def __init__(self, organization: Organization, rows: Sequence[ProfileRow]) -> None:
         self.organization = organization
         self._added: list[Candidate] = []
+        self._renamed: dict[int, Candidate] = {}
         self._profiles: list[Profile] = []
         self._by_key: dict[tuple[str, str], Candidate] = {}
         self._by_digest: dict[str, list[Candidate]] = {}
@@ -281,6 +283,8 @@ class _People:
 
     def save(self) -> None:
         Candidate.objects.bulk_create(self._added)
+        note_words(organization=self.organization, candidates=self._added, are_new=True)
+        note_words(organization=self.organization, candidates=list(self._renamed.values()))
         for profile in self._profiles:
             profile.candidate_id = profile.candidate.pk
         Profile.objects.bulk_create(self._profiles)
@@ -295,6 +299,7 @@ class _People:
         self._index(candidate)
         if candidate.pk:  # at once, so that a key given up is free when a row of the same chunk takes it
             candidate.save(update_fields=list(changed))
+            self._renamed[candidate.pk] = candidate
 
     def _add_version(self, candidate: Candidate, row: ProfileRow, *, version: int) -> None:
         profile = Profile(

@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import Self
 
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from candidates.briefings import unchecked_candidates
 from candidates.credit_costs import affordable
 from candidates.models import Briefing, Candidate
+from candidates.search import found_by
 from organizations.reading import whole_number
 from organizations.typed_numbers import WholeNumberField
 
@@ -86,9 +87,7 @@ class Selection:
             found = unchecked_candidates(briefing)
         elif self.show == CHECKED:
             found = found.exclude(pk__in=unchecked_candidates(briefing).values("pk"))
-        for word in self.query.split():
-            found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
-        return found.order_by("-pk")
+        return found_by(found, briefing.organization, self.query).order_by("-pk")
 
     def people(self, briefing: Briefing, *, now: datetime) -> QuerySet[Candidate]:
         """Those who are chosen, newest first."""

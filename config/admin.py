@@ -289,6 +289,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Requirements", "checklist", "candidates.requirement"),
             ("Candidates", "group", "candidates.candidate"),
             ("Profiles", "contact_page", "candidates.profile"),
+            ("Words of people", "search", "candidates.candidateword"),
             ("Sightings", "visibility", "candidates.profilesighting"),
         ),
     ),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
@@ -10,6 +10,7 @@ from candidates.links import normalize_link
 from candidates.models import Candidate, CandidateCheck, Profile
 from candidates.profile_reading import read_profile
 from candidates.profiles import import_profiles
+from candidates.search import found_by
 from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
@@ -23,12 +24,10 @@ STATUSES = dict(CandidateCheck.Status.choices)
 @organization_view(Permission.VIEW)
 @require_GET
 def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
-    """Everybody whom the organization imported, newest first; `?q=` searches name, headline and e-mail."""
+    """Everybody whom the organization imported, newest first; `?q=` has words of name, headline or e-mail begin so."""
     candidates = Candidate.objects.for_organization(request.organization)
     query = request.GET.get("q", "").replace("\x00", "").strip()[:200]
-    found = candidates
-    for word in query.split():
-        found = found.filter(Q(name__icontains=word) | Q(headline__icontains=word) | Q(email__icontains=word))
+    found = found_by(candidates, request.organization, query)
     checks = CandidateCheck.objects.for_organization(request.organization).filter(candidate=OuterRef("pk"))
     completed = checks.filter(status=CandidateCheck.Status.COMPLETED).order_by("-completed_at")
     page = page_of_rows(request, found, by=("-pk",), size=PAGE_SIZE)

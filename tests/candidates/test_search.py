@@ -1,0 +1,91 @@
+"""Finding people by the beginnings of their words, after whatever changed what they are called."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.urls import reverse
+
+from candidates.models import Candidate, CandidateWord
+from candidates.profiles import import_profiles, parse_file
+from candidates.search import found_by
+from organizations.models import Organization
+from tests.candidates.test_import import resume
+
+
+def bring(organization: Organization, *rows: dict[str, Any]) -> None:
+    import_profiles(organization=organization, rows=parse_file(json.dumps(rows).encode()), actor=None)
+
+
+def names(organization: Organization, query: str) -> set[str]:
+    everybody = Candidate.objects.for_organization(organization)
+    return set(found_by(everybody, organization, query).values_list("name", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("ros", {"Anna Rossi", "Rosa Müller"}),
+        ("ROSSI anna", {"Anna Rossi"}),
+        ("muller", {"Rosa Müller"}),
+        ("MÜLL", {"Rosa Müller"}),
+        ("backend ro", {"Anna Rossi"}),
+        ("rosa@mail.example", {"Rosa Müller"}),
+        ("Müller, Rosa", {"Rosa Müller"}),
+        ("李", {"李 明"}),
+        ("anna müller", set()),
+        ("ossi", set()),
+        ("%", set()),
+        ("\\", set()),
+        ("x" * 200, set()),
+        ("", {"Anna Rossi", "Rosa Müller", "李 明"}),
+        ("  ", {"Anna Rossi", "Rosa Müller", "李 明"}),
+    ],
+)
+def test_each_word_has_to_begin_one_of_the_persons(acme, globex, query, found):
+    bring(
+        acme,
+        resume("Anna Rossi", label="Senior Backend Engineer", email="a.rossi@mail.example"),
+        resume("Rosa Müller", label="Nurse", email="rosa@mail.example"),
+        resume("李 明"),
+    )
+    bring(globex, resume("Rosa Elsewhere"))
+
+    assert names(acme, query) == found
+
+
+def test_who_is_called_otherwise_now_is_found_by_it_and_no_longer_as_before(acme, as_staff):
+    bring(acme, {"candidate_id": "7", "resume": resume("Jane Doe", label="Nurse")})
+    bring(acme, {"candidate_id": "7", "resume": resume("Jane Doe", label="Baker", email="jane@mail.example")})
+
+    assert [bool(names(acme, query)) for query in ("nurse", "baker", "jane@mail")] == [False, True, True]
+
+    person = Candidate.objects.get()
+    address = reverse("admin:candidates_candidate_change", args=[person.pk])
+    sent = {"name": "Jane Smith", "headline": "Baker", "link": "", "email": "", "external_id": "7"}
+    assert as_staff.post(address, sent).status_code == 302
+
+    assert [bool(names(acme, query)) for query in ("doe", "smith", "mail")] == [False, True, False]
+    person.delete()
+    assert not CandidateWord.objects.exists()
+
+
+def test_an_upgrade_has_everybody_found_by_the_same_words_as_an_import(acme, globex):
+    bring(acme, resume("Anna Rossi", label="Senior Senior Engineer"), resume("Rosa Müller", email="rosa@mail.example"))
+    bring(globex, resume("Rosa Elsewhere"))
+    columns = ("organization_id", "candidate_id", "word")
+    before = {(o, c, bytes(word)) for o, c, word in CandidateWord.objects.values_list(*columns)}
+    CandidateWord.objects.all().delete()
+
+    migration: Any = import_module("candidates.migrations.0011_words_of_people")
+    migration.note_words_of_everybody(apps, SimpleNamespace(connection=connection))
+
+    after = [(o, c, bytes(word)) for o, c, word in CandidateWord.objects.values_list(*columns)]
+    assert len(after) == len(set(after))
+    assert set(after) == before
