@@ -150,7 +150,7 @@ class UsageEvent(models.Model):
     NOTHING_DUE = (NoPrice.NOT_BILLED, NoPrice.NOTHING_USED)
     KIND = ("provider", "model", "action", "mode", "status", "price_source", "no_price", "usage_reported")
 
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     call_id = models.UUIDField()
     occurred_at = models.DateTimeField(help_text="When the call left.")
     provider = models.CharField(max_length=40)
@@ -304,7 +304,10 @@ class UsageDaily(models.Model):
     NULL, since NULLs are distinct in a unique constraint and would split a row.
     """
 
-    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # The events hold the organization fast. A constraint here would be looked up once a row at the end of a rollup.
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     day = models.DateField()
     provider = models.CharField(max_length=40)
     model = models.CharField(max_length=200)

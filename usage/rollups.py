@@ -10,12 +10,13 @@ time, it is the next row id. Late events (of a day long past) have a new positio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Aggregate, Count, F, Max, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Aggregate, Count, F, Max, Min, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
 from usage import gaps
@@ -36,9 +37,11 @@ class RollUpResult:
 
 
 NOTHING = RollUpResult(events=0, rows=0)
+EVENTS_AT_ONCE = 250_000
+Progress = Callable[[int, int], None]  # is told how much is done, and of how much
 
 
-def roll_up(*, now: datetime) -> RollUpResult:
+def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
     Add all events that are settled and not yet added; returns how many, and how many daily rows they changed.
 
@@ -54,16 +57,13 @@ def roll_up(*, now: datetime) -> RollUpResult:
         if locked is None:
             return NOTHING
         until = _next_position()
-        events = _events_between(locked, until)
-        count = events.count()
-        if not count:
-            return NOTHING
-        rows = _add_to_daily(events)
-        _move_state(position=until, rolled_up_at=now)
-    return RollUpResult(events=count, rows=rows)
+        result = _add_to_daily(_events_between(locked, until), progress)
+        if result.events:
+            _move_state(position=until, rolled_up_at=now)
+    return result
 
 
-def rebuild(*, now: datetime) -> RollUpResult:
+def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
     Derive all of UsageDaily anew from the events; afterwards `roll_up` goes on from there.
 
@@ -77,10 +77,9 @@ def rebuild(*, now: datetime) -> RollUpResult:
         until = _next_position()
         last_id = UsageEvent.objects.aggregate(last=Max("id"))["last"] or 0
         UsageDaily.objects.all().delete()
-        events = UsageEvent.objects.filter(id__lte=last_id)
-        count, rows = events.count(), _add_to_daily(events)
+        result = _add_to_daily(UsageEvent.objects.filter(id__lte=last_id), progress)
         _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
-    return RollUpResult(events=count, rows=rows)
+    return result
 
 
 def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
@@ -150,19 +149,34 @@ CALL_MEASURES = tuple(_call_aggregates())
 MEASURES = tuple(_aggregates())
 
 
-def _add_to_daily(events: UsageEventQuerySet) -> int:
-    """In the database: group the events, add the groups to their days; then what counts on other days."""
+def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> RollUpResult:
+    """
+    In the database: group the events, add the groups to their days; then what counts on other days.
+
+    A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
+    """
+    found = events.aggregate(count=Count("id"), first=Min("id"), last=Max("id"))
+    if not found["count"]:
+        return NOTHING
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64MB'")  # else it sorts on disk: half the speed, measured
-    dimensions = UsageDaily.DIMENSIONS
-    return _add(daily_rows(events, *dimensions)) + _add(rows_of_other_days(events, *dimensions))
+    rows, dimensions = 0, UsageDaily.DIMENSIONS
+    for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
+        part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
+        rows += _add(daily_rows(part, *dimensions)) + _add(rows_of_other_days(part, *dimensions))
+        if progress:
+            progress(
+                min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
+            )
+    return RollUpResult(events=found["count"], rows=rows)
 
 
 def _add(rows: QuerySet[UsageEvent, Any]) -> int:
     table = UsageDaily._meta.db_table
     dimensions = UsageDaily.DIMENSIONS
-    select, parameters = rows.query.get_compiler(connection=connection).as_sql()
+    # In the order of the table's index, which is then filled from one side: a third of the time, measured.
+    select, parameters = rows.order_by(*dimensions).query.get_compiler(connection=connection).as_sql()
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
     with connection.cursor() as cursor:
         cursor.execute(

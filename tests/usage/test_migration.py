@@ -23,7 +23,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from organizations.tenancy import EVERY, scope
 
-BEFORE, AFTER = [("usage", "0003_what_answers_say")], [("usage", "0007_which_calls_are_found_by_index")]
+BEFORE, AFTER = [("usage", "0003_what_answers_say")], [("usage", "0008_daily_rows_are_derived")]
 
 def migrate(target):
     executor = MigrationExecutor(connection)

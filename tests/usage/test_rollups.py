@@ -23,6 +23,7 @@ from tests.usage.conftest import (
     settle,
     start_rollup_anew,
 )
+from usage import rollups
 from usage.metering import record_call
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
 from usage.rollups import NOTHING, RollUpResult
@@ -112,6 +113,26 @@ def test_a_run_is_priced_once_even_if_its_first_call_failed(admit):
         roll_up(now=NOON)
 
     assert list(UsageDaily.objects.values_list("runs", "priced_runs", "cost_nanousd")) == [(1, 1, 5)]
+
+
+def test_many_events_are_added_part_by_part_and_it_says_how_far_it_is(acme, globex, monkeypatch):
+    some_events(acme, 15)
+    some_events(globex, 15, seed=8)
+    roll_up(now=NOON)
+    at_once = daily_table()
+    monkeypatch.setattr(rollups, "EVENTS_AT_ONCE", 7)
+    told: list[tuple[int, int]] = []
+
+    for again in (rollups.rebuild, rollups.roll_up):
+        if again == rollups.roll_up:
+            start_rollup_anew()
+        settle()
+        assert again(now=NOON, progress=lambda *amounts: told.append(amounts)).events == 30
+
+        assert daily_table() == at_once
+        assert told.pop() == (30, 30)
+        assert [done for done, _ in told] == [7, 14, 21, 28]
+        told.clear()
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 10])
