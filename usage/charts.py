@@ -57,21 +57,11 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    x: str
-    y: str
-    width: str
-    height: str
+class Bars:
+    """All bars of one series, as one shape."""
+
     colour: int
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The whole height over one day: where the pointer asks for its figures."""
-
-    x: str
-    width: str
-    tip: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +81,8 @@ class Plot:
     height: int
     left: str
     right: str
-    top: str
-    plot_height: str
-    bars: tuple[Bar, ...]
-    columns: tuple[Column, ...]
+    area: str  # all days over the whole height: where the pointer asks for the figures of one
+    bars: tuple[Bars, ...]
     ticks: tuple[Mark, ...]
     labels: tuple[Mark, ...]
 
@@ -167,7 +155,7 @@ def stacked_bars(*, name: str, title: str, days: Sequence[date], series: Sequenc
             f"{total[0].upper()}{total[1:]} {unit.name}, {days[0]:%-d %B %Y} to {days[-1]:%-d %B %Y}.{not_in_it}"
         ),
         unit=unit.name,
-        plots=tuple(_plot(frame, name, days, shown, max(whole.values), unit, rows) for frame in FRAMES),
+        plots=tuple(_plot(frame, name, days, shown, max(whole.values), unit) for frame in FRAMES),
         legend=tuple(
             LegendItem(colour, each.name, unit.text(each.total, each.gap), share(each.total, whole.total))
             for colour, each in enumerate(shown, start=1)
@@ -210,29 +198,21 @@ def _add(name: str, series: Sequence[Series]) -> Series:
     return Series(name, values, gaps)
 
 
-def _plot(
-    frame: Frame,
-    name: str,
-    days: Sequence[date],
-    series: Sequence[Series],
-    most: int,
-    unit: Unit,
-    rows: Sequence[TableRow],
-) -> Plot:
+def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series], most: int, unit: Unit) -> Plot:
     ticks = nice_ticks(most)
     plot_height = frame.height - frame.top - frame.bottom
     base = frame.top + plot_height
     slot = (frame.width - frame.left - frame.right) / len(days)
     bars = []
-    for at in range(len(days)):
-        y = base
-        for colour, each in enumerate(series, start=1):
-            height = each.values[at] * plot_height / ticks[-1]
-            if height:
-                height = max(height, 1)  # something is never drawn as nothing
-                y -= height
-                left = frame.left + slot * (at + 0.14)
-                bars.append(Bar(_px(left), _px(y), _px(slot * 0.72), _px(height), colour))
+    tops = [base] * len(days)
+    for colour, each in enumerate(series, start=1):
+        shapes = []
+        for at, value in enumerate(each.values):
+            if value:
+                height = max(value * plot_height / ticks[-1], 1)  # something is never drawn as nothing
+                tops[at] -= height
+                shapes.append(_rectangle(frame.left + slot * (at + 0.14), tops[at], slot * 0.72, height))
+        bars.append(Bars(colour, "".join(shapes)))
     every = math.ceil(len(days) / frame.labels)
     return Plot(
         id=f"{name}-{frame.kind}",
@@ -241,10 +221,8 @@ def _plot(
         height=frame.height,
         left=_px(frame.left),
         right=_px(frame.width - frame.right),
-        top=_px(frame.top),
-        plot_height=_px(plot_height),
+        area=_rectangle(frame.left, frame.top, slot * len(days), plot_height),
         bars=tuple(bars),
-        columns=tuple(Column(_px(frame.left + slot * at), _px(slot), _tip(row)) for at, row in enumerate(rows)),
         ticks=tuple(
             Mark(_px(frame.left - 8), _px(base - tick * plot_height / ticks[-1]), unit.tick(tick, ticks[1]))
             for tick in ticks
@@ -256,10 +234,11 @@ def _plot(
     )
 
 
-def _tip(row: TableRow) -> str:
-    lines = [f"{name}: {text}" for name, text in row.values] if len(row.values) > 1 else []
-    return "\n".join([f"{row.label:%-d %B %Y}", *lines, f"Total: {row.total}"])
+def _rectangle(left: float, top: float, width: float, height: float) -> str:
+    """As a part of a path."""
+    return f"M{_px(left)} {_px(top)}h{_px(width)}v{_px(height)}h-{_px(width)}z"
 
 
 def _px(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")
+    """A tenth of a unit is less than what a screen shows."""
+    return f"{number:.1f}".removesuffix(".0")

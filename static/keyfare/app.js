@@ -255,24 +255,29 @@ document.addEventListener("allauth.error", (event) => {
   else showError("The passkey was not used: the browser refused, or you cancelled. Try again, or use another way.");
 });
 
-// Charts: a tooltip beside the pointer, for elements that carry data-tip --------------------------------
+// Charts: the figures of the day under the pointer, as the table below the drawing has them -----------------
 
 const tip = document.createElement("div");
 tip.className = "chart-tip";
 tip.hidden = true;
 document.body.append(tip);
 
-document.addEventListener("pointerover", (event) => {
-  const source = event.target.closest?.("[data-tip]");
-  tip.hidden = !source;
-  if (source) tip.textContent = source.dataset.tip;
-});
-document.addEventListener("pointermove", (event) => {
-  if (tip.hidden) return;
+function tellDay(event) {
+  const days = event.target.closest?.("[data-days]");
+  tip.hidden = !days;
+  if (!days) return;
+  const box = days.getBoundingClientRect();
+  const rows = days.closest("figure").querySelectorAll("tbody tr");
+  const at = Math.floor(((event.clientX - box.left) / box.width) * rows.length);
+  const [day, ...figures] = rows[Math.max(0, Math.min(at, rows.length - 1))].cells;
+  const told = figures.length > 2 ? figures : figures.slice(-1); // of one series the total says it all
+  tip.textContent = [day.textContent, ...told.map((cell) => `${cell.dataset.th}: ${cell.textContent}`)].join("\n");
   const left = Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8);
   tip.style.left = `${left}px`;
   tip.style.top = `${Math.max(8, event.clientY - tip.offsetHeight - 12)}px`;
-});
+}
+document.addEventListener("pointerover", tellDay);
+document.addEventListener("pointermove", tellDay);
 
 showTheme();
 armToasts();

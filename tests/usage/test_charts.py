@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 
 import pytest
@@ -30,6 +31,13 @@ def test_ticks_are_round_and_reach_the_top(most, expected):
     assert nice_ticks(most) == expected
 
 
+def rectangles(bars) -> list[tuple[float, ...]]:
+    """Left, top, width and height of each bar of a series."""
+    return [
+        tuple(map(float, shape)) for shape in re.findall(r"M([\d.]+) ([\d.]+)h([\d.]+)v([\d.]+)h-[\d.]+z", bars.path)
+    ]
+
+
 def test_bars_stack_from_the_base_largest_series_first():
     small = Series("Small", (0,) * 9 + (25,))
     large = Series("Large", (0,) * 9 + (75,))
@@ -37,12 +45,19 @@ def test_bars_stack_from_the_base_largest_series_first():
     wide = chart(small, large).plots[0]
 
     base = wide.height - 26
-    lower, upper = wide.bars
-    assert (lower.colour, upper.colour) == (1, 2)
-    assert float(lower.y) + float(lower.height) == base
-    assert float(upper.y) + float(upper.height) == pytest.approx(float(lower.y))
-    assert float(lower.height) == pytest.approx(3 * float(upper.height))
-    assert float(wide.bars[0].x) > float(wide.columns[-1].x)
+    assert [bars.colour for bars in wide.bars] == [1, 2]
+    (lower,), (upper,) = map(rectangles, wide.bars)
+    assert lower[1] + lower[3] == base
+    assert upper[1] + upper[3] == pytest.approx(lower[1])
+    assert lower[3] == pytest.approx(3 * upper[3])
+    assert float(wide.left) < lower[0] < lower[0] + lower[2] < float(wide.right)
+    assert lower[0] > float(wide.right) - (float(wide.right) - float(wide.left)) / 10  # in the last of ten days
+
+
+def test_a_series_is_one_shape_however_many_days_it_has():
+    html = render_to_string("usage/_chart.html", {"chart": chart(Series("One", (7,) * 10), Series("Two", (5,) * 10))})
+
+    assert html.count('class="bar"') == 2 * 2
 
 
 def test_it_is_drawn_wide_and_narrow_with_fewer_labels():
