@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db.models import QuerySet, Sum
 
 from billing.ledger import balance
-from billing.verification import verify_ledger
+from billing.verification import verify_ledgers
 from candidates import checks
 from candidates.briefings import DraftRequirement, create_briefing
 from candidates.check_endings import OPEN
@@ -162,7 +162,7 @@ class Story:
         return {
             **self._figures(checks_of_all.filter(candidate__in=people)),
             "credits_available": balance(organization=organization).available,
-            "ledger_verified": not any(verify_ledger(organization=each) for each in Organization.objects.all()),
+            "ledger_verified": not any(report.problems for report in verify_ledgers(Organization.objects.all())),
             "keys_connected": sorted(connected.values_list("provider", flat=True)),
             "history": {
                 "days": DAYS,

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 
-from billing.verification import missing_accounts, verify_ledger
+from billing.verification import missing_accounts, verify_ledgers
 from config.backups import postgresql, sqlite
 from config.backups.manifest import BackupFailed, Contents, Manifest, digest_of
 from organizations import clock
@@ -83,9 +83,9 @@ def _pending(manifest: Manifest) -> set[str]:
 
 def _broken_books() -> list[str]:
     problems = [*missing_rows(), *missing_accounts()]
-    for organization in Organization.objects.order_by("pk"):
-        found = [*verify_ledger(organization=organization)]
-        found += filter(None, [verify_audit(organization=organization).problem])
+    for report in verify_ledgers(Organization.objects.order_by("pk")):
+        organization = report.organization
+        found = [*report.problems, *filter(None, [verify_audit(organization=organization).problem])]
         problems += [f"{organization.slug}: {problem}" for problem in found]
     return problems
 

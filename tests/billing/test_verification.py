@@ -11,10 +11,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from billing import ledger
 from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
-from billing.verification import verify_ledger
+from billing.verification import verify_ledger, verify_ledgers
 from organizations.models import Organization
 from tests.billing.conftest import grant, hold, lifted_triggers
 from tests.builders import complete
@@ -172,6 +173,57 @@ def test_a_hold_without_lots_and_entries_is_found(used):
     orphan = CreditHold.objects.create(organization=used, amount=4, purpose="Smuggled in")
 
     assert_found(used, f"Hold {orphan.pk}: its lots or its entries are missing.")
+
+
+def test_what_points_into_the_ledger_of_another_organization_is_found(used, globex):
+    grant(globex, 20, "theirs")
+    theirs = CreditLot.objects.for_organization(globex).get()
+    (held,) = CreditHold.objects.for_organization(used).filter(state="captured", captured=4)
+    allocation = held.allocations.get()
+
+    CreditHold.objects.filter(pk=held.pk).update(organization=globex)
+
+    assert_found(used, f"Entry 3: its hold {held.pk} belongs to another organization.")
+    assert_found(used, f"Entry 6: its hold {held.pk} belongs to another organization.")
+    assert_found(used, f"Allocation {allocation.pk}: its hold {held.pk} belongs to another organization.")
+    assert_found(globex, f"Hold {held.pk}: its lots or its entries are missing.")
+    CreditHold.objects.filter(pk=held.pk).update(organization=used)
+    HoldAllocation.objects.filter(pk=allocation.pk).update(lot=theirs)
+    assert_found(used, f"Allocation {allocation.pk}: its lot {theirs.pk} belongs to another organization.")
+    with lifted_triggers():
+        LedgerEntry.objects.for_organization(used).filter(seq=1).update(lot=theirs)
+    assert_found(used, f"Entry 1: its lot {theirs.pk} belongs to another organization.")
+
+
+def test_problems_stand_with_the_organization_they_are_of(used, globex):
+    grant(globex, 20, "theirs")
+    CreditAccount.objects.for_organization(globex).update(posted=21)
+
+    of_acme, of_globex = verify_ledgers([used, globex])
+
+    assert (of_acme.organization, of_acme.entries, of_acme.posted, of_acme.held, of_acme.problems) == (
+        used,
+        7,
+        20,
+        4,
+        [],
+    )
+    assert (of_globex.organization, of_globex.entries) == (globex, 1)
+    assert of_globex.problems == ["Account: the balance is kept as 21, but the entries give 20."]
+
+
+def test_more_organizations_are_no_more_queries(used, globex, django_assert_max_num_queries):
+    others = [Organization.objects.create(name=f"Org {n}", slug=f"org-{n}") for n in range(20)]
+    for other in others:
+        grant(other, 5, "first")
+    with CaptureQueriesContext(connection) as of_one:
+        verify_ledger(organization=used)
+
+    with django_assert_max_num_queries(len(of_one)):
+        reports = list(verify_ledgers([used, globex, *others]))
+
+    assert len(reports) == 22
+    assert not any(report.problems for report in reports)
 
 
 def test_the_command_says_verified_for_all_organizations(used, globex):

@@ -8,12 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from billing import ledger
-from billing.models import LedgerEntry
-from billing.verification import missing_accounts, verify_ledger
+from billing.verification import missing_accounts, verify_ledgers
 from organizations.completeness import missing_rows
 from organizations.database_rights import refuse_without_rights
 from organizations.models import Organization
+from organizations.progress import progress
 
 
 class Command(BaseCommand):
@@ -25,27 +24,25 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, organization: str | None, **options: Any) -> None:
         refuse_without_rights()
-        organizations = Organization.objects.order_by("slug")
-        if organization:
-            organizations = organizations.filter(slug=organization)
-            if not organizations:
-                raise CommandError(f"There is no organization “{organization}”.")
+        chosen = Organization.objects.order_by("slug")
+        organizations = list(chosen.filter(slug=organization) if organization else chosen)
+        if organization and not organizations:
+            raise CommandError(f"There is no organization “{organization}”.")
         table = Table("Organization", "Ledger", title="Credit ledgers")
         for heading in ("Entries", "Balance", "Held", "Available"):
             table.add_column(heading, justify="right")
         problems = [] if organization else [*missing_rows(), *missing_accounts()]
         entries = 0
-        for each in organizations:
-            found = verify_ledger(organization=each)
-            problems += [f"{each.slug}: {problem}" for problem in found]
-            count = LedgerEntry.objects.for_organization(each).count()
-            entries += count
-            credits = ledger.balance(organization=each)
-            table.add_row(
-                each.slug,
-                f"{len(found)} problems" if found else "verified",
-                *(f"{n:,}" for n in (count, credits.posted, credits.held, credits.available)),
-            )
+        with progress() as bar:
+            for report in bar.track(verify_ledgers(organizations), len(organizations), description="Credit ledgers"):
+                slug, found = report.organization.slug, report.problems
+                problems += [f"{slug}: {problem}" for problem in found]
+                entries += report.entries
+                table.add_row(
+                    slug,
+                    f"{len(found)} problems" if found else "verified",
+                    *(f"{n:,}" for n in (report.entries, report.posted, report.held, report.posted - report.held)),
+                )
         if options["json"]:
             answer = {
                 "organizations": len(organizations),
