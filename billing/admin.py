@@ -6,15 +6,16 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import ledger
 from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
+from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import User
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
@@ -25,8 +26,8 @@ class LedgerAdmin(ReadOnlyAdmin):
 
     search_fields: tuple[str, ...] = ("organization__name", "organization__slug")
     list_select_related: tuple[str, ...] = ("organization",)
-    list_per_page = 50
-    show_full_result_count = False
+    list_filter: tuple[Any, ...] = (BY_ORGANIZATION,)
+    list_filter_submit = True
 
 
 class MoveCreditsForm(forms.Form):
@@ -109,15 +110,18 @@ class CreditLotAdmin(LedgerAdmin):
 @admin.register(CreditHold)
 class CreditHoldAdmin(LedgerAdmin):
     list_display = ("id", "organization", "purpose", "amount", "captured", "state", "created_at")
-    list_filter = ("state",)
-    search_fields = (*LedgerAdmin.search_fields, "=id", "purpose")
+    list_filter = (("state", ChoicesDropdownFilter), BY_ORGANIZATION, ("created_at", RangeDateTimeFilter))
+    search_fields = (*LedgerAdmin.search_fields, "purpose")
+    found_by = ("id",)
+    ordering = ("-created_at",)
 
 
 @admin.register(HoldAllocation)
 class HoldAllocationAdmin(LedgerAdmin):
     list_display = ("hold_id", "organization", "lot_id", "position", "amount", "captured")
     list_select_related = ("organization", "hold", "lot")
-    search_fields = (*LedgerAdmin.search_fields, "=hold__id", "hold__purpose")
+    search_fields = (*LedgerAdmin.search_fields, "hold__purpose")
+    found_by = ("hold",)
 
 
 @admin.register(LedgerEntry)
@@ -134,13 +138,11 @@ class LedgerEntryAdmin(LedgerAdmin):
         "actor",
         "created_at",
     )
-    list_filter = ("kind",)
+    list_filter = (("kind", ChoicesDropdownFilter), BY_ORGANIZATION, ("created_at", RangeDateTimeFilter))
     list_select_related = ("organization", "hold", "actor")
-    search_fields = (*LedgerAdmin.search_fields, "reason", "hold__purpose", "idempotency_key")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
-        newest_first: QuerySet[LedgerEntry] = super().get_queryset(request).order_by("-created_at", "-pk")
-        return newest_first
+    search_fields = (*LedgerAdmin.search_fields, "reason", "hold__purpose")
+    found_by = ("idempotency_key", "hold")
+    ordering = ("-created_at",)
 
     @admin.display(description="What for")
     def purpose(self, entry: LedgerEntry) -> str:

@@ -104,6 +104,7 @@ class CreditHold(models.Model):
         ]
         indexes = [
             models.Index(fields=["organization"], condition=Q(state="pending"), name="hold_pending"),
+            models.Index(fields=["-created_at", "-id"], name="hold_of_everybody"),
         ]
 
     def __str__(self) -> str:
@@ -213,6 +214,12 @@ class LedgerEntry(models.Model):
         ]
         indexes = [
             models.Index(fields=["organization", "created_at"], name="entry_by_time"),
+            models.Index(fields=["-created_at", "-id"], name="entry_of_everybody"),
+            models.Index(
+                fields=["organization", "created_at", "d_posted"],
+                condition=Q(kind="capture"),
+                name="entry_spent",
+            ),
             models.Index(
                 fields=["organization", "-seq"],
                 condition=Q(kind__in=["grant", "adjust"]),

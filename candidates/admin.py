@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 
 from candidates.forms import CandidateAdminForm
 from candidates.models import (
@@ -22,6 +23,7 @@ from candidates.models import (
 from candidates.search import note_words
 from organizations import audit
 from organizations.guarded_admin import GuardedAdmin
+from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import User
 from organizations.read_only_admin import ReadOnlyAdmin
 
@@ -30,9 +32,11 @@ from organizations.read_only_admin import ReadOnlyAdmin
 class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = CandidateAdminForm
     list_display = ("name", "headline", "email", "link", "organization", "created_at")
-    list_filter = ("organization",)
+    list_filter = (BY_ORGANIZATION,)
+    list_filter_submit = True
     list_select_related = ("organization",)
-    search_fields = ("name", "headline", "email", "link", "external_id", "organization__name")
+    search_fields = ("name", "headline", "email", "organization__name")
+    found_by = ("email", "link", "external_id")
     readonly_fields = ("organization", "created_at")
     fields = ("organization", "name", "headline", "link", "email", "external_id", "created_at")
 
@@ -66,15 +70,18 @@ class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 @admin.register(Profile)
 class ProfileAdmin(ReadOnlyAdmin):
     list_display = ("candidate", "version", "organization", "created_at")
-    list_filter = ("organization",)
+    list_filter = (BY_ORGANIZATION,)
+    list_filter_submit = True
     list_select_related = ("candidate", "organization")
-    search_fields = ("candidate__name", "candidate__email", "digest", "organization__name")
+    search_fields = ("candidate__name", "candidate__email", "organization__name")
+    found_by = ("digest",)
 
 
 @admin.register(Briefing)
 class BriefingAdmin(ReadOnlyAdmin):
     list_display = ("title", "version", "state", "organization", "created_by", "created_at")
-    list_filter = ("state", "organization")
+    list_filter = (("state", ChoicesDropdownFilter), BY_ORGANIZATION)
+    list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("title", "job_description", "organization__name")
 
@@ -82,7 +89,8 @@ class BriefingAdmin(ReadOnlyAdmin):
 @admin.register(Requirement)
 class RequirementAdmin(ReadOnlyAdmin):
     list_display = ("text", "kind", "weight", "briefing", "organization")
-    list_filter = ("kind", "organization")
+    list_filter = (("kind", ChoicesDropdownFilter), BY_ORGANIZATION)
+    list_filter_submit = True
     list_select_related = ("briefing", "organization")
     search_fields = ("text", "briefing__title", "organization__name")
 
@@ -102,24 +110,36 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
         "charged",
         "accepted_at",
     )
-    list_filter = ("status", "category", "mode", "kind", "organization")
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("category", ChoicesDropdownFilter),
+        ("mode", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        BY_ORGANIZATION,
+        ("accepted_at", RangeDateTimeFilter),
+    )
+    list_filter_submit = True
     list_select_related = ("candidate", "briefing", "organization")
-    search_fields = ("id", "run_id", "candidate__name", "briefing__title", "organization__name")
-    date_hierarchy = "accepted_at"
+    search_fields = ("candidate__name", "briefing__title", "organization__name")
+    found_by = ("id", "run_id")
+    ordering = ("-accepted_at",)
 
 
 @admin.register(RequirementVerdict)
 class RequirementVerdictAdmin(ReadOnlyAdmin):
     list_display = ("requirement", "verdict", "claimed", "check_row", "organization")
-    list_filter = ("verdict", "organization")
+    list_filter = (("verdict", ChoicesDropdownFilter), BY_ORGANIZATION)
+    list_filter_submit = True
     list_select_related = ("requirement", "check_row__candidate", "check_row__briefing", "organization")
     search_fields = ("requirement__text", "quote", "check_row__candidate__name", "organization__name")
+    found_by = ("check_row",)
 
 
 @admin.register(ProfileSighting)
 class ProfileSightingAdmin(ReadOnlyAdmin):
     list_display = ("person_digest", "last_checked_at")
     search_fields = ("person_digest",)
+    found_by = ("person_digest",)
 
 
 @admin.register(CandidateWord)

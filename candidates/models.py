@@ -257,6 +257,12 @@ class CandidateCheck(models.Model):
                 condition=Q(is_latest=True),
                 name="check_results",
             ),
+            models.Index(fields=["-accepted_at", "-id"], name="check_of_everybody"),
+            models.Index(
+                fields=["organization", "-completed_at", "id"],
+                condition=Q(status="completed", charged=0),
+                name="check_free",
+            ),
             models.Index(
                 fields=["organization", "lease_until"],
                 condition=Q(status__in=["pending", "in_progress"]),

@@ -18,6 +18,7 @@ from django_q import admin as q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success, Task
 from django_q.tasks import async_task
 from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
@@ -25,8 +26,8 @@ from config.own_tasks import TASKS
 from config.schedules import JOBS, LONGEST, REPEATED
 from organizations import audit, clock
 from organizations.guarded_admin import GuardedAdmin
+from organizations.long_lists import LongList
 from organizations.models import Organization, User
-from organizations.shown_lookups import ShownLookups
 from organizations.typed_numbers import WholeNumberField
 
 MOST_MINUTES = 7 * 24 * 60
@@ -37,7 +38,18 @@ for installed in (Success, Failure, Schedule, OrmQ):
     admin.site.unregister(installed)
 
 
-class ReadOnlyTasks(ShownLookups):
+class JobFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+    title = "job"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(command, command) for command in JOBS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(group=self.value()) if self.value() else queryset
+
+
+class ReadOnlyTasks(LongList):
     """What the cluster did is looked at, run again, or deleted; never edited."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -49,6 +61,8 @@ class ReadOnlyTasks(ShownLookups):
 
 class FinishedTasks(ReadOnlyTasks):
     actions = ("submit_again",)
+    list_filter = (JobFilter,)
+    list_filter_submit = True
 
     def has_submit_again_permission(self, request: HttpRequest) -> bool:
         model: type[Model] = self.model  # type: ignore[attr-defined]  # of the ModelAdmin beside this
@@ -83,6 +97,7 @@ class FailedTaskAdmin(FinishedTasks, q_admin.FailAdmin, ModelAdmin):  # type: ig
 @admin.register(OrmQ)
 class WaitingTaskAdmin(ReadOnlyTasks, q_admin.QueueAdmin, ModelAdmin):  # type: ignore[misc]
     list_display = ("id", "name", "func", "due")
+    list_filter = ()
 
     @display(description="Due, or kept by a worker until")  # type: ignore[untyped-decorator]
     def due(self, task: OrmQ) -> datetime | None:

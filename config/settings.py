@@ -338,9 +338,9 @@ UNFOLD = {
     "SITE_TITLE": "Keyfare staff",
     "SITE_HEADER": "Keyfare staff",
     "SITE_SYMBOL": "key",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.icon_url"}],
-    "SCRIPTS": ["config.admin.script_url"],
-    "STYLES": ["config.admin.style_url"],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin_sidebar.icon_url"}],
+    "SCRIPTS": ["config.admin_sidebar.script_url"],
+    "STYLES": ["config.admin_sidebar.style_url"],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "7px",
@@ -360,8 +360,8 @@ UNFOLD = {
             "950": "#1e1b4b",
         },
     },
-    "DASHBOARD_CALLBACK": "config.admin.dashboard",
-    "SIDEBAR": {"show_search": True, "navigation": "config.admin.navigation"},
+    "DASHBOARD_CALLBACK": "config.admin_dashboard.dashboard",
+    "SIDEBAR": {"show_search": True, "navigation": "config.admin_sidebar.navigation"},
 }
 
 # Written by the demo for itself.

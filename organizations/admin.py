@@ -12,12 +12,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import action, display
 
 from organizations import api_tokens, audit, clock, people, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm
 from organizations.guarded_admin import GuardedAdmin
+from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import (
     ApiToken,
     AuditEvent,
@@ -118,7 +119,7 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = MembershipAdminForm
     raced = (IntegrityError, services.AlreadyMember)
     list_display = ("user", "organization", "role_label", "created_at")
-    list_filter = (("role", ChoicesDropdownFilter), ("organization", RelatedDropdownFilter))
+    list_filter = (("role", ChoicesDropdownFilter), BY_ORGANIZATION)
     list_filter_submit = True
     list_select_related = ("user", "organization")
     search_fields = ("user__email", "user__name", "organization__name", "organization__slug")
@@ -181,13 +182,11 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "organization", "seq", "actor_label", "action", "target")
-    list_filter = (("organization", RelatedDropdownFilter), ("created_at", RangeDateTimeFilter))
+    list_filter = (BY_ORGANIZATION, ("created_at", RangeDateTimeFilter))
     list_filter_submit = True
     list_select_related = ("organization",)
-    list_per_page = 50
-    show_full_result_count = False
     search_fields = ("actor_label", "action", "target", "organization__name", "organization__slug")
-    ordering = ("-created_at", "-pk")
+    ordering = ("-created_at",)
 
 
 @admin.register(AuditHead)
@@ -200,7 +199,7 @@ class AuditHeadAdmin(ReadOnlyAdmin):
 @admin.register(DoneRequest)
 class DoneRequestAdmin(ReadOnlyAdmin):
     list_display = ("purpose", "key", "result", "organization", "created_at")
-    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter = (BY_ORGANIZATION,)
     list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("key", "result", "organization__name", "organization__slug")
@@ -217,7 +216,7 @@ class InvitationAdmin(ReadOnlyAdmin):
     """People invite on the members page, where the rules of owners hold."""
 
     list_display = ("email", "organization", "role", "invited_by", "expires_at", "accepted_at", "revoked_at")
-    list_filter = (("organization", RelatedDropdownFilter), ("expires_at", RangeDateTimeFilter))
+    list_filter = (BY_ORGANIZATION, ("expires_at", RangeDateTimeFilter))
     list_filter_submit = True
     list_select_related = ("organization", "invited_by")
     search_fields = ("email", "organization__name", "organization__slug")
@@ -239,7 +238,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "last_used_at",
         "revoked_at",
     )
-    list_filter = (("organization", RelatedDropdownFilter), ("expires_at", RangeDateTimeFilter))
+    list_filter = (BY_ORGANIZATION, ("expires_at", RangeDateTimeFilter))
     list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("name", "prefix", "organization__name", "organization__slug", "created_by__email")
@@ -265,7 +264,6 @@ class OutgoingMailAdmin(ReadOnlyAdmin):
     list_filter = (("state", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_filter_submit = True
     search_fields = ("recipient", "subject", "message_id")
-    ordering = ("-created_at", "-pk")
     exclude = ("sealed",)
 
 

@@ -13,8 +13,8 @@ from django.forms.models import BaseModelForm
 from django.http import HttpRequest, HttpResponse
 
 from organizations.edits import FIELD, ChangedMeanwhile, Seen, stamp
+from organizations.long_lists import LongList
 from organizations.models import User
-from organizations.shown_lookups import ShownLookups
 
 
 class SeenForm(BaseModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -65,7 +65,7 @@ class SeenForm(BaseModelForm):  # type: ignore[type-arg]  # not subscriptable at
         return str(choices.get(self._parts[name], self._parts[name]))
 
 
-class GuardedAdmin(ShownLookups):
+class GuardedAdmin(LongList):
     """For every ModelAdmin whose rows staff add or change."""
 
     change_form_before_template = "organizations/admin_seen.html"

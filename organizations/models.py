@@ -281,7 +281,10 @@ class AuditEvent(models.Model):
     objects = TenantQuerySet["AuditEvent"].as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["organization", "-created_at"], name="audit_by_organization")]
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="audit_by_organization"),
+            models.Index(fields=["-created_at", "-id"], name="audit_of_everybody"),
+        ]
         constraints = [models.UniqueConstraint(fields=["organization", "seq"], name="audit_seq_unique")]
 
     def __str__(self) -> str:

@@ -24,7 +24,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminEmailInputWidget
@@ -69,7 +69,7 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
         "is_staff",
         "is_superuser",
         "is_active",
-        ("memberships__organization", RelatedDropdownFilter),
+        ("memberships__organization", AutocompleteSelectFilter),
     )
     list_filter_submit = True
     search_fields = ("email", "name", "memberships__organization__name")
@@ -208,7 +208,6 @@ class EmailChangeAdmin(ReadOnlyAdmin):
     list_display = ("user", "old_email", "new_email", "requested_by", "expires_at", "confirmed_by", "withdrawn_at")
     list_select_related = ("user", "requested_by", "confirmed_by")
     search_fields = ("old_email", "new_email", "requested_by__email")
-    ordering = ("-created_at",)
 
 
 def _send_password_link(person: User, actor: User, *, is_new: bool) -> None:

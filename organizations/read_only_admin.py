@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from organizations.shown_lookups import ShownLookups
+from organizations.long_lists import LongList
 
 
 class ReadOnly:
@@ -22,5 +22,5 @@ class ReadOnly:
         return False
 
 
-class ReadOnlyAdmin(ReadOnly, ShownLookups, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
+class ReadOnlyAdmin(ReadOnly, LongList, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
     pass

@@ -11,7 +11,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
 from django.db import IntegrityError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -19,13 +18,14 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from organizations import clock
 from organizations.guarded_admin import GuardedAdmin
+from organizations.long_lists import BY_ORGANIZATION, NewestFirst
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
 from providers import validation
@@ -99,7 +99,7 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=[key.pk for key in show_unreadable(queryset) if key.status == self.value()])
 
 
-class KeyList(ChangeList):
+class KeyList(NewestFirst):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = show_unreadable(self.result_list)
@@ -122,7 +122,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         ManagedFilter,
         ProviderFilter,
         StatusFilter,
-        ("organization", RelatedDropdownFilter),
+        BY_ORGANIZATION,
     )
     list_filter_submit = True
     list_select_related = ("organization", "created_by")
@@ -152,7 +152,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         keys: QuerySet[ProviderKey] = super().get_queryset(request)
         return keys.filter(replaces=None)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
         return KeyList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ProviderKey | None:
@@ -264,7 +264,7 @@ class OrganizationKeyAdmin(ReadOnlyAdmin):
 class KeyValidationAdmin(ReadOnlyAdmin):
     list_display = ("organization", "key", "result", "detail", "requested_at", "finished_at")
     list_display_links = ("organization", "key")
-    list_filter = (("outcome", ChoicesDropdownFilter), ("organization", RelatedDropdownFilter))
+    list_filter = (("outcome", ChoicesDropdownFilter), BY_ORGANIZATION)
     list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("organization__name", "organization__slug", "key__provider", "key__label")
@@ -279,7 +279,7 @@ class KeyValidationAdmin(ReadOnlyAdmin):
 @admin.register(AvailableModel)
 class AvailableModelAdmin(ReadOnlyAdmin):
     list_display = ("model", "organization", "key", "context_tokens", "input_price", "output_price")
-    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter = (BY_ORGANIZATION,)
     list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("model", "name", "organization__name", "key__provider", "key__label")
@@ -298,7 +298,7 @@ class AvailableModelAdmin(ReadOnlyAdmin):
 @admin.register(ModelQuirk)
 class ModelQuirkAdmin(ReadOnlyAdmin):
     list_display = ("model", "organization", "key", "field", "instead", "most", "noticed_at")
-    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter = (BY_ORGANIZATION,)
     list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("model", "field", "organization__name", "key__provider", "key__label")
@@ -323,7 +323,7 @@ class PrivateEndpointAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # u
     """Servers in private networks that organizations may use. Allowed and withdrawn, never changed."""
 
     list_display = ("organization", "host", "port", "network", "created_at")
-    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter = (BY_ORGANIZATION,)
     list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug", "host", "network")

@@ -7,12 +7,12 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
 from organizations.guarded_admin import GuardedAdmin
+from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
 from providers.adapters.key_shapes import model_holds_key
@@ -108,7 +108,7 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
 
     list_display = ("organization", "action_name", "key", "key_status", "model", "updated_by", "updated_at")
     list_display_links = ("organization", "action_name")
-    list_filter = (("organization", RelatedDropdownFilter),)
+    list_filter = (BY_ORGANIZATION,)
     list_filter_submit = True
     list_select_related = ("organization", "key", "updated_by")
     search_fields = (

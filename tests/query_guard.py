@@ -72,9 +72,11 @@ UNSCOPED = {
     # Staff, who see every organization.
     "billing.admin": "staff",
     "config.admin": "staff",
+    "config.admin_dashboard": "staff",
     "organizations.admin": "staff",
     "organizations.forms": "the form of staff",
     "organizations.guarded_admin": "staff",
+    "organizations.long_lists": "staff",
     "providers.admin": "staff",
     "providers.managed_keys_admin": "staff",
 }

@@ -5,8 +5,15 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.contrib.filters.admin import (
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RangeDateFilter,
+    RangeDateTimeFilter,
+)
 from unfold.decorators import display
 
+from organizations.long_lists import BY_ORGANIZATION
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
@@ -14,7 +21,7 @@ from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, Usag
 from usage.names import provider_name, provider_names
 
 
-class ProviderFilter(admin.SimpleListFilter):
+class ProviderFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
     title = "provider"
     parameter_name = "provider"
 
@@ -25,7 +32,7 @@ class ProviderFilter(admin.SimpleListFilter):
         return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
-class PriceFilter(admin.SimpleListFilter):
+class PriceFilter(DropdownFilter):  # type: ignore[misc]
     """The same calls by the same words as on the usage page."""
 
     title = "price"
@@ -40,6 +47,9 @@ class PriceFilter(admin.SimpleListFilter):
 
 class MeteringAdmin(ReadOnlyAdmin):
     """Metering is written by the system alone."""
+
+    list_filter_submit = True
+    list_select_related = ("organization",)
 
     @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
     def provider_name(self, row: UsageEvent | UsageDaily | InFlightCall) -> str:
@@ -58,21 +68,19 @@ class UsageEventAdmin(MeteringAdmin):
         "status",
         "usd",
     )
-    list_filter = ("occurred_at", "status", "mode", PriceFilter, "no_price", ProviderFilter)
-    list_select_related = ("organization",)
-    search_fields = (
-        "organization__slug",
-        "organization__name",
-        "model",
-        "action",
-        "key_label",
-        "request_id",
-        "call_id",
-        "run_id",
+    list_filter = (
+        BY_ORGANIZATION,
+        ("occurred_at", RangeDateTimeFilter),
+        ("status", ChoicesDropdownFilter),
+        ("mode", ChoicesDropdownFilter),
+        PriceFilter,
+        ("no_price", ChoicesDropdownFilter),
+        ProviderFilter,
     )
+    search_fields = ("organization__slug", "organization__name", "model", "action", "key_label", "request_id")
+    found_by = ("call_id", "run_id")
     search_help_text = "Organization, model, action, key label, or the id of a call, a run or a request"
     ordering = ("-occurred_at",)
-    show_full_result_count = False
 
     @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
     def usd(self, event: UsageEvent) -> str:
@@ -88,11 +96,14 @@ class UsageEventAdmin(MeteringAdmin):
 @admin.register(UsageDaily)
 class UsageDailyAdmin(MeteringAdmin):
     list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
-    list_filter = ("mode", ProviderFilter)
-    list_select_related = ("organization",)
+    list_filter = (
+        BY_ORGANIZATION,
+        ("day", RangeDateFilter),
+        ("mode", ChoicesDropdownFilter),
+        ProviderFilter,
+    )
     search_fields = ("organization__slug", "organization__name", "model", "action", "key_label")
     ordering = ("-day",)
-    show_full_result_count = False
 
     @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
     def usd(self, row: UsageDaily) -> str:
@@ -111,24 +122,23 @@ class UsageDailyAdmin(MeteringAdmin):
 @admin.register(InFlightCall)
 class InFlightCallAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "provider_name", "model", "mode", "deadline_at")
-    list_filter = ("mode", ProviderFilter)
-    list_select_related = ("organization",)
-    search_fields = ("organization__slug", "organization__name", "model", "action", "id", "run_id")
+    list_filter = (BY_ORGANIZATION, ("mode", ChoicesDropdownFilter), ProviderFilter)
+    search_fields = ("organization__slug", "organization__name", "model", "action")
+    found_by = ("id", "run_id")
     ordering = ("started_at",)
 
 
 @admin.register(UsageRun)
 class UsageRunAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "run_id", "part", "is_priced", "is_incomplete")
-    list_filter = ("is_priced", "is_incomplete")
-    list_select_related = ("organization",)
-    search_fields = ("organization__slug", "organization__name", "action", "run_id")
+    list_filter = (BY_ORGANIZATION, "is_priced", "is_incomplete")
+    search_fields = ("organization__slug", "organization__name", "action")
+    found_by = ("run_id",)
     search_help_text = "Organization, action, or the id of a run"
-    ordering = ("-started_at",)
-    show_full_result_count = False
+    ordering = ("-pk",)  # as they began: a run's row is written with its first call
 
 
 @admin.register(RollupState)
-class RollupStateAdmin(MeteringAdmin):
+class RollupStateAdmin(ReadOnlyAdmin):
     list_display = ("position", "rolled_up_at")
     search_fields = ("system_identifier",)
