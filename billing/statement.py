@@ -16,6 +16,7 @@ from organizations.models import Organization
 Kind = LedgerEntry.Kind
 
 SPENT_DAYS = 30
+OVERTAKEN = 1_000  # so many movements may wait for the account while others that began later are written
 _TONES = {
     Kind.GRANT: "ok",
     Kind.HOLD: "info",
@@ -62,13 +63,13 @@ class StatementLine:
 
 def credit_summary(*, organization: Organization, today: dt.date) -> CreditSummary:
     balance = ledger.balance(organization=organization)
-    changes = LedgerEntry.objects.for_organization(organization).aggregate(
-        spent=Coalesce(Sum("d_posted", filter=_spent_since(today)), 0),
-        granted=Coalesce(Sum("d_posted", filter=_GIVEN), 0),
+    spent, granted = (  # each has its own index
+        LedgerEntry.objects.for_organization(organization)
+        .filter(which)
+        .aggregate(credits=Coalesce(Sum("d_posted"), 0))["credits"]
+        for which in (_spent_since(today), _GIVEN)
     )
-    return CreditSummary(
-        available=balance.available, held=balance.held, spent=-changes["spent"], granted=changes["granted"]
-    )
+    return CreditSummary(available=balance.available, held=balance.held, spent=-spent, granted=granted)
 
 
 def entries(*, organization: Organization, show: str, today: dt.date) -> QuerySet[LedgerEntry]:
@@ -76,17 +77,16 @@ def entries(*, organization: Organization, show: str, today: dt.date) -> QuerySe
     The entries behind a number, newest first: of `show` "held", "spent" or "granted" as in CreditSummary,
     else all.
     """
+    of_organization = LedgerEntry.objects.for_organization(organization)
     which = {
         "held": Q(kind=Kind.HOLD, hold__state=CreditHold.State.PENDING),
         "spent": _spent_since(today),
         "granted": _GIVEN,
     }.get(show, Q())
-    return (
-        LedgerEntry.objects.for_organization(organization)
-        .filter(which)
-        .select_related("hold", "actor")
-        .order_by("-seq")
-    )
+    if show == "spent":  # by their number, too: the entries are read in its order, and end with the last ones before
+        before = of_organization.filter(created_at__lt=_first_moment(today)).order_by("-created_at")
+        which &= Q(seq__gt=(before.values_list("seq", flat=True).first() or 0) - OVERTAKEN)
+    return of_organization.filter(which).select_related("hold", "actor").order_by("-seq")
 
 
 def line(entry: LedgerEntry) -> StatementLine:
@@ -106,5 +106,8 @@ def line(entry: LedgerEntry) -> StatementLine:
 
 def _spent_since(today: dt.date) -> Q:
     """The last days count whole UTC days and include today."""
-    first = dt.datetime.combine(today - dt.timedelta(days=SPENT_DAYS - 1), dt.time.min, tzinfo=dt.UTC)
-    return Q(kind=Kind.CAPTURE, created_at__gte=first)
+    return Q(kind=Kind.CAPTURE, created_at__gte=_first_moment(today))
+
+
+def _first_moment(today: dt.date) -> dt.datetime:
+    return dt.datetime.combine(today - dt.timedelta(days=SPENT_DAYS - 1), dt.time.min, tzinfo=dt.UTC)

@@ -4,8 +4,8 @@ from typing import Any
 
 from billing import statement
 from organizations import clock
+from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest
-from organizations.reading import page_of
 
 LINES_A_PAGE = 50
 SHOWN = {"all": "All entries", "spent": "Charged, 30 days", "held": "Held now", "granted": "Granted"}
@@ -17,7 +17,7 @@ def credits_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     show = request.GET.get("show", "all")
     show = show if show in SHOWN else "all"
     found = statement.entries(organization=request.organization, show=show, today=today)
-    page = page_of(request, found, size=LINES_A_PAGE)
+    page = page_of_rows(request, found, by=("-seq",), size=LINES_A_PAGE)
     return {
         "summary": statement.credit_summary(organization=request.organization, today=today),
         "shown": SHOWN,

@@ -13,6 +13,7 @@ from organizations import clock, invitations, services
 from organizations.edits import FIELD, ChangedMeanwhile, stamp
 from organizations.forms import InviteForm, RecencySharingForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
+from organizations.paging import page_of_rows
 from organizations.permissions import (
     OrganizationHttpRequest,
     Permission,
@@ -20,7 +21,6 @@ from organizations.permissions import (
     organization_view,
     recently_authenticated,
 )
-from organizations.reading import page_of
 
 AUDIT_PAGE_SIZE = 50
 
@@ -88,8 +88,8 @@ def leave(request: OrganizationHttpRequest) -> HttpResponse:
 @organization_view(Permission.MANAGE_MEMBERS)
 @require_safe
 def audit_log(request: OrganizationHttpRequest) -> HttpResponse:
-    events = AuditEvent.objects.for_organization(request.organization).order_by("-seq")
-    page = page_of(request, events, size=AUDIT_PAGE_SIZE)
+    events = AuditEvent.objects.for_organization(request.organization)
+    page = page_of_rows(request, events, by=("-seq",), size=AUDIT_PAGE_SIZE)
     return render(request, "organizations/audit.html", {"page": page})
 
 

@@ -119,13 +119,24 @@ def test_long_ledgers_are_paged_newest_first(acme, as_alice):
     hold(acme, *[1] * 60)
 
     first = as_alice.get(URL)
-    second = as_alice.get(URL, {"page": "2"})
-    beyond = as_alice.get(URL, {"page": "99"})
+    second = as_alice.get(URL, {"after": first.context["page"].after})
 
     assert [line.seq for line in first.context["lines"]] == list(range(61, 11, -1))
     assert [line.seq for line in second.context["lines"]] == list(range(11, 0, -1))
-    assert beyond.context["page"].number == 2
-    assert "page=2" in first.content.decode()
+    assert "?after=12" in first.content.decode()
+    assert "?before=11" in second.content.decode()
+
+
+def test_the_pages_of_what_was_charged_follow_each_other(acme, as_alice):
+    grant(acme, 100)
+    for held in hold(acme, *[1] * 60):
+        ledger.capture_hold(organization=acme, hold_id=held.id, amount=1)
+
+    first = as_alice.get(URL, {"show": "spent"})
+    second = as_alice.get(URL, {"show": "spent", "after": first.context["page"].after})
+
+    assert [line.seq for page in (first, second) for line in page.context["lines"]] == list(range(121, 61, -1))
+    assert [line.label for line in second.context["lines"]] == ["Charged"] * 10
 
 
 def test_the_number_of_queries_does_not_grow_with_the_ledger(acme, as_alice, staff, django_assert_max_num_queries):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,6 @@ import httpx
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings as django_settings
-from django.core.paginator import Page
 from django.core.signals import request_finished
 from django.db import connection, connections, transaction
 from django.db.backends.signals import connection_created
@@ -27,7 +26,7 @@ from config.web import application as web
 from gateway import dispatch
 from organizations import audit, tenancy
 from organizations.models import Invitation, Membership, Organization
-from organizations.reading import page_of
+from organizations.paging import PageOfRows, page_of_rows
 from organizations.tenancy import EVERY, NOBODY, scope
 from providers.adapters.base import ChatRequest, Message
 from providers.custody import Secret
@@ -75,7 +74,7 @@ def parties(db) -> list[Party]:
     return made
 
 
-def trip(request: HttpRequest, rows: QuerySet[Any], *, size: int) -> Page[Any]:
+def trip(request: HttpRequest, rows: QuerySet[Any], *, by: Sequence[str], size: int) -> PageOfRows[Any]:
     """A page of the audit log that reads rows, then fails as our code or as the database may."""
     number = request.GET.get("page")
     if number in ("boom", "broken", "slow"):
@@ -86,12 +85,12 @@ def trip(request: HttpRequest, rows: QuerySet[Any], *, size: int) -> Page[Any]:
                 cursor.execute("SELECT nothing FROM nowhere")
             if number == "boom":
                 raise RuntimeError("injected")
-    return page_of(request, rows, size=size)
+    return page_of_rows(request, rows, by=by, size=size)
 
 
 @pytest.fixture
 def tripwire(monkeypatch) -> None:
-    monkeypatch.setattr("organizations.views.page_of", trip)
+    monkeypatch.setattr("organizations.views.page_of_rows", trip)
 
 
 def without_filters(connection: Any, **kwargs: Any) -> None:

@@ -1,0 +1,102 @@
+"""What keeps the credits page quick in a long ledger: which index finds the few rows that it shows."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from billing import statement
+from billing.models import CreditHold, LedgerEntry
+from organizations.models import Organization
+from tests.serving_role import as_owner
+
+CHARGES = 3_000
+
+
+@pytest.fixture(autouse=True)
+def _every_ledger_is_sound_in_the_end() -> None:
+    """Not here: only the rows that the page asks for are made."""
+
+
+@pytest.fixture
+def long_ledgers(acme, globex) -> None:
+    """Of two organizations, a charge every hour; the figures that the planner goes by are theirs."""
+    for organization in (acme, globex):
+        charge(organization)
+    with as_owner(), connection.cursor() as cursor:
+        cursor.execute("ANALYZE billing_ledgerentry" if connection.vendor == "postgresql" else "ANALYZE")
+
+
+def charge(organization: Organization) -> None:
+    holds = CreditHold.objects.bulk_create(
+        CreditHold(organization=organization, amount=1, captured=1, state="captured", purpose=f"{number}")
+        for number in range(CHARGES)
+    )
+    now = timezone.now()
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(
+            organization=organization,
+            seq=number,
+            kind="capture",
+            d_posted=-1,
+            d_held=-1,
+            posted_after=CHARGES - number,
+            held_after=0,
+            hold=held,
+            idempotency_key=f"capture:{held.pk}",
+            created_at=now - timedelta(hours=CHARGES - number),
+        )
+        for number, held in enumerate(holds, start=1)
+    )
+
+
+@pytest.mark.parametrize("show", ["all", "spent"])
+def test_a_deep_page_of_entries_is_found_by_their_number(long_ledgers, acme, show):
+    entries = statement.entries(organization=acme, show=show, today=timezone.now().date())
+
+    plan = plan_of(entries.filter(seq__lt=CHARGES - 500)[:51])
+
+    assert re.search(r"Index Cond: .*organization_id = \S+ AND .*seq < |organization_id=\? AND seq.*<\?", plan), plan
+    assert not re.search("Sort|TEMP B-TREE", plan), plan
+
+
+def test_the_last_page_of_what_was_charged_reads_nothing_older(long_ledgers, acme):
+    entries = statement.entries(organization=acme, show="spent", today=timezone.now().date())
+    last_before = CHARGES - entries.count() - statement.OVERTAKEN
+
+    plan = plan_of(entries.filter(seq__lt=CHARGES - 700)[:51])
+
+    assert f"seq > {last_before}" in plan or re.search(r"organization_id=\? AND seq>\? AND seq<\?", plan), plan
+
+
+def test_what_was_spent_is_read_from_an_index_of_charges_alone(long_ledgers, acme):
+    with CaptureQueriesContext(connection) as asked:
+        statement.credit_summary(organization=acme, today=timezone.now().date())
+    (spent,) = (query["sql"] for query in asked if "SUM" in query["sql"] and "capture" in query["sql"])
+
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # that few rows it would rather read from the table
+            for way in ("seqscan", "bitmapscan", "indexscan"):
+                cursor.execute(f"SET LOCAL enable_{way} = off")
+
+    plan = explained(spent)
+
+    assert "entry_spent" in plan, plan
+    assert re.search(r"Index Cond: .*created_at >= |organization_id=\? AND created_at>\?", plan), plan
+
+
+def plan_of(rows: QuerySet[Any]) -> str:
+    return rows.select_related(None).explain()
+
+
+def explained(sql: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"{'EXPLAIN' if connection.vendor == 'postgresql' else 'EXPLAIN QUERY PLAN'} {sql}")
+        return "\n".join(str(row) for row in cursor.fetchall())
