@@ -41,13 +41,12 @@ class Pages(Paginator):  # type: ignore[type-arg]  # not subscriptable at run ti
     """Finds the ids of a page first: what stands beside its rows is read for them alone."""
 
     object_list: QuerySet[Any]
+    template_name = "organizations/admin_pages.html"
 
     @cached_property
     def count(self) -> int:
         counted: int | None = getattr(self.object_list, "counted", None)
         return self.object_list.count() if counted is None else counted
-
-    template_name = "organizations/admin_pages.html"
 
     def page(self, number: int | str) -> Page[Any]:
         page = super().page(number)
