@@ -50,7 +50,8 @@ def pages_of_the_owner() -> dict[str, str]:
     own = {"organization__slug": SLUG}
     briefings = {each.title: each.pk for each in Briefing.objects.filter(**own)}
     busiest, fresh = briefings[BUSIEST], briefings[FRESH]
-    calls, people, checks = (model.objects.filter(**own) for model in (UsageEvent, Candidate, CandidateCheck))
+    calls, people = UsageEvent.objects.filter(**own), Candidate.objects.filter(**own)
+    checks = CandidateCheck.objects.filter(**own)
     old_call = _deep(calls, "-occurred_at", "-id").pk
     latest = checks.filter(briefing=busiest, is_latest=True)
     return {

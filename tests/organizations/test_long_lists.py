@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from django.contrib import admin
 from django.contrib.admin.filters import AllValuesFieldListFilter, RelatedFieldListFilter
-from django.contrib.admin.views.main import ChangeList
 from django.db import connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -39,10 +38,12 @@ def shown(response) -> list[str]:
     return [row.target for row in response.context["cl"].result_list]
 
 
-def list_of(request_user, model, **address: str) -> ChangeList:
+def list_of(request_user, model, **address: str) -> long_lists.NewestFirst:
     request = RequestFactory().get("/", address)
     request.user = request_user
-    return admin.site.get_model_admin(model).get_changelist_instance(request)
+    shown = admin.site.get_model_admin(model).get_changelist_instance(request)
+    assert isinstance(shown, long_lists.NewestFirst)
+    return shown
 
 
 def test_a_list_is_of_the_newest_rows_and_says_so(as_staff, acme, globex, few):
