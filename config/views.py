@@ -81,9 +81,14 @@ def _section_url(slug: str, section: str) -> str:
 @organization_view(Permission.VIEW)
 @require_safe
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
-    routes = routing.views.panel_context(request)
+    cost, averages = reports.cost_and_averages(
+        organization=request.organization,
+        today=clock.now().date(),
+        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+    )
+    routes = routing.views.panel_context(request, averages=averages)
     context = {
-        "cost": _cost(request),
+        "cost": cost,
         **providers.views.panel_context(request),
         **routes,
         "mode_note": _mode_note(line.row for line in routes["routing"].lines),
@@ -100,22 +105,28 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     month_start = _month_start(clock.now())
     rows = routing_table(request.organization)
     in_trouble = troubles(rows)
+    balance = ledger.balance(organization=request.organization)
+    steps_open = not all(step.is_done for step in steps)
     context = {
-        "cost": _cost(request),
-        "balance": ledger.balance(organization=request.organization),
+        "cost": reports.cost_summary(
+            organization=request.organization,
+            today=clock.now().date(),
+            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+        ),
+        "balance": balance,
+        "credit_balance": balance,  # for the sidebar, that would ask once more
         "checks_this_month": checks.filter(
             status=CandidateCheck.Status.COMPLETED, completed_at__gte=month_start
         ).count(),
         "month_start": month_start,
         "steps": steps,
         "steps_done": sum(step.is_done for step in steps),
-        "steps_open": not all(step.is_done for step in steps),
+        "steps_open": steps_open,
         "troubles": in_trouble,
         "has_model": not any(each.key is None and each.action.slug in ACTIONS_OF_A_CHECK for each in in_trouble),
         "is_managed": any(row.is_managed for row in rows),
-        "has_key": ProviderKey.objects.for_organization(request.organization)
-        .filter(status__in=USABLE_STATUSES)
-        .exists(),
+        "has_key": steps_open
+        and ProviderKey.objects.for_organization(request.organization).filter(status__in=USABLE_STATUSES).exists(),
         "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)
@@ -226,14 +237,6 @@ def _mode_note(rows: Iterable[RoutingRow]) -> ModeNote:
     )
     text = f"Checks run in {mode.label} mode, because {why}. A new check costs {new}, an existing recent one {recent}."
     return ModeNote("info", text)
-
-
-def _cost(request: OrganizationHttpRequest) -> reports.CostSummary:
-    return reports.cost_summary(
-        organization=request.organization,
-        today=clock.now().date(),
-        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-    )
 
 
 def _month_start(now: datetime) -> datetime:

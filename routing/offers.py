@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from organizations.models import Organization
 from providers.models import ProviderKey
 from routing.counterparts import counterpart, listed_in_order, price_text
 from routing.forms import RouteForm, choice_of, write_choice
-from routing.services import routing_table
+from routing.services import RoutingRow, routing_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,19 @@ def offer_of(
     *,
     posted: Mapping[str, str] | None = None,
     typed: Mapping[str, str] | None = None,
+    table: Iterable[RoutingRow] | None = None,
     now: datetime,
 ) -> Offer:
     """
     The actions that `key` could serve and does not, as forms: bound to `posted`, or with the models that were `typed`.
 
+    `table` is the routing table where the page has it.
     Ticked at first is what has no key of the organization's own. Nothing is offered of a key that cannot be chosen.
     """
     given = posted if posted is not None else typed or {}
-    rows = [row for row in routing_table(organization) if posted is not None or not _serves(key, row.rule)]
+    if table is None:
+        table = routing_table(organization)
+    rows = [row for row in table if posted is not None or not _serves(key, row.rule)]
     if not key.is_usable:
         rows = []
     listed = listed_in_order(key) if rows else []

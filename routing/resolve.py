@@ -82,7 +82,13 @@ def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
 
 def own_route(rule: RoutingRule) -> Route:
     """Where an organization's own rule leads. Raises RouteUnavailable."""
-    (key,) = show_unreadable([rule.key])
+    show_unreadable([rule.key])
+    return shown_route(rule)
+
+
+def shown_route(rule: RoutingRule) -> Route:
+    """The same for a rule whose key `show_unreadable` has seen."""
+    key = rule.key
     if not key.is_usable:
         mend = "enable" if key.status == ProviderKey.Status.DISABLED else "validate or replace"
         instead = "reset the action to the managed default" if rule.action in working_defaults() else "choose another"

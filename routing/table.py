@@ -10,6 +10,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Case, When, Window
 from django.db.models.functions import RowNumber
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from organizations.models import Organization
 from providers.cards import usd_text
@@ -18,11 +20,12 @@ from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
-from routing.resolve import NoModel, RouteUnavailable, own_route
+from routing.resolve import NoModel, RouteUnavailable, shown_route
 from routing.services import RoutingRow, routing_table
-from usage.reports import ActionAverages, action_averages
+from usage.reports import MONTH, ActionAverages, action_averages
 
-DAYS = 30
+DAYS = MONTH
+PRICES = ("input_nanousd_per_mtok", "output_nanousd_per_mtok")
 MOST_SUGGESTED = 1_000  # models of one key, in a list that the page holds whole; others can be typed
 
 
@@ -40,6 +43,15 @@ class SuggestionList:
 
     key_id: UUID
     suggestions: Sequence[Suggestion]
+
+    @property
+    def options(self) -> SafeString:
+        """Hundreds of them: a template takes ten times as long."""
+        return format_html_join(
+            "",
+            '<option value="{}" label="{}"></option>',
+            ((suggestion.model, suggestion.label) for suggestion in self.suggestions),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +113,27 @@ def route_forms(
     return forms
 
 
-def routing_page(organization: Organization, forms: Sequence[RouteForm], *, today: date) -> RoutingTable:
+def routing_page(
+    organization: Organization,
+    forms: Sequence[RouteForm],
+    *,
+    today: date,
+    averages: Mapping[str, ActionAverages] | None = None,
+) -> RoutingTable:
+    """The table with these forms; `averages` of its DAYS where they were asked for before."""
     lists = suggestion_lists(
         organization,
         keys={key for form in forms for key in form.keys.values() if key.is_usable},
         chosen={form.row.rule.model for form in forms if form.row.rule},
     )
     listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
-    averages = action_averages(
-        organization=organization,
-        today=today,
-        days=DAYS,
-        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-    )
+    if averages is None:
+        averages = action_averages(
+            organization=organization,
+            today=today,
+            days=DAYS,
+            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
+        )
     lines = []
     for form in forms:
         rule = form.row.rule
@@ -145,18 +165,18 @@ def suggestion_lists(
     unchosen = Case(When(model__in=chosen, then=0), default=1)
     place = Window(RowNumber(), partition_by="key", order_by=[unchosen, "model"])
     available = AvailableModel.objects.for_organization(organization).filter(key__in=keys)
-    for model in available.annotate(place=place).filter(place__lte=MOST_SUGGESTED).order_by("key", "model"):
-        by_key.setdefault(model.key_id, []).append(Suggestion(model.model, _label(model)))
+    suggested = available.annotate(place=place).filter(place__lte=MOST_SUGGESTED).order_by("key", "model")
+    for key_id, model, *told in suggested.values_list("key_id", "model", "name", "context_tokens", *PRICES):
+        by_key.setdefault(key_id, []).append(Suggestion(model, _label(model, *told)))
     return [SuggestionList(key_id, suggestions) for key_id, suggestions in by_key.items()]
 
 
-def _label(model: AvailableModel) -> str:
-    parts = [model.name] if model.name != model.model else []
-    if model.context_tokens:
-        parts.append(f"{model.context_tokens:,} tokens")
-    if model.input_nanousd_per_mtok is not None and model.output_nanousd_per_mtok is not None:
-        prices = f"{usd_text(model.input_nanousd_per_mtok)} in, {usd_text(model.output_nanousd_per_mtok)} out"
-        parts.append(f"{prices} per million")
+def _label(model: str, name: str, context_tokens: int | None, price_in: int | None, price_out: int | None) -> str:
+    parts = [name] if name != model else []
+    if context_tokens:
+        parts.append(f"{context_tokens:,} tokens")
+    if price_in is not None and price_out is not None:
+        parts.append(f"{usd_text(price_in)} in, {usd_text(price_out)} out per million")
     return " · ".join(parts)
 
 
@@ -180,7 +200,7 @@ def trouble_of(row: RoutingRow) -> str:
     if row.rule is None:
         return "" if row.is_managed else str(NoModel(row.action.slug))
     try:
-        own_route(row.rule)
+        shown_route(row.rule)
     except RouteUnavailable as refusal:
         return str(refusal)
     return ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -28,14 +29,15 @@ from routing.counterparts import counterpart
 from routing.forms import RemoveKeyForm, RouteForm, choice_of, named
 from routing.models import RoutingRule
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
+from usage.reports import ActionAverages
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
 ROUTES_TAKEN = "routesTaken"  # heard by the table: routes were chosen elsewhere on its page
 
 
-def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+def panel_context(request: OrganizationHttpRequest, *, averages: Mapping[str, ActionAverages]) -> dict[str, Any]:
     """What `routing/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
-    return _table_context(request, route_forms(request.organization))
+    return _table_context(request, route_forms(request.organization), averages)
 
 
 @organization_view(Permission.VIEW)
@@ -264,8 +266,11 @@ def _refused(request: OrganizationHttpRequest, forms: list[RouteForm]) -> HttpRe
     return render(request, template, _table_context(request, forms), status=422)
 
 
-def _table_context(request: OrganizationHttpRequest, forms: list[RouteForm]) -> dict[str, Any]:
-    return {"routing": routing_page(request.organization, forms, today=clock.now().date())}
+def _table_context(
+    request: OrganizationHttpRequest, forms: list[RouteForm], averages: Mapping[str, ActionAverages] | None = None
+) -> dict[str, Any]:
+    table = routing_page(request.organization, forms, today=clock.now().date(), averages=averages)
+    return {"routing": table}
 
 
 def _settings_url(request: OrganizationHttpRequest, anchor: str) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
 from usage import amounts
 
 COLOURS = 5  # the last one is grey and takes what is left
@@ -111,6 +114,19 @@ class Chart:
     legend: tuple[LegendItem, ...]
     rows: tuple[TableRow, ...]
     total: str
+
+    @property
+    def days_as_rows(self) -> SafeString:
+        """Of its table. Made here, since a template takes several times as long for so many cells."""
+        cell = '<td class="num" data-th="{}">{}</td>'
+        return format_html_join(
+            "",
+            '<tr><th scope="row">{}</th>{}</tr>',
+            (
+                (f"{row.label:%-d %b %Y}", format_html_join("", cell, (*row.values, ("Total", row.total))))
+                for row in self.rows
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

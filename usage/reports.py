@@ -17,7 +17,7 @@ from decimal import Decimal
 
 from organizations.models import Organization
 from usage import amounts
-from usage.cells import Cell, Sums, Totals, add_up, first_day, grouped, read_cells, shown, totals
+from usage.cells import Cell, Sums, Totals, add_up, first_day, grouped, read_cells, read_groupings, shown, totals
 from usage.charts import Chart, Series, Unit, stacked_bars
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
@@ -33,6 +33,7 @@ SMALL_USD = Unit(
 TOKENS = Unit("tokens", amounts.count, amounts.count_tick, unknown=amounts.NOT_REPORTED)
 ONE_USD = 10**9
 MODELS_SHOWN = 10
+BY_DAY, BY_MODEL, BY_ACTION = ("day", "provider", "mode"), ("provider", "model", "mode"), ("action", "mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,11 @@ def action_averages(
     *, organization: Organization, today: date, show_managed_usd: bool, days: int = MONTH
 ) -> dict[str, ActionAverages]:
     """By action, of the runs that began in the period, with all their calls; an action without runs is not in it."""
+    return _averages(read_cells(organization, today, days, *BY_ACTION), show_managed_usd)
+
+
+def _averages(cells: Iterable[Cell], show_managed_usd: bool) -> dict[str, ActionAverages]:
     averages = {}
-    cells = read_cells(organization, today, days, "action", "mode")
     for action, of_action in grouped(cells, lambda cell: cell.action).items():
         everything, own = add_up(of_action), add_up(shown(of_action, show_managed_usd))
         if not everything.runs:
@@ -204,20 +208,37 @@ def run_costs(
 
 def cost_summary(*, organization: Organization, today: date, show_managed_usd: bool) -> CostSummary:
     """The whole cost panel, from one query."""
-    cells = read_cells(organization, today, MONTH, "day", "provider", "model", "mode")
+    by_day, by_model = read_groupings(organization, today, MONTH, BY_DAY, BY_MODEL)
+    return _summary(organization, today, by_day, by_model, show_managed_usd)
+
+
+def cost_and_averages(
+    *, organization: Organization, today: date, show_managed_usd: bool
+) -> tuple[CostSummary, dict[str, ActionAverages]]:
+    """`cost_summary` and `action_averages` of its month, from one query."""
+    by_day, by_model, by_action = read_groupings(organization, today, MONTH, BY_DAY, BY_MODEL, BY_ACTION)
+    return (
+        _summary(organization, today, by_day, by_model, show_managed_usd),
+        _averages(by_action, show_managed_usd),
+    )
+
+
+def _summary(
+    organization: Organization, today: date, by_day: Sequence[Cell], by_model: Sequence[Cell], show_managed_usd: bool
+) -> CostSummary:
     # A cell of runs alone: that of a run which began before the calls on these days.
-    cells = [cell for cell in cells if cell.sums.calls]
+    by_day, by_model = ([cell for cell in cells if cell.sums.calls] for cells in (by_day, by_model))
     week_first_day = first_day(today, WEEK)
     return CostSummary(
         organization=organization,
         week_first_day=week_first_day,
         month_first_day=first_day(today, MONTH),
         today=today,
-        week=totals([cell for cell in cells if cell.day and cell.day >= week_first_day], show_managed_usd),
-        month=totals(cells, show_managed_usd),
-        providers=_by_provider(cells, show_managed_usd),
-        models=_by_model(cells, show_managed_usd)[:MODELS_SHOWN],
-        chart=_month_chart(cells, today, show_managed_usd),
+        week=totals([cell for cell in by_day if cell.day and cell.day >= week_first_day], show_managed_usd),
+        month=totals(by_day, show_managed_usd),
+        providers=_by_provider(by_model, show_managed_usd),
+        models=_by_model(by_model, show_managed_usd)[:MODELS_SHOWN],
+        chart=_month_chart(by_day, today, show_managed_usd),
     )
 
 

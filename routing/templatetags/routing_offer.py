@@ -18,4 +18,5 @@ def uses_offered(context: dict[str, Any], key: ProviderKey) -> Offer | None:
     request = context["request"]
     if not key.is_usable or not may(request.membership, Permission.MANAGE_ROUTING):
         return None
-    return offer_of(request.organization, key, now=clock.now())
+    table = [line.row for line in context["routing"].lines] if "routing" in context else None
+    return offer_of(request.organization, key, table=table, now=clock.now())

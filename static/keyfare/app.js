@@ -255,6 +255,19 @@ document.addEventListener("allauth.error", (event) => {
   else showError("The passkey was not used: the browser refused, or you cancelled. Try again, or use another way.");
 });
 
+// What is long and seldom looked at stands in noscript, and is made when it is asked for -------------------
+
+function unpack(kept) {
+  if (!kept) return;
+  if (kept.firstElementChild) kept.replaceWith(...kept.childNodes); // htmx has read it with scripts off
+  else kept.outerHTML = kept.textContent;
+}
+document.addEventListener("focusin", (event) => {
+  const list = event.target.getAttribute("list");
+  if (list) unpack(document.querySelector(`noscript[data-list="${CSS.escape(list)}"]`));
+});
+document.addEventListener("toggle", (event) => unpack(event.target.querySelector("noscript[data-kept]")), true);
+
 // Charts: the figures of the day under the pointer, as the table below the drawing has them -----------------
 
 const tip = document.createElement("div");
@@ -266,8 +279,10 @@ function tellDay(event) {
   const days = event.target.closest?.("[data-days]");
   tip.hidden = !days;
   if (!days) return;
+  const figure = days.closest("figure");
+  unpack(figure.querySelector("noscript[data-kept]"));
   const box = days.getBoundingClientRect();
-  const rows = days.closest("figure").querySelectorAll("tbody tr");
+  const rows = figure.querySelectorAll("tbody tr");
   const at = Math.floor(((event.clientX - box.left) / box.width) * rows.length);
   const [day, ...figures] = rows[Math.max(0, Math.min(at, rows.length - 1))].cells;
   const told = figures.length > 2 ? figures : figures.slice(-1); // of one series the total says it all
