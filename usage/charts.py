@@ -226,8 +226,9 @@ def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series
         for at, value in enumerate(each.values):
             if value:
                 height = max(value * plot_height / ticks[-1], 1)  # something is never drawn as nothing
+                left, bottom = frame.left + slot * (at + 0.14), tops[at]
                 tops[at] -= height
-                shapes.append(_rectangle(frame.left + slot * (at + 0.14), tops[at], slot * 0.72, height))
+                shapes.append(_rectangle(left, tops[at], left + slot * 0.72, bottom))
         bars.append(Bars(colour, "".join(shapes)))
     every = math.ceil(len(days) / frame.labels)
     return Plot(
@@ -237,7 +238,7 @@ def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series
         height=frame.height,
         left=_px(frame.left),
         right=_px(frame.width - frame.right),
-        area=_rectangle(frame.left, frame.top, slot * len(days), plot_height),
+        area=_rectangle(frame.left, frame.top, frame.width - frame.right, base),
         bars=tuple(bars),
         ticks=tuple(
             Mark(_px(frame.left - 8), _px(base - tick * plot_height / ticks[-1]), unit.tick(tick, ticks[1]))
@@ -250,9 +251,9 @@ def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series
     )
 
 
-def _rectangle(left: float, top: float, width: float, height: float) -> str:
-    """As a part of a path."""
-    return f"M{_px(left)} {_px(top)}h{_px(width)}v{_px(height)}h-{_px(width)}z"
+def _rectangle(left: float, top: float, right: float, bottom: float) -> str:
+    """As a part of a path; by its edges, so that two that touch have the same one."""
+    return f"M{_px(left)} {_px(top)}H{_px(right)}V{_px(bottom)}H{_px(left)}z"
 
 
 def _px(number: float) -> str:
