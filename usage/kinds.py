@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -62,7 +62,7 @@ def _following() -> str:
     return f"COALESCE({', '.join(f'({place})' for place in places)})"
 
 
-def latest(calls: UsageEventQuerySet, count: int, *, of: UsageEventQuerySet) -> UsageEventQuerySet:
+def latest(calls: UsageEventQuerySet, count: int, *, of: UsageEventQuerySet) -> list[UsageEvent]:
     """The latest `count` of `calls` that are of the kinds that the rows of `of` stand for."""
     same_kind = {column: RawSQL(f"kind.{column}", []) for column in KIND}  # noqa: S611  # our names
     of_one, its_parameters = _sql(calls.filter(**same_kind).latest_first().values("id", "occurred_at")[:count])
@@ -76,7 +76,11 @@ def latest(calls: UsageEventQuerySet, count: int, *, of: UsageEventQuerySet) -> 
         f" ORDER BY latest.occurred_at DESC, latest.id DESC LIMIT {count:d}",
         (*parameters, *its_parameters),
     )
-    return calls.filter(pk__in=found).latest_first()
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # It takes a kind of many columns for a rare one, and would rather read and sort all of it.
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+        return list(calls.filter(pk__in=found).latest_first())
 
 
 def _sql(rows: QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:

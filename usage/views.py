@@ -64,7 +64,7 @@ def _latest(
     """The latest `count` of `calls` that the form asks for."""
     most, *few = form.of_time(calls)
     if form.asks_for_kinds and "run" not in form.wanted:
-        found = list(kinds.latest(most, count, of=form.of_kinds(of_each_kind)))
+        found = kinds.latest(most, count, of=form.of_kinds(of_each_kind))
     else:
         found = list(form.of_kinds(most).latest_first()[:count])
     for others in few:
