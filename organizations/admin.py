@@ -46,6 +46,7 @@ class OrganizationAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     list_filter = (("recency_window_days", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     list_filter_submit = True
     search_fields = ("name", "slug", "memberships__user__email")
+    ordering = ("-pk",)
     readonly_fields = ("shares_recency", "closed_at", "is_platform", "created_at")  # owners decide what is shared
     fields = ("name", "slug", "recency_window_days", "shares_recency", "closed_at", "is_platform", "created_at")
 

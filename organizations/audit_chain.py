@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
+from itertools import groupby, islice
+from operator import attrgetter
 
 from django.db import connection, transaction
 
@@ -30,6 +32,7 @@ from organizations.models import AuditEvent, AuditHead, Organization
 
 FORMAT = "keyfare/audit/1"
 NO_HASH = "0" * 64
+AT_ONCE = 100  # organizations whose logs are read as of one moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +69,50 @@ def hash_of(event: AuditEvent) -> str:
 
 
 def verify_audit(*, organization: Organization) -> AuditReport:
-    """
-    Follow the organization's chain from its first event to its head.
+    """Follow the organization's chain from its first event to its head."""
+    ((_, report),) = verify_audits([organization])
+    return report
 
-    May run while events are written: it reads the state of one moment. On SQLite writers wait for it.
+
+def verify_audits(organizations: Iterable[Organization]) -> Iterator[tuple[Organization, AuditReport]]:
     """
-    with _one_moment():
-        head = AuditHead.objects.for_organization(organization).first()
-        seq, last_hash, events = 0, NO_HASH, 0
-        rows = AuditEvent.objects.for_organization(organization).order_by("seq")
-        for event in rows.iterator(chunk_size=2000):
-            problem = _problem(event, seq + 1, last_hash)
-            if problem:
-                return AuditReport(rows.count(), seq, last_hash, seq + 1, problem)
-            seq, last_hash, events = event.seq, event.hash, events + 1
-        kept_seq, kept_hash = (head.seq, head.hash) if head else (0, NO_HASH)
-    if kept_seq > seq:
-        problem = f"Event {seq + 1} is missing: the log ends with event {seq}, but {kept_seq} were written."
-        return AuditReport(events, seq, last_hash, seq + 1, problem)
-    if (kept_seq, kept_hash) != (seq, last_hash):
-        problem = f"The head of the log tells of another event {kept_seq or 1} than the log itself."
-        return AuditReport(events, seq, last_hash, kept_seq or 1, problem)
-    return AuditReport(events, seq, last_hash)
+    Each organization with what its chain tells, in their order.
+
+    May run while events are written: it reads the state of one moment, of some organizations after others. On SQLite
+    writers wait for it.
+    """
+    left = iter(organizations)
+    while batch := list(islice(left, AT_ONCE)):
+        with _one_moment():
+            heads = {head.organization_id: head for head in AuditHead.objects.filter(organization__in=batch)}
+            events = AuditEvent.objects.filter(organization__in=batch).order_by("organization", "seq")
+            logs = groupby(events.iterator(chunk_size=2000), key=attrgetter("organization_id"))
+            chains = {organization_id: _follow(log) for organization_id, log in logs}
+        for organization in batch:
+            yield organization, _ended(chains.get(organization.pk, _follow(())), heads.get(organization.pk))
+
+
+def _follow(log: Iterable[AuditEvent]) -> AuditReport:
+    """As far as the chain holds."""
+    events, seq, last_hash, problem = 0, 0, NO_HASH, ""
+    for event in log:
+        events += 1
+        problem = problem or _problem(event, seq + 1, last_hash)
+        if not problem:
+            seq, last_hash = event.seq, event.hash
+    return AuditReport(events, seq, last_hash, seq + 1 if problem else None, problem)
+
+
+def _ended(chain: AuditReport, head: AuditHead | None) -> AuditReport:
+    """Whether it ends where its head says."""
+    kept_seq, kept_hash = (head.seq, head.hash) if head else (0, NO_HASH)
+    if chain.problem or (kept_seq, kept_hash) == (chain.seq, chain.hash):
+        return chain
+    if kept_seq > chain.seq:
+        problem = f"Event {chain.seq + 1} is missing: the log ends with event {chain.seq}, but {kept_seq} were written."
+        return replace(chain, broken_seq=chain.seq + 1, problem=problem)
+    problem = f"The head of the log tells of another event {kept_seq or 1} than the log itself."
+    return replace(chain, broken_seq=kept_seq or 1, problem=problem)
 
 
 def _problem(event: AuditEvent, expected_seq: int, last_hash: str) -> str:

@@ -82,6 +82,11 @@ class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published with
             rows.counted = MOST  # type: ignore[attr-defined]
         return rows
 
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not (self.has_active_filters or self.query):
+            self.full_result_count = self.result_count  # nothing is left out that a link could show
+
     @cached_property
     def named_by_id(self) -> Q | None:
         """The condition of the rows that have an id as it was typed; None if there is none."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from cryptography.fernet import InvalidToken
@@ -18,6 +19,7 @@ from providers.custody import SealBroken
 from providers.models import OrganizationKey, ProviderKey
 
 SENTINELS = 100
+AT_ONCE = 500  # provider keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,15 @@ class Forgotten:
     people: Sequence[str]
 
 
-def check_secrets() -> SecretsReport:
-    """Open everything that is stored sealed, one after the other, and keep none of it."""
+def check_secrets(*, track: Callable[[Sequence[Any]], Iterable[Any]] = iter) -> SecretsReport:
+    """Open everything that is stored sealed, some after others, and keep none of it; `track` shows how far it is."""
     organization_keys = list(OrganizationKey.objects.order_by("pk").values_list("pk", flat=True))
-    broken_organization_keys = [pk for pk in organization_keys if not _unwraps(pk)]
-    keys = ProviderKey.objects.order_by("organization", "pk").values_list("pk", flat=True)
-    broken = [pk for pk in keys if not _opens(pk)]
+    broken_organization_keys = [pk for pk in track(organization_keys) if not _unwraps(pk)]
+    keys = list(ProviderKey.objects.order_by("organization", "pk").values_list("pk", flat=True))
+    broken = []
+    for start in track(range(0, len(keys), AT_ONCE)):
+        batch = ProviderKey.objects.filter(pk__in=keys[start : start + AT_ONCE]).order_by("organization", "pk")
+        broken += [pk for pk in unreadable(list(batch)) if not _opens(pk)]
     factors = second_factors.check_second_factors()
     return SecretsReport(
         len(organization_keys), len(keys), factors.total, broken_organization_keys, broken, factors.broken
@@ -96,7 +101,7 @@ def show_unreadable(keys: Iterable[ProviderKey]) -> list[ProviderKey]:
     once a missing master key is back. What comes from here is not to be saved.
     """
     keys = list(keys)
-    broken = unreadable(keys)
+    broken = set(unreadable(keys))
     for key in keys:
         is_moved = key.provider in PROVIDERS and key.origin != origin_of(key.provider, key.base_url)
         if key.pk in broken or is_moved:
@@ -106,10 +111,10 @@ def show_unreadable(keys: Iterable[ProviderKey]) -> list[ProviderKey]:
 
 
 @sensitive_variables()
-def unreadable(keys: Sequence[ProviderKey]) -> set[UUID]:
+def unreadable(keys: Sequence[ProviderKey]) -> list[UUID]:
     """Those of `keys` that do not open; reads all organization keys in one query."""
     organization_keys = _organization_keys({(key.organization_id, key.key_version) for key in keys})
-    found = set()
+    found = []
     for key in keys:
         organization_key = organization_keys.get((key.organization_id, key.key_version))
         try:
@@ -118,7 +123,7 @@ def unreadable(keys: Sequence[ProviderKey]) -> set[UUID]:
             custody.sealed_under(key, organization_key).open()
         except SealBroken:
             if not opens(key):  # nor after a rotation that came between
-                found.add(key.pk)
+                found.append(key.pk)
     return found
 
 

@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION
+from organizations.long_lists import BY_ORGANIZATION, NewestFirst
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
 from providers.adapters.key_shapes import model_holds_key
@@ -102,6 +102,15 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
         return f"{key.label} …{key.last4}" if key else NO_KEY
 
 
+class RuleList(NewestFirst):
+    """With the status that each key shows, which is asked for all of them at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        show_unreadable(rule.key for rule in self.result_list)
+
+
 @admin.register(RoutingRule)
 class RoutingRuleAdmin(ReadOnlyAdmin):
     """What organizations chose. Read-only: routes are the organization's own decision."""
@@ -131,14 +140,21 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
     )
     readonly_fields = ("action_name", "key_status")
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
+        return RuleList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> RoutingRule | None:
+        rule: RoutingRule | None = super().get_object(request, object_id, from_field)
+        show_unreadable([rule.key] if rule else [])
+        return rule
+
     @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
     def action_name(self, rule: RoutingRule) -> str:
         return _action_name(rule.action)
 
     @display(description="Key status")  # type: ignore[untyped-decorator]
     def key_status(self, rule: RoutingRule) -> str:
-        (key,) = show_unreadable([rule.key])
-        return key.get_status_display()
+        return rule.key.get_status_display()
 
 
 def _action_name(slug: str) -> str:

@@ -78,6 +78,7 @@ UNSCOPED = {
     "organizations.guarded_admin": "staff",
     "organizations.long_lists": "staff",
     "providers.admin": "staff",
+    "routing.admin": "staff",
     "providers.managed_keys_admin": "staff",
 }
 

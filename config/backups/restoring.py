@@ -13,7 +13,7 @@ from billing.verification import missing_accounts, verify_ledgers
 from config.backups import postgresql, sqlite
 from config.backups.manifest import BackupFailed, Contents, Manifest, digest_of
 from organizations import clock
-from organizations.audit_chain import verify_audit
+from organizations.audit_chain import verify_audits
 from organizations.completeness import missing_rows
 from organizations.models import Organization
 from providers.inspection import master_keys_open_something
@@ -83,10 +83,11 @@ def _pending(manifest: Manifest) -> set[str]:
 
 def _broken_books() -> list[str]:
     problems = [*missing_rows(), *missing_accounts()]
-    for report in verify_ledgers(Organization.objects.order_by("pk")):
-        organization = report.organization
-        found = [*report.problems, *filter(None, [verify_audit(organization=organization).problem])]
-        problems += [f"{organization.slug}: {problem}" for problem in found]
+    organizations = Organization.objects.order_by("pk")
+    for ledger in verify_ledgers(organizations):
+        problems += [f"{ledger.organization.slug}: {problem}" for problem in ledger.problems]
+    for organization, log in verify_audits(organizations):
+        problems += [f"{organization.slug}: {log.problem}"] if log.problem else []
     return problems
 
 

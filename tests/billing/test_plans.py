@@ -32,6 +32,9 @@ def long_ledgers(acme, globex) -> None:
         charge(organization)
     with as_owner(), connection.cursor() as cursor:
         cursor.execute("ANALYZE billing_ledgerentry" if connection.vendor == "postgresql" else "ANALYZE")
+        if connection.vendor == "postgresql":  # rows are what counts, not how few pages a small table has
+            cursor.execute("SET LOCAL random_page_cost = 0")
+            cursor.execute("SET LOCAL seq_page_cost = 0")
 
 
 def charge(organization: Organization) -> None:
@@ -80,11 +83,6 @@ def test_what_was_spent_is_read_from_an_index_of_charges_alone(long_ledgers, acm
     with CaptureQueriesContext(connection) as asked:
         statement.credit_summary(organization=acme, today=timezone.now().date())
     (spent,) = (query["sql"] for query in asked if "SUM" in query["sql"] and "capture" in query["sql"])
-
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":  # that few rows it would rather read from the table
-            for way in ("seqscan", "bitmapscan", "indexscan"):
-                cursor.execute(f"SET LOCAL enable_{way} = off")
 
     plan = explained(spent)
 

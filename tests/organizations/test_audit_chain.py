@@ -19,11 +19,12 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, ProtectedError
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing import ledger
 from organizations import audit, services
-from organizations.audit_chain import NO_HASH, serialized, verify_audit
+from organizations.audit_chain import NO_HASH, serialized, verify_audit, verify_audits
 from organizations.models import AuditEvent, AuditHead, Membership, Organization
 from providers.custody import Secret
 from providers.models import ProviderKey
@@ -234,6 +235,18 @@ def test_the_migration_chains_what_was_there_before(acme, globex):
     for organization, count in ((acme, 3), (globex, 2)):
         report = verify_audit(organization=organization)
         assert (report.events, report.problem) == (count, "")
+
+
+def test_more_organizations_are_no_more_queries(acme, globex, django_assert_max_num_queries):
+    write(acme, 3)
+    write(globex, 2)
+    with CaptureQueriesContext(connection) as of_one:
+        verify_audit(organization=acme)
+
+    with django_assert_max_num_queries(len(of_one)):
+        reports = list(verify_audits([globex, acme]))
+
+    assert [(each, report.events, report.problem) for each, report in reports] == [(globex, 2, ""), (acme, 3, "")]
 
 
 # The command ----------------------------------------------------------------------------------------------

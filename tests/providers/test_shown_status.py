@@ -94,6 +94,17 @@ def test_the_rules_in_the_admin_show_it_too(as_staff, acme):
     assert "Needs re-entry" in text(as_staff.get("/admin/routing/routingrule/"))
 
 
+def test_more_rules_in_the_admin_are_no_more_queries(as_staff, acme, globex, django_assert_max_num_queries):
+    route_to_own_key(acme)
+    as_staff.get("/admin/routing/routingrule/")
+    with django_assert_max_num_queries(100) as few:
+        as_staff.get("/admin/routing/routingrule/")
+    route_to_own_key(globex)
+
+    with django_assert_max_num_queries(len(few)):
+        as_staff.get("/admin/routing/routingrule/")
+
+
 def test_the_routing_table_shows_it_and_says_why_the_action_does_not_run(as_alice, acme):
     key = route_to_own_key(acme)
     flip_a_bit(key)

@@ -8,10 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
-from organizations.audit_chain import verify_audit
+from organizations.audit_chain import verify_audits
 from organizations.completeness import missing_rows
 from organizations.database_rights import refuse_without_rights
 from organizations.models import Organization
+from organizations.progress import progress
 
 
 class Command(BaseCommand):
@@ -23,12 +24,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, organization: str | None, **options: Any) -> None:
         refuse_without_rights()
-        organizations = Organization.objects.order_by("slug")
-        if organization:
-            organizations = organizations.filter(slug=organization)
-            if not organizations:
-                raise CommandError(f"There is no organization “{organization}”.")
-        reports = {each.slug: verify_audit(organization=each) for each in organizations}
+        chosen = Organization.objects.order_by("slug")
+        organizations = list(chosen.filter(slug=organization) if organization else chosen)
+        if organization and not organizations:
+            raise CommandError(f"There is no organization “{organization}”.")
+        with progress() as bar:
+            found = bar.track(verify_audits(organizations), len(organizations), description="Audit logs")
+            reports = {each.slug: report for each, report in found}
         problems = [] if organization else missing_rows()
         problems += [f"{slug}: {report.problem}" for slug, report in reports.items() if report.problem]
         if options["json"]:

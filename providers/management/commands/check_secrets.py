@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from organizations.completeness import missing_rows
 from organizations.database_rights import refuse_without_rights
+from organizations.progress import progress
 from providers import inspection
 
 
@@ -22,7 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_without_rights()
-        report = inspection.check_secrets()
+        with progress() as bar:
+            report = inspection.check_secrets(track=partial(bar.track, description="Secrets"))
         problems = missing_rows()
         if options["json"]:
             answer = {
