@@ -130,7 +130,8 @@ class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published with
             return None
         rows = self.root_queryset
         for each in self.narrowed_by:
-            rows = each.queryset(self.request, rows)
+            narrowed = each.queryset(self.request, rows)
+            rows = rows if narrowed is None else narrowed
         ordered = rows.order_by(f"-{self.newest_by}", "-pk").values_list("pk", self.newest_by)[MOST - 1 : MOST + 1]
         with nullcontext() if self.newest_by == "pk" and self.narrowed_by else _without_sorting():
             last, *more = list(ordered) or [None]

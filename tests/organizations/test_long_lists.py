@@ -77,6 +77,15 @@ def test_an_organization_has_newest_rows_of_its_own(as_staff, acme, globex, few)
     assert shown(as_staff.get(EVENTS, {"organization__id__exact": acme.pk})) == ["f", "e", "d", "c", "b"]
 
 
+@pytest.mark.parametrize("day", ["2026-13-45", "nonsense", ""])
+def test_days_that_are_none_narrow_nothing(as_staff, acme, day):
+    record(acme, "a", "b")
+
+    page = as_staff.get(EVENTS, {"created_at_from_0": day, "created_at_from_1": "00:00"}, follow=True)
+
+    assert shown(page) == ["b", "a"]
+
+
 def test_a_search_looks_at_the_newest_and_says_where_it_looked(as_staff, acme, few):
     record(acme, "Findable long ago", "Findable", "b", "c", "d", "e")
 
