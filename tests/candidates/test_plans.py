@@ -1,0 +1,123 @@
+"""
+That pages of many people and checks read an index, as the role that serves sees them: it is the condition of the index
+that is looked at, not the planner's mood; behind row-level security a condition may fail to reach one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import QuerySet
+from django.test import RequestFactory
+
+from candidates.models import Briefing, Candidate, CandidateCheck, Profile
+from candidates.results import latest_checks
+from candidates.search import found_by, note_words
+from organizations.models import Organization
+from organizations.paging import page_of_rows
+from organizations.tenancy import scope
+from tests.builders import NOW, write_briefing
+from tests.serving_role import as_owner
+
+PEOPLE = 3000
+
+
+@pytest.fixture
+def briefing(acme, globex) -> Briefing:
+    """Of two organizations, each with many people, all of whom are checked against it."""
+    for organization in (globex, acme):
+        briefing = write_briefing(organization, ("Django", "must"))
+        people = Candidate.objects.bulk_create(
+            Candidate(organization=organization, name=f"Person {chr(97 + number % 26)}{number}")
+            for number in range(PEOPLE)
+        )
+        note_words(organization=organization, candidates=people, are_new=True)
+        profiles = Profile.objects.bulk_create(
+            Profile(organization=organization, candidate=person, content={}, digest=str(person.pk)) for person in people
+        )
+        CandidateCheck.objects.bulk_create(
+            CandidateCheck(
+                organization=organization,
+                briefing=briefing,
+                candidate_id=profile.candidate_id,
+                profile=profile,
+                status="completed",
+                category="strong",
+                score=number % 101,
+                mode="byok",
+                kind="new",
+                price=1,
+                route={},
+                accepted_at=NOW - timedelta(seconds=number),
+                completed_at=NOW,
+            )
+            for number, profile in enumerate(profiles)
+        )
+    with as_owner(), connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return briefing
+
+
+def plan(rows: QuerySet[Any]) -> list[dict[str, Any]]:
+    """The nodes of the plan, on PostgreSQL; on SQLite what it says of each table, as `Index Cond`."""
+    if connection.vendor == "sqlite":
+        return [{"Index Cond": line} for line in rows.explain().splitlines()]
+    (tree,) = json.loads(rows.explain(format="json"))
+
+    def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield node
+        for child in node.get("Plans", []):
+            yield from nodes(child)
+
+    return list(nodes(tree["Plan"]))
+
+
+def is_read_by(rows: QuerySet[Any], *columns: str) -> bool:
+    """Whether one index is searched by all of `columns`, and nothing is sorted."""
+    nodes = plan(rows)
+    sorts = any("Sort" in str(node.get("Node Type")) or "B-TREE" in str(node.get("Index Cond")) for node in nodes)
+    return not sorts and any(all(column in str(node.get("Index Cond", "")) for column in columns) for node in nodes)
+
+
+def page_after(rows: QuerySet[Any], by: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> QuerySet[Any]:
+    """The statement that a page deep in `rows` asks."""
+    asked: list[QuerySet[Any]] = []
+    first = page_of_rows(RequestFactory().get("/"), rows, by=by, size=50)
+    cut = QuerySet.__getitem__
+
+    def noting(self: QuerySet[Any], at: Any) -> Any:
+        asked.append(cut(self, at))
+        return asked[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QuerySet, "__getitem__", noting)
+        page_of_rows(RequestFactory().get("/", {"after": str(first.after)}), rows, by=by, size=50)
+    return asked[0]
+
+
+def test_each_page_begins_where_an_index_leads(acme: Organization, briefing, monkeypatch):
+    with scope(acme, "as its pages do"):
+        checks = CandidateCheck.objects.for_organization(acme)
+        results = page_after(latest_checks(briefing), ("rank", "-candidate_id"), monkeypatch)
+        every_check = page_after(checks, ("-accepted_at", "pk"), monkeypatch)
+        people = page_after(Candidate.objects.for_organization(acme), ("-pk",), monkeypatch)
+
+        assert is_read_by(results, "briefing_id", "rank")
+        assert is_read_by(every_check, "organization_id", "accepted_at")
+        assert is_read_by(people, "id")
+
+
+def test_a_word_is_looked_up(acme: Organization, briefing):
+    with scope(acme, "as its pages do"):
+        found = found_by(Candidate.objects.for_organization(acme), acme, "q42")
+
+        assert [str(person) for person in found] == ["Person q42"]
+        assert any(
+            all(column in str(node.get("Index Cond", "")) for column in ("organization_id", "word"))
+            for node in plan(found)
+        )
