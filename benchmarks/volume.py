@@ -358,7 +358,7 @@ def write(model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]], **s
     left = [
         field
         for name, field in fields.items()
-        if name not in columns and not (field.primary_key and field.db_returning) and not field.has_db_default()
+        if name not in columns and not field.db_returning and not field.has_db_default()
     ]
     rest = tuple(_plain(getattr(template, field.attname)) for field in left)
     names = ", ".join(str(field.column) for field in (*(fields[name] for name in columns), *left))
