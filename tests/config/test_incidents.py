@@ -46,6 +46,7 @@ HAND_WRITTEN_SQL = {
     "organizations/audit_chain.py",
     "organizations/clock.py",
     "organizations/database_rights.py",
+    "organizations/long_lists.py",
     "organizations/tenancy.py",
     "usage/rollups.py",
     "providers/shredding.py",
