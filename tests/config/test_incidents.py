@@ -48,6 +48,8 @@ HAND_WRITTEN_SQL = {
     "organizations/database_rights.py",
     "organizations/long_lists.py",
     "organizations/tenancy.py",
+    "usage/cells.py",
+    "usage/kinds.py",
     "usage/rollups.py",
     "providers/shredding.py",
 }
