@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from candidates.checks import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
+from candidates.search import note_words
 from candidates.worker import run_pending_checks
 from organizations import audit
 from organizations.api_tokens import make_token
@@ -220,6 +221,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
     ProviderKey.objects.filter(pk=key.pk).update(label=f"{word} key")
     (person, waiting) = import_people(organization, f"{word} writes Django.", f"{word} waits.")
     type(person).objects.filter(organization=organization).update(headline=f"{word} engineer")
+    note_words(organization=organization, candidates=list(type(person).objects.filter(organization=organization)))
     briefing = write_briefing(organization, (f"{word} Django", "must"), title=f"{word} briefing")
     (check,) = _accept(briefing, person)
     run_pending_checks(organization_id=organization.pk)

@@ -12,6 +12,7 @@ from billing.ledger import balance
 from candidates.check_endings import fail_check
 from candidates.checks import accept_checks
 from candidates.models import Candidate, CandidateCheck, RequirementVerdict
+from candidates.search import note_words
 from candidates.worker import run_pending_checks
 from providers.models import ProviderKey
 from tests.builders import (
@@ -264,8 +265,9 @@ def test_others_on_other_pages_can_be_included_left_out_and_cut(as_bob, acme, ma
 def test_the_picker_searches_and_shows_who_was_checked(as_bob, acme, managed, briefing):
     give_credits(acme, 10)
     jane, joe = import_people(acme, DJANGO, DJANGO)
-    Candidate.objects.filter(pk=jane.pk).update(name="Jane Doe")
-    Candidate.objects.filter(pk=joe.pk).update(name="Joe Bloggs")
+    jane.name, joe.name = "Jane Doe", "Joe Bloggs"
+    Candidate.objects.bulk_update([jane, joe], ["name"])
+    note_words(organization=acme, candidates=[jane, joe])
     checked(briefing, jane)
 
     def names(query: str) -> tuple[bool, bool]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from candidates import credit_costs
 from candidates.credit_costs import affordable
 from candidates.models import Candidate, CandidateCheck
+from candidates.search import note_words
 from candidates.views import picker, runs
 from tests.builders import (
     checked_before,
@@ -56,6 +57,7 @@ def test_a_wrong_number_of_people_is_an_error_beside_its_field_and_nothing_is_lo
     give_credits(acme, 100)
     people = import_people(acme, *[DJANGO] * 4)
     Candidate.objects.exclude(pk=people[3].pk).update(headline="Engineer")
+    note_words(organization=acme, candidates=list(Candidate.objects.all()))
     sent = {
         "q": "engineer",
         "show": "all",
