@@ -83,6 +83,7 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "candidates.Profile": LOOKED_AT,
     "candidates.ProfileSighting": LOOKED_AT,
     "candidates.Requirement": LOOKED_AT,
+    "candidates.CandidateWord": LOOKED_AT,
     "candidates.RequirementVerdict": LOOKED_AT,
     "providers.AvailableModel": LOOKED_AT,
     "providers.KeyValidation": LOOKED_AT,
