@@ -38,6 +38,7 @@ class RollUpResult:
 
 NOTHING = RollUpResult(events=0, rows=0)
 EVENTS_AT_ONCE = 250_000
+LAST = 2**63 - 1  # position that there can be
 Progress = Callable[[int, int], None]  # is told how much is done, and of how much
 
 
@@ -202,8 +203,9 @@ def _from_position(
     """
     if connection.vendor != "postgresql":
         return events.filter(id__gte=position)
-    # ">0" lets the partial indexes serve.
-    return events.filter(ingest_position__gt=0, ingest_position__gte=position, id__gt=after_id)
+    # ">0" lets the partial indexes serve. Of a range with two ends PostgreSQL expects few rows, where it cannot know an
+    # end; of one with one end a third of the table, for which it starts parallel workers and compiles the statement.
+    return events.filter(ingest_position__gt=0, ingest_position__range=(position, LAST), id__gt=after_id)
 
 
 def _position() -> str:

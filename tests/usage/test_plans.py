@@ -39,6 +39,8 @@ def test_what_is_not_rolled_up_is_found_by_its_position(acme, many_calls):
     conditions = index_conditions(queries[0]["sql"])
     if connection.vendor == "postgresql":
         assert any("ingest_position >= (InitPlan" in condition for condition in conditions), conditions
+        # With both ends, else it expects a third of all calls (usage/rollups.py).
+        assert any("ingest_position <= " in condition for condition in conditions), conditions
     else:
         assert any("rowid>?" in condition for condition in conditions), conditions
 
@@ -54,9 +56,9 @@ def test_a_deep_page_begins_where_the_one_before_ended(as_bob, acme, many_calls)
 
     *_, page = statements_of(as_bob, f"before={deep.pk}")
 
-    (condition,) = index_conditions(page)
-    assert "usage_event_by_time" in condition
-    assert ("(occurred_at <= " if connection.vendor == "postgresql" else "occurred_at<?") in condition
+    conditions = index_conditions(page)
+    begins = "(occurred_at <= " if connection.vendor == "postgresql" else "occurred_at<?"
+    assert any(begins in condition for condition in conditions), conditions
 
 
 @pytest.mark.parametrize(
