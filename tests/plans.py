@@ -21,21 +21,24 @@ def analyze(*tables: str) -> None:
             cursor.execute(f"ANALYZE {table}")
 
 
-def index_conditions(sql: str) -> list[str]:
+def index_conditions(sql: str, *, in_order: bool = False) -> list[str]:
     """
     Of each search in an index, "index: condition".
 
     For SQLite the line of its plan. No table of a test is large enough for an index to pay, so reading whole tables is
-    switched off.
+    switched off; with `in_order` so is sorting, for a statement that an index is to serve in its order.
     """
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             return [str(row[-1]) for row in cursor.fetchall()]
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        switched_off = ["seqscan", *(["sort", "incremental_sort", "bitmapscan"] if in_order else [])]
+        for way in switched_off:
+            cursor.execute(f"SET LOCAL enable_{way} = off")
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
         plan = cursor.fetchone()[0]
-        cursor.execute("SET LOCAL enable_seqscan = on")
+        for way in switched_off:
+            cursor.execute(f"SET LOCAL enable_{way} = on")
     if isinstance(plan, str):
         plan = json.loads(plan)
     return [
