@@ -24,7 +24,7 @@ Kind = CandidateCheck.Kind
 # A check is BYOK only if each of these runs on the organization's own key.
 ACTIONS_OF_A_CHECK = (CANDIDATE_CHECK.slug,)
 
-MOST_AT_ONCE = 10_000  # checks accepted in one transaction, for which somebody waits
+MOST_AT_ONCE = 5_000  # checks accepted in one transaction, some seconds for which somebody waits
 
 CREDIT_COSTS: dict[tuple[str, str], int] = {
     (Mode.MANAGED, Kind.NEW): 4,
