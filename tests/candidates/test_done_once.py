@@ -195,6 +195,8 @@ def test_keys_that_programs_used_before_the_upgrade_still_count(acme, bob, simul
         finally:
             executor = MigrationExecutor(connection)
             executor.migrate(executor.loader.graph.leaf_nodes())
+            with connection.cursor() as cursor:
+                serving_role.grant_tables(cursor)
 
     done = DoneRequest.objects.get(purpose="candidate-check")
     assert (done.key, done.body_digest, done.result) == ("order-1", "0" * 64, str(check.pk))
