@@ -370,6 +370,7 @@ def write(model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]], **s
                 for row in all_rows:
                     copy.write_row(row)
         else:
+            cursor.execute("PRAGMA cache_size = -500000")  # KB: indexes of random ids would be read again and again
             holes = ", ".join(["%s"] * (len(columns) + len(left)))
             while batch := list(itertools.islice(all_rows, 10_000)):
                 cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({holes})", batch)  # noqa: S608  # our names
