@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
+from functools import partial
+from tempfile import TemporaryFile
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from candidates.management.commands import import_candidates
 from candidates.models import Candidate
 from organizations.models import Organization
 
@@ -87,6 +92,31 @@ def test_it_exits_with_1_if_something_was_wrong_and_no_row_was_good(acme, bad):
 def test_a_file_that_is_not_there_is_said_before_anything_is_imported(acme, good, tmp_path):
     with pytest.raises(CommandError, match=r"missing\.jsonl cannot be read: No such file or directory\."):
         run("--organization", "acme", good, tmp_path / "missing.jsonl")
+
+    assert not Candidate.objects.exists()
+
+
+def test_a_named_pipe_is_read_like_a_file(acme, good, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[good.read_bytes()], daemon=True)
+    writer.start()
+
+    assert run("--organization", "acme", pipe) == "2 imported, 0 updated, 0 unchanged, 0 refused.\n"
+
+
+@pytest.mark.parametrize(
+    ("temporary_file", "why"),
+    [
+        (lambda *_, **named: open("/dev/full", "w+", encoding=named["encoding"]), "No space left on device"),  # noqa: SIM115
+        (partial(TemporaryFile, dir="/nowhere"), "No such file or directory"),
+    ],
+)
+def test_where_no_temporary_file_can_be_written_a_sentence_says_so(acme, good, monkeypatch, temporary_file, why):
+    monkeypatch.setattr(import_candidates, "TemporaryFile", temporary_file)
+
+    with pytest.raises(CommandError, match=f"temporary file meanwhile: {why}. Set TMPDIR"):
+        run("--organization", "acme", good)
 
     assert not Candidate.objects.exists()
 

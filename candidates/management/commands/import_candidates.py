@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from candidates.profile_files import MAX_FILE_BYTES
-from candidates.profiles import FileUnreadable, ProfileRow, RowError, import_profiles, parse_file
+from candidates.profiles import FileUnreadable, ImportReport, ProfileRow, RowError, import_profiles, parse_file
 from candidates.row_spool import RowSpool
 from organizations.models import Organization
 
@@ -34,20 +35,13 @@ class Command(BaseCommand):
         organization = Organization.objects.customers().filter(slug=slug, closed_at=None).first()
         if organization is None:
             raise CommandError(f"There is no organization “{slug}”.")
-        for file in files:
-            _open(file).close()  # what is not there is said before anything is imported
-        with TemporaryFile("w+", encoding="utf-8") as spool, _progress(Console(stderr=True)) as progress:
-            bar = progress.add_task("Reading profiles", total=None)
-            rows = RowSpool(spool)
-            for row in chain.from_iterable(map(_rows, files)):
-                rows.add(row)
-            progress.update(bar, description="Importing profiles", total=rows.profiles)
-            report = import_profiles(
-                organization=organization,
-                rows=rows,
-                actor=None,
-                on_progress=lambda done: progress.update(bar, completed=done),
-            )
+        try:
+            report = _import(organization, files)
+        except OSError as error:
+            raise CommandError(
+                f"The rows cannot be kept in a temporary file meanwhile: {error.strerror}. Set TMPDIR to a folder with "
+                "room, then import again."
+            ) from None
 
         several = len(files) > 1
         if options["json"]:
@@ -63,20 +57,32 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
+def _import(organization: Organization, files: Sequence[Path]) -> ImportReport:
+    """All files are read before anything is imported; each of them once, since it may be a pipe."""
+    with TemporaryFile("w+", encoding="utf-8") as spool, _progress(Console(stderr=True)) as progress:
+        bar = progress.add_task("Reading profiles", total=None)
+        rows = RowSpool(spool)
+        for row in chain.from_iterable(map(_rows, files)):
+            rows.add(row)
+        progress.update(bar, description="Importing profiles", total=rows.profiles)
+        return import_profiles(
+            organization=organization,
+            rows=rows,
+            actor=None,
+            on_progress=lambda done: progress.update(bar, completed=done),
+        )
+
+
 def _rows(file: Path) -> list[ProfileRow | RowError]:
-    with _open(file) as opened:
-        data = opened.read(MAX_FILE_BYTES + 1)  # one byte over the limit is refused as too large
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_FILE_BYTES + 1)  # one byte over the limit is refused as too large
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
     try:
         return parse_file(data, file=str(file))
     except FileUnreadable as error:
         return [RowError(error.line, str(error), str(file))]
-
-
-def _open(file: Path) -> BinaryIO:
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}.") from None
 
 
 def _progress(console: Console) -> Progress:
