@@ -4,10 +4,14 @@ Finding people among many by the beginnings of words in name, headline and e-mai
 PostgreSQL lets no index serve LIKE behind row-level security. So each word of a person, folded as names are compared
 (letter case and accents do not count), is a row of its own, in bytes, whose order no collation changes; what begins
 with the typed letters lies together in the index. Whoever changes what a person is found by calls `note_words`.
+
+Where a word begins is not always plain. “Node.js” and “O'Brien” are noted as one word and as two. Chinese, Japanese and
+Thai put no spaces between words, Koreans none into a name: there one may begin at any letter.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from django.db import connection
@@ -19,11 +23,19 @@ from organizations.models import Organization
 
 MOST_BYTES = 60  # of a word
 AFTER_ALL = b"\xff"  # in no UTF-8
+_DOTS = re.compile(r"[.．]")
+_INNER_SIGNS = re.compile(r"[.．'`´‘’ʻʼ\u200c]")  # which folding takes out of words
+# Letters of Thai, Lao, Burmese, Korean (folding takes its syllables apart), Khmer, Japanese and Chinese.
+_MAY_BEGIN = re.compile(
+    "[\u0e01-\u0e2e\u0e40-\u0e44\u0e81-\u0eae\u0ec0-\u0ec4\u1000-\u102a\u1100-\u115f\u1780-\u17b3"
+    "\u3041-\u3096\u30a1-\u30fa\u3400-\u9fff\U00020000-\U0003ffff]"
+)
 
 
 def found_by(people: QuerySet[Candidate], organization: Organization, query: str) -> QuerySet[Candidate]:
     """Those of `people` of whom each word of `query` begins one; all of them for nothing, nobody for mere signs."""
-    words = words_of(query)
+    # Whoever has typed “node.j” so far may mean one word or two; the two are noted of either.
+    words = {_noted(word) for word in folded(_DOTS.sub(" ", query)).split()}
     if query.strip() and not words:
         return people.none()
     for word in words:
@@ -59,4 +71,13 @@ def store_words(rows: Iterable[tuple[int, int, bytes]]) -> None:
 
 
 def words_of(text: str) -> set[bytes]:
-    return {word.encode()[:MOST_BYTES] for word in folded(text).split()}
+    """By which somebody is found of whom `text` tells."""
+    return {
+        _noted(word[start:])
+        for word in folded(f"{text} {_INNER_SIGNS.sub(' ', text)}").split()
+        for start in (0, *(letter.start() for letter in _MAY_BEGIN.finditer(word)))
+    }
+
+
+def _noted(word: str) -> bytes:
+    return word.encode()[:MOST_BYTES]

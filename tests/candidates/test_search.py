@@ -60,6 +60,37 @@ def test_each_word_has_to_begin_one_of_the_persons(acme, globex, query, found):
     assert names(acme, query) == found
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        *[("jane.doe@mail.example"[:typed], {"Jane O’Brien"}) for typed in range(1, 22)],
+        *[("mail.example"[:typed], {"Jane O’Brien"}) for typed in range(1, 13)],
+        *[(query, {"Jane O’Brien"}) for query in ("brien", "OBrien", "o'brien", "o'b", "O`Bri")],
+        *[(query, {"Jane O’Brien"}) for query in ("node.", "node.j", "node.js", "nodejs", "js", ".net", "asp.n")],
+        *[(query, {"J.R.R. Tolkien"}) for query in ("j.r", "J.R.R.", "jrr", "j. r. r. tolk", "ph.d", "phd", "a.io")],
+        *[(query, {"李明"}) for query in ("李", "明", "李明", "工程师", "软件工程师")],
+        *[(query, {"김철수"}) for query in ("김", "철수", "철")],
+        *[(query, {"สมชาย ใจดี"}) for query in ("สม", "ชาย", "ใจดี")],
+        *[(query, {"نازنین‌زهرا"}) for query in ("نازنین", "زهرا", "نازنین‌زهرا", "نازنین زهرا")],
+        ("程李", set()),
+        ("rien", set()),
+    ],
+)
+def test_one_is_found_by_each_reading_of_where_a_word_begins(acme, query, found):
+    bring(
+        acme,
+        resume("Jane O’Brien", label="Node.js, ASP.NET", email="jane.doe@mail.example"),
+        resume("J.R.R. Tolkien", label="Ph.D.", email="tolkien@a.io"),
+        resume("李明", label="高级软件工程师"),
+        resume("김철수"),
+        resume("สมชาย ใจดี"),
+        resume("نازنین‌زهرا"),
+    )
+
+    assert found <= names(acme, query)
+    assert found or not names(acme, query)
+
+
 def test_who_is_called_otherwise_now_is_found_by_it_and_no_longer_as_before(acme, as_staff):
     bring(acme, {"candidate_id": "7", "resume": resume("Jane Doe", label="Nurse")})
     bring(acme, {"candidate_id": "7", "resume": resume("Jane Doe", label="Baker", email="jane@mail.example")})
