@@ -36,18 +36,28 @@ def end_checks(*, organization: Organization, reason: str) -> int:
 
 
 def fail_check(check: CandidateCheck, failure: str, now: datetime) -> None:
-    """End a locked check free of charge, and say why."""
-    _give_way(check)
+    """End a locked check free of charge, and say why. What counts of the person then is the result before."""
+    before = _result_before(check)
     if check.hold_id:
         release_hold(organization=check.organization, hold_id=check.hold_id)
     check.charged = 0
     check.failed_after_answer = was_paid_by_operator(check)
     check.failure = failure[:300]
+    if before:
+        check.is_latest = False
     finish_check(check, Status.FAILED, now)
+    if before:
+        before.is_latest = True
+        before.save(update_fields=["is_latest"])
 
 
 def finish_check(check: CandidateCheck, status: Status, now: datetime) -> None:
-    """Write the last state of a locked check; whoever worked on it has lost its lease."""
+    """
+    Write the last state of a locked check; whoever worked on it has lost its lease.
+
+    Nothing else of the row is written in the transaction: a second time PostgreSQL would lock all that it refers to,
+    the briefing among them, for which whoever changes requirements makes us wait while waiting for the check.
+    """
     check.status, check.completed_at = status, now
     check.lease_token = check.lease_until = None
     check.save()
@@ -60,13 +70,9 @@ def make_way(*, briefing: Briefing, candidates: Sequence[int]) -> None:
         latest.filter(candidate__in=candidates[start : start + BATCH]).update(is_latest=False)
 
 
-def _give_way(check: CandidateCheck) -> None:
-    """What counts of a person whose check failed is the result before. Nobody else changes that while it is locked."""
+def _result_before(check: CandidateCheck) -> CandidateCheck | None:
+    """Locked. Nobody else changes what counts of the person while the open check is locked."""
     of_the_person = CandidateCheck.objects.for_organization(check.organization).filter(
-        briefing=check.briefing_id, candidate=check.candidate_id
+        briefing=check.briefing_id, candidate=check.candidate_id, status=Status.COMPLETED
     )
-    before = of_the_person.filter(status=Status.COMPLETED).order_by("-accepted_at", "-pk").only("pk").first()
-    if before:
-        for row, is_latest in ((check, False), (before, True)):
-            row.is_latest = is_latest
-            row.save(update_fields=["is_latest"])
+    return of_the_person.order_by("-accepted_at", "-pk").select_for_update(no_key=True).only("pk").first()

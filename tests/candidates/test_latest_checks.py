@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import settings as unhurried
 from hypothesis import strategies as st
@@ -19,7 +21,8 @@ from hypothesis.extra.django import TestCase
 from candidates import checks
 from candidates.check_endings import end_checks, fail_check, finish_check
 from candidates.checks import accept_checks
-from candidates.models import CandidateCheck, Profile
+from candidates.models import CandidateCheck, Profile, RequirementVerdict
+from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.results import latest_checks, progress
 from organizations.models import Organization
 from tests.billing.test_concurrency import at_once
@@ -174,3 +177,41 @@ def test_checks_that_are_accepted_and_ended_at_once_leave_one_a_person_that_coun
     assert counting.count() == 4
     fail()
     assert set(CandidateCheck.objects.filter(is_latest=True).values_list("status", flat=True)) == {"completed"}
+
+
+@pytest.mark.postgresql
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer")
+@pytest.mark.django_db(transaction=True)
+def test_a_check_that_fails_while_requirements_are_saved_waits_for_nobody(acme):
+    connect_managed_key()
+    give_credits(acme, 100)
+    briefing, people = write_briefing(acme, ("Django", "must")), import_people(acme, "Django.")
+    asked = {"organization": acme, "briefing": briefing, "candidates": people, "actor": None}
+    (requirement,) = ordered_requirements(briefing)
+    (done,) = accept_checks(now=NOW, **asked).checks
+    finish_check(done, Status.COMPLETED, NOW)
+    RequirementVerdict.objects.create(organization=acme, check_row=done, requirement=requirement, verdict="met")
+    (open_one,) = accept_checks(now=NOW + SECOND, **asked).checks
+    wanted = [RequirementInput(id=requirement.pk, text="Django", kind="nice", weight=2)]
+    is_failed = threading.Event()
+
+    def fail() -> None:
+        with transaction.atomic():
+            fail_check(CandidateCheck.objects.select_for_update().get(pk=open_one.pk), "The provider was away.", NOW)
+            is_failed.set()
+            wait_until_somebody_waits()
+
+    def save() -> None:
+        is_failed.wait(30)
+        save_requirements(briefing=briefing, requirements=wanted, now=NOW)
+
+    assert at_once([fail, save], threads=2) == [None, None]
+
+
+def wait_until_somebody_waits() -> None:
+    for _ in range(600):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
