@@ -45,9 +45,11 @@ def found_by(people: QuerySet[Candidate], organization: Organization, query: str
 
 
 def note_words(*, organization: Organization, candidates: Sequence[Candidate], are_new: bool = False) -> None:
-    """Have them found by what they are called now."""
+    """Have them found by what they are called now. Those that are not new were saved before, in this transaction."""
     if not are_new:
         ids = [candidate.pk for candidate in candidates]
+        # Somebody else may have saved other fields of them after they were read.
+        candidates = list(Candidate.objects.for_organization(organization).filter(pk__in=ids))
         CandidateWord.objects.for_organization(organization).filter(candidate__in=ids).delete()
     store_words(
         (organization.pk, candidate.pk, word)

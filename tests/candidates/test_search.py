@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import connection, transaction
 from django.urls import reverse
 
 from candidates.models import Candidate, CandidateWord
-from candidates.profiles import import_profiles, parse_file
-from candidates.search import found_by
+from candidates.profiles import ProfileRow, _People, import_profiles, parse_file
+from candidates.search import found_by, note_words
 from organizations.models import Organization
+from tests.billing.test_concurrency import at_once
+from tests.builders import complete
 from tests.candidates.test_import import resume
 
 
@@ -120,3 +123,29 @@ def test_an_upgrade_has_everybody_found_by_the_same_words_as_an_import(acme, glo
     after = [(o, c, bytes(word)) for o, c, word in CandidateWord.objects.values_list(*columns)]
     assert len(after) == len(set(after))
     assert set(after) == before
+
+
+@pytest.mark.postgresql
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer")
+@pytest.mark.django_db(transaction=True)
+def test_who_is_renamed_between_reading_and_writing_of_an_import_is_found_by_both_changes(acme, monkeypatch):
+    complete(acme)
+    bring(acme, resume("Jane Doe", label="Nurse", email="jane@mail.example"))
+    load = _People._load
+
+    def rename() -> None:
+        with transaction.atomic():
+            person = Candidate.objects.get()
+            person.name = "Jane Smith"
+            person.save()
+            note_words(organization=acme, candidates=[person])
+
+    def load_and_be_overtaken(people: _People, rows: Sequence[ProfileRow]) -> None:
+        load(people, rows)
+        at_once([rename], threads=1)
+
+    monkeypatch.setattr(_People, "_load", load_and_be_overtaken)
+    bring(acme, resume("Jane Doe", label="Baker", email="jane@mail.example"))
+
+    assert list(Candidate.objects.values_list("name", "headline")) == [("Jane Smith", "Baker")]
+    assert [bool(names(acme, query)) for query in ("smith", "baker", "doe", "nurse")] == [True, True, False, False]
