@@ -14,9 +14,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.core.management import CommandError, call_command, load_command_class
 from django.forms.formsets import ManagementForm
-from django.test import RequestFactory
 
-from organizations.reading import LARGEST_ID, page_of, whole_number
+from organizations.reading import LARGEST_ID, whole_number
 from organizations.typed_numbers import NotANumber, WholeNumberField, number_argument, typed_number
 
 OURS = ("organizations", "usage", "billing", "providers", "routing", "gateway", "candidates", "config")
@@ -55,13 +54,6 @@ def test_the_largest_number_is_in_and_the_next_one_out():
         None,
         None,
     )
-
-
-@pytest.mark.parametrize(("asked", "number"), [("2", 2), ("1_0", 1), ("٢", 1), ("99", 3), ("-1", 1), ("", 1)])
-def test_a_page_number_is_plain_digits_too(asked, number):
-    request = RequestFactory().get("/", {"page": asked})
-
-    assert page_of(request, list(range(25)), size=10).number == number
 
 
 def test_the_field_of_a_form_says_what_to_do():
