@@ -94,7 +94,8 @@ def quote(
     people, busy = _people(organization, candidates), _busy(briefing)
     asked = people.order_by().aggregate(all=Count("pk"), busy=Count("pk", filter=Q(pk__in=busy)))
     recent = len(recency.recent_among(people=people.exclude(pk__in=busy), organization=organization, now=now))
-    counts = {Kind.NEW: asked["all"] - asked["busy"] - recent, Kind.RECENT: recent}
+    # A check may end between the two questions: then somebody is counted as busy and as recent.
+    counts = {Kind.NEW: max(0, asked["all"] - asked["busy"] - recent), Kind.RECENT: recent}
     return Quote(
         mode=mode,
         lines=tuple(QuoteLine(kind, count, CREDIT_COSTS[mode, kind]) for kind, count in counts.items() if count),

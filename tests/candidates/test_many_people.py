@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from billing.ledger import balance
+from candidates import recency
 from candidates.credit_costs import CREDIT_COSTS, affordable, quote
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
 from candidates.recency import kind_for, recent_among
@@ -104,3 +106,30 @@ class AnyHistory(TestCase):
             left -= CREDIT_COSTS[offer.mode, kind]
             paid.append(pk)
         assert [candidate.pk for candidate in chosen] == sorted(paid, reverse=True)
+
+
+@pytest.mark.usefixtures("simulated_providers")
+def test_a_check_that_ends_while_a_price_is_asked_for_makes_it_no_less_than_nothing(acme, monkeypatch):
+    connect_managed_key()
+    (person,) = import_people(acme, TEXTS[0])
+    briefing = write_briefing(acme, ("Django", "must"))
+    running = CandidateCheck.objects.create(
+        organization=acme,
+        briefing=briefing,
+        candidate=person,
+        profile=person.profiles.get(organization=acme),
+        mode="managed",
+        kind="new",
+        price=4,
+        route={},
+        accepted_at=NOW,
+    )
+
+    def end_and_ask(**asked: Any) -> set[int]:
+        CandidateCheck.objects.filter(pk=running.pk).update(status="completed", completed_at=NOW)
+        return recent_among(**asked)
+
+    monkeypatch.setattr(recency, "recent_among", end_and_ask)
+    offer = quote(organization=acme, briefing=briefing, candidates=[person], now=NOW)
+
+    assert [(line.kind, line.count, line.credits) for line in offer.lines] == [("recent", 1, 2)]
