@@ -52,7 +52,7 @@ def test_who_comes_or_goes_meanwhile_moves_no_page(db):
     second = page(BY_NUMBER, after=first.after)
 
     User.objects.create(email="new@people.example")
-    first.rows[-1].delete()
+    User.objects.filter(pk=first.rows[-1].pk)._raw_delete("default")  # nothing refers to them
 
     assert page(BY_NUMBER, after=first.after).rows == second.rows
 

@@ -139,10 +139,11 @@ def test_the_audit_log_comes_in_pages(as_alice, acme):
     for number in range(51):
         audit.record(organization=acme, actor=None, action="test.counted", target=f"row {number}")
 
-    newest, oldest = as_alice.get(url("audit")), as_alice.get(url("audit"), {"page": 2})
+    newest = as_alice.get(url("audit"))
+    oldest = as_alice.get(url("audit"), {"after": newest.context["page"].after})
 
     assert "row 50" in newest.content.decode()
-    assert "1–50 of 51" in newest.content.decode()
+    assert "row 0" not in newest.content.decode()
     assert "row 0" in oldest.content.decode()
 
 
