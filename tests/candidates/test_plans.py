@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.test import RequestFactory
 
+from candidates import search
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
 from candidates.results import latest_checks
 from candidates.search import found_by, note_words
@@ -112,9 +113,12 @@ def test_each_page_begins_where_an_index_leads(acme: Organization, briefing, mon
         assert is_read_by(people, "id")
 
 
-def test_a_word_is_looked_up_once_for_everybody_whatever_the_statistics(acme: Organization, briefing):
+def test_a_word_is_looked_up_once_for_everybody_whatever_the_statistics(acme: Organization, briefing, monkeypatch):
+    people = Candidate.objects.for_organization(acme)
     with scope(acme, "as its pages do"):
-        found = found_by(Candidate.objects.for_organization(acme), acme, "q42")
+        assert [str(person) for person in found_by(people, acme, "q42")] == ["Person q42"]
+        monkeypatch.setattr(search, "FEW", 0)
+        found = found_by(people, acme, "q42")
 
         assert [str(person) for person in found] == ["Person q42"]
         assert any(
