@@ -20,7 +20,7 @@ from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
 from providers.inspection import show_unreadable
 from providers.models import AvailableModel, KeyValidation, ProviderKey
 from providers.services import proof_parts
-from providers.simulator.keys import KEYS_TO_TRY
+from simulator.keys import KEYS_TO_TRY
 
 POLL_FOR_SECONDS = 60
 Status = ProviderKey.Status

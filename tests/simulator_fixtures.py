@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 
-from providers.simulator.app import Simulator, create_app, origins
+from simulator.app import Simulator, create_app, origins
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from organizations.models import Organization
 from providers.custody import Secret
 from providers.models import KeyValidation, ProviderKey
 from providers.services import save_provider_key
-from providers.simulator.app import Simulator, origins
 from providers.validation import validate_key
 from routing.actions import ACTIONS
 from routing.services import save_routing
+from simulator.app import Simulator, origins
 from tests.builders import NOW
 
 STUCK = b"never-answers"

@@ -27,9 +27,9 @@ from candidates.models import Briefing, CandidateCheck, Requirement
 from candidates.worker import run_pending_checks
 from gateway import dispatch
 from providers.models import ProviderKey
-from providers.simulator.app import OPENROUTER
-from providers.simulator.wires.base import KeyState, Reply
 from routing.resolve import RouteUnavailable
+from simulator.app import OPENROUTER
+from simulator.wires.base import KeyState, Reply
 from tests.builders import (
     NOW,
     connect_managed_key,

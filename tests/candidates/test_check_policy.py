@@ -14,8 +14,8 @@ from candidates.models import CandidateCheck, RequirementVerdict
 from candidates.prompts.check import RUBRIC_VERSION
 from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.worker import run_pending_checks
-from providers.simulator.app import OPENROUTER
-from providers.simulator.wires.base import KeyState, Reply
+from simulator.app import OPENROUTER
+from simulator.wires.base import KeyState, Reply
 from tests.builders import NOW, give_credits, import_people, route_to_own_key, write_briefing
 from usage.models import UsageEvent
 

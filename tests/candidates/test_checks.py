@@ -22,9 +22,9 @@ from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdic
 from candidates.worker import run_pending_checks
 from gateway import dispatch
 from providers.models import ProviderKey
-from providers.simulator.wires.base import Reply
 from routing.models import RoutingRule
 from routing.resolve import RouteUnavailable
+from simulator.wires.base import Reply
 from tests.builders import (
     connect_key,
     connect_managed_key,

@@ -11,7 +11,7 @@ from candidates.models import CandidateCheck, Requirement
 from candidates.profile_reading import CUT_MARK, MAX_TEXT_CHARACTERS, profile_text, read_profile
 from candidates.profiles import ProfileRow, import_profiles, parse_file
 from candidates.scoring import score
-from providers.simulator.verdicts import verdicts
+from simulator.verdicts import verdicts
 
 DEMO_DATA = Path(settings.BASE_DIR) / "config" / "demo_data"
 Category = CandidateCheck.Category

@@ -10,10 +10,10 @@ from django.utils import timezone
 from gateway import dispatch
 from gateway.asking import UnparsableAnswer, ask_now
 from providers.adapters.base import ChatRequest, Message
-from providers.simulator.wires.base import Reply
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, resolve
 from routing.services import save_routing
+from simulator.wires.base import Reply
 from tests.builders import connect_key
 
 ACTION = REQUIREMENT_GENERATION.slug

@@ -10,8 +10,8 @@ import pytest
 from gateway.asking import NoAnswer, retry_request
 from providers.adapters.base import ChatRequest, Message
 from providers.adapters.openrouter import OpenRouterAdapter
-from providers.simulator.app import OPENROUTER
-from providers.simulator.wires.base import KeyState, Reply
+from simulator.app import OPENROUTER
+from simulator.wires.base import KeyState, Reply
 from tests.builders import route_to_own_key
 from tests.gateway.questions import USAGE, anthropic, ask, google, openai, route_to, strictly
 from usage.models import InFlightCall, UsageEvent

@@ -11,7 +11,7 @@ from gateway.asking import NoAnswer
 from providers.adapters.quirks import Quirk
 from providers.model_quirks import remember_quirks
 from providers.models import ModelQuirk
-from providers.simulator.wires.base import Reply
+from simulator.wires.base import Reply
 from tests.builders import connect_key, connect_managed_key
 from tests.gateway.questions import anthropic, ask, google, openai, route_to, strictly
 from usage.models import Mode, UsageEvent

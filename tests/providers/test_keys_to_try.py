@@ -9,8 +9,8 @@ from django.conf import settings
 
 from providers.catalog import PROVIDERS, KeyNeed
 from providers.models import ProviderKey
-from providers.simulator.app import origins
-from providers.simulator.keys import KEYS_TO_TRY
+from simulator.app import origins
+from simulator.keys import KEYS_TO_TRY
 
 
 @pytest.fixture

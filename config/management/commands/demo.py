@@ -29,7 +29,7 @@ from config.installation import (
     write_env_file,
 )
 from organizations.typed_numbers import number_argument
-from providers.simulator.app import origins
+from simulator.app import origins
 from usage.amounts import not_covered
 
 HOST = "127.0.0.1"

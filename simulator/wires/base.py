@@ -16,8 +16,8 @@ from enum import StrEnum
 from itertools import count
 from typing import Any, ClassVar
 
-from providers.simulator.answers import CHARACTERS_IN_A_TOKEN, answer, tokens_in
-from providers.simulator.listings import MODELS, SimulatedModel
+from simulator.answers import CHARACTERS_IN_A_TOKEN, answer, tokens_in
+from simulator.listings import MODELS, SimulatedModel
 
 Headers = Mapping[bytes, bytes]
 _ids = count(int(time.time() * 1000))

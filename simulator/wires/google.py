@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from providers.simulator.wires.base import (
+from simulator.wires.base import (
     Headers,
     KeyState,
     Reply,

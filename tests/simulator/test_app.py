@@ -22,7 +22,7 @@ from providers.addresses import ANYWHERE
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.custody import Secret
 from providers.egress import open_client, send, send_now
-from providers.simulator.listings import MODELS
+from simulator.listings import MODELS
 from tests.builders import PREFIXES
 
 MODEL = {

@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from typing import Any
 
-from providers.simulator.wires.anthropic import AnthropicWire
-from providers.simulator.wires.base import KeyState, Reply, Wire, encode, next_id
-from providers.simulator.wires.compatible import CompatibleWire, MistralWire, OllamaWire
-from providers.simulator.wires.google import GoogleWire
-from providers.simulator.wires.openai import OpenAIWire, OpenRouterWire
+from simulator.wires.anthropic import AnthropicWire
+from simulator.wires.base import KeyState, Reply, Wire, encode, next_id
+from simulator.wires.compatible import CompatibleWire, MistralWire, OllamaWire
+from simulator.wires.google import GoogleWire
+from simulator.wires.openai import OpenAIWire, OpenRouterWire
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from providers.simulator.drafts import draft as drafted
-from providers.simulator.verdicts import verdicts
+from simulator.drafts import draft as drafted
+from simulator.verdicts import verdicts
 
 UNPARSABLE_MARKER = "[[simulate-unparsable]]"
 THINKING_MARKER = "[[simulate-thinking]]"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from providers.simulator.words import WORD, significant_words, stem, years_in
+from simulator.words import WORD, significant_words, stem, years_in
 
 BOUNDARY = re.compile(r"[.!?]\s+(?=[^a-z\s])|;\s+|\n\s*")
 LONGEST_QUOTE = 240

@@ -8,7 +8,7 @@ import uvicorn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from organizations.typed_numbers import number_argument
-from providers.simulator.app import create_app, origins
+from simulator.app import create_app, origins
 
 
 class Command(BaseCommand):

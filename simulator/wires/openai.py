@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from providers.simulator.wires.base import (
+from simulator.wires.base import (
     Generated,
     Headers,
     KeyState,

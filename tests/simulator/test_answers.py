@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from providers.simulator.answers import answer
-from providers.simulator.drafts import draft
-from providers.simulator.verdicts import LONGEST_QUOTE, verdicts
-from providers.simulator.words import stem, years_in
+from simulator.answers import answer
+from simulator.drafts import draft
+from simulator.verdicts import LONGEST_QUOTE, verdicts
+from simulator.words import stem, years_in
 
 PROFILE = """\
 Jane Doe

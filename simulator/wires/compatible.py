@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from providers.simulator.wires.base import Generated, Headers, KeyState, Reply
-from providers.simulator.wires.openai import OpenAIWire
+from simulator.wires.base import Generated, Headers, KeyState, Reply
+from simulator.wires.openai import OpenAIWire
 
 
 class MistralWire(OpenAIWire):

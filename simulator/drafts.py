@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from providers.simulator.words import WORD, significant_words, stem
+from simulator.words import WORD, significant_words, stem
 
 MOST_REQUIREMENTS = 8
 FEWEST_REQUIREMENTS = 4
