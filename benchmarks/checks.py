@@ -102,10 +102,10 @@ def connect(organization, port: int):
     from django.conf import settings
     from django.utils import timezone
 
-    from providers.custody import Secret
+    from providers.adapters.secret import Secret
+    from providers.keys.saving import save_provider_key
+    from providers.keys.validation import validate_key
     from providers.models import ProviderKey
-    from providers.services import save_provider_key
-    from providers.validation import validate_key
     from routing.actions import ACTIONS
     from routing.services import save_routing
 
@@ -148,10 +148,10 @@ def run_floor(organization, briefing, people) -> float:
 
     from candidates.models import Profile
     from candidates.prompts.check import check_request
-    from providers.addresses import ANYWHERE
+    from providers.adapters.secret import Secret
     from providers.catalog import PROVIDERS, effective_base_url
-    from providers.custody import Secret
-    from providers.egress import open_client
+    from providers.egress.addresses import ANYWHERE
+    from providers.egress.client import open_client
 
     adapter = PROVIDERS["openrouter"].adapter
     requirements = list(briefing.requirements.order_by("position"))

@@ -63,9 +63,9 @@ def begin(scale: Scale) -> None:
     """Organizations with all they begin with; the big one has two keys, of which one lists 350 models."""
     from config.onboarding import ensure_platform, open_organization
     from organizations.models import User
-    from providers.custody import Secret
+    from providers.adapters.secret import Secret
+    from providers.keys.saving import save_provider_key
     from providers.models import AvailableModel, ProviderKey
-    from providers.services import save_provider_key
     from routing.actions import ACTIONS as ROUTED
     from routing.services import save_routing
 

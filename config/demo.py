@@ -29,10 +29,10 @@ from config.demo_history import ANTHROPIC, DAYS, GOOGLE, OPENAI, OPENROUTER, His
 from config.onboarding import ensure_platform, open_organization
 from organizations import clock
 from organizations.models import Organization, User
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import request_validation, requeue_validations
 from providers.models import KeyValidation, ProviderKey
-from providers.services import save_provider_key
-from providers.validation import request_validation, requeue_validations
 from routing.actions import ACTIONS
 from routing.services import save_routing
 from usage import amounts, gaps

@@ -40,10 +40,10 @@ from candidates.worker import run_pending_checks
 from config.demo_clock import StoryClock
 from organizations.models import AuditEvent, Membership, Organization, User
 from organizations.services import add_member
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import request_validation, validate_due_keys, validate_key
 from providers.models import ProviderKey
-from providers.services import save_provider_key
-from providers.validation import request_validation, validate_due_keys, validate_key
 from routing.actions import ACTIONS, CANDIDATE_CHECK
 from routing.services import reset_routing, save_routing
 from usage.days import start_of_day

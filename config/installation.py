@@ -18,7 +18,7 @@ from config.private_files import database_file, keep_private, make_database_file
 from config.schedules import ensure_schedules
 from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
 from organizations.models import User
-from providers import checks
+from providers.custody import system_checks
 from providers.models import OrganizationKey
 
 SECRETS = {"SECRET_KEY": 50, "KEYFARE_MASTER_KEYS": 48, "KEYFARE_DIGEST_KEY": 48}  # random bytes of each
@@ -110,7 +110,7 @@ def prepare_database(*, verbosity: int = 1) -> None:
     keep_private()
     call_command("migrate", interactive=False, verbosity=verbosity, stdout=sys.stderr)
     call_command("createcachetable", verbosity=verbosity, stdout=sys.stderr)
-    if not checks.digest_key() and not digest_key_fits():
+    if not system_checks.digest_key() and not digest_key_fits():
         raise CommandError(WRONG_DIGEST_KEY)
     ensure_platform()
     ensure_schedules()

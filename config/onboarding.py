@@ -16,8 +16,8 @@ from organizations.audit import events_last, record
 from organizations.invitations import end_invitations
 from organizations.models import Membership, Organization, User
 from organizations.templatetags import mail_text
+from providers.custody.shredding import sweep_after_commit
 from providers.models import OrganizationKey, ProviderKey
-from providers.shredding import sweep_after_commit
 from routing.services import ensure_managed_defaults, remove_provider_key
 
 PLATFORM_SLUG = "platform"

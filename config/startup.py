@@ -24,8 +24,8 @@ from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
 from organizations import clock
 from organizations.database_rights import missing_rights
 from organizations.tenancy import EVERY, refuse_role_above_the_wall, scope
-from providers import checks
-from providers.inspection import master_keys_open_something
+from providers.custody import system_checks
+from providers.custody.inspection import master_keys_open_something
 
 logger = logging.getLogger(__name__)
 THIS_COMPUTER = ("localhost", "127.0.0.1", "::1")
@@ -83,7 +83,7 @@ def problems() -> list[str]:
 
 def _bad_settings() -> list[str]:
     try:
-        failed = (*checks.master_keys(), *checks.digest_key(), *checks.egress_proxy())
+        failed = (*system_checks.master_keys(), *system_checks.digest_key(), *system_checks.egress_proxy())
         return [*_demo_for_others(), *(f"{check.msg} {check.hint}" for check in failed)]
     except ImproperlyConfigured as error:
         return [f"{error} `manage.py init` makes one."]

@@ -6,7 +6,7 @@ The one door through which every model call leaves.
     settle    writes what was used and what it cost, removes the admission row          (own transaction, idempotent)
 
 A call that is refused for an optional field of ours is asked again without it, as a call of its own, and the refusal
-remembered for the key and model (`providers.model_quirks`).
+remembered for the key and model (`providers.keys.model_quirks`).
 
 Nothing here knows of requests or tasks. A call is in the books before anybody looks at its answer, so that nothing
 which fails afterwards can take a paid call out of them.
@@ -28,18 +28,18 @@ from django.db import transaction
 from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
-from providers import custody
 from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
 from providers.catalog import PROVIDERS
-from providers.custody import SealBroken, SealedKey
-from providers.destinations import BaseUrlRefused, Destination, destination_of
-from providers.egress import Egress
-from providers.egress import send as send_call
-from providers.inspection import show_unreadable
-from providers.model_quirks import quirks_of, remember_quirks
+from providers.custody import sealing
+from providers.custody.inspection import show_unreadable
+from providers.custody.sealing import SealBroken, SealedKey
+from providers.egress.client import Egress
+from providers.egress.client import send as send_call
+from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
+from providers.keys.model_quirks import quirks_of, remember_quirks
+from providers.keys.validation import mark_key_refused, note_key_used
 from providers.models import ProviderKey
-from providers.validation import mark_key_refused, note_key_used
 from routing.resolve import CLOSED, Route, RouteUnavailable
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent
@@ -291,7 +291,7 @@ def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, 
     if not key.is_usable:
         raise RouteUnavailable(f"{name} has the status {key.get_status_display()}. {key.status_detail}".strip())
     try:
-        sealed_key = custody.sealed_key(key)
+        sealed_key = sealing.sealed_key(key)
         destination = destination_of(key)
     except SealBroken as broken:
         raise RouteUnavailable(f"{name} has the status Needs re-entry. {broken}") from None

@@ -28,20 +28,20 @@ from organizations.guarded_admin import GuardedAdmin
 from organizations.long_lists import BY_ORGANIZATION, NewestFirst
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
-from providers import validation
 from providers.adapters.key_shapes import url_holds_key
 from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
+from providers.custody.inspection import show_unreadable
 from providers.forms import OpenText
-from providers.inspection import show_unreadable
-from providers.managed_keys_admin import ManagedKeyAdmin, person
-from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
-from providers.private_endpoints import (
+from providers.keys import validation
+from providers.keys.private_endpoints import (
     EndpointRefused,
     allow_private_endpoint,
     normalized_endpoint,
     withdraw_private_endpoint,
 )
+from providers.managed_keys_admin import ManagedKeyAdmin, person
+from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
 
 Status = ProviderKey.Status
 LABELS = {

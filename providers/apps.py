@@ -7,8 +7,8 @@ class ProvidersConfig(AppConfig):
     name = "providers"
 
     def ready(self) -> None:
-        from providers import checks  # noqa: F401  # registers the system checks
         from providers.catalog import PROVIDERS
+        from providers.custody import system_checks  # noqa: F401  # registers the system checks
         from usage.names import name_providers
 
         name_providers({provider.slug: provider.name for provider in PROVIDERS.values()})

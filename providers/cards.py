@@ -16,10 +16,10 @@ from organizations.edits import stamp
 from organizations.models import Organization
 from providers.adapters.base import MOST_MODELS
 from providers.catalog import PROVIDERS, Provider
+from providers.custody.inspection import show_unreadable
 from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
-from providers.inspection import show_unreadable
+from providers.keys.saving import proof_parts
 from providers.models import AvailableModel, KeyValidation, ProviderKey
-from providers.services import proof_parts
 from simulator.keys import KEYS_TO_TRY
 
 POLL_FOR_SECONDS = 60

@@ -23,10 +23,10 @@ from unfold.widgets import (
 from organizations.models import Organization
 from organizations.names import NameFormField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key, url_holds_key
+from providers.adapters.secret import SHORTEST_KEY, Secret
 from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
-from providers.custody import SHORTEST_KEY, Secret
+from providers.keys.saving import keys_with_secret
 from providers.models import ProviderKey
-from providers.services import keys_with_secret
 
 LONGEST_KEY = 512
 LONGEST_COINCIDENCE = 16
@@ -113,7 +113,7 @@ class KeyForm(OpenText, forms.Form):
 
     A key that looks like another provider's, or that `organization` pasted before, is asked about, not refused.
 
-    Whether an organization may use the base URL is for `providers.destinations` to say, when the key is stored.
+    Whether an organization may use the base URL is for `providers.keys.destinations` to say, when the key is stored.
     """
 
     open_fields = {"base_url": url_holds_key, "label": label_holds_key}

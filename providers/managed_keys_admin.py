@@ -21,10 +21,10 @@ from unfold.forms import BaseDialogForm
 from organizations import clock
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
-from providers import replacement, services, validation
 from providers.catalog import PROVIDERS
-from providers.custody import SealBroken
+from providers.custody.sealing import SealBroken
 from providers.forms import ManagedKeyForm
+from providers.keys import replacement, saving, validation
 from providers.models import ProviderKey
 
 CHANGE_KEYS = "providers.change_providerkey"
@@ -62,7 +62,7 @@ class ManagedKeyAdmin(ReadOnlyAdmin):
         return [str(key) for key in objs], {"managed keys": len(objs)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: ProviderKey) -> None:
-        services.delete_provider_key(key=obj, actor=person(request))
+        saving.delete_provider_key(key=obj, actor=person(request))
 
     @action(  # type: ignore[untyped-decorator]
         description="Add managed key", url_path="managed", permissions=["change_keys"], icon="add"
@@ -123,7 +123,7 @@ class ManagedKeyAdmin(ReadOnlyAdmin):
         if form.is_valid():
             try:
                 key = _store(form, platform=platform, replaced=replaced, actor=person(request))
-            except services.KeyLabelTaken as error:
+            except saving.KeyLabelTaken as error:
                 form.add_error("label", str(error))
             except SealBroken:
                 form.add_error("key", "The master keys do not open the platform's own key. Check KEYFARE_MASTER_KEYS.")
@@ -160,7 +160,7 @@ def _store(form: ManagedKeyForm, *, platform: Organization, replaced: ProviderKe
         return replacement.replace_provider_key(
             key=replaced, secret=form.cleaned_data["key"], actor=actor, now=clock.now()
         )
-    return services.save_provider_key(
+    return saving.save_provider_key(
         organization=platform,
         provider=form.provider.slug,
         secret=form.cleaned_data["key"],

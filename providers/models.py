@@ -122,7 +122,7 @@ class ProviderKey(models.Model):
         editable=False,
         on_delete=models.CASCADE,
         related_name="replacements",
-        help_text="The key that serves until this one is validated; see `providers.replacement`.",
+        help_text="The key that serves until this one is validated; see `providers.keys.replacement`.",
     )
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.SAVED)
     status_detail = models.CharField(max_length=300, blank=True)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from organizations import clock
 from organizations.tenancy import EVERY, scope
-from providers import notices, validation
+from providers.keys import notices, validation
 
 
 @scope(EVERY, "the validation of the task tells its organization")

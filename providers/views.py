@@ -20,7 +20,6 @@ from organizations.edits import FIELD, ChangedMeanwhile
 from organizations.once import once_of_form
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from organizations.reading import whole_number
-from providers import model_quirks, replacement, rotation, services, validation
 from providers.cards import (
     KeyRow,
     ProviderCard,
@@ -32,10 +31,12 @@ from providers.cards import (
     provider_cards,
 )
 from providers.catalog import PROVIDERS, Provider
-from providers.custody import SealBroken
-from providers.destinations import BaseUrlRefused
+from providers.custody import rotation
+from providers.custody.inspection import show_unreadable
+from providers.custody.sealing import SealBroken
 from providers.forms import AddKeyForm, KeyForm, ProofModelForm
-from providers.inspection import show_unreadable
+from providers.keys import model_quirks, replacement, saving, validation
+from providers.keys.destinations import BaseUrlRefused
 from providers.models import ProviderKey
 
 KEYS_CHANGED = "keysChanged"  # heard by other panels that list keys
@@ -62,7 +63,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
     form = AddKeyForm(request.POST, provider=chosen, auto_id=f"{chosen.slug}-%s", organization=request.organization)
     if form.is_valid():
         try:
-            key = services.save_provider_key(
+            key = saving.save_provider_key(
                 organization=request.organization,
                 provider=chosen.slug,
                 secret=form.cleaned_data["key"],
@@ -72,7 +73,7 @@ def save(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
                 actor=request.user,
                 now=clock.now(),
             )
-        except services.KeyLabelTaken as error:
+        except saving.KeyLabelTaken as error:
             form.add_error("label", str(error))
         except BaseUrlRefused as error:
             form.add_error("base_url", str(error))
@@ -149,9 +150,9 @@ def prove(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     try:
         with transaction.atomic(), events_last():
             seen = request.POST.get(FIELD)
-            services.type_proof_model(key=key, model=form.cleaned_data["model"], actor=request.user, seen=seen)
+            saving.type_proof_model(key=key, model=form.cleaned_data["model"], actor=request.user, seen=seen)
             if pending:
-                services.type_proof_model(key=pending, model=form.cleaned_data["model"], actor=request.user)
+                saving.type_proof_model(key=pending, model=form.cleaned_data["model"], actor=request.user)
     except ChangedMeanwhile as conflict:
         form.add_error("model", str(conflict))
         return _model_refused(request, key, form)
@@ -173,7 +174,7 @@ def own_server(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     key = _key_or_404(request, key_id)
     if PROVIDERS[key.provider].may_be_own_server:
         is_own = request.POST.get("is_own_server") == "on"
-        services.set_own_server(key=key, is_own_server=is_own, actor=request.user)
+        saving.set_own_server(key=key, is_own_server=is_own, actor=request.user)
     return _status_now(request, key)
 
 
@@ -183,7 +184,7 @@ def own_server(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Stop every use of a key; its rules stay, and refuse."""
     key = _key_or_404(request, key_id)
-    services.disable_provider_key(key=key, actor=request.user, now=clock.now())
+    saving.disable_provider_key(key=key, actor=request.user, now=clock.now())
     return _status_now(request, key)
 
 
@@ -192,7 +193,7 @@ def disable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 @recently_authenticated(back="settings#llm-providers")
 def enable(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """Let a disabled key be used again, as soon as it is validated."""
-    key = services.enable_provider_key(key=_key_or_404(request, key_id), actor=request.user)
+    key = saving.enable_provider_key(key=_key_or_404(request, key_id), actor=request.user)
     return _validate(request, key, shown=key)
 
 

@@ -17,8 +17,8 @@ from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
+from providers.custody.inspection import show_unreadable
 from providers.forms import OpenText
-from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule

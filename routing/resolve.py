@@ -10,7 +10,7 @@ from typing import Any, Self
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers.catalog import PROVIDERS
-from providers.inspection import show_unreadable
+from providers.custody.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule

@@ -11,9 +11,9 @@ from django.db import transaction
 from organizations.audit import events_last, record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
-from providers.inspection import show_unreadable
+from providers.custody.inspection import show_unreadable
+from providers.keys.saving import delete_provider_key
 from providers.models import ProviderKey
-from providers.services import delete_provider_key
 from routing.actions import ACTIONS, Action
 from routing.models import ManagedDefault, RoutingRule
 from routing.resolve import working_defaults

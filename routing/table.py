@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from organizations.models import Organization
 from providers.cards import usd_text
 from providers.catalog import PROVIDERS
-from providers.inspection import show_unreadable
+from providers.custody.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial

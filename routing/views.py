@@ -19,8 +19,8 @@ from organizations.edits import ChangedMeanwhile
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
-from providers.destinations import is_private
-from providers.inspection import show_unreadable
+from providers.custody.inspection import show_unreadable
+from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import offers, services

@@ -19,11 +19,11 @@ from gateway import dispatch
 from organizations.audit import record
 from organizations.models import Membership, Organization, User
 from providers.adapters.base import ChatRequest, ChatResult
-from providers.custody import Secret
-from providers.egress import open_client
+from providers.adapters.secret import Secret
+from providers.egress.client import open_client
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.services import save_provider_key
-from providers.validation import validate_key
 from routing.actions import ACTIONS
 from routing.resolve import Route
 from routing.services import save_routing

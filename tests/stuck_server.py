@@ -13,10 +13,10 @@ from typing import Any
 import uvicorn
 
 from organizations.models import Organization
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.services import save_provider_key
-from providers.validation import validate_key
 from routing.actions import ACTIONS
 from routing.services import save_routing
 from simulator.app import Simulator, origins

@@ -20,11 +20,11 @@ from django.utils import timezone
 
 from candidates.models import Briefing, CandidateCheck
 from organizations.models import Membership
-from providers import validation
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys import validation
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import disable_provider_key
 from providers.models import ProviderKey
-from providers.replacement import replace_provider_key
-from providers.services import disable_provider_key
 from routing.models import RoutingRule
 from tests.conftest import logged_in
 from tests.page_forms import form_of

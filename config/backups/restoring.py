@@ -16,7 +16,7 @@ from organizations import clock
 from organizations.audit_chain import verify_audits
 from organizations.completeness import missing_rows
 from organizations.models import Organization
-from providers.inspection import master_keys_open_something
+from providers.custody.inspection import master_keys_open_something
 from usage import rollups
 
 KINDS = {"sqlite": sqlite, "postgresql": postgresql}

@@ -7,7 +7,7 @@ from django.db import migrations
 
 from organizations import second_factors
 from organizations.second_factors import FactorUnreadable
-from providers.shredding import sweep_after_commit
+from providers.custody.shredding import sweep_after_commit
 
 
 def _seal(value: str) -> str:

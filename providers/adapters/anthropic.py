@@ -7,7 +7,7 @@ Pinned to version 2023-06-01 with `x-api-key`: the version of 2026-10-21 changes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from providers.adapters.base import (
     Adapter,
@@ -26,10 +26,8 @@ from providers.adapters.counting import anthropic_tokens
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from providers.adapters.secret import Secret
 from usage.tokens import Report
-
-if TYPE_CHECKING:
-    from providers.custody import Secret
 
 # The status that belongs to an error type: errors inside HTTP 200 have no other.
 TYPE_STATUS = {

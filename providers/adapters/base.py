@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from providers.adapters import meanings
 from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
@@ -30,13 +30,11 @@ from providers.adapters.exchange import ProviderError as ProviderError
 from providers.adapters.key_shapes import begins_like_key
 from providers.adapters.quirks import OptionalFields, Quirk, with_quirks
 from providers.adapters.reading import read_json, rows
+from providers.adapters.secret import Secret
 from providers.adapters.verdicts import ErrorKind as ErrorKind
 from providers.adapters.verdicts import Verdict as Verdict
 from providers.adapters.verdicts import Verdicts
 from usage.tokens import Report
-
-if TYPE_CHECKING:
-    from providers.custody import Secret
 
 
 class Adapter(Verdicts, ABC):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from providers.adapters.base import ChatRequest
     from providers.adapters.quirks import Quirk
-    from providers.custody import Secret
+    from providers.adapters.secret import Secret
 
 CLOUD = re.compile(r"\bsigned in to ollama\b|\brequires a subscription\b")
 CONTEXT_FIELDS = ("max_model_len", "context_window", "context_length", "max_context_length")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from providers.adapters import meanings
@@ -29,10 +29,8 @@ from providers.adapters.counting import google_tokens
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from providers.adapters.secret import Secret
 from usage.tokens import Doubt, Report
-
-if TYPE_CHECKING:
-    from providers.custody import Secret
 
 # Gemini API reference, FinishReason. What is about the text is a refusal; the rest says nothing that we can use.
 FINISHES = {

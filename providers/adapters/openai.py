@@ -6,7 +6,7 @@ OpenAI's chat completions, which many others speak too. Sources: OpenAI API refe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from providers.adapters.base import (
     Adapter,
@@ -25,10 +25,8 @@ from providers.adapters.counting import openai_tokens
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, rows, text_of
+from providers.adapters.secret import Secret
 from usage.tokens import Doubt, Report
-
-if TYPE_CHECKING:
-    from providers.custody import Secret
 
 # Of all who speak this protocol, in small letters: Mistral's model_length, and what OpenRouter passes on as native.
 FINISHES = {

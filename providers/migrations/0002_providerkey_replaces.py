@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(
                 blank=True,
                 editable=False,
-                help_text="The key that serves until this one is validated; see `providers.replacement`.",
+                help_text="The key that serves until this one is validated; see `providers.keys.replacement`.",
                 null=True,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="replacements",

@@ -19,8 +19,8 @@ from candidates.checks import accept_checks, organizations_with_waiting_checks
 from candidates.models import Briefing, CandidateCheck
 from candidates.worker import run_pending_checks
 from organizations import clock
+from providers.keys.validation import request_validation, requeue_validations
 from providers.models import ProviderKey
-from providers.validation import request_validation, requeue_validations
 from tests import serving_role
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from usage.metering import sweep_lost_calls
@@ -94,7 +94,7 @@ def test_what_another_worker_has_in_hand_stays_with_it(acme, accepted, monkeypat
 @AHEAD_AND_BEHIND
 def test_the_jobs_that_find_what_was_lost_take_nothing_that_goes_on(acme, accepted, monkeypatch, off):
     key = ProviderKey.objects.get(organization=acme)
-    monkeypatch.setattr("providers.validation._queue", lambda *_: None)
+    monkeypatch.setattr("providers.keys.validation._queue", lambda *_: None)
     monkeypatch.setattr("candidates.briefings.async_task", lambda *_, **__: None)
     request_validation(key=key, actor=None, now=clock.now())
     draft = briefings.request_draft(organization=acme, job_description="Django", actor=None, now=clock.now())

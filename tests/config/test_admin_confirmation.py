@@ -16,7 +16,7 @@ from billing import ledger
 from billing.models import LedgerEntry
 from config.onboarding import ensure_platform
 from organizations.models import Membership, Organization, User
-from providers import validation
+from providers.keys import validation
 from providers.models import PrivateEndpoint, ProviderKey
 from tests.conftest import confirm_password, give_second_factor
 from tests.test_urls_and_roles import ABSENT_ID, ABSENT_UUID, ADMIN_URLS, Url

@@ -20,8 +20,8 @@ from django_q.models import Failure, OrmQ, Task
 
 from organizations import second_factors
 from organizations.models import AuditEvent, Membership, User
+from providers.keys.private_endpoints import allow_private_endpoint
 from providers.models import ProviderKey
-from providers.private_endpoints import allow_private_endpoint
 from tests.at_once import at_once
 from tests.builders import connect_managed_key
 from tests.candidates.test_done_once import at_the_same_time

@@ -200,8 +200,8 @@ def test_master_keys_that_do_not_fit_are_told_after_the_restore(here, scratch_da
         "from django.utils import timezone\n"
         "from organizations.models import Organization\n"
         "from organizations.tenancy import EVERY, scope\n"
-        "from providers.custody import Secret\n"
-        "from providers.services import save_provider_key\n"
+        "from providers.adapters.secret import Secret\n"
+        "from providers.keys.saving import save_provider_key\n"
         "with scope(EVERY, 'test'):\n"
         "    save_provider_key(organization=Organization.objects.get(slug='acme'), provider='openai',\n"
         "                      secret=Secret('sk-proj-simulated-0001'), actor=None, now=timezone.now())\n",

@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from config import onboarding
 from config.onboarding import CloseRefused, close_organization, ensure_platform
 from organizations.models import AuditEvent, Organization
-from providers import custody
-from providers.custody import SealBroken
+from providers.custody import sealing
+from providers.custody.sealing import SealBroken
 from providers.models import OrganizationKey, ProviderKey
 from routing.models import RoutingRule
 from routing.services import remove_provider_key
@@ -51,7 +51,7 @@ def test_a_restored_copy_without_the_organization_keys_opens_nothing(acme, globe
     assert len(copies) == 3
     for key in ProviderKey.objects.filter(organization=acme):
         with pytest.raises(SealBroken):
-            custody.sealed_key(key)
+            sealing.sealed_key(key)
     assert opened(theirs)
 
 
@@ -64,7 +64,7 @@ def test_a_copy_does_not_open_under_a_newer_organization_key_either(acme):
     ProviderKey.objects.bulk_create([copy])
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(copy).open()
+        sealing.sealed_key(copy).open()
 
 
 def test_the_organization_keys_are_gone_for_good_even_if_the_rest_is_interrupted(acme, monkeypatch):

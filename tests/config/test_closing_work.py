@@ -21,10 +21,10 @@ from config.onboarding import close_organization
 from gateway import dispatch
 from organizations.invitations import InvitationWithdrawn, digest, find_invitation, invite_member
 from organizations.models import AuditEvent, Invitation, Organization
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.replacement import replace_provider_key
+from providers.keys.validation import request_validation, validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.validation import request_validation, validate_key
 from routing.resolve import RouteUnavailable
 from tests.builders import (
     NOW,

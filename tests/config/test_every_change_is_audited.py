@@ -19,9 +19,10 @@ from organizations import services as members
 from organizations.audit_chain import verify_audit
 from organizations.models import ApiToken, AuditEvent, Membership, Organization, User
 from organizations.permissions import Permission
-from providers import model_quirks, replacement, rotation, validation
-from providers import services as keys
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.custody import rotation
+from providers.keys import model_quirks, replacement, validation
+from providers.keys import saving as keys
 from providers.models import ModelQuirk, ProviderKey
 from routing import services as routing
 from tests.builders import NOW
@@ -97,49 +98,49 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, _: members.set_recency_sharing(organization=c.organization, shares=True, actor=c.actor),
         ["organization.recency_sharing_changed"],
     ),
-    "providers.services.save_provider_key": (
+    "providers.keys.saving.save_provider_key": (
         lambda c: None,
         lambda c, _: keys.save_provider_key(
             organization=c.organization, provider="openai", secret=Secret(PLAINTEXT), actor=c.actor, now=NOW
         ),
         ["provider_key.saved"],
     ),
-    "providers.services.disable_provider_key": (
+    "providers.keys.saving.disable_provider_key": (
         Change.key,
         lambda c, key: keys.disable_provider_key(key=key, actor=c.actor, now=NOW),
         ["provider_key.disabled"],
     ),
-    "providers.services.enable_provider_key": (
+    "providers.keys.saving.enable_provider_key": (
         lambda c: keys.disable_provider_key(key=c.key(), actor=c.actor, now=NOW),
         lambda c, key: keys.enable_provider_key(key=key, actor=c.actor),
         ["provider_key.enabled"],
     ),
-    "providers.services.type_proof_model": (
+    "providers.keys.saving.type_proof_model": (
         Change.key,
         lambda c, key: keys.type_proof_model(key=key, model="m", actor=c.actor),
         ["provider_key.model_typed"],
     ),
-    "providers.services.set_own_server": (
+    "providers.keys.saving.set_own_server": (
         Change.key,
         lambda c, key: keys.set_own_server(key=key, is_own_server=True, actor=c.actor),
         ["provider_key.own_server_changed"],
     ),
-    "providers.replacement.replace_provider_key": (
+    "providers.keys.replacement.replace_provider_key": (
         Change.key,
         lambda c, key: replacement.replace_provider_key(key=key, secret=Secret(PLAINTEXT), actor=c.actor, now=NOW),
         ["provider_key.replacement_saved"],
     ),
-    "providers.replacement.discard_replacement": (
+    "providers.keys.replacement.discard_replacement": (
         Change.replacement,
         lambda c, key: replacement.discard_replacement(key=key, actor=c.actor),
         ["provider_key.replacement_discarded"],
     ),
-    "providers.model_quirks.forget_quirks": (
+    "providers.keys.model_quirks.forget_quirks": (
         Change.quirk,
         lambda c, key: model_quirks.forget_quirks(key=key, actor=c.actor),
         ["provider_key.quirks_forgotten"],
     ),
-    "providers.rotation.rotate_organization_key": (
+    "providers.custody.rotation.rotate_organization_key": (
         Change.key,
         lambda c, key: rotation.rotate_organization_key(organization=c.organization, actor=c.actor),
         ["organization_key.rotated"],
@@ -163,12 +164,12 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, token: api_tokens.revoke_token(token=token, actor=c.actor, now=NOW),
         ["api_token.revoked"],
     ),
-    "providers.services.delete_provider_key": (
+    "providers.keys.saving.delete_provider_key": (
         Change.key,
         lambda c, key: keys.delete_provider_key(key=key, actor=c.actor),
         ["provider_key.removed"],
     ),
-    "providers.validation.request_validation": (
+    "providers.keys.validation.request_validation": (
         Change.key,
         lambda c, key: validation.request_validation(key=key, actor=c.actor, now=NOW),
         ["provider_key.validation_requested"],
@@ -217,26 +218,26 @@ SILENT = {
     "organizations.services.check_may_give": "reads",
     "organizations.services.changeable_roles": "reads",
     "organizations.services.last_owner_of": "reads, and locks",
-    "providers.services.locked": "reads",
-    "providers.services.proof_parts": "reads",
-    "providers.services.target_of": "words",
+    "providers.keys.saving.locked": "reads",
+    "providers.keys.saving.proof_parts": "reads",
+    "providers.keys.saving.target_of": "words",
     "routing.services.lock_keys": "locks",
     "routing.services.lock_routes": "locks",
     "routing.services.route_parts": "reads",
-    "providers.services.keys_with_secret": "reads",
-    "providers.services.close_validations": "a part of what the others record",
-    "providers.replacement.take_over": "a part of a validation, which records it",
-    "providers.rotation.rotate_master_key": "the installation's; no organization's",
-    "providers.services.record_change": "writes the event for the others",
-    "providers.model_quirks.quirks_of": "reads",
-    "providers.model_quirks.quirk_lines": "reads",
-    "providers.model_quirks.remember_quirks": "what a server refuses; a call learns it",
-    "providers.validation.validate_key": "what a provider says; asking for it was audited",
-    "providers.validation.validate_due_keys": "asks by the clock; requests are audited one by one",
-    "providers.validation.requeue_validations": "asks again for what was audited",
-    "providers.validation.forget_old_validations": "what providers said; asking for it was audited",
-    "providers.validation.mark_key_refused": "what a provider says",
-    "providers.validation.note_key_used": "a time",
+    "providers.keys.saving.keys_with_secret": "reads",
+    "providers.keys.saving.close_validations": "a part of what the others record",
+    "providers.keys.replacement.take_over": "a part of a validation, which records it",
+    "providers.custody.rotation.rotate_master_key": "the installation's; no organization's",
+    "providers.keys.saving.record_change": "writes the event for the others",
+    "providers.keys.model_quirks.quirks_of": "reads",
+    "providers.keys.model_quirks.quirk_lines": "reads",
+    "providers.keys.model_quirks.remember_quirks": "what a server refuses; a call learns it",
+    "providers.keys.validation.validate_key": "what a provider says; asking for it was audited",
+    "providers.keys.validation.validate_due_keys": "asks by the clock; requests are audited one by one",
+    "providers.keys.validation.requeue_validations": "asks again for what was audited",
+    "providers.keys.validation.forget_old_validations": "what providers said; asking for it was audited",
+    "providers.keys.validation.mark_key_refused": "what a provider says",
+    "providers.keys.validation.note_key_used": "a time",
     "routing.services.ensure_managed_defaults": "sets up the installation",
     "routing.services.routing_table": "reads",
     "routing.services.actions_using": "reads",
@@ -250,11 +251,11 @@ SILENT = {
 MODULES = [
     "organizations.api_tokens",
     "organizations.services",
-    "providers.services",
-    "providers.model_quirks",
-    "providers.replacement",
-    "providers.rotation",
-    "providers.validation",
+    "providers.keys.saving",
+    "providers.keys.model_quirks",
+    "providers.keys.replacement",
+    "providers.custody.rotation",
+    "providers.keys.validation",
     "routing.services",
     "billing.ledger",
 ]

@@ -23,10 +23,10 @@ from candidates.models import Briefing, CandidateCheck
 from config.schedules import ensure_schedules
 from organizations import clock
 from organizations.models import Organization
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import request_validation
 from providers.models import KeyValidation
-from providers.services import save_provider_key
-from providers.validation import request_validation
 from tests import serving_role
 from tests.builders import give_credits, import_people, write_briefing
 from tests.stuck_server import STUCK, StuckServer, route_to, stuck_server

@@ -23,9 +23,9 @@ from django.urls import reverse
 from candidates.models import Candidate
 from candidates.search import note_words
 from organizations.models import Membership, User
-from providers.addresses import PUBLIC
 from providers.catalog import PROVIDERS
-from providers.egress import open_client
+from providers.egress.addresses import PUBLIC
+from providers.egress.client import open_client
 from providers.models import ProviderKey
 from tests.config.test_headers import OWN
 
@@ -51,7 +51,7 @@ HAND_WRITTEN_SQL = {
     "usage/cells.py",
     "usage/kinds.py",
     "usage/rollups.py",
-    "providers/shredding.py",
+    "providers/custody/shredding.py",
 }
 
 
@@ -217,7 +217,7 @@ def test_the_shared_client_holds_no_key():
 
 def test_a_key_is_opened_only_where_a_header_is_built():
     elsewhere = {file for file in files_that_call("reveal") if not file.startswith("providers/adapters/")} - {
-        "providers/custody.py"
+        "providers/custody/sealing.py"
     }
 
     assert elsewhere == set()
@@ -236,7 +236,7 @@ def test_all_outgoing_calls_leave_through_one_file():
     }
     outside = {file for file in files_that_call(*makers) if not file.startswith("simulator/")}
 
-    assert outside <= {"providers/egress.py", "config/management/commands/demo.py"}
+    assert outside <= {"providers/egress/client.py", "config/management/commands/demo.py"}
 
 
 # Supply chain -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from config.onboarding import ensure_platform, open_organization
 from config.schedules import JOBS, ensure_schedules
 from organizations.audit import record
 from organizations.models import Membership, Organization, User
-from providers.checks import master_keys
+from providers.custody.system_checks import master_keys
 from routing.models import ManagedDefault
 from tests.config.test_mfa import code_of
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from organizations import second_factors
 from organizations.models import User
-from providers.notices import _send
+from providers.keys.notices import _send
 from tests.config.browser import add_passkey_device, browsing, chromium, in_a_browser, page
 
 __all__ = ["browsing", "chromium", "page"]

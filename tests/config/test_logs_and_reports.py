@@ -15,7 +15,8 @@ from django.urls import reverse
 from config.crash_mails import FewCrashMails
 from config.error_report import RedactedReport
 from config.redaction import RedactingFilter, redacted
-from providers import custody
+from providers.adapters.secret import Secret
+from providers.custody import sealing
 from providers.models import ProviderKey
 from tests.config.test_headers import in_production
 
@@ -132,7 +133,7 @@ names = [None, *logging.root.manager.loggerDict]
 handlers = {(name or "root", type(each).__name__, "RedactingFilter" in [type(f).__name__ for f in each.filters])
             for name in names for each in logging.getLogger(name).handlers if type(each).__name__ != "NullHandler"}
 print(sorted(handlers))
-for name in ("uvicorn.access", "uvicorn.error", "django.server", "httpx", "providers.egress", "a.library"):
+for name in ("uvicorn.access", "uvicorn.error", "django.server", "httpx", "providers.egress.client", "a.library"):
     logging.getLogger(name).warning('"%s %s HTTP/1.1" %d', "GET", "/x?key=" + "canary" * 4, 200)
 """
 
@@ -154,13 +155,13 @@ def test_every_logger_of_the_running_server_writes_through_the_filter():
 def crashing_seal(monkeypatch):
     """Sealing fails with the key in a local variable, in the exception's text and in its notes."""
 
-    def crash(key: ProviderKey, secret: custody.Secret) -> None:
+    def crash(key: ProviderKey, secret: Secret) -> None:
         plaintext = headers = secret.reveal()
         error = RuntimeError(f"cannot seal {plaintext} {headers.encode()!r}")
         error.add_note(f"while sealing {plaintext}")
         raise error
 
-    monkeypatch.setattr(custody, "seal", crash)
+    monkeypatch.setattr(sealing, "seal", crash)
 
 
 @pytest.fixture(autouse=True)

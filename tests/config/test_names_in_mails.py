@@ -17,8 +17,8 @@ from django.urls import reverse
 from organizations.invitations import invite_member, mail_invitation
 from organizations.models import Organization, User
 from organizations.templatetags.mail_text import LONGEST, name, no_link, one_line
+from providers.keys.notices import remind_key_rotation, tell_key_broke
 from providers.models import ProviderKey
-from providers.notices import remind_key_rotation, tell_key_broke
 from tests.builders import NOW, connect_key
 
 BREAKS = ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"]

@@ -29,8 +29,8 @@ from config.own_tasks import TASKS
 from config.schedules import ensure_schedules
 from organizations import second_factors
 from organizations.models import ApiToken, EmailChange, Invitation, Membership, User
+from providers.keys.private_endpoints import allow_private_endpoint
 from providers.models import ProviderKey
-from providers.private_endpoints import allow_private_endpoint
 from tests.builders import connect_managed_key
 from tests.conftest import give_second_factor, logged_in
 from tests.test_urls_and_roles import Tenant, world

@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from config.worker import supervisor
-from providers.checks import digest_key, master_keys
+from providers.custody.system_checks import digest_key, master_keys
 
 SECRET = "an-installation-secret-that-is-long-enough-0123456789"
 MASTER = "Zt7pQ2mX9vB4nK8sLw3yRf6hJc1dGa5eUo0i"
@@ -107,8 +107,8 @@ call_command("migrate", verbosity=0)
 from django.utils import timezone
 from config.onboarding import open_organization
 from organizations.models import User
-from providers.custody import Secret
-from providers.services import save_provider_key
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
 organization = open_organization(name="Acme", slug="acme", owner=User.objects.create_user("owner@acme.example"))
 save_provider_key(organization=organization, provider="openai", secret=Secret("sk-proj-simulated-0001"), actor=None,
                   now=timezone.now())

@@ -20,8 +20,8 @@ from candidates.briefings import request_draft
 from candidates.models import CandidateCheck
 from config.models import WorkerCluster
 from config.worker import alarm, heartbeat
+from providers.keys.validation import request_validation
 from providers.models import ProviderKey
-from providers.validation import request_validation
 from tests.builders import connect_key, connect_managed_key, give_credits, import_people, write_briefing
 from tests.candidates.test_check_pages import start
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.asking import NoAnswer
 from providers.adapters.quirks import Quirk
-from providers.model_quirks import remember_quirks
+from providers.keys.model_quirks import remember_quirks
 from providers.models import ModelQuirk
 from simulator.wires.base import Reply
 from tests.builders import connect_key, connect_managed_key

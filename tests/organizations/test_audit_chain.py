@@ -26,9 +26,9 @@ from billing import ledger
 from organizations import audit, services
 from organizations.audit_chain import NO_HASH, serialized, verify_audit, verify_audits
 from organizations.models import AuditEvent, AuditHead, Membership, Organization
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
-from providers.services import save_provider_key
 from routing.services import remove_provider_key, save_routing
 from tests.builders import complete
 from tests.serving_role import as_owner

@@ -10,9 +10,9 @@ from candidates.briefings import create_briefing
 from candidates.models import Briefing, Candidate
 from organizations.models import ApiToken, AuditEvent, Organization, User
 from organizations.names import NameField, clean_name
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
 from providers.models import AvailableModel, ProviderKey
-from providers.services import save_provider_key
 from tests.builders import NOW
 from tests.conftest import logged_in
 from tests.page_forms import form_of

@@ -29,10 +29,10 @@ from organizations.models import Invitation, Membership, Organization
 from organizations.paging import PageOfRows, page_of_rows
 from organizations.tenancy import EVERY, NOBODY, scope
 from providers.adapters.base import ChatRequest, Message
-from providers.custody import Secret
-from providers.egress import Egress, open_client
+from providers.adapters.secret import Secret
+from providers.egress.client import Egress, open_client
+from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
-from providers.services import save_provider_key
 from routing.resolve import Route
 from tests.builders import NOW
 from tests.conftest import logged_in, person

@@ -19,8 +19,8 @@ from config.onboarding import ensure_platform
 from organizations import second_factors
 from organizations.models import AuditEvent, User
 from organizations.second_factors import FactorUnreadable, check_second_factors, rotate_second_factors, seal, unseal
-from providers.custody import new_organization_key
-from providers.inspection import master_keys_open_something
+from providers.custody.inspection import master_keys_open_something
+from providers.custody.sealing import new_organization_key
 from providers.models import OrganizationKey
 from tests.builders import complete
 from tests.providers.master_keys import NEW, OLD, master_keys

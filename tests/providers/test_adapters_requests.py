@@ -7,8 +7,8 @@ import json
 import pytest
 
 from providers.adapters.base import ChatRequest, Message
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.custody import Secret
 
 OPENAI = PROVIDERS["openai"].adapter
 OPENROUTER = PROVIDERS["openrouter"].adapter

@@ -11,11 +11,12 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 
-from providers import custody
-from providers.custody import SealBroken, Secret
+from providers.adapters.secret import Secret
+from providers.custody import sealing
+from providers.custody.sealing import SealBroken
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import KeyLabelTaken, save_provider_key
 from providers.models import OrganizationKey, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.services import KeyLabelTaken, save_provider_key
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CANARY = "sk-or-v1-simulated-canary-0123456789"
@@ -30,7 +31,7 @@ def saved(organization, secret=CANARY, **fields) -> ProviderKey:
 def test_a_saved_key_opens_to_what_was_pasted(acme):
     key = ProviderKey.objects.get(pk=saved(acme).pk)
 
-    assert custody.sealed_key(key).open().reveal() == CANARY
+    assert sealing.sealed_key(key).open().reveal() == CANARY
     assert key.last4 == "6789"
     assert CANARY.encode() not in bytes(key.ciphertext)
 
@@ -45,7 +46,7 @@ def test_a_row_moved_to_another_organization_does_not_open(acme, globex):
     ProviderKey.objects.filter(pk=key.pk).update(organization=globex)
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
+        sealing.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
 
 
 def test_a_row_moved_together_with_its_organization_key_does_not_open(acme, globex):
@@ -54,7 +55,7 @@ def test_a_row_moved_together_with_its_organization_key_does_not_open(acme, glob
     ProviderKey.objects.filter(pk=key.pk).update(organization=globex)
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(ProviderKey.objects.get(pk=key.pk))
+        sealing.sealed_key(ProviderKey.objects.get(pk=key.pk))
 
 
 def test_a_ciphertext_swapped_between_two_keys_does_not_open(acme):
@@ -62,7 +63,7 @@ def test_a_ciphertext_swapped_between_two_keys_does_not_open(acme):
     ProviderKey.objects.filter(pk=first.pk).update(ciphertext=second.ciphertext)
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(ProviderKey.objects.get(pk=first.pk)).open()
+        sealing.sealed_key(ProviderKey.objects.get(pk=first.pk)).open()
 
 
 @pytest.mark.parametrize("field", ["origin", "provider"])
@@ -71,7 +72,7 @@ def test_a_changed_destination_does_not_open(acme, field):
     ProviderKey.objects.filter(pk=key.pk).update(**{field: "https://elsewhere.example"})
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
+        sealing.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
 
 
 def test_no_flipped_bit_and_no_truncation_opens(acme):
@@ -83,7 +84,7 @@ def test_no_flipped_bit_and_no_truncation_opens(acme):
     for ciphertext in broken:
         key.ciphertext = ciphertext
         with pytest.raises(SealBroken):
-            custody.sealed_key(key).open()
+            sealing.sealed_key(key).open()
 
 
 def test_without_its_organization_key_a_key_is_unreadable_for_good(acme):
@@ -91,7 +92,7 @@ def test_without_its_organization_key_a_key_is_unreadable_for_good(acme):
     OrganizationKey.objects.all().delete()
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(key)
+        sealing.sealed_key(key)
 
 
 def test_with_another_master_key_a_key_does_not_open(acme, settings):
@@ -103,7 +104,7 @@ def test_with_another_master_key_a_key_does_not_open(acme, settings):
     settings.FERNET_KEYS = ["another-master-key-0123456789-0123456789-ab"]
     try:
         with pytest.raises(SealBroken):
-            custody.sealed_key(key)
+            sealing.sealed_key(key)
     finally:
         for name in ("keys", "fernet_keys", "fernet"):
             field.__dict__.pop(name, None)
@@ -157,17 +158,17 @@ def test_a_replaced_key_has_to_be_validated_anew_and_opens_to_the_new_one(acme):
 
     assert replaced.pk == key.pk
     assert replaced.status == ProviderKey.Status.SAVED
-    assert custody.sealed_key(replaced).open().reveal() == "sk-or-v1-simulated-another-9999"
+    assert sealing.sealed_key(replaced).open().reveal() == "sk-or-v1-simulated-another-9999"
 
 
 def test_a_fingerprint_is_the_same_for_the_same_secret_of_one_organization_only(acme, globex):
     first, second, other = (
-        custody.fingerprint(organization, Secret(value))
+        sealing.fingerprint(organization, Secret(value))
         for organization, value in ((acme, "sk-one-0001"), (acme, "sk-one-0001"), (acme, "sk-one-0002"))
     )
 
     assert first == second != other
-    assert first != custody.fingerprint(globex, Secret("sk-one-0001"))
+    assert first != sealing.fingerprint(globex, Secret("sk-one-0001"))
     assert len(first) == 32
 
 
@@ -178,10 +179,10 @@ def test_sealing_under_a_new_organization_key_writes_its_fingerprint(acme):
         organization=acme, version=2, wrapped=f"{acme.pk}:2:{base64.b64encode(bytes(32)).decode()}"
     )
 
-    secret = custody.sealed_key(key).open()
-    custody.seal(key, secret)
+    secret = sealing.sealed_key(key).open()
+    sealing.seal(key, secret)
 
-    assert key.fingerprint == custody.fingerprint(acme, secret) != before
+    assert key.fingerprint == sealing.fingerprint(acme, secret) != before
 
 
 def test_a_crash_writes_no_memory_that_may_hold_a_key_to_a_file():

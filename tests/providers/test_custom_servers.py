@@ -11,11 +11,11 @@ from django.test import Client
 
 from organizations.models import AuditEvent
 from providers.adapters.base import ChatRequest, HttpAnswer, Message, ProviderError
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.custody import Secret
+from providers.keys.private_endpoints import allow_private_endpoint
+from providers.keys.saving import save_provider_key
 from providers.models import PrivateEndpoint, ProviderKey
-from providers.private_endpoints import allow_private_endpoint
-from providers.services import save_provider_key
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing

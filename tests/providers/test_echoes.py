@@ -11,14 +11,14 @@ from django.http import QueryDict
 
 from organizations.models import AuditEvent
 from providers.adapters.base import HttpAnswer
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.custody import Secret
-from providers.destinations import BaseUrlRefused, normalized_base_url
-from providers.echoes import without_echoes
+from providers.egress.echoes import without_echoes
 from providers.forms import AddKeyForm
+from providers.keys.destinations import BaseUrlRefused, normalized_base_url
+from providers.keys.saving import save_provider_key, type_proof_model
+from providers.keys.validation import validate_key
 from providers.models import AvailableModel, KeyValidation, PrivateEndpoint, ProviderKey
-from providers.services import save_provider_key, type_proof_model
-from providers.validation import validate_key
 from routing.models import RoutingRule
 from tests.builders import NOW
 from tests.providers.stub_server import ANSWERED, Stub, serving

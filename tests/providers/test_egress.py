@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
-from providers.addresses import ANYWHERE
-from providers.egress import open_client, send, send_now
+from providers.egress.addresses import ANYWHERE
+from providers.egress.client import open_client, send, send_now
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 CANARY = "sk-canary-0123456789abcdef"
@@ -84,7 +84,9 @@ def holds_no_secret(error: ProviderError) -> bool:
         and CANARY not in "".join(traceback.format_exception(error))
         # This test's own frames know the canary; the ones of egress must not.
         and not any(
-            CANARY in str(frame.locals) for frame in frames.stack if frame.filename.endswith("providers/egress.py")
+            CANARY in str(frame.locals)
+            for frame in frames.stack
+            if frame.filename.endswith("providers/egress/client.py")
         )
     )
 
@@ -278,8 +280,8 @@ def test_a_proxy_in_the_environment_is_ignored(monkeypatch, name):
 CALL = """
 import sys
 from providers.adapters.base import HttpCall
-from providers.addresses import ANYWHERE
-from providers.egress import send_now
+from providers.egress.addresses import ANYWHERE
+from providers.egress.client import send_now
 
 answer = send_now(HttpCall("GET", sys.argv[1], {}, None), credential_headers={}, timeout_seconds=10, reach=ANYWHERE)
 print(answer.status)

@@ -17,9 +17,9 @@ from django.conf import settings
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.reading import MOST_JSON_VALUES, read_json
-from providers.addresses import ANYWHERE
 from providers.catalog import PROVIDERS
-from providers.egress import open_client, send
+from providers.egress.addresses import ANYWHERE
+from providers.egress.client import open_client, send
 from tests.providers.test_egress import Serve, answering, reply, server
 
 MEGABYTE = 1024 * 1024
@@ -244,7 +244,7 @@ CROWDED = {
 READ_AND_MEASURE = """
 import sys
 from providers.adapters.reading import read_json
-from providers.egress import LARGEST_BODY
+from providers.egress.client import LARGEST_BODY
 
 def most():
     with open("/proc/self/status") as status:

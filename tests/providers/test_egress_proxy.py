@@ -20,17 +20,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from providers import egress
 from providers.adapters.base import ErrorKind, HttpCall, ProviderError
-from providers.addresses import Reach
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.checks import egress_proxy
-from providers.custody import Secret
-from providers.destinations import BaseUrlRefused, destination_of, normalized_base_url
-from providers.egress import send_now
+from providers.custody.system_checks import egress_proxy
+from providers.egress import client as egress
+from providers.egress.addresses import Reach
+from providers.egress.client import send_now
+from providers.keys.destinations import BaseUrlRefused, destination_of, normalized_base_url
+from providers.keys.private_endpoints import allow_private_endpoint
+from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
-from providers.private_endpoints import allow_private_endpoint
-from providers.services import save_provider_key
 from tests.builders import NOW
 from tests.providers.test_egress import free_port, reply
 from tests.providers.test_validation import validated

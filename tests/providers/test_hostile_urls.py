@@ -11,17 +11,18 @@ import pytest
 from yarl import URL
 
 from organizations.models import AuditEvent
-from providers import custody, egress
 from providers.adapters.base import ErrorKind, HttpCall, ProviderError
-from providers.addresses import ANYWHERE, Reach
+from providers.adapters.secret import Secret
 from providers.catalog import origin_of
-from providers.custody import Secret
-from providers.destinations import BaseUrlRefused, destination_of, normalized_base_url, server_address
+from providers.custody import sealing
+from providers.egress import client as egress
+from providers.egress.addresses import ANYWHERE, Reach
+from providers.keys.destinations import BaseUrlRefused, destination_of, normalized_base_url, server_address
+from providers.keys.private_endpoints import EndpointRefused, allow_private_endpoint, withdraw_private_endpoint
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.private_endpoints import EndpointRefused, allow_private_endpoint, withdraw_private_endpoint
-from providers.replacement import replace_provider_key
-from providers.services import save_provider_key
-from providers.validation import validate_key
 from tests.builders import NOW
 
 CUSTOM = Reach(ports=frozenset({443, 8443}), is_custom=True)
@@ -187,7 +188,7 @@ def key_at(acme, base_url: str) -> ProviderKey:
     )
     key.base_url = base_url[:200]
     key.origin = origin_of(key.provider, key.base_url)
-    custody.seal(key, Secret("sk-canary-0123456789abcdef"))
+    sealing.seal(key, Secret("sk-canary-0123456789abcdef"))
     key.save()
     return key
 
@@ -501,4 +502,4 @@ def test_replacing_the_base_url_takes_the_newly_entered_key_and_drops_the_old_on
     )
 
     assert moved.origin == "https://other.example.com"
-    assert custody.sealed_key(moved).open().reveal() == ""
+    assert sealing.sealed_key(moved).open().reveal() == ""

@@ -9,9 +9,9 @@ from django.contrib.auth.models import Permission
 
 from config.onboarding import ensure_platform
 from organizations.models import AuditEvent, User
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.replacement import replace_provider_key
 from providers.models import AvailableModel, KeyValidation, OrganizationKey, ProviderKey
-from providers.replacement import replace_provider_key
 from routing.models import ManagedDefault, RoutingRule
 from routing.services import save_routing
 from tests.builders import NOW, connect_key, connect_managed_key

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from providers import custody
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.custody import sealing
+from providers.keys.replacement import replace_provider_key
+from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.validation import validate_key
 from routing.actions import ACTIONS
 from routing.models import RoutingRule
 from routing.services import RuleRefused, remove_provider_key, save_routing
@@ -60,7 +60,7 @@ def waiting(key: ProviderKey) -> int:
 
 
 def secret_of(key: ProviderKey) -> str:
-    return custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open().reveal()
+    return sealing.sealed_key(ProviderKey.objects.get(pk=key.pk)).open().reveal()
 
 
 def test_of_replacements_at_once_one_is_pending_and_opens(acme):

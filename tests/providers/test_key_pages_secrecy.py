@@ -57,7 +57,7 @@ def test_neither_the_error_page_nor_the_log_holds_the_key(as_alice, acme, monkey
     def broken(**kwargs):
         raise RuntimeError("The database is on fire.")
 
-    monkeypatch.setattr("providers.services.save_provider_key", broken)
+    monkeypatch.setattr("providers.keys.saving.save_provider_key", broken)
     as_alice.raise_request_exception = False
     response = as_alice.post(SAVE, {"key": KEY})
 
@@ -71,7 +71,7 @@ def test_an_error_report_with_all_local_variables_does_not_hold_the_key(acme, al
     def broken(**kwargs):
         raise RuntimeError("The database is on fire.")
 
-    monkeypatch.setattr("providers.services.save_provider_key", broken)
+    monkeypatch.setattr("providers.keys.saving.save_provider_key", broken)
     secret = secrets.token_hex(20)  # a literal would stand in the report as source code
     request = rf.post(SAVE, {"key": f"sk-or-v1-{secret}"})
     request.user, request.session, request.htmx = alice, logged_in(alice).session, False

@@ -9,8 +9,8 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
+from providers.keys.notices import remind_key_rotation
 from providers.models import ProviderKey
-from providers.notices import remind_key_rotation
 from tests.builders import connect_key
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")

@@ -8,11 +8,11 @@ import pytest
 
 from organizations.models import AuditEvent
 from providers.adapters.quirks import Quirk
-from providers.custody import Secret
-from providers.model_quirks import quirks_of
+from providers.adapters.secret import Secret
+from providers.keys.model_quirks import quirks_of
+from providers.keys.replacement import replace_provider_key
+from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ModelQuirk, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.validation import validate_key
 from tests.builders import NOW, connect_key
 
 PAGE = "/o/acme/settings/keys/{}/models/"

@@ -15,12 +15,12 @@ from organizations import clock
 from organizations.models import AuditEvent, User
 from providers import tasks
 from providers.adapters.base import ErrorKind
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.notices import remind_key_rotation, send_due_break_notices, tell_key_broke
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import disable_provider_key, save_provider_key
+from providers.keys.validation import mark_key_refused, validate_due_keys, validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.notices import remind_key_rotation, send_due_break_notices, tell_key_broke
-from providers.replacement import replace_provider_key
-from providers.services import disable_provider_key, save_provider_key
-from providers.validation import mark_key_refused, validate_due_keys, validate_key
 from tests.builders import NOW, connect_key, connect_managed_key
 
 pytestmark = pytest.mark.usefixtures("simulated_providers", "alice", "ada", "bob", "charlie")
@@ -284,7 +284,7 @@ def test_keys_that_wait_for_a_person_are_left_alone(acme):
 
 def test_a_run_out_of_time_leaves_the_rest_for_the_next_one(acme, monkeypatch):
     connect_key(acme)
-    monkeypatch.setattr("providers.validation.RUN_FOR_SECONDS", -1)
+    monkeypatch.setattr("providers.keys.validation.RUN_FOR_SECONDS", -1)
 
     assert (revalidate().outcomes, revalidate().left) == ({}, 1)
 

@@ -8,10 +8,10 @@ import pytest
 
 from organizations.models import AuditEvent
 from providers.adapters.base import HttpAnswer
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.custody import Secret
+from providers.keys.saving import save_provider_key
 from providers.models import AvailableModel, ProviderKey
-from providers.services import save_provider_key
 from tests.builders import NOW
 
 BASE_URL = "https://llm.example.com/v1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from providers import custody
+from providers.custody import sealing
 from providers.models import ProviderKey
 
 KEY = "sk-or-v1-simulated-valid-c4n4ry7"
@@ -15,7 +15,7 @@ SAVE = "/o/acme/settings/keys/openrouter/save/"
 def test_what_cannot_be_seen_around_a_pasted_key_is_left_out(as_alice, acme, unseen):
     as_alice.post(SAVE, {"key": f"{unseen}{KEY}{unseen}"})
 
-    assert custody.sealed_key(ProviderKey.objects.get()).open().reveal() == KEY
+    assert sealing.sealed_key(ProviderKey.objects.get()).open().reveal() == KEY
 
 
 @pytest.mark.parametrize("provider", ["openrouter", "openai", "anthropic", "google", "mistral"])

@@ -11,11 +11,11 @@ from config.onboarding import ensure_platform
 from organizations.models import AuditEvent
 from providers.adapters.base import ErrorKind
 from providers.adapters.compatible import CompatibleAdapter
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import disable_provider_key, enable_provider_key, save_provider_key, type_proof_model
+from providers.keys.validation import mark_key_refused, validate_due_keys, validate_key
 from providers.models import KeyValidation, ModelQuirk, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.services import disable_provider_key, enable_provider_key, save_provider_key, type_proof_model
-from providers.validation import mark_key_refused, validate_due_keys, validate_key
 from tests.builders import NOW
 from tests.providers.stub_server import ANSWERED, Answer, Stub, serving
 from usage.models import InFlightCall, UsageEvent

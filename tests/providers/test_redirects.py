@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from providers import asking
 from providers.adapters.base import ChatRequest, ErrorKind, HttpAnswer, Message, ProviderError
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.custody import Secret
+from providers.keys import asking
+from providers.keys.private_endpoints import allow_private_endpoint
+from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
-from providers.private_endpoints import allow_private_endpoint
-from providers.services import save_provider_key
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing

@@ -7,14 +7,15 @@ from django.db import IntegrityError, transaction
 
 from gateway import dispatch
 from organizations.models import AuditEvent
-from providers import custody
 from providers.adapters.base import ErrorKind
-from providers.asking import Finding, ask_provider
-from providers.custody import SealBroken, Secret
+from providers.adapters.secret import Secret
+from providers.custody import sealing
+from providers.custody.sealing import SealBroken
+from providers.keys.asking import Finding, ask_provider
+from providers.keys.replacement import discard_replacement, replace_provider_key
+from providers.keys.saving import delete_provider_key, disable_provider_key
+from providers.keys.validation import mark_key_refused, request_validation, validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.replacement import discard_replacement, replace_provider_key
-from providers.services import delete_provider_key, disable_provider_key
-from providers.validation import mark_key_refused, request_validation, validate_key
 from routing.actions import ACTIONS, CANDIDATE_CHECK
 from routing.models import RoutingRule
 from routing.resolve import resolve
@@ -46,7 +47,7 @@ def validated(key: ProviderKey) -> None:
 
 
 def secret_of(key: ProviderKey) -> str:
-    return custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open().reveal()
+    return sealing.sealed_key(ProviderKey.objects.get(pk=key.pk)).open().reveal()
 
 
 def test_the_old_key_serves_while_the_new_one_waits(acme):
@@ -198,7 +199,7 @@ def test_a_replacement_that_cannot_be_sealed_leaves_everything_as_it_was(key, mo
     def broken(*_):
         raise SealBroken
 
-    monkeypatch.setattr("providers.custody.seal", broken)
+    monkeypatch.setattr("providers.custody.sealing.seal", broken)
     with pytest.raises(SealBroken):
         replaced(key, number="0003")
 
@@ -299,7 +300,7 @@ class _Ask:
 
 def _then(monkeypatch, meanwhile, answer=None) -> _Ask:
     """The provider answers, and before that is written down, `meanwhile` happens (once)."""
-    from providers import validation
+    from providers.keys import validation
 
     ask, seen = ask_provider, _Ask()
 

@@ -9,13 +9,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from organizations.models import AuditEvent, Organization
-from providers import custody, rotation
-from providers.custody import SealBroken, Secret
-from providers.inspection import check_secrets
+from providers.adapters.secret import Secret
+from providers.custody import rotation, sealing
+from providers.custody.inspection import check_secrets
+from providers.custody.rotation import rotate_master_key, rotate_organization_key
+from providers.custody.sealing import SealBroken
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import save_provider_key
 from providers.models import OrganizationKey, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.rotation import rotate_master_key, rotate_organization_key
-from providers.services import save_provider_key
 from tests.builders import NOW, complete
 from tests.providers.master_keys import NEW, OLD, master_keys
 
@@ -29,7 +30,7 @@ def save(organization, label="Default", pasted=PASTED) -> ProviderKey:
 
 
 def opened(key: ProviderKey) -> str:
-    return custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open().reveal()
+    return sealing.sealed_key(ProviderKey.objects.get(pk=key.pk)).open().reveal()
 
 
 def seven_organizations() -> list[ProviderKey]:
@@ -64,7 +65,7 @@ def test_after_a_master_rotation_the_first_master_key_alone_opens_everything(db)
 
 def test_a_master_rotation_never_opens_a_provider_key(acme, monkeypatch):
     save(acme)
-    monkeypatch.setattr(custody.SealedKey, "open", lambda sealed: pytest.fail("A provider key was opened."))
+    monkeypatch.setattr(sealing.SealedKey, "open", lambda sealed: pytest.fail("A provider key was opened."))
     with master_keys(NEW, OLD):
         assert rotate_master_key().is_complete
 
@@ -199,7 +200,7 @@ def test_an_organization_rotation_moves_every_key_and_deletes_the_old_version(ac
 
 def test_an_interrupted_organization_rotation_is_finished_by_the_next_without_a_third_version(acme, monkeypatch):
     keys = [save(acme, f"Key {n}") for n in range(5)]
-    reseal = custody.reseal
+    reseal = sealing.reseal
     done: list[object] = []
 
     def killed(key, organization_key):
@@ -208,10 +209,10 @@ def test_an_interrupted_organization_rotation_is_finished_by_the_next_without_a_
         done.append(key.pk)
         reseal(key, organization_key)
 
-    monkeypatch.setattr(custody, "reseal", killed)
+    monkeypatch.setattr(sealing, "reseal", killed)
     with pytest.raises(KeyboardInterrupt):
         rotate_organization_key(organization=acme, actor=None)
-    monkeypatch.setattr(custody, "reseal", reseal)
+    monkeypatch.setattr(sealing, "reseal", reseal)
     assert {opened(key) for key in keys} == {PASTED}
 
     result = rotate_organization_key(organization=acme, actor=None)
@@ -223,14 +224,14 @@ def test_an_interrupted_organization_rotation_is_finished_by_the_next_without_a_
 
 def test_a_replace_in_the_middle_of_an_organization_rotation_wins(acme, monkeypatch):
     key = save(acme)
-    reseal = custody.reseal
+    reseal = sealing.reseal
 
     def replaced_meanwhile(row, organization_key):
         reseal(row, organization_key)
-        monkeypatch.setattr(custody, "reseal", reseal)
+        monkeypatch.setattr(sealing, "reseal", reseal)
         replace_provider_key(key=key, secret=Secret("sk-or-v1-simulated-newer-key-000"), actor=None, now=NOW)
 
-    monkeypatch.setattr(custody, "reseal", replaced_meanwhile)
+    monkeypatch.setattr(sealing, "reseal", replaced_meanwhile)
     result = rotate_organization_key(organization=acme, actor=None)
 
     assert opened(key) == "sk-or-v1-simulated-newer-key-000"
@@ -255,7 +256,7 @@ def test_a_call_that_read_its_key_before_the_rotation_still_opens_it(acme):
     read_before = ProviderKey.objects.get(pk=key.pk)
     rotate_organization_key(organization=acme, actor=None)
 
-    assert custody.sealed_key(read_before).open().reveal() == PASTED
+    assert sealing.sealed_key(read_before).open().reveal() == PASTED
 
 
 def test_a_call_that_read_its_key_before_rotation_and_move_of_destination_does_not_open_it(acme):
@@ -265,7 +266,7 @@ def test_a_call_that_read_its_key_before_rotation_and_move_of_destination_does_n
     ProviderKey.objects.update(origin="https://elsewhere.example")
 
     with pytest.raises(SealBroken):
-        custody.sealed_key(read_before)
+        sealing.sealed_key(read_before)
 
 
 def test_rotating_names_an_organization_that_is_not_there(db):
@@ -320,7 +321,7 @@ def test_calls_saves_and_replaces_go_on_during_rotations_of_both_kinds(acme):
 
     def call(turn):
         key = ProviderKey.objects.get(pk=keys[turn % 6].pk)
-        assert custody.sealed_key(key).open().reveal().startswith("sk-or-v1-simulated-")
+        assert sealing.sealed_key(key).open().reveal().startswith("sk-or-v1-simulated-")
         opens.append(turn)
 
     def replace(number):

@@ -15,7 +15,7 @@ from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from gateway import dispatch
 from organizations.models import Organization
-from providers import inspection
+from providers.custody import inspection
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import RouteUnavailable, resolve

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from providers import egress, lookups
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
-from providers.addresses import ANYWHERE, PUBLIC, Reach
-from providers.egress import Egress, open_client, send, send_now
+from providers.egress import client as egress
+from providers.egress import lookups
+from providers.egress.addresses import ANYWHERE, PUBLIC, Reach
+from providers.egress.client import Egress, open_client, send, send_now
 from tests.providers.test_egress import answering, reply, server
 
 CUSTOM = Reach(ports=frozenset({443}), is_custom=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import type_proof_model
 from providers.models import OrganizationKey, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.services import type_proof_model
 from tests.builders import NOW, connect_key
 from tests.candidates.test_done_once import at_the_same_time
 from tests.conftest import logged_in

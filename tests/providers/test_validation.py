@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from organizations.models import AuditEvent
-from providers import validation
-from providers.asking import VALIDATION_TIMEOUT_SECONDS, ask_provider
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys import validation
+from providers.keys.asking import VALIDATION_TIMEOUT_SECONDS, ask_provider
+from providers.keys.proof import TIMEOUT_SECONDS
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import disable_provider_key, enable_provider_key, save_provider_key
+from providers.keys.validation import KeyDisabled, request_validation, requeue_validations, validate_key
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
-from providers.proof import TIMEOUT_SECONDS
-from providers.replacement import replace_provider_key
-from providers.services import disable_provider_key, enable_provider_key, save_provider_key
-from providers.validation import KeyDisabled, request_validation, requeue_validations, validate_key
 from tests.builders import PREFIXES
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

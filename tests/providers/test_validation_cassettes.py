@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from providers.adapters.base import HttpAnswer
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
+from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey
-from providers.services import save_provider_key
-from providers.validation import validate_key
 from tests.builders import NOW
 
 CASSETTES = Path(__file__).resolve().parents[3] / "shared" / "data" / "cassettes"
@@ -31,7 +31,9 @@ def answered(monkeypatch):
 
     def answer_with(*answers: HttpAnswer) -> None:
         left = list(answers)
-        monkeypatch.setattr("providers.asking.send_now", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr(
+            "providers.keys.asking.send_now", lambda *_, **__: left.pop(0) if len(left) > 1 else left[0]
+        )
 
     return answer_with
 

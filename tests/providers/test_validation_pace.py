@@ -11,11 +11,10 @@ from django.db import connection
 from django.utils import timezone
 
 from organizations.models import AuditEvent
-from providers.custody import Secret
-from providers.models import KeyValidation, ProviderKey
-from providers.replacement import replace_provider_key
-from providers.services import delete_provider_key
-from providers.validation import (
+from providers.adapters.secret import Secret
+from providers.keys.replacement import replace_provider_key
+from providers.keys.saving import delete_provider_key
+from providers.keys.validation import (
     MAX_VALIDATIONS_A_MINUTE,
     TooManyValidations,
     forget_old_validations,
@@ -23,6 +22,7 @@ from providers.validation import (
     validate_due_keys,
     validate_key,
 )
+from providers.models import KeyValidation, ProviderKey
 from tests.builders import connect_key
 from tests.providers.test_key_concurrency import at_once
 
@@ -127,7 +127,7 @@ def test_an_enabled_key_that_cannot_be_validated_yet_says_why(as_alice, worn_out
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL: SQLite has one writer")
 @pytest.mark.django_db(transaction=True)
 def test_requests_at_once_get_ten_in_all(acme, monkeypatch):
-    monkeypatch.setattr("providers.validation._queue", lambda *_: None)
+    monkeypatch.setattr("providers.keys.validation._queue", lambda *_: None)
     keys = [connect_key(acme, label=f"Key {number}") for number in range(MAX_VALIDATIONS_A_MINUTE + 6)]
 
     def ask(key):

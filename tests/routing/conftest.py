@@ -7,9 +7,6 @@ from providers.models import ProviderKey
 from routing.models import RoutingRule
 from routing.services import save_routing
 from tests.builders import connect_key
-from tests.simulator_fixtures import simulated_providers, simulator
-
-__all__ = ["simulated_providers", "simulator"]
 
 MODEL = "openai/gpt-4.1-mini"
 

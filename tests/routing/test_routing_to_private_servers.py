@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from providers.custody import Secret
+from providers.adapters.secret import Secret
+from providers.keys.private_endpoints import allow_private_endpoint
+from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
-from providers.private_endpoints import allow_private_endpoint
-from providers.services import save_provider_key
 from routing.models import RoutingRule
 from routing.services import save_routing
 from tests.builders import NOW, connect_key

@@ -86,41 +86,41 @@ BREAKABLE_ON_SAVE = [
     "providers.forms.KeyForm.clean",
     "providers.forms._complaint",
     "providers.forms.provider_that_looks_like",
-    "providers.services.save_provider_key",
-    "providers.services.custody.seal",
-    "providers.custody.current_organization_key",
-    "providers.custody._seal_under",
-    "providers.custody._associated_data",
-    "providers.custody.os.urandom",
-    "providers.custody.AESGCM",
-    "providers.services.record",
+    "providers.keys.saving.save_provider_key",
+    "providers.keys.saving.sealing.seal",
+    "providers.custody.sealing.current_organization_key",
+    "providers.custody.sealing._seal_under",
+    "providers.custody.sealing._associated_data",
+    "providers.custody.sealing.os.urandom",
+    "providers.custody.sealing.AESGCM",
+    "providers.keys.saving.record",
     "providers.models.ProviderKey.save",
-    "providers.replacement.take_over",
-    "providers.replacement._start_over",
-    "providers.replacement.sweep_after_commit",
-    "providers.custody.move_secret",
+    "providers.keys.replacement.take_over",
+    "providers.keys.replacement._start_over",
+    "providers.keys.replacement.sweep_after_commit",
+    "providers.custody.sealing.move_secret",
     "providers.views._saved",
 ]
 BREAKABLE_ON_USE = [
-    "providers.custody.sealed_key",
-    "providers.custody._sealed_key",
-    "providers.custody.unwrap",
-    "providers.custody.SealedKey.open",
-    "providers.egress._exchange",
-    "providers.egress.httpx.AsyncClient.build_request",
-    "providers.egress.httpx.AsyncClient.send",
+    "providers.custody.sealing.sealed_key",
+    "providers.custody.sealing._sealed_key",
+    "providers.custody.sealing.unwrap",
+    "providers.custody.sealing.SealedKey.open",
+    "providers.egress.client._exchange",
+    "providers.egress.client.httpx.AsyncClient.build_request",
+    "providers.egress.client.httpx.AsyncClient.send",
     "providers.adapters.openai.OpenAIAdapter.credential_headers",
     "providers.adapters.openai.OpenAIAdapter.parse_validation",
-    "providers.validation._apply_outcome",
-    "providers.rotation._reseal_older",
-    "providers.rotation._delete_unused_versions",
-    "providers.rotation.sweep_after_commit",
-    "providers.custody.reseal",
+    "providers.keys.validation._apply_outcome",
+    "providers.custody.rotation._reseal_older",
+    "providers.custody.rotation._delete_unused_versions",
+    "providers.custody.rotation.sweep_after_commit",
+    "providers.custody.sealing.reseal",
 ]
 BREAKABLE_ON_REMOVE = [
-    "providers.services.delete_provider_key",
-    "providers.services.locked",
-    "providers.services.record_change",
+    "providers.keys.saving.delete_provider_key",
+    "providers.keys.saving.locked",
+    "providers.keys.saving.record_change",
     "providers.models.ProviderKey.delete",
 ]
 
@@ -227,7 +227,7 @@ def main() -> None:
     for provider, states in {"openrouter": STATES, "openai": NASTY, "google": ["valid"]}.items():
         for state in states:
             key = save(provider, state, state, htmx=state == "valid")
-            with mock.patch("providers.asking.VALIDATION_TIMEOUT_SECONDS", 0.5 if state == "slow" else 10):
+            with mock.patch("providers.keys.asking.VALIDATION_TIMEOUT_SECONDS", 0.5 if state == "slow" else 10):
                 on_key(key, "validate")
             details[state] = ProviderKey.objects.get(pk=key.pk).status_detail
             visit("get", f"/o/acme/settings/keys/{key.pk}/models/")

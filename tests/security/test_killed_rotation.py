@@ -23,7 +23,7 @@ from django.core.management import call_command
 call_command("migrate", verbosity=0)
 from config.onboarding import open_organization
 from organizations.models import User
-from providers.custody import new_organization_key
+from providers.custody.sealing import new_organization_key
 owner = User.objects.create_user("owner@acme.example")
 for number in range({ORGANIZATIONS}):
     new_organization_key(open_organization(name=str(number), slug=str(number), owner=owner), version=1)
@@ -32,7 +32,7 @@ SLOW = """
 import time
 import django
 django.setup()
-from providers import rotation
+from providers.custody import rotation
 store = rotation._store_token
 def slowly(*arguments):
     time.sleep(0.05)

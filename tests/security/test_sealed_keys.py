@@ -8,11 +8,12 @@ import random
 import pytest
 from django.db import models
 
-from providers import custody
-from providers.custody import SealBroken, Secret
-from providers.inspection import check_secrets
+from providers.adapters.secret import Secret
+from providers.custody import sealing
+from providers.custody.inspection import check_secrets
+from providers.custody.sealing import SealBroken
+from providers.keys.saving import save_provider_key
 from providers.models import OrganizationKey, ProviderKey
-from providers.services import save_provider_key
 from tests.builders import NOW
 from tests.security.budget import IS_FULL
 
@@ -63,7 +64,7 @@ def test_no_random_mutation_of_a_sealed_key_opens(acme, globex):
     for _ in range(MUTATIONS):
         key.ciphertext = damaged(chance.choice(wholes), chance)
         with pytest.raises(SealBroken):
-            custody.sealed_key(key).open()
+            sealing.sealed_key(key).open()
 
 
 def test_no_change_of_what_a_seal_is_bound_to_opens(acme, globex):
@@ -80,7 +81,7 @@ def test_no_change_of_what_a_seal_is_bound_to_opens(acme, globex):
         for value in values:
             ProviderKey.objects.filter(pk=key.pk).update(**{**whole, column: value})
             with pytest.raises(SealBroken):
-                custody.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
+                sealing.sealed_key(ProviderKey.objects.get(pk=key.pk)).open()
 
 
 def test_no_random_mutation_of_a_wrapped_organization_key_opens_anything(acme):
@@ -96,7 +97,7 @@ def test_no_random_mutation_of_a_wrapped_organization_key_opens_anything(acme):
         stored = models.Value(changed, output_field=models.BinaryField())
         OrganizationKey.objects.update(wrapped=stored)
         with pytest.raises(SealBroken):
-            custody.sealed_key(key).open()
+            sealing.sealed_key(key).open()
     report = check_secrets()
     assert len(report.broken_organization_keys) == len(report.broken_provider_keys) == 1
 

@@ -22,11 +22,11 @@ call_command("migrate", verbosity=0)
 from django.utils import timezone
 from config.onboarding import close_organization
 from organizations.models import Organization
-from providers.custody import Secret
+from providers.adapters.secret import Secret
 from providers.models import OrganizationKey, ProviderKey
-from providers.rotation import rotate_organization_key
-from providers.replacement import discard_replacement, replace_provider_key
-from providers.services import delete_provider_key, save_provider_key
+from providers.custody.rotation import rotate_organization_key
+from providers.keys.replacement import discard_replacement, replace_provider_key
+from providers.keys.saving import delete_provider_key, save_provider_key
 
 home, now = Path(sys.argv[1]), timezone.now()
 acme = Organization.objects.create(name="Acme", slug="acme")

@@ -18,10 +18,10 @@ from providers.adapters.base import (
     Message,
     ProviderError,
 )
-from providers.addresses import ANYWHERE
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
-from providers.custody import Secret
-from providers.egress import open_client, send, send_now
+from providers.egress.addresses import ANYWHERE
+from providers.egress.client import open_client, send, send_now
 from simulator.listings import MODELS
 from tests.builders import PREFIXES
 

@@ -11,9 +11,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from providers.adapters.base import HttpCall
-from providers.addresses import ANYWHERE
 from providers.catalog import PROVIDERS
-from providers.egress import send_now
+from providers.egress.addresses import ANYWHERE
+from providers.egress.client import send_now
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 
 from candidates import briefings, checks
 from organizations import clock
-from providers.validation import requeue_validations
+from providers.keys.validation import requeue_validations
 
 
 class Command(BaseCommand):

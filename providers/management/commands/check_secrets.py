@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from organizations.completeness import missing_rows
 from organizations.database_rights import refuse_without_rights
 from organizations.progress import progress
-from providers import inspection
+from providers.custody import inspection
 
 
 class Command(BaseCommand):

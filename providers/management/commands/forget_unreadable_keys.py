@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from providers import inspection
+from providers.custody import inspection
 
 
 class Command(BaseCommand):

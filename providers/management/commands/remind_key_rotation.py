@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from organizations import clock
-from providers.notices import remind_key_rotation
+from providers.keys.notices import remind_key_rotation
 
 
 class Command(BaseCommand):

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from organizations.typed_numbers import number_argument
-from providers import rotation
+from providers.custody import rotation
 
 
 class Command(BaseCommand):

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from organizations.models import Organization
-from providers import rotation
-from providers.custody import SealBroken
+from providers.custody import rotation
+from providers.custody.sealing import SealBroken
 
 
 class Command(BaseCommand):

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from organizations import clock
 from organizations.typed_numbers import number_argument
+from providers.keys.notices import send_due_break_notices
+from providers.keys.validation import KEEP_DAYS, forget_old_validations, validate_due_keys
 from providers.models import ProviderKey
-from providers.notices import send_due_break_notices
-from providers.validation import KEEP_DAYS, forget_old_validations, validate_due_keys
 
 LONGEST_HOURS = 999_999
 

@@ -8,8 +8,8 @@ from django.db import IntegrityError, transaction
 
 from organizations.audit import record
 from organizations.models import Organization, User
-from providers.addresses import NEVER, Network
-from providers.destinations import BaseUrlRefused, normalized_host
+from providers.egress.addresses import NEVER, Network
+from providers.keys.destinations import BaseUrlRefused, normalized_host
 from providers.models import PrivateEndpoint
 
 

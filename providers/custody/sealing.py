@@ -6,8 +6,7 @@ organization; that data key seals the organization's provider keys with AES-256-
 sealed key to its organization, row, key version, provider and destination origin, so that a row copied to another
 organization, a ciphertext swapped between rows or a changed origin does not open.
 
-`Secret` is the only carrier of plaintext. It is opened by `Secret.reveal()`, called where a request header is
-built (`providers/adapters`) and here, nowhere else.
+`Secret` is the only carrier of plaintext (`providers.adapters.secret`).
 """
 
 from __future__ import annotations
@@ -26,13 +25,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import transaction
 
 from organizations.models import Organization
+from providers.adapters.secret import Secret
 from providers.models import OrganizationKey, ProviderKey
 
 FORMAT = 1
 NONCE_BYTES = 12
 SEALED_FIELDS = ("ciphertext", "key_version", "fingerprint")  # of ProviderKey: what a seal writes together
-SHORTEST_KEY_WITH_HINT = 20
-SHORTEST_KEY = 8  # that a provider makes; servers of one\'s own take shorter words
 FINGERPRINT_BYTES = 16
 
 
@@ -41,42 +39,6 @@ class SealBroken(Exception):
 
     def __init__(self) -> None:
         super().__init__("The stored key cannot be opened any more. Paste it again.")
-
-
-class Secret:
-    """A plaintext key. Prints as ****, cannot be pickled, copied into JSON or compared by accident."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(****)"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret cannot be pickled.")
-
-    @property
-    def is_short(self) -> bool:
-        """Whether it is shorter than a provider's own keys are: what servers of one's own take for one."""
-        return len(self._value) < SHORTEST_KEY
-
-    @property
-    def last4(self) -> str:
-        """The last four characters, or "" of a key so short that they would tell too much."""
-        return self._value[-4:] if len(self._value) >= SHORTEST_KEY_WITH_HINT else ""
 
 
 @dataclass(frozen=True, slots=True)

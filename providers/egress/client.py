@@ -32,9 +32,9 @@ from httpx_aiohttp import AiohttpTransport
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
-from providers.addresses import ANYWHERE, PUBLIC, Reach
-from providers.echoes import without_echoes
-from providers.lookups import look_up
+from providers.egress.addresses import ANYWHERE, PUBLIC, Reach
+from providers.egress.echoes import without_echoes
+from providers.egress.lookups import look_up
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,13 @@ from django.views.decorators.debug import sensitive_variables
 from organizations.audit import record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
-from providers import custody
+from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS, origin_of
-from providers.custody import SealBroken, Secret
-from providers.destinations import normalized_base_url
+from providers.custody import sealing
+from providers.custody.sealing import SealBroken
+from providers.custody.shredding import sweep_after_commit
+from providers.keys.destinations import normalized_base_url
 from providers.models import KeyValidation, ProviderKey
-from providers.shredding import sweep_after_commit
 
 
 class KeyLabelTaken(Exception):
@@ -55,7 +56,7 @@ def save_provider_key(
     )
     try:
         with transaction.atomic():
-            custody.seal(key, secret)
+            sealing.seal(key, secret)
             key.save(force_insert=True)
             details = {"is_own_server": True} if is_own_server else {}
             record_change(key, actor, "provider_key.saved", **details)
@@ -68,7 +69,7 @@ def save_provider_key(
 def keys_with_secret(*, organization: Organization, secret: Secret) -> list[ProviderKey]:
     """The keys of `organization` that hold the very same secret already, whatever their provider; oldest first."""
     try:
-        fingerprint = custody.fingerprint(organization, secret)
+        fingerprint = sealing.fingerprint(organization, secret)
     except SealBroken:  # saving it will say so
         return []
     keys = ProviderKey.objects.for_organization(organization).filter(fingerprint=fingerprint)

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 
 from organizations.models import User
 from providers.adapters.quirks import Quirk
+from providers.keys.saving import locked, record_change
 from providers.models import ModelQuirk, ProviderKey
-from providers.services import locked, record_change
 
 # Not a field of its own in every protocol; its text goes into the question then.
 NAMES = {"system": "a system message"}

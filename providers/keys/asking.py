@@ -2,7 +2,7 @@
 What is asked about a key, and what the answers say of it. Reads the key, writes nothing on it.
 
 First the free calls: the one that proves the key, and the list of models. A call to a model follows only where those
-cannot prove it (`providers.proof`).
+cannot prove it (`providers.keys.proof`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from providers import custody
 from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, NoModelList, ProviderError
 from providers.catalog import PROVIDERS, origin_of
-from providers.custody import SealBroken
-from providers.destinations import BaseUrlRefused, Destination, destination_of
-from providers.egress import send_now
+from providers.custody import sealing
+from providers.custody.sealing import SealBroken
+from providers.egress.client import send_now
+from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
+from providers.keys.proof import TIMEOUT_SECONDS, model_to_ask, prove
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, ProviderKey
-from providers.proof import TIMEOUT_SECONDS, model_to_ask, prove
 
 VALIDATION_TIMEOUT_SECONDS = 10  # for all free calls of one validation together
 KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
@@ -89,7 +89,7 @@ def ask_provider(key: ProviderKey, *, now: datetime) -> Finding:
     try:
         ends = time.monotonic() + VALIDATION_TIMEOUT_SECONDS
         destination = destination_of(key)
-        line = _Line(destination, adapter.credential_headers(custody.sealed_key(key).open()), ends)
+        line = _Line(destination, adapter.credential_headers(sealing.sealed_key(key).open()), ends)
     except SealBroken as error:
         return Finding(Status.NEEDS_REENTRY, str(error))
     except BaseUrlRefused as error:

@@ -28,11 +28,11 @@ from organizations.models import Organization, User
 from organizations.once import Once, do_once
 from organizations.outbox.sending import rotate_outgoing_mail
 from organizations.second_factors import FactorRotation
-from providers import custody
-from providers.custody import SealBroken
-from providers.inspection import opens
+from providers.custody import sealing
+from providers.custody.inspection import opens
+from providers.custody.sealing import SealBroken
+from providers.custody.shredding import sweep_after_commit
 from providers.models import OrganizationKey, ProviderKey
-from providers.shredding import sweep_after_commit
 
 BATCH = 200
 PASSES = 10  # of an organization's rotation; each picks up what was saved under the old version meanwhile
@@ -129,10 +129,10 @@ def _version_to_move_to(organization: Organization, actor: User | None, once: On
     """The newest data key if an interrupted rotation left work to do under it, else a new one."""
 
     def renew() -> str:
-        current = custody.current_organization_key(organization)
+        current = sealing.current_organization_key(organization)
         older = OrganizationKey.objects.for_organization(organization).with_token().filter(version__lt=current.version)
         if not any(_has_work(key) for key in older):
-            current = custody.new_organization_key(organization, version=current.version + 1)
+            current = sealing.new_organization_key(organization, version=current.version + 1)
             record(
                 organization=organization,
                 actor=actor,
@@ -143,7 +143,7 @@ def _version_to_move_to(organization: Organization, actor: User | None, once: On
 
     with transaction.atomic():
         do_once(organization=organization, once=once, act=renew)
-        return custody.current_organization_key(organization)
+        return sealing.current_organization_key(organization)
 
 
 def _has_work(organization_key: OrganizationKey) -> bool:
@@ -165,13 +165,13 @@ def _reseal_older(organization: Organization, current: OrganizationKey) -> tuple
             continue
         before = bytes(key.ciphertext)
         try:
-            custody.reseal(key, current)
+            sealing.reseal(key, current)
         except SealBroken:
             # It may have been replaced or moved since it was read; the next pass finds out.
             if ProviderKey.objects.filter(pk=key.pk, ciphertext=before).exists():
                 broken.append(key.pk)
             continue
-        values = {name: getattr(key, name) for name in custody.SEALED_FIELDS}
+        values = {name: getattr(key, name) for name in sealing.SEALED_FIELDS}
         moved += ProviderKey.objects.filter(pk=key.pk, ciphertext=before).update(**values)
     return moved, broken
 

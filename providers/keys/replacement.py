@@ -20,13 +20,13 @@ from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from organizations.models import Organization, User
-from providers import custody
+from providers.adapters.secret import Secret
 from providers.catalog import origin_of
-from providers.custody import Secret
-from providers.destinations import normalized_base_url
+from providers.custody import sealing
+from providers.custody.shredding import sweep_after_commit
+from providers.keys.destinations import normalized_base_url
+from providers.keys.saving import close_validations, locked, record_change
 from providers.models import ProviderKey
-from providers.services import close_validations, locked, record_change
-from providers.shredding import sweep_after_commit
 
 Status = ProviderKey.Status
 
@@ -64,12 +64,12 @@ def replace_provider_key(
                 proof_model=key.proof_model,
                 created_by=actor,
             )
-            custody.seal(pending, secret)
+            sealing.seal(pending, secret)
             pending.save(force_insert=True)
             record_change(pending, actor, "provider_key.replacement_saved")
             return pending
         key.base_url, key.origin = base_url, origin
-        custody.seal(key, secret)
+        sealing.seal(key, secret)
         _start_over(key, now=now)
         if key.status != Status.DISABLED:
             key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
@@ -87,7 +87,7 @@ def take_over(*, pending: ProviderKey, now: datetime) -> ProviderKey:
     key = pending.replaces
     assert key is not None  # noqa: S101  # only pending replacements take over
     key.base_url, key.origin, key.proof_model = pending.base_url, pending.origin, pending.proof_model
-    custody.move_secret(pending, key)
+    sealing.move_secret(pending, key)
     _start_over(key, now=now)
     pending.validations.update(key=key, secret_version=key.secret_version)
     pending.delete()

@@ -3,7 +3,7 @@ Where a key's calls go: base URLs that organizations name, and what they may rea
 
 One strict reading, no second parser: a base URL is taken apart by one pattern and written anew from its parts.
 It is judged when it is saved and again before every call, as an endpoint may be withdrawn in between; the address
-behind a name is judged at each connection attempt, in `providers.egress`.
+behind a name is judged at each connection attempt, in `providers.egress.client`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import idna
 from django.conf import settings
 
 from organizations.models import Organization
-from providers.addresses import ANYWHERE, Reach, is_public
 from providers.catalog import PROVIDERS, effective_base_url
+from providers.egress.addresses import ANYWHERE, Reach, is_public
 from providers.models import PrivateEndpoint, ProviderKey
 
 LONGEST_BASE_URL = 200

@@ -26,7 +26,7 @@ from providers.adapters.base import (
     ProviderError,
 )
 from providers.adapters.quirks import Quirk
-from providers.model_quirks import quirks_of, remember_quirks
+from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent

@@ -19,11 +19,11 @@ from django_q.tasks import async_task
 from organizations.audit import events_last
 from organizations.models import AuditEvent, Organization, User
 from providers.adapters.base import ErrorKind
-from providers.asking import CANNOT_BE_CHECKED, STATUS_OF_ERROR, Finding, ask_provider
+from providers.keys.asking import CANNOT_BE_CHECKED, STATUS_OF_ERROR, Finding, ask_provider
+from providers.keys.notices import queue_break_notice
+from providers.keys.replacement import take_over
+from providers.keys.saving import locked, record_change
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
-from providers.notices import queue_break_notice
-from providers.replacement import take_over
-from providers.services import locked, record_change
 
 MAX_VALIDATIONS_A_MINUTE = 10  # that the people of one organization ask for
 REQUESTED = "provider_key.validation_requested"  # what the audit log calls that

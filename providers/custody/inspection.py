@@ -13,9 +13,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from organizations import second_factors
 from organizations.audit import events_last, record
-from providers import custody
 from providers.catalog import PROVIDERS, origin_of
-from providers.custody import SealBroken
+from providers.custody import sealing
+from providers.custody.sealing import SealBroken
 from providers.models import OrganizationKey, ProviderKey
 
 SENTINELS = 100
@@ -120,7 +120,7 @@ def unreadable(keys: Sequence[ProviderKey]) -> list[UUID]:
         try:
             if organization_key is None:
                 raise SealBroken
-            custody.sealed_under(key, organization_key).open()
+            sealing.sealed_under(key, organization_key).open()
         except SealBroken:
             if not opens(key):  # nor after a rotation that came between
                 found.append(key.pk)
@@ -130,7 +130,7 @@ def unreadable(keys: Sequence[ProviderKey]) -> list[UUID]:
 @sensitive_variables()
 def opens(key: ProviderKey) -> bool:
     try:
-        custody.sealed_key(key).open()
+        sealing.sealed_key(key).open()
     except SealBroken:
         return False
     return True
@@ -164,7 +164,7 @@ def _unwraps(pk: int) -> bool:
     try:
         key = OrganizationKey.objects.filter(pk=pk).first()
         if key is not None:
-            custody.unwrap(key)
+            sealing.unwrap(key)
     except (InvalidToken, SealBroken):
         return False
     return True
