@@ -117,7 +117,7 @@ MIDDLEWARE = [
     "organizations.tenancy.TenancyMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "config.admin_csp.AdminContentSecurityPolicy",
+    "config.admin.csp.AdminContentSecurityPolicy",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
@@ -295,7 +295,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     },
 }
-# Unfold's admin runs on Alpine (eval) and sets theme colours in line; staff only, see config/admin_csp.py.
+# Unfold's admin runs on Alpine (eval) and sets theme colours in line; staff only, see config/admin/csp.py.
 ADMIN_SCRIPT_SOURCES = [SELF, UNSAFE_EVAL]
 ADMIN_STYLE_SOURCES = [SELF, UNSAFE_INLINE]
 
@@ -338,9 +338,9 @@ UNFOLD = {
     "SITE_TITLE": "Keyfare staff",
     "SITE_HEADER": "Keyfare staff",
     "SITE_SYMBOL": "key",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin_sidebar.icon_url"}],
-    "SCRIPTS": ["config.admin_sidebar.script_url"],
-    "STYLES": ["config.admin_sidebar.style_url"],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.sidebar.icon_url"}],
+    "SCRIPTS": ["config.admin.sidebar.script_url"],
+    "STYLES": ["config.admin.sidebar.style_url"],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "7px",
@@ -360,8 +360,8 @@ UNFOLD = {
             "950": "#1e1b4b",
         },
     },
-    "DASHBOARD_CALLBACK": "config.admin_dashboard.dashboard",
-    "SIDEBAR": {"show_search": True, "navigation": "config.admin_sidebar.navigation"},
+    "DASHBOARD_CALLBACK": "config.admin.dashboard.dashboard",
+    "SIDEBAR": {"show_search": True, "navigation": "config.admin.sidebar.navigation"},
 }
 
 # Written by the demo for itself.

@@ -38,7 +38,7 @@ admin.site.unregister(Group)  # staff rights are `is_staff` and single permissio
 
 
 class OrganizationAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
-    """Registered by config/admin.py, which adds what an organization needs from the other apps."""
+    """Registered by config/admin/organizations.py, which adds what an organization needs from the other apps."""
 
     form = OrganizationAdminForm
     inlines = (MembershipInline,)

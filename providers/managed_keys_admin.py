@@ -21,9 +21,9 @@ from unfold.forms import BaseDialogForm
 from organizations import clock
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
+from providers.admin_forms import ManagedKeyForm
 from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken
-from providers.forms import ManagedKeyForm
 from providers.keys import replacement, saving, validation
 from providers.models import ProviderKey
 

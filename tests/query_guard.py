@@ -71,8 +71,9 @@ UNSCOPED = {
     "benchmarks.pages_once": "the same",
     # Staff, who see every organization.
     "billing.admin": "staff",
-    "config.admin": "staff",
-    "config.admin_dashboard": "staff",
+    "config.admin.organizations": "staff",
+    "config.admin.accounts": "staff",
+    "config.admin.dashboard": "staff",
     "organizations.admin": "staff",
     "organizations.forms": "the form of staff",
     "organizations.guarded_admin": "staff",

@@ -12,7 +12,7 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 
 from billing import ledger
-from config.admin_sidebar import SIDEBAR
+from config.admin.sidebar import SIDEBAR
 from organizations.models import AuditEvent, Membership, Organization, User
 from tests.conftest import give_second_factor, logged_in
 

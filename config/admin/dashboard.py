@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.urls import reverse, reverse_lazy
 
 from candidates.models import CandidateCheck
-from config.admin_mail import mail_figure
-from config.admin_sidebar import may_view
+from config.admin.mail import mail_figure
+from config.admin.sidebar import may_view
 from config.worker import figures as work
 from organizations import clock
 from organizations.models import AuditEvent, Organization

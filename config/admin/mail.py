@@ -11,7 +11,7 @@ from organizations.models import MailServer, OutgoingMail
 
 
 def mail_figure() -> dict[str, Any]:
-    """How many mails wait, and why; see `config.admin_dashboard.dashboard`. `is_bad` where somebody has to look."""
+    """How many mails wait, and why; see `config.admin.dashboard.dashboard`. `is_bad` where somebody has to look."""
     waiting = OutgoingMail.objects.filter(state=OutgoingMail.State.WAITING).count()
     failing = MailServer.objects.filter(failures__gt=0).exclude(failing_since=None).first()
     return {
