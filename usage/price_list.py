@@ -9,9 +9,10 @@ price, and a class it has none for costs as much as another. What it so pretends
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from functools import lru_cache
 
 import genai_prices
 from genai_prices.types import (
@@ -23,11 +24,11 @@ from genai_prices.types import (
     ClauseStartsWith,
     MatchLogic,
     ModelInfo,
-    ModelPrice,
     TieredPrices,
 )
 
 from usage.models import UsageEvent
+from usage.rates import CLASSES, EXTRAS, INPUT, Rate, Step
 from usage.tokens import TokenUsage
 
 NoPrice = UsageEvent.NoPrice
@@ -70,14 +71,11 @@ def list_price(
     *, provider: str, model: str, served_model: str, usage: TokenUsage, tier: str, at: datetime
 ) -> int | NoPrice:
     """What a call that left `at` (aware) costs in nano-USD by the list, or why the list cannot tell. Raises nothing."""
-    catalog = CATALOG_PROVIDERS.get(provider)
-    if catalog is None or any(_has_no_fixed_price(name) for name in (model, served_model)):
-        return NoPrice.NOT_LISTED
     found: int | NoPrice = NoPrice.NOT_LISTED
-    for name in _names(provider, _bare(provider, model), _bare(provider, served_model)):
-        found = _price_of(catalog, name, usage, tier, at)
+    for rate in rates_of(provider, model, served_model, tier, at.astimezone(UTC).date()):
+        found = rate.cost(usage) if isinstance(rate, Rate) else rate
         if found != NoPrice.NOT_LISTED:
-            return NoPrice.EXTRAS if SEARCHES.search(name) else found
+            return found
     return found
 
 
@@ -91,9 +89,18 @@ def list_price_per_million(*, provider: str, model: str, at: datetime) -> tuple[
     return (sent * 1_000, answered * 1_000) if isinstance(sent, int) and isinstance(answered, int) else None
 
 
-def nanousd(usd: Decimal) -> int:
-    """Whole nano-USD, rounded half to even; the one place where money is rounded."""
-    return int((usd * 10**9).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+@lru_cache(maxsize=4096)
+def rates_of(provider: str, model: str, served_model: str, tier: str, day: date) -> tuple[Rate | NoPrice, ...]:
+    """
+    The rates of a call on `day` (UTC), the surest first: each one's price holds unless it is not listed there.
+
+    A reason in place of a rate is the answer for whatever tokens. Empty where the list knows nothing of the model.
+    """
+    catalog = CATALOG_PROVIDERS.get(provider)
+    if catalog is None or any(_has_no_fixed_price(name) for name in (model, served_model)):
+        return ()
+    names = _names(provider, _bare(provider, model), _bare(provider, served_model))
+    return tuple(rate for name in names if (rate := _rate_of(catalog, name, tier, day)) is not None)
 
 
 def _names(provider: str, model: str, served: str) -> Iterator[str]:
@@ -112,33 +119,23 @@ def _names(provider: str, model: str, served: str) -> Iterator[str]:
         yield model
 
 
-def _price_of(catalog: str, name: str, usage: TokenUsage, tier: str, at: datetime) -> int | NoPrice:
+def _rate_of(catalog: str, name: str, tier: str, day: date) -> Rate | NoPrice | None:
+    """None where the list does not name the model."""
     context = _context(catalog, tier)
+    at = datetime.combine(day, time(), UTC)
     try:
         found = genai_prices.calc_price(
-            genai_prices.Usage(
-                input_tokens=usage.input_total,
-                cache_read_tokens=usage.cache_read,
-                cache_write_tokens=usage.cache_write + usage.cache_write_1h,
-                cache_write_1h_tokens=usage.cache_write_1h,
-                output_tokens=usage.output,
-            ),
-            name,
-            provider_id=catalog,
-            genai_request_timestamp=at,
-            price_context=context,
+            genai_prices.Usage(), name, provider_id=catalog, genai_request_timestamp=at, price_context=context
         )
     except (LookupError, ValueError):
-        return NoPrice.NOT_LISTED
+        return None
     if not _is_named(found.model, name):
-        return NoPrice.NOT_LISTED
-    if not found.model.id.endswith(FREE_VARIANT):
-        needed = _needed_prices(catalog, found.model_price, usage)
-        if not needed <= _listed_prices(found.model_price):
-            return NoPrice.NOT_LISTED
-        if context and not needed <= _prices_of_tier(found.model, context, usage.input_total, at):
-            return NoPrice.TIER
-    return nanousd(found.total_price)
+        return None
+    if SEARCHES.search(name):
+        return NoPrice.EXTRAS
+    told = _prices_of_tier(found.model, context, at) if context else None
+    is_free = found.model.id.endswith(FREE_VARIANT)
+    return _rate(catalog, vars(found.model_price), told, vars(found.model.get_prices(at)), is_free=is_free)
 
 
 def _bare(provider: str, model: str) -> str:
@@ -177,26 +174,75 @@ def _known_names(match: MatchLogic) -> Iterator[str]:
                 yield from _known_names(clause)
 
 
-def _needed_prices(catalog: str, listed: ModelPrice, usage: TokenUsage) -> set[str]:
+Prices = Mapping[str, Decimal | TieredPrices | None]
+# The list's names of the classes of tokens. Reasoning costs as much as the rest of the answer where it has no price of
+# its own; so does what is written to the cache, as much as the input, except at Anthropic, where it always has one.
+LISTED_AS = {
+    "input": "input_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_audio": "input_audio_mtok",
+    "cache_read_audio": "cache_audio_read_mtok",
+    "input_image": "input_image_mtok",
+    "output": "output_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "output_audio": "output_audio_mtok",
+    "output_image": "output_image_mtok",
+}
+
+
+def _rate(catalog: str, listed: Prices, told: Prices | None, standard: Prices, *, is_free: bool) -> Rate:
     """
-    The prices without which the tokens of `usage` have none.
-
-    Writing to the cache costs what the input costs where it has no price of its own, except at Anthropic, where it
-    always has one.
+    `listed` are the prices that hold, `told` those of them that the list has for the tier itself, where it is not the
+    standard one.
     """
-    tokens = {
-        "input_mtok": usage.input_total,
-        "output_mtok": usage.output,
-        "cache_read_mtok": usage.cache_read,
-    }
-    if catalog == "anthropic" or "cache_write_mtok" in _listed_prices(listed):
-        tokens["cache_write_mtok"] = usage.cache_write + usage.cache_write_1h
-        tokens["cache_write_1h_mtok"] = usage.cache_write_1h
-    return {price for price, count in tokens.items() if count}
+    sources = dict(LISTED_AS)
+    if listed.get("output_reasoning_mtok") is None:
+        sources["reasoning"] = sources["output"]
+    if catalog != "anthropic" and listed.get("cache_write_mtok") is None:
+        sources["cache_write"] = sources["cache_write_1h"] = sources["input"]
+    starts = {0}
+    for price in (*listed.values(), *(standard.values() if told is not None else ())):
+        if isinstance(price, TieredPrices):
+            starts |= {tier.start for tier in price.tiers}
+    steps = []
+    for above in sorted(starts):
+        prices: list[int | None] = []
+        reasons: list[NoPrice | None] = []
+        for name in CLASSES:
+            whole = "input" if name in INPUT else "output"
+            source, reason = listed.get(sources[name]), None
+            if is_free:
+                source = Decimal(0)
+            elif source is None or listed.get(sources[whole]) is None:
+                reason = NoPrice.EXTRAS if name in EXTRAS else NoPrice.NOT_LISTED
+            elif told is not None and not all(
+                _is_told(told.get(each), standard.get(each), above) for each in {sources[name], sources[whole]}
+            ):
+                reason = NoPrice.TIER
+            prices.append(None if source is None or reason else scaled(_price_above(source, above)))
+            reasons.append(reason)
+        steps.append(Step(above, tuple(prices), tuple(reasons)))
+    return Rate(tuple(steps))
 
 
-def _listed_prices(listed: ModelPrice) -> set[str]:
-    return {name for name, price in vars(listed).items() if price is not None}
+def _price_above(price: Decimal | TieredPrices, above: int) -> Decimal:
+    """Of requests that send more than `above` tokens, as few more as can be."""
+    if isinstance(price, Decimal):
+        return price
+    return next((tier.price for tier in reversed(price.tiers) if above >= tier.start), price.base)
+
+
+def _is_told(price: Decimal | TieredPrices | None, standard: Decimal | TieredPrices | None, above: int) -> bool:
+    """Where long requests cost more in the standard tier and the tier has one price, that is for short requests."""
+    if price is None or isinstance(price, TieredPrices) or not isinstance(standard, TieredPrices):
+        return price is not None
+    return above < min(tier.start for tier in standard.tiers)
+
+
+def scaled(usd_per_million: Decimal) -> int:
+    return int(usd_per_million.scaleb(18))
 
 
 def _context(catalog: str, tier: str) -> dict[str, str]:
@@ -209,22 +255,13 @@ def _context(catalog: str, tier: str) -> dict[str, str]:
     return {"speed" if catalog == "anthropic" else "service_tier": tier}
 
 
-def _prices_of_tier(model: ModelInfo, context: dict[str, str], sent: int, at: datetime) -> set[str]:
-    """
-    The prices that the list has for the tier, and does not take from the standard one.
-
-    Where long requests cost more in the standard tier and the tier has one price, that is for short requests.
-    """
-    standard = vars(model.get_prices(at))
+def _prices_of_tier(model: ModelInfo, context: dict[str, str], at: datetime) -> Prices:
+    """The prices that the list has for the tier, and does not take from the standard one."""
     variants = (variant for variant in model.price_variants or () if variant.when == context)
-    active = (variant for variant in variants if variant.constraint is None or variant.constraint.active(at))
-    return {
-        name
-        for variant in active
-        for name, price in vars(variant.prices).items()
-        if price is not None and (isinstance(price, TieredPrices) or not _is_long(standard.get(name), sent))
-    }
-
-
-def _is_long(price: Decimal | TieredPrices | None, sent: int) -> bool:
-    return isinstance(price, TieredPrices) and any(sent > tier.start for tier in price.tiers)
+    active = [variant for variant in variants if variant.constraint is None or variant.constraint.active(at)]
+    told: dict[str, Decimal | TieredPrices | None] = {}
+    for variant in active:
+        for name, price in vars(variant.prices).items():
+            if price is not None:
+                told.setdefault(name, price)
+    return told

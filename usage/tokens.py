@@ -22,13 +22,23 @@ class TokenUsage:
     cache_write_1h: int = 0
     output: int = 0  # reasoning included
     reasoning: int = 0  # a part of output, shown apart
+    # Parts that are no text, and may have prices of their own: of uncached_input, of cache_read and of output.
+    audio_input: int = 0
+    image_input: int = 0
+    audio_cache_read: int = 0
+    audio_output: int = 0
+    image_output: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if getattr(self, field.name) < 0:
                 raise ValueError(f"{field.name} may not be negative.")
-        if self.reasoning > self.output:
-            raise ValueError("reasoning is a part of output and may not exceed it.")
+        if self.reasoning + self.audio_output + self.image_output > self.output:
+            raise ValueError("reasoning, audio_output and image_output are parts of output and may not exceed it.")
+        if self.audio_input + self.image_input > self.uncached_input:
+            raise ValueError("audio_input and image_input are parts of uncached_input and may not exceed it.")
+        if self.audio_cache_read > self.cache_read:
+            raise ValueError("audio_cache_read is a part of cache_read and may not exceed it.")
 
     @property
     def input_total(self) -> int:

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
 from usage.models import UsageEvent
-from usage.price_list import CATALOG_VERSION, nanousd
+from usage.price_list import CATALOG_VERSION
 from usage.pricing import MOST_NANOUSD, Price, price, unpriced
 from usage.tokens import Doubt, Report, TokenUsage
 
@@ -144,14 +143,6 @@ def test_the_served_model_decides_and_a_snapshot_too_new_has_the_price_of_what_w
     assert cost_of("openai", "gpt-4o", served="gpt-4o-mini-2024-07-18") == mini
     assert cost_of("openai", "gpt-4o-mini", served="gpt-4o-mini-2099-01-01") == mini
     assert cost_of("openai", "gpt-4o", served="something-else") == unpriced(NoPrice.NOT_LISTED)
-
-
-@pytest.mark.parametrize(
-    ("usd", "expected"),
-    [("0.0000000005", 0), ("0.0000000015", 2), ("0.0000000025", 2), ("1.000000001", 1_000_000_001)],
-)
-def test_money_is_rounded_once_half_to_even(usd, expected):
-    assert nanousd(Decimal(usd)) == expected
 
 
 @pytest.mark.skipif(not CASSETTES.exists(), reason="needs the recorded answers in ../shared/data/cassettes")
