@@ -151,7 +151,7 @@ def run_floor(organization, briefing, people) -> float:
     from providers.adapters.secret import Secret
     from providers.catalog import PROVIDERS, effective_base_url
     from providers.egress.addresses import ANYWHERE
-    from providers.egress.client import open_client
+    from providers.egress.connections import open_client
 
     adapter = PROVIDERS["openrouter"].adapter
     requirements = list(briefing.requirements.order_by("position"))

@@ -40,7 +40,7 @@ from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import scope
 from providers.adapters.base import ChatRequest
-from providers.egress.client import Egress
+from providers.egress.connections import Egress
 from routing.resolve import Route, RouteUnavailable
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from django.conf import settings
 from candidates.check_work import Claim, OrganizationWork, Status, to_claim
 from organizations import clock
 from organizations.models import Organization
-from providers.egress.client import Egress, open_client
+from providers.egress.connections import Egress, open_client
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from gateway.dispatch import Outcome, PreparedCall
 from providers.adapters.base import ChatRequest, ChatResult, Finish, Message, ProviderError
 from providers.adapters.reading import clean
 from providers.catalog import PROVIDERS
-from providers.egress.client import Egress, open_client
+from providers.egress.connections import Egress, open_client
 
 Read = TypeVar("Read")
 

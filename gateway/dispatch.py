@@ -34,8 +34,8 @@ from providers.catalog import PROVIDERS
 from providers.custody import sealing
 from providers.custody.inspection import show_unreadable
 from providers.custody.sealing import SealBroken, SealedKey
-from providers.egress.client import Egress
 from providers.egress.client import send as send_call
+from providers.egress.connections import Egress
 from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
 from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.keys.validation import mark_key_refused, note_key_used

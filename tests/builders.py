@@ -20,7 +20,7 @@ from organizations.audit import record
 from organizations.models import Membership, Organization, User
 from providers.adapters.base import ChatRequest, ChatResult
 from providers.adapters.secret import Secret
-from providers.egress.client import open_client
+from providers.egress.connections import open_client
 from providers.keys.saving import save_provider_key
 from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey

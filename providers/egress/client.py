@@ -1,47 +1,41 @@
 """
 The one way out: every call to a provider leaves through here.
 
-Speed: httpx over aiohttp's transport (plain httpx falls to about 100 calls a second with 64 in flight).
-Safety: every connection attempt is allowed or refused on its resolved address (through the operator's proxy, on that
-of the proxy; the name is held to by its certificate), no proxy or credentials from the environment, no redirects, no
-cookies, no compression, one wall-clock deadline over connecting, headers and body, at most 128 headers of 8 KiB, and a
-byte budget counted on the stream. Whatever fails becomes a ProviderError whose text and chain hold nothing of the key.
-An address that is refused reads, and takes as long, as one where nobody answers.
+One wall-clock deadline over connecting, headers and body, no redirects, no compression, and a byte budget counted on
+the stream; `connections` decides on addresses. Whatever fails becomes a ProviderError whose text and chain hold nothing
+of the key. An address that is refused reads, and takes as long, as one where nobody answers.
+
+Model calls leave by aiohttp itself, which carries twice as many as httpx over it (measured); `short_calls` leave by
+httpx.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
-from providers.egress.addresses import ANYWHERE, PUBLIC, Reach
-from providers.egress.echoes import without_echoes
-from providers.egress.lookups import look_up
+from providers.egress.addresses import PUBLIC, Reach
+from providers.egress.connections import Departure, Egress
+from providers.egress.echoes import StreamedEchoes, without_echoes
 
+Part = TypeVar("Part")
 logger = logging.getLogger(__name__)
 
 LARGEST_BODY = 8 * 1024 * 1024  # of which Python's text takes up to four times as much
 LARGEST_REQUEST = 10 * 1024 * 1024
-MOST_HEADERS, LONGEST_HEADER = 128, 8190
-CONNECT_SECONDS = 5
 # No connection to a server that an organization named fails faster, whatever the reason.
 FASTEST_FAILURE_SECONDS = 1.0
 
@@ -55,131 +49,180 @@ CHECK_CUSTOM = (
 )
 
 
-class AddressRefused(OSError):
-    """A connection attempt to an address outside the call's reach. Reads as "unreachable" everywhere."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of an answer, by whichever library: `read` gives the next bytes, b"" at the end."""
+
+    status: int
+    headers: dict[str, str]  # by names in small letters
+    read: Callable[[], Awaitable[bytes]]
+    close: Callable[[], Awaitable[None]]
 
 
-def open_socket(address: aiohttp.AddrInfoType, *, reach: Reach) -> socket.socket:
+# Sends a call with the given headers and returns once the head of its answer is there.
+Opener = Callable[[Egress, Reach, HttpCall, Mapping[str, str]], Awaitable[Head]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
     """
-    The socket for one connection attempt. Raises AddressRefused.
-
-    Sees the resolved address of every attempt just before it is made (of names, rebound ones too, and of addresses
-    written into the URL), so no connection exists that was not decided here.
-    """
-    family, kind, protocol, _, peer = address
-    if family not in (socket.AF_INET, socket.AF_INET6) or not reach.permits(str(peer[0]), int(peer[1])):
-        raise AddressRefused("address refused")
-    return socket.socket(family=family, type=kind, proto=protocol)
-
-
-class WholeAnswerResolver(AbstractResolver):
-    """Refuses a name of which any address is out of reach: one honest address must not vouch for the others."""
-
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        rows = await look_up(host, port, family, is_custom=self._reach.is_custom)
-        found = [(int(family), protocol, str(peer[0])) for family, _, protocol, _, peer in rows]
-        if not all(self._reach.permits(address, port) for _, _, address in found):
-            raise AddressRefused("address refused")
-        return [
-            {
-                "hostname": host,
-                "host": address,
-                "port": port,
-                "family": family,
-                "proto": protocol,
-                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            }
-            for family, protocol, address in found
-        ]
-
-    async def close(self) -> None:
-        """Keeps nothing."""
-
-
-class Egress:
-    """
-    The connections of one event loop. It keeps connections and nothing else.
-
-    Those of each reach are apart, so that a call never rides on a connection that was allowed for another one.
+    `timeout_seconds` is wall clock over everything, `idle_seconds` the longest wait for the next bytes, `max_bytes` the
+    longest body; of an error's body at most 64 KiB are read.
     """
 
-    def __init__(self, stack: AsyncExitStack) -> None:
-        self._stack = stack
-        self._clients: dict[Reach, httpx.AsyncClient] = {}
-
-    async def client(self, reach: Reach) -> httpx.AsyncClient:
-        if reach not in self._clients:
-            client = _client(reach)
-            self._clients[reach] = client  # before anything is awaited: calls ask for it at the same time
-            self._stack.push_async_callback(client.aclose)
-        return self._clients[reach]
+    timeout_seconds: float
+    max_bytes: int = LARGEST_BODY
+    idle_seconds: float | None = None
 
 
-@asynccontextmanager
-async def open_client() -> AsyncIterator[Egress]:
-    """For many calls at a time in one event loop."""
-    async with AsyncExitStack() as stack:
-        yield Egress(stack)
+class Attempt:
+    """What all that happens in one call has in common: where it goes, how long it may take, what its failures mean."""
+
+    def __init__(self, call: HttpCall, limits: Limits, reach: Reach) -> None:
+        self.limits = limits
+        self.reach = reach
+        self.started = time.monotonic()
+        self.departure = Departure.of_next_call()
+        self.host = "The provider"
+        with suppress(ValueError):  # what is wrong with an address shows when it is called
+            self.host = urlsplit(call.url).hostname or self.host
+
+    async def within(self, work: Awaitable[Part]) -> Part | ProviderError:
+        """What `work` gives, or what went wrong: returned, as an error raised here would carry frames and a chain."""
+        left = self.limits.timeout_seconds - (time.monotonic() - self.started)
+        if self.limits.idle_seconds is not None:
+            left = min(left, self.limits.idle_seconds)
+        try:
+            async with asyncio.timeout(left):
+                return await work
+        except Exception as error:
+            return self._failure(error)
+
+    async def no_faster(self) -> None:
+        """How fast a call to a server that an organization named fails tells nothing of our network."""
+        if self.reach.is_custom:
+            floor = min(FASTEST_FAILURE_SECONDS, self.limits.timeout_seconds)
+            await asyncio.sleep(max(0.0, floor - (time.monotonic() - self.started)))
+
+    def _failure(self, error: Exception) -> ProviderError:
+        kind = ErrorKind.UNREACHABLE
+        if isinstance(error, (aiohttp.ClientError, httpx.TransportError)):
+            logger.info("No connection to %s: %s", self.host, type(error).__name__)
+            sentence = f"{self.host} could not be reached. {self._what_to_check()}"
+        elif isinstance(error, TimeoutError):
+            sentence = f"{self.host} did not answer within {self._waited():g} seconds. Try again in a while."
+        elif isinstance(error, OSError):
+            logger.info("No connection to %s: %s", self.host, type(error).__name__)
+            sentence = f"{self.host} could not be reached. {self._what_to_check()}"
+        else:  # whatever it is, its text may hold a header
+            logger.error("A call to %s could not be made: %s", self.host, type(error).__name__)
+            kind = ErrorKind.UNEXPECTED
+            sentence = (
+                f"The call to {self.host} could not be made. Try again; if it stays so, tell whoever runs this "
+                "installation."
+            )
+        return ProviderError(kind, sentence, may_have_run=self.departure.has_left)
+
+    def _waited(self) -> float:
+        idle, whole = self.limits.idle_seconds, self.limits.timeout_seconds
+        is_over = time.monotonic() - self.started >= whole
+        return round(whole if is_over or idle is None else idle, 1)
+
+    def _what_to_check(self) -> str:
+        if self.reach.is_custom:
+            return CHECK_CUSTOM
+        return CHECK_PROXY if self.reach.proxy else CHECK_CONNECTION
 
 
-@dataclass(slots=True)
-class Departure:
-    """Whether a call has left: from then on its provider may work on it, and bill it, whatever comes back."""
+class Answer:
+    """
+    An answer whose head is there. Its body is read once, within `async with`, which gives the connection back.
 
-    has_left: bool = False
+    The body of an error ends after 64 KiB.
+    """
+
+    def __init__(self, attempt: Attempt, head: Head, credential_headers: Mapping[str, str]) -> None:
+        self.attempt = attempt
+        self._head = head
+        self._credential_headers = credential_headers
+        self._received = 0
+        self.status = head.status
+        _, self.headers = without_echoes(b"", head.headers, credential_headers=credential_headers)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("An answer knows the key of its call and cannot be pickled.")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._head.close()
+
+    @property
+    def is_error(self) -> bool:
+        return self.status >= 300
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, with the call's key crossed out. Raises ProviderError as `send` does."""
+        echoes = StreamedEchoes(self._credential_headers)
+        while chunk := await self._next():
+            if isinstance(chunk, ProviderError):
+                await self.attempt.no_faster()
+                raise chunk
+            if clean := echoes.feed(chunk):
+                yield clean
+        if clean := echoes.end():
+            yield clean
+
+    async def whole(self) -> HttpAnswer | ProviderError:
+        """The whole body at once; what went wrong is returned."""
+        body = bytearray()
+        while chunk := await self._next():
+            if isinstance(chunk, ProviderError):
+                return chunk
+            body += chunk
+        content, _ = without_echoes(bytes(body), {}, credential_headers=self._credential_headers)
+        return HttpAnswer(self.status, self.headers, content)
+
+    async def _next(self) -> bytes | ProviderError:
+        most = self.attempt.limits.max_bytes
+        budget = min(most, LARGEST_ERROR_BODY) if self.is_error else most
+        if self.is_error and self._received >= budget:
+            return b""
+        chunk = await self.attempt.within(self._head.read())
+        if isinstance(chunk, ProviderError):
+            return chunk
+        self._received += len(chunk)
+        if self._received <= budget:
+            return chunk
+        if self.is_error:
+            return chunk[: budget - self._received]
+        larger = f"{self.attempt.host} sent an answer of more than {most} bytes."
+        return ProviderError(
+            ErrorKind.UNEXPECTED,
+            f"{larger} Choose another model for the action.",
+            sentence_of_key=f"{larger} Try again in a while.",
+            http_status=self.status,
+            may_have_run=True,
+        )
 
 
-_departure: ContextVar[Departure | None] = ContextVar("departure", default=None)
+async def open_call(
+    egress: Egress, call: HttpCall, *, credential_headers: Mapping[str, str], limits: Limits, reach: Reach = PUBLIC
+) -> Answer:
+    """
+    Make one call and return once the head of its answer is there, whatever its status.
 
-
-async def _note_departure(session: aiohttp.ClientSession, context: object, parameters: object) -> None:
-    if departure := _departure.get():
-        departure.has_left = True
-
-
-def _client(reach: Reach) -> httpx.AsyncClient:
-    certificates = _certificates()
-    proxy = httpx.Proxy(reach.proxy) if reach.proxy else None
-    connects_to = Reach(ANYWHERE.networks, frozenset({urlsplit(reach.proxy).port or 0})) if proxy else reach
-    connector = aiohttp.TCPConnector(
-        limit=0,
-        use_dns_cache=False,
-        ssl=certificates,
-        resolver=WholeAnswerResolver(connects_to),
-        socket_factory=partial(open_socket, reach=connects_to),
-    )
-    departures = aiohttp.TraceConfig()
-    departures.on_request_headers_sent.append(_note_departure)
-    session = aiohttp.ClientSession(
-        connector=connector,
-        trace_configs=[departures],
-        trust_env=False,
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        max_line_size=LONGEST_HEADER,
-        max_field_size=LONGEST_HEADER,
-        max_headers=MOST_HEADERS,
-    )
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session, verify=certificates, trust_env=False, proxy=proxy),
-        trust_env=False,
-        follow_redirects=False,
-        event_hooks={"response": [_forget_location]},
-        # The deadline of each call is its own, and covers everything.
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"user-agent": "Keyfare", "accept-encoding": "identity"},
-    )
-
-
-async def _forget_location(response: httpx.Response) -> None:
-    """httpx prepares the next request, key and all, even where it does not make it; and fails on odd locations."""
-    response.headers.pop("location", None)
+    `reach` is where the call may connect to. Raises ProviderError: UNREACHABLE if there was none in time, UNEXPECTED
+    if it was compressed or could not be asked for.
+    """
+    outcome = await opened(by_aiohttp, egress, call, credential_headers, limits, reach)
+    if isinstance(outcome, Answer):
+        return outcome
+    del credential_headers  # so that no traceback's frame holds the key
+    raise outcome
 
 
 async def send(
@@ -192,117 +235,53 @@ async def send(
     reach: Reach = PUBLIC,
 ) -> HttpAnswer:
     """
-    Make one call and read the whole answer, whatever its status; of an error's body at most 64 KiB.
-
-    `reach` is where the call may connect to; `timeout_seconds` is wall clock over everything. Raises ProviderError:
-    UNREACHABLE if no whole answer came in time, UNEXPECTED if it was larger than `max_bytes`, compressed, or could
-    not be asked for.
+    `open_call`, and read the whole answer. Raises ProviderError: UNREACHABLE if it did not come in time, UNEXPECTED if
+    it was larger than `max_bytes`, compressed, or could not be asked for.
     """
-    outcome = await _attempt(egress, call, credential_headers, timeout_seconds, max_bytes, reach)
+    limits = Limits(timeout_seconds, max_bytes)
+    outcome = await whole_answer(by_aiohttp, egress, call, credential_headers, limits, reach)
     if isinstance(outcome, HttpAnswer):
         return outcome
-    del credential_headers  # so that no traceback's frame holds the key
+    del credential_headers
     raise outcome
 
 
-def send_now(
-    call: HttpCall,
-    *,
-    credential_headers: Mapping[str, str],
-    timeout_seconds: float,
-    max_bytes: int = LARGEST_BODY,
-    reach: Reach = PUBLIC,
-) -> HttpAnswer:
-    """`send` for code that is not asynchronous: one call in an event loop of its own."""
-    once = partial(_attempt_alone, call, credential_headers, timeout_seconds, max_bytes, reach)
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        outcome = asyncio.run(once())
-    else:  # a loop already runs in this thread
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            outcome = thread.submit(asyncio.run, once()).result()
-    if isinstance(outcome, HttpAnswer):
-        return outcome
-    del credential_headers, once
-    raise outcome
-
-
-async def _attempt_alone(
-    call: HttpCall, credential_headers: Mapping[str, str], timeout_seconds: float, max_bytes: int, reach: Reach
-) -> HttpAnswer | ProviderError:
-    async with open_client() as egress:
-        return await _attempt(egress, call, credential_headers, timeout_seconds, max_bytes, reach)
-
-
-async def _attempt(
+async def whole_answer(
+    opener: Opener,
     egress: Egress,
     call: HttpCall,
     credential_headers: Mapping[str, str],
-    timeout_seconds: float,
-    max_bytes: int,
+    limits: Limits,
     reach: Reach,
 ) -> HttpAnswer | ProviderError:
-    """The answer, or what went wrong: returned, as an error raised here would carry frames and a chain."""
-    started = time.monotonic()
-    outcome = await _attempt_in_time(egress, call, credential_headers, timeout_seconds, max_bytes, reach)
-    if reach.is_custom and isinstance(outcome, ProviderError):
-        floor = min(FASTEST_FAILURE_SECONDS, timeout_seconds)
-        await asyncio.sleep(max(0.0, floor - (time.monotonic() - started)))
+    answer = await opened(opener, egress, call, credential_headers, limits, reach)
+    if isinstance(answer, ProviderError):
+        return answer
+    async with answer:
+        outcome = await answer.whole()
+    if isinstance(outcome, ProviderError):
+        await answer.attempt.no_faster()
     return outcome
 
 
-async def _attempt_in_time(
+async def opened(
+    opener: Opener,
     egress: Egress,
     call: HttpCall,
     credential_headers: Mapping[str, str],
-    timeout_seconds: float,
-    max_bytes: int,
+    limits: Limits,
     reach: Reach,
-) -> HttpAnswer | ProviderError:
-    host = "The provider"
-    departure = Departure()
-    _departure.set(departure)  # each attempt runs in a task or a loop of its own, or one after the other
-    try:
-        host = urlsplit(call.url).hostname or host
-        async with asyncio.timeout(timeout_seconds):
-            client = await egress.client(reach)
-            return await _exchange(client, call, credential_headers, max_bytes, host)
-    except TimeoutError:
-        return ProviderError(
-            ErrorKind.UNREACHABLE,
-            f"{host} did not answer within {round(timeout_seconds, 1):g} seconds. Try again in a while.",
-            may_have_run=departure.has_left,
-        )
-    except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
-        logger.info("No connection to %s: %s", host, type(error).__name__)
-        return ProviderError(
-            ErrorKind.UNREACHABLE,
-            f"{host} could not be reached. {_what_to_check(reach)}",
-            may_have_run=departure.has_left,
-        )
-    except Exception as error:  # whatever it is, its text may hold a header
-        logger.error("A call to %s could not be made: %s", host, type(error).__name__)
-        return ProviderError(
-            ErrorKind.UNEXPECTED,
-            f"The call to {host} could not be made. Try again; if it stays so, tell whoever runs this installation.",
-            may_have_run=departure.has_left,
-        )
+) -> Answer | ProviderError:
+    attempt = Attempt(call, limits, reach)
+    answer = await _opened(attempt, opener, egress, call, credential_headers)
+    if isinstance(answer, ProviderError):
+        await attempt.no_faster()
+    return answer
 
 
-def _what_to_check(reach: Reach) -> str:
-    if reach.is_custom:
-        return CHECK_CUSTOM
-    return CHECK_PROXY if reach.proxy else CHECK_CONNECTION
-
-
-async def _exchange(
-    client: httpx.AsyncClient,
-    call: HttpCall,
-    credential_headers: Mapping[str, str],
-    max_bytes: int,
-    host: str,
-) -> HttpAnswer | ProviderError:
+async def _opened(
+    attempt: Attempt, opener: Opener, egress: Egress, call: HttpCall, credential_headers: Mapping[str, str]
+) -> Answer | ProviderError:
     if not all(value.isascii() and value.isprintable() for value in credential_headers.values()):
         return ProviderError(
             ErrorKind.UNEXPECTED,
@@ -312,43 +291,46 @@ async def _exchange(
         return ProviderError(
             ErrorKind.BAD_REQUEST, "The text is longer than any model takes. Shorten the profile or the briefing."
         )
-    request = client.build_request(
-        call.method, call.url, headers={**call.headers, **credential_headers}, content=call.body
+    head = await attempt.within(opener(egress, attempt.reach, call, {**call.headers, **credential_headers}))
+    if isinstance(head, ProviderError):
+        return head
+    answer = Answer(attempt, head, credential_headers)
+    if head.headers.get("content-encoding", "identity") not in ("", "identity") and not answer.is_error:
+        await head.close()
+        return ProviderError(
+            ErrorKind.UNEXPECTED,
+            f"{attempt.host} sent a compressed answer, which was not asked for. Try again in a while.",
+            http_status=head.status,
+            may_have_run=True,
+        )
+    return answer
+
+
+async def by_aiohttp(egress: Egress, reach: Reach, call: HttpCall, headers: Mapping[str, str]) -> Head:
+    response = await egress.session(reach).request(
+        call.method, call.url, headers=headers, data=call.body, allow_redirects=False, **_through(reach.proxy)
     )
-    response = await client.send(request, stream=True)
-    try:
-        is_error = response.status_code >= 300
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding not in ("", "identity") and not is_error:
-            return ProviderError(
-                ErrorKind.UNEXPECTED,
-                f"{host} sent a compressed answer, which was not asked for. Try again in a while.",
-                http_status=response.status_code,
-                may_have_run=True,
-            )
-        budget = min(max_bytes, LARGEST_ERROR_BODY) if is_error else max_bytes
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > budget:
-                if is_error:
-                    del body[budget:]
-                    break
-                return ProviderError(
-                    ErrorKind.UNEXPECTED,
-                    f"{host} sent an answer of more than {max_bytes} bytes. Choose another model for the action.",
-                    sentence_of_key=f"{host} sent an answer of more than {max_bytes} bytes. Try again in a while.",
-                    http_status=response.status_code,
-                    may_have_run=True,
-                )
-        named = {name.lower(): value for name, value in response.headers.items()}
-        content, headers = without_echoes(bytes(body), named, credential_headers=credential_headers)
-        return HttpAnswer(response.status_code, headers, content)
-    finally:
-        await response.aclose()
+
+    async def close() -> None:
+        response.release()
+
+    return Head(response.status, _named(response.headers), response.content.readany, close)
 
 
-@lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    """Built once: loading the certificates takes longer than most calls."""
-    return httpx.create_ssl_context(trust_env=False)
+def _through(proxy: str) -> dict[str, Any]:
+    """The password of the proxy is for the proxy alone."""
+    if not proxy:
+        return {}
+    url = URL(proxy)
+    if url.user is None:
+        return {"proxy": url}
+    credentials = aiohttp.encode_basic_auth(url.user, url.password or "")
+    return {"proxy": url.with_user(None), "proxy_headers": {"Proxy-Authorization": credentials}}
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        named[name] = f"{named[name]}, {value}" if name in named else value
+    return named

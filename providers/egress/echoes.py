@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 CROSSED_OUT = b"****"
 SHORTEST_KEY = 8  # a shorter one ("EMPTY") is a word: it is crossed out where it is all that a JSON text says
 LONGEST_COINCIDENCE = 12
+LONGEST_LINE_HELD = 64 * 1024
 _SCHEME = re.compile(r"^(?:bearer|basic)\s+", re.IGNORECASE)
 _PUBLIC_PREFIX = re.compile(rb"(?:[a-z]+[0-9]*-){1,3}")  # "sk-ant-api03-" tells nothing
 # ASCII that is written as JSON escapes, but for the signs that have to be escaped.
@@ -23,9 +24,50 @@ def without_echoes(
     body: bytes, headers: Mapping[str, str], *, credential_headers: Mapping[str, str]
 ) -> tuple[bytes, dict[str, str]]:
     """`body` and `headers` of an answer, with the keys of its call crossed out."""
-    keys = [key for value in credential_headers.values() if (key := _SCHEME.sub("", value).encode())]
+    keys = _keys(credential_headers)
     clean = {name: _without(value.encode(), keys).decode(errors="replace") for name, value in headers.items()}
     return _without_in_json(body, keys), clean
+
+
+class StreamedEchoes:
+    """
+    The same for a body that comes in pieces, which are handed on at once: only what may be the beginning of a key waits
+    for the next piece, and a line with ASCII in escapes for its end. No key holds the end of a line, with which every
+    event of a stream ends.
+    """
+
+    def __init__(self, credential_headers: Mapping[str, str]) -> None:
+        self._keys = _keys(credential_headers)
+        self._echoes = [key if len(key) >= SHORTEST_KEY else b'"' + key + b'"' for key in self._keys]
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        text = self._held + chunk
+        held = self._length_held(text)
+        self._held = text[len(text) - held :]
+        return _without_in_json(text[: len(text) - held], self._keys)
+
+    def end(self) -> bytes:
+        held, self._held = self._held, b""
+        return _without_in_json(held, self._keys)
+
+    def _length_held(self, text: bytes) -> int:
+        line = len(text) - text.rfind(b"\n") - 1
+        if line <= LONGEST_LINE_HELD and text.find(b"\\", len(text) - line) >= 0:
+            return line
+        return max((_overlap(text, echo) for echo in self._echoes), default=0)
+
+
+def _overlap(text: bytes, echo: bytes) -> int:
+    """How many bytes at the end of `text` are a part of `echo`."""
+    length = 0
+    while length < len(text) and text[len(text) - length - 1 :] in echo:
+        length += 1
+    return length
+
+
+def _keys(credential_headers: Mapping[str, str]) -> list[bytes]:
+    return [key for value in credential_headers.values() if (key := _SCHEME.sub("", value).encode())]
 
 
 def _without_in_json(body: bytes, keys: Iterable[bytes]) -> bytes:

@@ -16,7 +16,7 @@ from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, Li
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import sealing
 from providers.custody.sealing import SealBroken
-from providers.egress.client import send_now
+from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
 from providers.keys.proof import TIMEOUT_SECONDS, model_to_ask, prove
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, ProviderKey

@@ -25,7 +25,8 @@ from candidates.search import note_words
 from organizations.models import Membership, User
 from providers.catalog import PROVIDERS
 from providers.egress.addresses import PUBLIC
-from providers.egress.client import open_client
+from providers.egress.connections import open_client
+from providers.egress.short_calls import client
 from providers.models import ProviderKey
 from tests.config.test_headers import OWN
 
@@ -209,7 +210,7 @@ def test_our_code_keeps_nothing_in_a_cache_by_a_name_that_could_collide():
 def test_the_shared_client_holds_no_key():
     async def headers_of_client() -> dict[str, str]:
         async with open_client() as egress:
-            return dict((await egress.client(PUBLIC)).headers)
+            return {**egress.session(PUBLIC).headers, **client(egress, PUBLIC).headers}
 
     names = {name.lower() for name in asyncio.run(headers_of_client())}
     assert not names & {"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"}
@@ -223,7 +224,7 @@ def test_a_key_is_opened_only_where_a_header_is_built():
     assert elsewhere == set()
 
 
-def test_all_outgoing_calls_leave_through_one_file():
+def test_all_outgoing_calls_leave_through_one_room():
     """Else its deadline, byte budget, refusal of redirects and of proxies would be skipped."""
     makers = {
         "AsyncClient",
@@ -236,7 +237,11 @@ def test_all_outgoing_calls_leave_through_one_file():
     }
     outside = {file for file in files_that_call(*makers) if not file.startswith("simulator/")}
 
-    assert outside <= {"providers/egress/client.py", "config/management/commands/demo.py"}
+    assert outside <= {
+        "providers/egress/connections.py",
+        "providers/egress/short_calls.py",
+        "config/management/commands/demo.py",
+    }
 
 
 # Supply chain -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from gateway import dispatch
 from gateway.dispatch import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
 from providers.adapters.openrouter import OpenRouterAdapter
-from providers.egress.client import open_client
+from providers.egress.connections import open_client
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable, resolve

@@ -30,7 +30,7 @@ from organizations.paging import PageOfRows, page_of_rows
 from organizations.tenancy import EVERY, NOBODY, scope
 from providers.adapters.base import ChatRequest, Message
 from providers.adapters.secret import Secret
-from providers.egress.client import Egress, open_client
+from providers.egress.connections import Egress, open_client
 from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
 from routing.resolve import Route

@@ -65,7 +65,7 @@ NOBODYS_TABLES = {
     "config.Sentinel": "whether a secret of the installation is still the same",
 }
 STARTS_THREADS = {
-    "providers/egress/client.py": "an event loop for one call out; no database",
+    "providers/egress/short_calls.py": "an event loop for one call out; no database",
     "providers/egress/lookups.py": "looks names up; no database",
     "config/startup.py": "opens EVERY for itself",
     "config/health.py": "asks for tables of nobody, and config/startup.py",

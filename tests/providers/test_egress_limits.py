@@ -19,8 +19,11 @@ from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderErr
 from providers.adapters.reading import MOST_JSON_VALUES, read_json
 from providers.catalog import PROVIDERS
 from providers.egress.addresses import ANYWHERE
-from providers.egress.client import open_client, send
-from tests.providers.test_egress import Serve, answering, reply, server
+from providers.egress.client import send
+from providers.egress.connections import open_client
+from tests.providers.test_egress import Serve, answering, either_way_out, reply, server
+
+__all__ = ["either_way_out"]
 
 MEGABYTE = 1024 * 1024
 DEADLINE = 1.0

@@ -25,8 +25,9 @@ from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
 from providers.custody.system_checks import egress_proxy
 from providers.egress import client as egress
+from providers.egress import connections, short_calls
 from providers.egress.addresses import Reach
-from providers.egress.client import send_now
+from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, destination_of, normalized_base_url
 from providers.keys.private_endpoints import allow_private_endpoint
 from providers.keys.saving import save_provider_key
@@ -140,7 +141,8 @@ def network(certified_name, monkeypatch, tmp_path) -> Iterator[Network]:
     presented = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     presented.load_cert_chain(file)
     trusted = ssl.create_default_context(cafile=str(file))
-    monkeypatch.setattr(egress, "_certificates", lambda: trusted)
+    monkeypatch.setattr(connections, "certificates", lambda: trusted)
+    monkeypatch.setattr(short_calls, "certificates", lambda: trusted)
     whole, ready = Network(), Future[None]()
     loop, ended = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(target=loop.run_until_complete, args=[whole.run(presented, ready, ended)])

@@ -17,6 +17,8 @@ from providers.catalog import origin_of
 from providers.custody import sealing
 from providers.egress import client as egress
 from providers.egress.addresses import ANYWHERE, Reach
+from providers.egress.connections import AddressRefused, WholeAnswerResolver, open_client, open_socket
+from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, destination_of, normalized_base_url, server_address
 from providers.keys.private_endpoints import EndpointRefused, allow_private_endpoint, withdraw_private_endpoint
 from providers.keys.replacement import replace_provider_key
@@ -203,7 +205,7 @@ def validate(key: ProviderKey) -> ProviderKey:
 
 def ask(base_url: str, reach: Reach = CUSTOM) -> ProviderError:
     with pytest.raises(ProviderError) as failed:
-        egress.send_now(
+        send_now(
             HttpCall("GET", f"{base_url}/models", {}, None),
             credential_headers={"authorization": "Bearer sk-canary-0123456789abcdef"},
             timeout_seconds=5,
@@ -275,7 +277,7 @@ def test_what_is_blocked_takes_as_long_as_what_refuses(connections, names, monke
 def test_a_name_that_rebinds_is_judged_at_each_connection(connections, names):
     async def run() -> list[str]:
         sentences = []
-        async with egress.open_client() as client:
+        async with open_client() as client:
             for answer in (PUBLIC_ADDRESS, "127.0.0.1", PUBLIC_ADDRESS, "169.254.169.254"):
                 names["rebinding.example.com"] = [answer]
                 with pytest.raises(ProviderError) as failed:
@@ -297,15 +299,15 @@ def test_the_socket_decides_even_where_the_resolver_lies(connections, monkeypatc
     async def lie(self, host, port=0, family=socket.AF_INET):
         return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr(egress.WholeAnswerResolver, "resolve", lie)
+    monkeypatch.setattr(WholeAnswerResolver, "resolve", lie)
 
     assert ask("https://lying.example.com/v1").kind is ErrorKind.UNREACHABLE
     assert connections == []
 
 
 def test_no_connection_leaves_by_a_unix_socket():
-    with pytest.raises(egress.AddressRefused):
-        egress.open_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", ("/var/run/docker.sock", 0)), reach=ANYWHERE)
+    with pytest.raises(AddressRefused):
+        open_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", ("/var/run/docker.sock", 0)), reach=ANYWHERE)
 
 
 def test_the_spy_sees_what_is_allowed(connections):
@@ -316,7 +318,7 @@ def test_the_spy_sees_what_is_allowed(connections):
 
 def test_an_allowance_for_one_destination_opens_nothing_for_another(connections):
     async def run() -> None:
-        async with egress.open_client() as client:
+        async with open_client() as client:
             for reach in (ANYWHERE, CUSTOM):
                 with pytest.raises(ProviderError):
                     await egress.send(
@@ -326,8 +328,8 @@ def test_an_allowance_for_one_destination_opens_nothing_for_another(connections)
                         timeout_seconds=5,
                         reach=reach,
                     )
-            assert await client.client(ANYWHERE) is not await client.client(CUSTOM)
-            assert await client.client(CUSTOM) is await client.client(Reach(ports=CUSTOM.ports, is_custom=True))
+            assert client.session(ANYWHERE) is not client.session(CUSTOM)
+            assert client.session(CUSTOM) is client.session(Reach(ports=CUSTOM.ports, is_custom=True))
 
     asyncio.run(run())
 

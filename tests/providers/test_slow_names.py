@@ -15,7 +15,9 @@ from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderErr
 from providers.egress import client as egress
 from providers.egress import lookups
 from providers.egress.addresses import ANYWHERE, PUBLIC, Reach
-from providers.egress.client import Egress, open_client, send, send_now
+from providers.egress.client import send
+from providers.egress.connections import Egress, open_client
+from providers.egress.short_calls import send_now
 from tests.providers.test_egress import answering, reply, server
 
 CUSTOM = Reach(ports=frozenset({443}), is_custom=True)

@@ -21,7 +21,9 @@ from providers.adapters.base import (
 from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
 from providers.egress.addresses import ANYWHERE
-from providers.egress.client import open_client, send, send_now
+from providers.egress.client import send
+from providers.egress.connections import open_client
+from providers.egress.short_calls import send_now
 from simulator.listings import MODELS
 from tests.builders import PREFIXES
 

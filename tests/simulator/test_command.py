@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from providers.adapters.base import HttpCall
 from providers.catalog import PROVIDERS
 from providers.egress.addresses import ANYWHERE
-from providers.egress.client import send_now
+from providers.egress.short_calls import send_now
 
 PROJECT = Path(__file__).resolve().parents[2]
 
