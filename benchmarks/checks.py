@@ -7,7 +7,7 @@ Starts the provider simulator in a process of its own, makes an organization in 
 temporary directory, or the server that DATABASE_URL names, in a database of its own) and prints:
 
 1. with an instant simulator, checks per second through `run_pending_checks` (claim, ask, parse, score, usage event,
-   ledger, all written) beside a bare asyncio + httpx loop over the same transport that sends the same requests with
+   ledger, all written) beside a bare asyncio + aiohttp loop over the same connections that sends the same requests with
    as many in flight; alternating, median of the rounds, as a ratio;
 2. with a simulator that takes 2 seconds an answer, 200 checks in one worker beside ceil(200 / 64) × 2 s, the time
    that the 64 in flight alone allow.
