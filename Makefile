@@ -6,9 +6,10 @@ PORT ?= 8000
 SERVE ?= 1
 BIN := .venv/bin
 CHECK_ENV := KEYFARE_ENV_FILE=none SECRET_KEY=unused-by-checks KEYFARE_MASTER_KEYS=only-for-make-check-0123456789abcdef KEYFARE_DIGEST_KEY=only-for-make-check-fedcba9876543210 DATABASE_URL=sqlite:///:memory:
+COVERED := billing/*,usage/*,providers/custody/*
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help demo test test-security check format lock
+.PHONY: help demo test test-security coverage audit check format lock
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -24,6 +25,10 @@ help: ## What there is
 	@$(BIN)/python requirements/install.py requirements/dev.txt
 	@touch $@
 
+.venv/audit: requirements/audit.txt .venv/dev
+	@$(BIN)/python requirements/install.py requirements/audit.txt
+	@touch $@
+
 demo: .venv/base ## The main job on simulated providers, then the product on PORT (SERVE=0: exit after the summary)
 	@unset DATABASE_URL; KEYFARE_ENV_FILE="$(CURDIR)/var/demo/keyfare.env" exec $(BIN)/python manage.py demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
@@ -34,6 +39,14 @@ test: .venv/dev ## All tests, on SQLite and on PostgreSQL (yours by DATABASE_URL
 test-security: .venv/dev ## The long tests in full, of security (docs/security.md), upgrade and installation, on both databases
 	KEYFARE_SECURITY_BUDGET=full $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
 	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
+
+coverage: .venv/dev ## Which lines and branches the tests run; fails where money, metering or custody have one that none does
+	$(PYTEST) --cov --cov-branch --cov-report=
+	$(BIN)/coverage report --include='$(COVERED)' --show-missing --skip-covered --fail-under=100
+	$(BIN)/coverage report --skip-covered
+
+audit: .venv/audit ## Known vulnerabilities of what is installed; a package that cannot be looked up is a failure
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip $(foreach lock,base dev audit,-r requirements/$(lock).txt)
 
 check: .venv/dev ## Lint, format, types, layers, templates, Django's own checks
 	$(BIN)/ruff check .
@@ -52,3 +65,4 @@ format: .venv/dev ## Put code and templates into shape
 lock: .venv/dev ## Renew requirements/*.txt: for all supported Pythons, with hashes, without any index address
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/base.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/base.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra audit -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/audit.txt

@@ -38,7 +38,7 @@ from django.db import connection, transaction  # noqa: E402  # models come after
 
 from organizations.models import Organization  # noqa: E402
 from organizations.tenancy import EVERY, scope  # noqa: E402
-from usage import reports, rollups  # noqa: E402
+from usage import measures, reports, rollups  # noqa: E402
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent  # noqa: E402
 
 NOW = datetime.now(UTC)
@@ -82,7 +82,7 @@ def compare(organization: Organization, count: int) -> None:
 
 
 def bare_group_by() -> None:
-    rows = rollups.daily_rows(UsageEvent.objects.all(), *UsageDaily.DIMENSIONS)
+    rows = measures.daily_rows(UsageEvent.objects.all(), *UsageDaily.DIMENSIONS)
     select, parameters = rows.query.get_compiler(connection=connection).as_sql()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

@@ -109,12 +109,7 @@ def prepare(
         quirks = quirks_of(key=key, model=route.model)
     call = admit_call(
         organization=organization,
-        provider=route.provider,
-        model=route.model,
-        action=route.action,
-        key_id=key.pk,
-        key_label=key.label,
-        mode=route.mode,
+        facts=replace(route.facts, key_label=key.label),
         run_id=run_id,
         iteration=iteration,
         no_token_charges=key.has_no_token_charges,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from organizations.models import Organization
@@ -14,6 +14,7 @@ from providers.custody.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
+from usage.facts import CallFacts
 from usage.models import Mode
 
 CLOSED = "This organization was closed."
@@ -44,6 +45,11 @@ class Route:
     key_label: str
     mode: Mode
     rule_version: int | None = None
+
+    @property
+    def facts(self) -> CallFacts:
+        """What calls on this route are counted by."""
+        return CallFacts(**{field.name: getattr(self, field.name) for field in fields(CallFacts)})
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "key_id": str(self.key_id), "mode": self.mode.value}

@@ -16,57 +16,13 @@ from django.db import connection
 from django.db.models import Sum
 
 from organizations.models import Organization
+from usage.measures import MEASURES, Sums, daily_rows, rows_of_other_days
 from usage.models import Mode, UsageDaily, UsageEvent
-from usage.rollups import MEASURES, daily_rows, not_rolled_up, rows_of_other_days
+from usage.rollups import not_rolled_up
 
 Key = TypeVar("Key")
 DIMENSIONS = ("day", "provider", "model", "action", "mode")
 STAND_INS = (Organization(pk=-1), date(1, 1, 1), date(1, 1, 2))
-
-
-class Sums(NamedTuple):
-    """The measures of UsageDaily, in the order of MEASURES."""
-
-    calls: int = 0
-    answered: int = 0
-    failed: int = 0
-    lost: int = 0
-    unpriced_calls: int = 0
-    unknown_calls: int = 0
-    unreported_calls: int = 0
-    own_server_calls: int = 0
-    uncached_input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_nanousd: int = 0
-    latency_ms: int = 0
-    runs: int = 0
-    priced_runs: int = 0
-    partly_priced_runs: int = 0
-    own_server_runs: int = 0
-    run_cost_nanousd: int = 0
-    run_tokens: int = 0
-    run_unreported_calls: int = 0
-
-    @property
-    def input_tokens(self) -> int:
-        return self.uncached_input_tokens + self.cache_read_tokens + self.cache_write_tokens
-
-    @property
-    def tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
-
-    @property
-    def calls_without_cost(self) -> int:
-        """Those whose cost nobody knows."""
-        return self.unpriced_calls + self.unknown_calls
-
-    @property
-    def calls_without_tokens(self) -> int:
-        """Those whose tokens nobody knows."""
-        return self.unreported_calls + self.unknown_calls
 
 
 class Cell(NamedTuple):

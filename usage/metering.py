@@ -18,8 +18,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import CharField
 
 from organizations.models import Organization
+from usage.facts import CallFacts
 from usage.gaps import NOTHING_DUE
-from usage.models import InFlightCall, Mode, UsageEvent
+from usage.models import InFlightCall, UsageEvent
 from usage.pricing import OWN_SERVER, Price, price, unpriced
 from usage.runs import count_run
 from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage
@@ -37,12 +38,7 @@ MOST_SWEPT = 1000  # in one pass; the next one takes the rest
 def admit_call(
     *,
     organization: Organization,
-    provider: str,
-    model: str,
-    action: str,
-    key_id: uuid.UUID,
-    key_label: str,
-    mode: str | Mode,
+    facts: CallFacts,
     run_id: uuid.UUID,
     iteration: int,
     now: datetime,
@@ -56,12 +52,7 @@ def admit_call(
     """
     return InFlightCall.objects.create(
         organization=organization,
-        provider=provider,
-        model=model,
-        action=action,
-        key_id=key_id,
-        key_label=key_label,
-        mode=mode,
+        **asdict(facts),
         run_id=run_id,
         iteration=iteration,
         no_token_charges=no_token_charges,
@@ -94,14 +85,9 @@ def record_call(
     cost = _cost_of(call, report, status, http_status=http_status, may_have_run=may_have_run)
     tokens = report.usage or TokenUsage()
     facts: dict[str, Any] = {
+        **asdict(call.facts),
         "occurred_at": call.started_at,
-        "provider": call.provider,
-        "model": call.model,
         "served_model": _text(report.served_model, "served_model"),
-        "action": call.action,
-        "key_id": call.key_id,
-        "key_label": call.key_label,
-        "mode": call.mode,
         "run_id": call.run_id,
         "iteration": call.iteration,
         "status": status,
@@ -160,7 +146,9 @@ def _milliseconds(duration: timedelta) -> int:
 
 def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, Any]) -> UsageEvent:
     """The event of `call_id`, written now unless it is there; only one that is written counts its run."""
-    events = UsageEvent.objects.for_organization(call.organization).filter(call_id=call_id)
+    events = UsageEvent.objects.for_organization(call.organization).filter(
+        call_id=call_id, occurred_at=call.started_at, revision=0
+    )
     event = events.first()
     if event is not None:
         return event

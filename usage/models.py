@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import fields
 from datetime import UTC, date
 from typing import Self
 
@@ -10,6 +11,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
 from organizations.models import Organization, TenantQuerySet
 from usage.days import end_of_day, start_of_day
+from usage.facts import COUNTED_BY, CallFacts
 from usage.ingest import IngestPosition, UtcDay
 from usage.names import provider_name
 
@@ -21,7 +23,25 @@ class Mode(models.TextChoices):
     BYOK = "byok", "BYOK"
 
 
-class InFlightCall(models.Model):
+class CalledBy(models.Model):
+    """The columns of CallFacts."""
+
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=200, help_text="As requested.")
+    action = models.CharField(max_length=60)
+    key_id = models.UUIDField()
+    key_label = models.CharField(max_length=80)
+    mode = models.CharField(max_length=10, choices=Mode.choices)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def facts(self) -> CallFacts:
+        return CallFacts(**{field.name: getattr(self, field.name) for field in fields(CallFacts)})
+
+
+class InFlightCall(CalledBy):
     """
     A model call that was admitted and has no usage event yet.
 
@@ -31,12 +51,6 @@ class InFlightCall(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="Becomes the event's call_id.")
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
-    provider = models.CharField(max_length=40)
-    model = models.CharField(max_length=200)
-    action = models.CharField(max_length=60)
-    key_id = models.UUIDField()
-    key_label = models.CharField(max_length=80)
-    mode = models.CharField(max_length=10, choices=Mode.choices)
     run_id = models.UUIDField()
     iteration = models.PositiveSmallIntegerField(default=1)
     no_token_charges = models.BooleanField(
@@ -115,18 +129,20 @@ class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
         return self.filter(Q(occurred_at__lt=event.occurred_at) | same_moment, occurred_at__lte=event.occurred_at)
 
 
-class UsageEvent(models.Model):
+class UsageEvent(CalledBy):
     """
     One model call: what was used and what it cost, as known when it ended.
 
     Append-only. Provider, model, action and key are snapshots in text, so history outlives keys and rules.
-    Token classes are disjoint (see usage/tokens.py); cost is computed once and pinned with its price.
+    Token classes are disjoint (see usage/tokens.py); cost is computed once and pinned with its price. A later revision
+    of an event adds to its cost, or takes from it, and counts as no call, no run and no tokens.
     """
 
     class Status(models.TextChoices):
         ANSWERED = "answered", "Answered"
         FAILED = "failed", "Failed"
         LOST = "lost", "Lost"
+        CORRECTED = "corrected", "Cost corrected"
 
     class PriceSource(models.TextChoices):
         PROVIDER = "provider", "Reported by the provider"
@@ -153,13 +169,8 @@ class UsageEvent(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     call_id = models.UUIDField()
     occurred_at = models.DateTimeField(help_text="When the call left.")
-    provider = models.CharField(max_length=40)
-    model = models.CharField(max_length=200, help_text="As requested.")
+    revision = models.PositiveSmallIntegerField(default=0, help_text="Above 0 it corrects the cost of the first.")
     served_model = models.CharField(max_length=200, blank=True, help_text="As the provider reported it.")
-    action = models.CharField(max_length=60)
-    key_id = models.UUIDField()
-    key_label = models.CharField(max_length=80)
-    mode = models.CharField(max_length=10, choices=Mode.choices)
     run_id = models.UUIDField(help_text="One execution of an action; its calls are its iterations.")
     iteration = models.PositiveSmallIntegerField(default=1)
     status = models.CharField(max_length=10, choices=Status.choices)
@@ -181,7 +192,7 @@ class UsageEvent(models.Model):
     )
     output_tokens = models.PositiveBigIntegerField(default=0, help_text="Reasoning included.")
     reasoning_tokens = models.PositiveBigIntegerField(default=0, help_text="A part of output_tokens.")
-    cost_nanousd = models.PositiveBigIntegerField(null=True, blank=True, help_text="Empty: unpriced.")
+    cost_nanousd = models.BigIntegerField(null=True, blank=True, help_text="Empty: unpriced.")
     price_source = models.CharField(max_length=10, choices=PriceSource.choices)
     price_version = models.CharField(max_length=80, blank=True)
     no_price = models.CharField(max_length=20, blank=True, choices=NoPrice.choices, help_text="Why it has no cost.")
@@ -202,7 +213,27 @@ class UsageEvent(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["organization", "call_id"], name="one_event_a_call"),
+            models.UniqueConstraint(
+                fields=["organization", "call_id", "occurred_at", "revision"], name="one_event_a_revision"
+            ),
+            models.CheckConstraint(
+                condition=Q(revision=0, cost_nanousd__isnull=True)
+                | Q(revision=0, cost_nanousd__gte=0)
+                | Q(
+                    revision__gt=0,
+                    status="corrected",
+                    cost_nanousd__isnull=False,
+                    usage_reported=True,
+                    uncached_input_tokens=0,
+                    cache_read_tokens=0,
+                    cache_write_tokens=0,
+                    output_tokens=0,
+                    counts_run=False,
+                    counts_priced_run=False,
+                    counts_partly_priced_run=False,
+                ),
+                name="a_revision_corrects_cost_alone",
+            ),
             models.CheckConstraint(
                 condition=Q(price_source="none", cost_nanousd__isnull=True)
                 | ~Q(price_source="none") & Q(cost_nanousd__isnull=False),
@@ -294,7 +325,7 @@ class UsageEvent(models.Model):
         return self.status != self.Status.FAILED or bool(self.no_price)
 
 
-class UsageDaily(models.Model):
+class UsageDaily(CalledBy):
     """
     What pages read: the events of one UTC day summed by everything they are shown by.
 
@@ -309,12 +340,6 @@ class UsageDaily(models.Model):
         Organization, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     day = models.DateField()
-    provider = models.CharField(max_length=40)
-    model = models.CharField(max_length=200)
-    action = models.CharField(max_length=60)
-    key_id = models.UUIDField()
-    key_label = models.CharField(max_length=80)
-    mode = models.CharField(max_length=10, choices=Mode.choices)
     calls = models.PositiveBigIntegerField()
     answered = models.PositiveBigIntegerField()
     failed = models.PositiveBigIntegerField()
@@ -328,17 +353,17 @@ class UsageDaily(models.Model):
     cache_write_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField(help_text="Reasoning included.")
     reasoning_tokens = models.PositiveBigIntegerField(help_text="A part of output_tokens.")
-    cost_nanousd = models.PositiveBigIntegerField(help_text="Of the calls that have a price.")
+    cost_nanousd = models.BigIntegerField(help_text="Of the calls that have a price.")
     latency_ms = models.PositiveBigIntegerField()
     runs = models.PositiveBigIntegerField(help_text="That began on the day; so in all figures of runs.")
     priced_runs = models.PositiveBigIntegerField(help_text="At least one of their calls has a price.")
     partly_priced_runs = models.PositiveBigIntegerField(help_text="Another one has a cost that nobody knows.")
     own_server_runs = models.PositiveBigIntegerField(help_text="Priced first by a server that charges no tokens.")
-    run_cost_nanousd = models.PositiveBigIntegerField(help_text="Of all calls of these runs, on whichever day.")
+    run_cost_nanousd = models.BigIntegerField(help_text="Of all calls of these runs, on whichever day.")
     run_tokens = models.PositiveBigIntegerField(help_text="Of all calls of these runs, on whichever day.")
     run_unreported_calls = models.PositiveBigIntegerField(help_text="Their calls with tokens nobody knows.")
 
-    DIMENSIONS = ("organization_id", "day", "provider", "model", "action", "key_id", "key_label", "mode")
+    DIMENSIONS = ("organization_id", "day", *COUNTED_BY)
 
     objects = TenantQuerySet["UsageDaily"].as_manager()
 
@@ -346,7 +371,7 @@ class UsageDaily(models.Model):
         verbose_name_plural = "usage by day"
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "day", "provider", "model", "action", "key_id", "key_label", "mode"],
+                fields=["organization", "day", *COUNTED_BY],
                 name="one_usage_row_a_day",
             ),
         ]

@@ -17,8 +17,9 @@ from decimal import Decimal
 
 from organizations.models import Organization
 from usage import amounts
-from usage.cells import Cell, Sums, Totals, add_up, first_day, grouped, read_cells, read_groupings, shown, totals
+from usage.cells import Cell, Totals, add_up, first_day, grouped, read_cells, read_groupings, shown, totals
 from usage.charts import Chart, Series, Unit, stacked_bars
+from usage.measures import Sums
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
 
@@ -310,7 +311,7 @@ def _run_cost(events: Sequence[UsageEvent], show_managed_usd: bool) -> RunCost:
     is_unknown = not priced or (not cost and (unpriced or unanswered))
     charged = [event for event in priced if not event.has_no_token_charges]
     return RunCost(
-        calls=len(events),
+        calls=sum(event.revision == 0 for event in events),
         tokens=sum(event.total_tokens for event in events),
         cost_nanousd=None if is_unknown or is_hidden else cost,
         unpriced_calls=unpriced,

@@ -16,14 +16,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Aggregate, Count, F, Max, Min, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Count, Max, Min, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from usage import gaps
+from usage.measures import MEASURES, daily_rows, rows_of_other_days
 from usage.models import RollupState, UsageDaily, UsageEvent, UsageEventQuerySet
-
-Status = UsageEvent.Status
-TOKENS = F("uncached_input_tokens") + F("cache_read_tokens") + F("cache_write_tokens") + F("output_tokens")
 
 
 class RollupRefused(Exception):
@@ -88,68 +85,6 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
     return _from_position(events, _of_state("position"), after_id=_of_state("rebuilt_to_id"))
 
 
-def daily_rows(events: UsageEventQuerySet, *dimensions: str) -> QuerySet[UsageEvent, Any]:
-    """
-    `events` summed by `dimensions` of UsageDaily: tuples of the dimensions, then MEASURES in order.
-
-    Of runs that belong to another day, `rows_of_other_days` has the measures of runs; everything needs both.
-    """
-    sums = {f"sum_{name}": aggregate for name, aggregate in _aggregates().items()}
-    return events.with_day().order_by().values_list(*dimensions).annotate(**sums)
-
-
-def rows_of_other_days(events: UsageEventQuerySet, *dimensions: str) -> QuerySet[UsageEvent, Any]:
-    """The same for the few events whose run belongs to another day: what they add to the runs of that day."""
-    sums = {f"sum_{name}": aggregate for name, aggregate in _run_aggregates().items()}
-    nothing = {f"sum_{name}": Value(0) for name in CALL_MEASURES}
-    other = events.filter(run_day__isnull=False).annotate(day=F("run_day"))
-    return other.order_by().values_list(*dimensions).annotate(**nothing, **sums)
-
-
-def _aggregates() -> dict[str, Aggregate | Coalesce]:
-    """What UsageDaily sums, over events; one definition for the rollup and for what is not rolled up yet."""
-    return {**_call_aggregates(), **_run_aggregates(Q(run_day__isnull=True))}
-
-
-def _run_aggregates(of: Q | None = None) -> dict[str, Aggregate | Coalesce]:
-    """What is summed by the day on which the run began."""
-    where = of or Q()
-    return {
-        "runs": Count("id", filter=where & Q(counts_run=True)),
-        "priced_runs": Count("id", filter=where & Q(counts_priced_run=True)),
-        "partly_priced_runs": Count("id", filter=where & Q(counts_partly_priced_run=True)),
-        "own_server_runs": Count("id", filter=where & Q(counts_priced_run=True) & gaps.OWN_SERVER),
-        "run_cost_nanousd": Coalesce(Sum("cost_nanousd", filter=of), Value(0)),
-        "run_tokens": Coalesce(Sum(TOKENS, filter=of), Value(0)),
-        "run_unreported_calls": Count("id", filter=where & gaps.TOKENS_NOT_KNOWN),
-    }
-
-
-def _call_aggregates() -> dict[str, Aggregate | Coalesce]:
-    """What is summed by the day on which the call left."""
-    return {
-        "calls": Count("id"),
-        "answered": Count("id", filter=Q(status=Status.ANSWERED)),
-        "failed": Count("id", filter=Q(status=Status.FAILED)),
-        "lost": Count("id", filter=Q(status=Status.LOST)),
-        "unpriced_calls": Count("id", filter=gaps.UNPRICED),
-        "unknown_calls": Count("id", filter=gaps.UNKNOWN),
-        "unreported_calls": Count("id", filter=gaps.UNREPORTED),
-        "own_server_calls": Count("id", filter=gaps.OWN_SERVER),
-        "uncached_input_tokens": Sum("uncached_input_tokens"),
-        "cache_read_tokens": Sum("cache_read_tokens"),
-        "cache_write_tokens": Sum("cache_write_tokens"),
-        "output_tokens": Sum("output_tokens"),
-        "reasoning_tokens": Sum("reasoning_tokens"),
-        "cost_nanousd": Coalesce(Sum("cost_nanousd"), Value(0)),
-        "latency_ms": Sum("latency_ms"),
-    }
-
-
-CALL_MEASURES = tuple(_call_aggregates())
-MEASURES = tuple(_aggregates())
-
-
 def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> RollUpResult:
     """
     In the database: group the events, add the groups to their days; then what counts on other days.
@@ -165,7 +100,9 @@ def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> Roll
     rows, dimensions = 0, UsageDaily.DIMENSIONS
     for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
         part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
-        rows += _add(daily_rows(part, *dimensions)) + _add(rows_of_other_days(part, *dimensions))
+        for sums in (daily_rows, rows_of_other_days):
+            # A key that was renamed within a part goes by either name until a later part has its calls.
+            rows += _add(sums(part, *dimensions).annotate(label=Max("key_label")))
         if progress:
             progress(
                 min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
@@ -181,8 +118,8 @@ def _add(rows: QuerySet[UsageEvent, Any]) -> int:
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES))}) {select} "
-            f"ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}",
+            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES, 'key_label'))}) {select} "
+            f"ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}, key_label = excluded.key_label",
             parameters,
         )
         return int(cursor.rowcount)

@@ -28,6 +28,7 @@ from providers.adapters.base import (
 from providers.adapters.quirks import Quirk
 from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
+from usage.facts import CallFacts
 from usage.metering import admit_call, record_call
 from usage.models import InFlightCall, Mode, UsageEvent
 from usage.pricing import price
@@ -69,12 +70,14 @@ def prove(
     while True:
         call = admit_call(
             organization=key.organization,
-            provider=key.provider,
-            model=model,
-            action=ACTION,
-            key_id=key.pk,
-            key_label=key.label,
-            mode=Mode.MANAGED if key.organization.is_platform else Mode.BYOK,
+            facts=CallFacts(
+                provider=key.provider,
+                model=model,
+                action=ACTION,
+                key_id=key.pk,
+                key_label=key.label,
+                mode=Mode.MANAGED if key.organization.is_platform else Mode.BYOK,
+            ),
             run_id=run_id,
             iteration=iteration,
             now=now,

@@ -16,11 +16,12 @@ from config.onboarding import ensure_platform
 from organizations.models import AuditEvent
 from providers.models import ProviderKey
 from routing.models import RoutingRule
+from routing.resolve import resolve
 from routing.services import save_routing
 from tests.builders import connect_key, connect_managed_key
 from tests.conftest import logged_in
 from usage.metering import admit_call, record_call
-from usage.models import Mode, UsageEvent
+from usage.models import UsageEvent
 from usage.tokens import Report, TokenUsage
 
 HTMX = {"HX-Request": "true"}
@@ -408,12 +409,7 @@ def test_each_action_shows_its_runs_and_averages_which_link_to_their_rows(as_ali
     for cost in (1_000_000, 3_000_000):
         call = admit_call(
             organization=acme,
-            provider="openrouter",
-            model=MODEL,
-            action="candidate_check",
-            key_id=key.pk,
-            key_label=key.label,
-            mode=Mode.BYOK,
+            facts=resolve(organization=acme, action="candidate_check").facts,
             run_id=uuid.uuid4(),
             iteration=1,
             now=now,

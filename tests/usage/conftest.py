@@ -12,9 +12,11 @@ from django.db.models import Max
 
 from organizations.models import Organization
 from usage import rollups
+from usage.facts import CallFacts
+from usage.measures import MEASURES
 from usage.metering import admit_call
 from usage.models import InFlightCall, Mode, RollupState, UsageDaily, UsageEvent
-from usage.rollups import MEASURES, RollUpResult
+from usage.rollups import RollUpResult
 
 TODAY = date(2026, 11, 21)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -107,19 +109,22 @@ def start_rollup_anew() -> None:
 def admit(acme: Organization) -> Callable[..., InFlightCall]:
     def admit(**fields: Any) -> InFlightCall:
         values: dict[str, Any] = {
-            "organization": acme,
             "provider": "openai",
             "model": "gpt-4o",
             "action": "candidate_check",
             "key_id": KEY,
             "key_label": "Default",
             "mode": Mode.BYOK,
+        }
+        facts = CallFacts(**{name: fields.pop(name, value) for name, value in values.items()})
+        others: dict[str, Any] = {
+            "organization": acme,
             "run_id": uuid.uuid4(),
             "iteration": 1,
             "now": NOON,
             "deadline_at": NOON + timedelta(seconds=150),
         }
-        return admit_call(**{**values, **fields})
+        return admit_call(facts=facts, **{**others, **fields})
 
     return admit
 

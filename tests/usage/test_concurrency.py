@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, roll_up
 from usage import rollups
 from usage.cells import read_cells, totals
+from usage.facts import CallFacts
 from usage.metering import admit_call, record_call, sweep_lost_calls
 from usage.models import Mode, RollupState, UsageEvent
 from usage.rollups import NOTHING
@@ -127,12 +128,7 @@ def test_eight_writers_and_two_aggregators_count_each_event_once(acme, globex):
 def test_one_call_recorded_by_many_at_once_is_one_event(acme):
     call = admit_call(
         organization=acme,
-        provider="openai",
-        model="gpt-4o",
-        action="candidate_check",
-        key_id=KEY,
-        key_label="Default",
-        mode=Mode.BYOK,
+        facts=CallFacts("openai", "gpt-4o", "candidate_check", KEY, "Default", Mode.BYOK),
         run_id=uuid.uuid4(),
         iteration=1,
         now=NOON,

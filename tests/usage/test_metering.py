@@ -135,7 +135,7 @@ def test_a_call_that_ends_after_it_was_counted_as_lost_is_recorded_once_as_well(
 
 def test_an_admission_that_its_event_outlived_is_no_lost_call(admit, acme):
     call = admit(deadline_at=NOON)
-    event(acme, call_id=call.pk)
+    event(acme, call_id=call.pk, occurred_at=call.started_at)
 
     assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 0
     assert not InFlightCall.objects.exists()

@@ -23,7 +23,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from organizations.tenancy import EVERY, scope
 
-BEFORE, AFTER = [("usage", "0003_what_answers_say")], [("usage", "0008_daily_rows_are_derived")]
+BEFORE, AFTER = [("usage", "0003_what_answers_say")], [("usage", "0009_revisions_and_labels")]
 
 def migrate(target):
     executor = MigrationExecutor(connection)
@@ -57,13 +57,16 @@ with scope(EVERY, "a test of migrations"):
     old.get_model("usage", "UsageDaily").objects.create(
         organization=organization, day=date(2026, 11, 21), provider="openai", model="m", action="a", key_id=key,
         key_label="Default", mode="byok", **dict(zip(measures, [6, 1, 1, 4, 1, 1, 2, 0, 0, 0, 19, 0, 11, 0])))
+    old.get_model("usage", "UsageDaily").objects.create(
+        organization=organization, day=date(2026, 11, 21), provider="openai", model="m", action="a", key_id=key,
+        key_label="Renamed", mode="byok", **dict(zip(measures, [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 7, 0])))
     new = migrate(AFTER)
     found = {
         "events": of(new, "UsageEvent", "counts_run", "counts_priced_run", "no_price"),
         "runs": [[str(value) for value in row] for row in
                  of(new, "UsageRun", "run_id", "part", "started_at", "is_priced", "is_incomplete")],
         "daily": of(new, "UsageDaily", "runs", "priced_runs", "run_cost_nanousd", "run_tokens", "run_unreported_calls",
-                    "unpriced_calls", "unknown_calls"),
+                    "unpriced_calls", "unknown_calls", "calls", "key_label"),
     }
     back = migrate(BEFORE)
     found["back"] = of(back, "UsageEvent", "iteration", "follows_priced")
@@ -115,7 +118,7 @@ def test_what_stands_in_the_tables_is_taken_over_and_back(scratch_url):
     ]
     run, _ = sorted(found["runs"])
     assert (run[1], run[2][:16], run[3:]) == ("0", "2026-11-21 12:00", ["True", "True"])
-    assert found["daily"] == [[1, 1, 11, 19, 1, 2, 1]]
+    assert found["daily"] == [[2, 2, 18, 20, 1, 2, 1, 7, "Renamed"]]
     assert found["back"] == [[1, False], [2, False], [3, True], [4, False], [5, False], [6, False], [1, False]]
     assert found["again"]
     assert found["append_only"]

@@ -8,7 +8,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from tests.usage.conftest import (
@@ -24,8 +24,11 @@ from tests.usage.conftest import (
     start_rollup_anew,
 )
 from usage import rollups
+from usage.facts import COUNTED_BY
+from usage.measures import MEASURES
 from usage.metering import record_call
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
+from usage.reports import action_averages, cost_summary, run_cost
 from usage.rollups import NOTHING, RollUpResult
 from usage.tokens import Report
 
@@ -75,7 +78,7 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
 
     assert roll_up(now=NOON) == RollUpResult(events=5, rows=1)
 
-    dimensions = (acme.pk, TODAY, "openai", "gpt-4o", "candidate_check", KEY, "Default", "byok")
+    dimensions = (acme.pk, TODAY, "openai", "gpt-4o", "candidate_check", KEY, "byok")
     assert daily_table() == {
         dimensions: {
             "calls": 5,
@@ -222,3 +225,71 @@ def test_a_database_restored_into_another_cluster_is_refused_until_rebuilt(acme)
     roll_up(now=NOON)
 
     assert [row["calls"] for row in daily_table().values()] == [3]
+
+
+# Names of keys, and corrections -----------------------------------------------------------------------------------
+
+
+def test_renaming_a_key_splits_no_day_and_the_latest_name_is_shown(acme):
+    event(acme, key_label="Alpha")
+    roll_up(now=NOON)
+    event(acme, key_label="Old")
+    roll_up(now=NOON)
+
+    (row,) = UsageDaily.objects.all()
+    assert (row.calls, row.key_label) == (2, "Old")
+    rebuild(now=NOON)
+    assert UsageDaily.objects.count() == 1
+
+
+def test_a_revision_corrects_cost_and_counts_as_nothing_else(acme):
+    first = event(acme, cost_nanousd=700, output_tokens=50)
+    roll_up(now=NOON)
+    (before,) = daily_table().values()
+
+    for revision, cost in ((1, -300), (2, 50)):
+        event(
+            acme,
+            call_id=first.call_id,
+            occurred_at=first.occurred_at,
+            run_id=first.run_id,
+            revision=revision,
+            status=Status.CORRECTED,
+            cost_nanousd=cost,
+            usage_reported=True,
+            counts_run=False,
+            counts_priced_run=False,
+        )
+    live = cost_summary(organization=acme, today=TODAY, show_managed_usd=False).week
+    roll_up(now=NOON)
+    (after,) = daily_table().values()
+
+    assert after == before | {"cost_nanousd": 450, "run_cost_nanousd": 450}
+    assert cost_summary(organization=acme, today=TODAY, show_managed_usd=False).week == live
+    assert (live.calls, live.cost_nanousd, live.unpriced_calls) == (1, 450, 0)
+    of_run = run_cost(organization=acme, run_id=first.run_id)
+    assert (of_run.calls, of_run.cost_nanousd, of_run.tokens) == (1, 450, 50)
+    assert action_averages(organization=acme, today=TODAY, show_managed_usd=False)["candidate_check"].runs == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"revision": 0, "cost_nanousd": -1},
+        {"revision": 1},
+        {"revision": 1, "status": "corrected", "cost_nanousd": None},
+        {"revision": 1, "status": "corrected", "cost_nanousd": 5, "output_tokens": 1},
+        {"revision": 1, "status": "corrected", "cost_nanousd": 5, "counts_run": True},
+    ],
+)
+def test_nothing_but_a_correction_of_cost_may_be_a_revision(acme, wrong):
+    counts = {"counts_run": False, "counts_priced_run": False, "usage_reported": True}
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        event(acme, **{**counts, "cost_nanousd": 5, **wrong})
+
+
+def test_a_day_has_a_column_for_each_measure_and_no_other():
+    others = {"id", "key_label", "organization", "day", *COUNTED_BY}
+
+    assert [field.name for field in UsageDaily._meta.local_fields if field.name not in others] == list(MEASURES)
