@@ -6,7 +6,7 @@ Pinned to version 2023-06-01 with `x-api-key`: the version of 2026-10-21 changes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from providers.adapters.base import (
@@ -22,12 +22,12 @@ from providers.adapters.base import (
     get_call,
     json_call,
 )
-from providers.adapters.counting import anthropic_tokens
+from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
+from providers.adapters.dialects.base import Dialect
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
 from providers.adapters.secret import Secret
-from usage.tokens import Report
 
 # The status that belongs to an error type: errors inside HTTP 200 have no other.
 TYPE_STATUS = {
@@ -42,20 +42,12 @@ TYPE_STATUS = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-FINISHES = {
-    "end_turn": Finish.STOP,
-    "stop_sequence": Finish.STOP,
-    "max_tokens": Finish.LENGTH,
-    "model_context_window_exceeded": Finish.LENGTH,
-    "refusal": Finish.REFUSED,
-}
-# Tier, speed and region at the standard price.
-USUAL_TERMS = frozenset({"", "standard", "global", "not_available"})
 SPEND_LIMIT_CODES = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
 
 class AnthropicAdapter(Adapter):
     provider_name: ClassVar[str] = "Anthropic"
+    dialect: ClassVar[Dialect] = ANTHROPIC_MESSAGES
     key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
     request_id_header: ClassVar[str] = "request-id"
     optional_fields: ClassVar[OptionalFields] = OptionalFields(
@@ -86,25 +78,11 @@ class AnthropicAdapter(Adapter):
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
         report = self.report_of(answer, content)
-        finish = FINISHES.get(report.finish_reason, Finish.OTHER)
+        finish = self.dialect.finish_of(report)
         if not content.get("content") and finish not in (Finish.LENGTH, Finish.REFUSED):
             raise self.empty(answer, report)
         texts = (block.get("text") for block in rows(content.get("content")) if block.get("type") == "text")
         return ChatResult(clean("".join(text for text in texts if isinstance(text, str))), finish, report)
-
-    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        usage = content.get("usage")
-        counted = anthropic_tokens(usage)
-        terms = [text_of(member(usage, name), 40) for name in ("service_tier", "speed", "inference_geo")]
-        return Report(
-            usage=counted.usage,
-            served_model=text_of(content.get("model")),
-            # Speed and region change the price as the tier does.
-            service_tier=" ".join(term for term in terms if term not in USUAL_TERMS) or terms[0],
-            finish_reason=text_of(content.get("stop_reason"), 40),
-            request_id=self.request_id(answer, content.get("id")),
-            doubt=counted.doubt,
-        )
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{base_url}/models?limit=1000", self.version_headers)

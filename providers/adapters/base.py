@@ -9,7 +9,6 @@ hold a part of the key (provider API documentation, checked 2026-11-21).
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,7 +16,8 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from providers.adapters import meanings
-from providers.adapters.error_body import ErrorBody, parse_error_body, parse_retry_after
+from providers.adapters.dialects.base import Dialect, Stream
+from providers.adapters.error_body import ErrorBody, error_in, parse_error_body, parse_retry_after
 from providers.adapters.exchange import ChatRequest as ChatRequest
 from providers.adapters.exchange import ChatResult as ChatResult
 from providers.adapters.exchange import Finish as Finish
@@ -27,9 +27,8 @@ from providers.adapters.exchange import ListedModel as ListedModel
 from providers.adapters.exchange import Message as Message
 from providers.adapters.exchange import NoModelList as NoModelList
 from providers.adapters.exchange import ProviderError as ProviderError
-from providers.adapters.key_shapes import begins_like_key
 from providers.adapters.quirks import OptionalFields, Quirk, with_quirks
-from providers.adapters.reading import read_json, rows
+from providers.adapters.reading import read_json, request_id_of, rows
 from providers.adapters.secret import Secret
 from providers.adapters.verdicts import ErrorKind as ErrorKind
 from providers.adapters.verdicts import Verdict as Verdict
@@ -45,6 +44,7 @@ class Adapter(Verdicts, ABC):
     anything but a success; an error inside HTTP 200 is an error.
     """
 
+    dialect: ClassVar[Dialect]
     request_id_header: ClassVar[str] = "x-request-id"
     may_be_open: ClassVar[bool] = False  # to callers with any key or none
     # Whether it may well have models, and answer for them, where its list of them is empty or no list at all.
@@ -140,18 +140,22 @@ class Adapter(Verdicts, ABC):
             raise self.failure(answer)
         if not answer.body.strip():
             raise self.empty(answer)
-        content = read_json(answer.body)
-        if isinstance(content, list) and content:  # Google wraps errors so
-            content = content[0]
-        if not isinstance(content, dict):
+        content = self.dialect.whole(read_json(answer.body))
+        if content is None:
             raise self.unexpected(answer)
         if content.get("error"):
-            raise self.failure(answer, report=self.report_of(answer, content))
+            raise self.failure(answer, error=error_in(content), report=self.report_of(answer, content))
         return content
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
         """What the answer `content` says of itself, as far as it does."""
-        return Report(request_id=self.request_id(answer))
+        report = self.dialect.report_of(content)
+        return replace(report, request_id=self.request_id(answer) or report.request_id)
+
+    def report_of_stream(self, answer: HttpAnswer, stream: Stream) -> Report:
+        """The same of a stream, of whose `answer` the status and headers count."""
+        report = self.report_of(answer, stream.answer)
+        return report if report.doubt or report.cost_nanousd is not None else replace(report, doubt=stream.report.doubt)
 
     def model_rows(self, answer: HttpAnswer, *names: str) -> list[dict[str, Any]]:
         """
@@ -217,10 +221,7 @@ class Adapter(Verdicts, ABC):
 
     def request_id(self, answer: HttpAnswer, fallback: object = "") -> str:
         """The provider's own id of the call, "" if it gave none that looks like one."""
-        for value in (answer.headers.get(self.request_id_header), fallback):
-            if isinstance(value, str) and REQUEST_ID.fullmatch(value) and not begins_like_key(value):
-                return value
-        return ""
+        return request_id_of(answer.headers.get(self.request_id_header)) or request_id_of(fallback)
 
     def common_verdict(self, status: int, answer: HttpAnswer, error: ErrorBody) -> Verdict | None:
         """
@@ -310,7 +311,6 @@ def _may_have_run(status: int, kind: ErrorKind, *, has_body: bool) -> bool:
 
 
 MOST_MODELS = 5_000  # that are read of a list
-REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 
 
 def retry_after(answer: HttpAnswer, error: ErrorBody) -> float | None:

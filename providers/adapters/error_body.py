@@ -70,14 +70,19 @@ class ErrorBody:
 
 
 def parse_error_body(body: bytes) -> ErrorBody:
+    """Read an error body. Never raises; what is no JSON, or says nothing, gives an empty ErrorBody."""
+    return error_in(read_json(body))
+
+
+def error_in(content: object) -> ErrorBody:
     """
-    Read an error body. Never raises; what is no JSON, or says nothing, gives an empty ErrorBody.
+    The error that parsed JSON describes, an empty ErrorBody if it describes none.
 
     `error` may be an object, text or in a list, and called `errors` or `fault`; `detail` text or a list; `code` text, a
     number or null; `message` is `Message`, `msg` or `faultstring` at some; the whole may be wrapped in a list of one
     (provider API documentation, checked 2026-11-27).
     """
-    content = _first(read_json(body))
+    content = _first(content)
     if isinstance(content, str):
         return ErrorBody(message=content.lower())
     if not isinstance(content, dict):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -25,25 +26,14 @@ from providers.adapters.base import (
     get_call,
     json_call,
 )
-from providers.adapters.counting import google_tokens
+from providers.adapters.dialects.base import Dialect
+from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
 from providers.adapters.secret import Secret
-from usage.tokens import Doubt, Report
+from usage.tokens import Report
 
-# Gemini API reference, FinishReason. What is about the text is a refusal; the rest says nothing that we can use.
-FINISHES = {
-    "STOP": Finish.STOP,
-    "MAX_TOKENS": Finish.LENGTH,
-    **dict.fromkeys(
-        (
-            "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR",
-            "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
-        ),
-        Finish.REFUSED,
-    ),
-}  # fmt: skip
 CONSOLE = "https://console.cloud.google.com/apis/credentials"
 # What bars a key from everything: the reason in Google's ErrorInfo (google.api.ErrorReason), words of its message for
 # answers without one, and how our sentence ends.
@@ -128,6 +118,7 @@ NO_QUOTA_AT_ALL = re.compile(r"\blimit: 0(?![\d.])")
 
 class GoogleAdapter(Adapter):
     provider_name: ClassVar[str] = "Google"
+    dialect: ClassVar[Dialect] = GEMINI
     key_page: ClassVar[str] = "https://aistudio.google.com/app/apikey"
 
     optional_fields: ClassVar[OptionalFields] = OptionalFields(
@@ -179,7 +170,7 @@ class GoogleAdapter(Adapter):
                 http_status=answer.status,
                 report=report,
             )
-        finish = FINISHES.get(report.finish_reason, Finish.OTHER)
+        finish = self.dialect.finish_of(report)
         parts = member(content, "candidates", 0, "content", "parts")
         if not parts and finish not in (Finish.LENGTH, Finish.REFUSED):
             raise self.empty(answer, report)
@@ -187,23 +178,11 @@ class GoogleAdapter(Adapter):
         return ChatResult(clean("".join(text for text in texts if isinstance(text, str))), finish, report)
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        blocked = member(content, "promptFeedback", "blockReason")
-        usage = content.get("usageMetadata")
-        counted = google_tokens(usage)
-        searched = member(content, "candidates", 0, "groundingMetadata", "webSearchQueries")
-        tier = (
-            member(usage, "serviceTier")
-            or answer.headers.get("x-gemini-service-tier")
-            or member(usage, "trafficType")  # where Vertex answers
-        )
-        return Report(
-            usage=counted.usage,
-            served_model=text_of(content.get("modelVersion")),
-            service_tier=text_of(tier, 40),
-            finish_reason=text_of(member(content, "candidates", 0, "finishReason") or blocked, 40),
-            request_id=self.request_id(answer, content.get("responseId")),
-            doubt=counted.doubt or (Doubt.EXTRAS if searched else None),
-        )
+        report = super().report_of(answer, content)
+        if member(content, "usageMetadata", "serviceTier"):
+            return report
+        tier = text_of(answer.headers.get("x-gemini-service-tier"), 40)
+        return replace(report, service_tier=tier) if tier else report
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{base_url}/models?pageSize=1000")

@@ -6,6 +6,7 @@ OpenAI's chat completions, which many others speak too. Sources: OpenAI API refe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from providers.adapters.base import (
@@ -21,27 +22,14 @@ from providers.adapters.base import (
     get_call,
     json_call,
 )
-from providers.adapters.counting import openai_tokens
+from providers.adapters.dialects.base import Dialect
+from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, rows, text_of
 from providers.adapters.secret import Secret
 from usage.tokens import Doubt, Report
 
-# Of all who speak this protocol, in small letters: Mistral's model_length, and what OpenRouter passes on as native.
-FINISHES = {
-    **dict.fromkeys(("stop", "eos", "end_turn", "stop_sequence", "completed"), Finish.STOP),
-    **dict.fromkeys(
-        ("length", "model_length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"), Finish.LENGTH
-    ),
-    **dict.fromkeys(
-        (
-            "content_filter", "content_filtered", "refusal", "safety", "recitation", "blocklist", "prohibited_content",
-            "spii", "guardrail_intervened", "sensitive", "content-filter",
-        ),
-        Finish.REFUSED,
-    ),
-}  # fmt: skip
 OPTIONAL_FIELDS = OptionalFields(
     spellings={
         "response_format": ("response_format", "response format", "json_object", "json mode", "json_schema"),
@@ -59,6 +47,7 @@ OPTIONAL_FIELDS = OptionalFields(
 
 class OpenAIAdapter(Adapter):
     provider_name: ClassVar[str] = "OpenAI"
+    dialect: ClassVar[Dialect] = OPENAI_CHAT
     optional_fields: ClassVar[OptionalFields] = OPTIONAL_FIELDS
     key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
     # Reasoning models refuse the older `max_tokens`.
@@ -91,7 +80,7 @@ class OpenAIAdapter(Adapter):
         report = self.report_of(answer, content)
         message = member(content, "choices", 0, "message")
         text = clean(message_text(member(message, "content")))
-        finish = FINISHES.get(report.finish_reason.lower(), Finish.OTHER)
+        finish = self.dialect.finish_of(report)
         if is_refusal(message) and not text.strip():
             finish = Finish.REFUSED
         if not isinstance(message, dict) and finish not in (Finish.LENGTH, Finish.REFUSED):
@@ -99,18 +88,11 @@ class OpenAIAdapter(Adapter):
         return ChatResult(text, finish, report)
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        usage = content.get("usage") or member(content, "x_groq", "usage")
-        counted = openai_tokens(usage)
+        report = super().report_of(answer, content)
         cost = self.reported_cost(content)
-        return Report(
-            usage=counted.usage,
-            cost_nanousd=cost if isinstance(cost, int) else None,
-            served_model=text_of(content.get("model")),
-            service_tier=text_of(content.get("service_tier") or member(usage, "service_tier"), 40),
-            finish_reason=finish_word(content),
-            request_id=self.request_id(answer, content.get("id")),
-            doubt=cost if isinstance(cost, Doubt) else counted.doubt,
-        )
+        if isinstance(cost, Doubt):
+            return replace(report, doubt=cost)
+        return replace(report, cost_nanousd=cost)
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{base_url}/models", self.extra_headers)
@@ -202,22 +184,3 @@ def is_refusal(message: object) -> bool:
     """Whether the model says apart from its text that it will not answer."""
     parts = rows(member(message, "content"))
     return bool(member(message, "refusal")) or any(part.get("type") == "refusal" for part in parts)
-
-
-def finish_word(content: object) -> str:
-    """
-    Why the answer ended, in the provider's word; the native one where that says more (OpenRouter normalizes, Ollama's
-    and vLLM's own fields have other names).
-    """
-    choice = member(content, "choices", 0)
-    words = [
-        text_of(word, 40)
-        for word in (
-            member(choice, "finish_reason"),
-            member(choice, "native_finish_reason"),
-            member(choice, "stop_reason"),
-            member(content, "done_reason"),
-        )
-    ]
-    telling = (word for word in words if FINISHES.get(word.lower()) in (Finish.LENGTH, Finish.REFUSED))
-    return next(telling, next(filter(None, words), ""))

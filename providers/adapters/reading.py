@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -17,16 +18,24 @@ DEEPEST_JSON = 64
 # The most commas and brackets. Every value of a parsed answer takes up to a hundred times the bytes it was sent in.
 MOST_JSON_VALUES = 200_000
 
+# Of the search for one object in what is too large to be parsed whole.
+MOST_PLACES = 16
+LONGEST_OBJECT = 16 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+
+_COLON = re.compile(r"\A\s*:\s*")
+
 
 def read_json(body: bytes) -> Any:
     """Parsed JSON with exact decimals, None for what is no JSON or nested too deep, or holds too many values."""
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MOST_JSON_VALUES:
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets + body.count(b",") > MOST_JSON_VALUES:
         return None
     try:
         content = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, ArithmeticError, RecursionError):
         return None
-    return None if _is_too_deep(content) else content
+    return None if brackets > DEEPEST_JSON and _is_too_deep(content) else content
 
 
 def _is_too_deep(content: Any) -> bool:
@@ -42,6 +51,29 @@ def _is_too_deep(content: Any) -> bool:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
+
+
+def last_object(body: bytes, name: bytes) -> dict[str, Any] | None:
+    """
+    The last JSON object that is called `name`, at whatever depth, in a body that is too large to be parsed, or a part
+    of one.
+    """
+    key, at = b'"%b"' % name, len(body)
+    for _ in range(MOST_PLACES):
+        at = body.rfind(key, 0, at)
+        if at < 0:
+            break
+        value = _COLON.sub("", body[at + len(key) : at + LONGEST_OBJECT].decode("utf-8", "replace"), count=1)
+        try:
+            found, _ = _DECODER.raw_decode(value)
+        except (ValueError, ArithmeticError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 def member(content: object, *path: str | int) -> Any:
@@ -67,6 +99,12 @@ def text_of(value: object, longest: int = 200) -> str:
 def clean(text: str) -> str:
     """Text without what databases refuse: NUL, and halves of surrogate pairs, which JSON lets through."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def request_id_of(value: object) -> str:
+    """A provider's own id of a call, "" for what does not look like one."""
+    is_one = isinstance(value, str) and REQUEST_ID.fullmatch(value) and not begins_like_key(value)
+    return str(value) if is_one else ""
 
 
 def count_of(value: object) -> int:
