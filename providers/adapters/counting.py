@@ -45,6 +45,7 @@ EXTRAS = (
     ("audio_prompt_tokens",),
     ("prompt_audio_seconds",),
 )
+GOOGLE_COUNTS = ("promptTokenCount", "candidatesTokenCount")  # without either, no tokens are reported
 FREE_TOOLS = frozenset({"web_fetch_requests"})
 
 
@@ -147,7 +148,7 @@ def google_tokens(usage: object) -> Counted:
     """
     if not isinstance(usage, Mapping):
         return NOT_REPORTED
-    prompt, candidates = (count_or_none(usage.get(f"{name}TokenCount")) for name in ("prompt", "candidates"))
+    prompt, candidates = (count_or_none(usage.get(name)) for name in GOOGLE_COUNTS)
     if prompt is None and candidates is None:
         return NOT_REPORTED
     thoughts = count_of(usage.get("thoughtsTokenCount"))

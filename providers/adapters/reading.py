@@ -29,13 +29,20 @@ _COLON = re.compile(r"\A\s*:\s*")
 def read_json(body: bytes) -> Any:
     """Parsed JSON with exact decimals, None for what is no JSON or nested too deep, or holds too many values."""
     brackets = body.count(b"[") + body.count(b"{")
-    if brackets + body.count(b",") > MOST_JSON_VALUES:
+    if len(body) > MOST_JSON_VALUES and brackets + body.count(b",") > MOST_JSON_VALUES:
         return None
     try:
-        content = json.loads(body, parse_float=Decimal, parse_constant=_refuse)
+        content = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, ArithmeticError, RecursionError):
         return None
     return None if brackets > DEEPEST_JSON and _is_too_deep(content) else content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
 
 
 def _is_too_deep(content: Any) -> bool:
@@ -47,13 +54,6 @@ def _is_too_deep(content: Any) -> bool:
             return False
         level = [item for value in containers for item in (value.values() if isinstance(value, dict) else value)]
     return True
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse)
 
 
 def last_object(body: bytes, name: bytes) -> dict[str, Any] | None:

@@ -80,13 +80,13 @@ class AnthropicStream(Stream):
         return False
 
     def _take(self, source: object, names: tuple[str, ...]) -> None:
-        self.answer |= {name: value for name in names if (value := member(source, name))}
+        self.told |= {name: value for name in names if (value := member(source, name))}
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, dict):
-            known = self.answer.get("usage", {})
+            known = self.told.get("usage", {})
             told = {name: value for name, value in usage.items() if value or name not in known}
-            self.answer["usage"] = {**known, **told}
+            self.told["usage"] = {**known, **told}
 
     def read_part(self, head: bytes, tail: bytes) -> None:
         """What is long is what the model wrote."""

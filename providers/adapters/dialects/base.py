@@ -12,7 +12,6 @@ from providers.adapters.dialects.events import (
     Cutter,
     EventCutter,
     Kind,
-    Piece,
     events_in,
     fields_of,
 )
@@ -83,12 +82,13 @@ class Stream(ABC):
     One streamed answer: bytes in, the same bytes out, and what they say of themselves.
 
     `answer` is what a whole answer would say, without what the model wrote: the provider's adapter reads it as one.
+    It is put together in `told`.
     `error` is the first error in the stream. `is_complete`: the protocol's end was seen, so nothing is missing.
     Nothing that is fed raises; what cannot be read is handed on all the same.
     """
 
     def __init__(self, dialect: Dialect, cutter: Cutter | None = None) -> None:
-        self.answer: dict[str, Any] = {}
+        self.told: dict[str, Any] = {}
         self.error: ErrorBody | None = None
         self.is_complete = False
         self._dialect = dialect
@@ -96,6 +96,10 @@ class Stream(ABC):
         self._is_first = True
         self._head = self._tail = b""  # of an event that is too long to be held
         self._dropped_cr = False  # at the end of what was withheld, so that its LF may follow
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        return self.told
 
     @property
     def report(self) -> Report:
@@ -125,7 +129,12 @@ class Stream(ABC):
 
     def feed(self, data: bytes) -> list[bytes]:
         """What may be handed on now that `data` has come: whole events, and parts of very long ones."""
-        return [chunk for piece in self._cutter.feed(data) if (chunk := self._passed(piece))]
+        chunks: list[bytes] = []
+        for kind, raw in self._cutter.feed(data):
+            chunk = self._whole(raw) if kind is Kind.WHOLE else self._part(raw, is_last=kind is Kind.LAST_PART)
+            if chunk:
+                chunks.append(chunk)
+        return chunks
 
     def close(self) -> list[bytes]:
         """What is left to be handed on when no more comes: an event without an end."""
@@ -135,13 +144,10 @@ class Stream(ABC):
         chunk = self._whole(rest) if rest else b""
         return [chunk] if chunk else []
 
-    def _passed(self, piece: Piece) -> bytes:
-        kind, raw = piece
-        if kind is Kind.WHOLE:
-            return self._whole(raw)
+    def _part(self, raw: bytes, *, is_last: bool) -> bytes:
         self._head = self._head or raw[:HEAD_BYTES]
         self._tail = (self._tail + raw)[-TAIL_BYTES:]
-        if kind is Kind.LAST_PART:
+        if is_last:
             self._read_long()
         return raw
 

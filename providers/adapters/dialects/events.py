@@ -88,6 +88,12 @@ class EventCutter(Cutter):
         self._last = b""  # the byte before what comes next
         self._is_at_end = True  # whether that byte ended an event
 
+    def feed(self, data: bytes) -> list[Piece]:
+        if self._is_at_end and self._last != b"\r" and data[-2:] == b"\n\n":  # as most servers send them
+            self._last = b"\n"
+            return [Piece(Kind.WHOLE, data)]
+        return super().feed(data)
+
     def _ends(self, data: bytes) -> list[int]:
         ends: list[int] = []
         if self._is_at_end:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, unquote
 
-from providers.adapters.counting import google_tokens
-from providers.adapters.dialects.base import BYTE_ORDER_MARK, Dialect, Stream
-from providers.adapters.dialects.events import ElementCutter, element_in
+from providers.adapters.counting import GOOGLE_COUNTS, google_tokens
+from providers.adapters.dialects.base import BYTE_ORDER_MARK, Dialect, Stream, is_escaped
+from providers.adapters.dialects.events import ElementCutter, element_in, events_in, fields_of
 from providers.adapters.dialects.request import BadBody, Body, Member, Request, limit_in, only
 from providers.adapters.exchange import Finish
-from providers.adapters.reading import last_object, member, request_id_of, rows, text_of
+from providers.adapters.reading import count_or_none, last_object, member, request_id_of, rows, text_of
 from usage.tokens import Doubt, Report
 
 # Gemini API reference, FinishReason. What is about the text is a refusal; the rest says nothing that we can use.
@@ -33,7 +33,9 @@ FINISHES = {
 }  # fmt: skip
 STREAM = "streamGenerateContent"
 KEPT = ("responseId", "modelVersion", "promptFeedback")
+MARKS = (b"finishReason", b"promptFeedback", b"groundingMetadata", b"error")
 
+_COUNTS = re.compile(rb'"(?:promptTokenCount|candidatesTokenCount)"\s*:\s*\d')
 _PATH = re.compile(r"(?:\A|/)models/(?P<model>[^/:?]+):(?P<method>[A-Za-z]+)(?:\?(?P<query>.*))?\Z")
 _FINISH = re.compile(rb'"finishReason"\s*:\s*"([A-Z_]{1,40})"')
 
@@ -99,7 +101,7 @@ class Gemini(Dialect):
             stream.read(row)
             parts += rows(member(row, "candidates", 0, "content", "parts"))
             if row.get("error"):
-                stream.answer.setdefault("error", row["error"])
+                stream.told.setdefault("error", row["error"])
         candidate = {**(member(stream.answer, "candidates", 0) or {}), "content": {"parts": parts}}
         return {**stream.answer, "candidates": [candidate]} if parts else stream.answer
 
@@ -132,6 +134,7 @@ class GeminiStream(Stream):
         super().__init__(dialect)
         self._has_begun = False
         self._elements: ElementCutter | None = None  # where the answer is no stream of events
+        self._aside = b""  # the last event that counted tokens, and told nothing else
 
     def feed(self, data: bytes) -> list[bytes]:
         before: list[bytes] = []
@@ -151,22 +154,39 @@ class GeminiStream(Stream):
     def _whole(self, raw: bytes) -> bytes:
         if self._elements is None:
             return super()._whole(raw)
-        if element := element_in(raw):
+        if (element := element_in(raw)) and self.may_tell(element):
             self.read_data(element)
         return raw
 
+    @property
+    def answer(self) -> dict[str, Any]:
+        if aside := self._aside:
+            self._aside = b""
+            elements = [aside] if self._elements else [fields_of(event)[1] for event in events_in(aside)]
+            for element in elements:
+                self.read_data(element_in(element))
+        return self.told
+
     def may_tell(self, raw: bytes) -> bool:
-        """Nearly every event counts tokens."""
-        return True
+        """Nearly every event counts tokens, which is of interest only in the last one: until then it is put aside."""
+        if "modelVersion" not in self.told or any(mark in raw for mark in MARKS) or is_escaped(raw):
+            return True
+        if _COUNTS.search(raw):
+            self._aside = raw
+        return False
 
     def read(self, content: dict[str, Any]) -> bool:
-        self.answer |= {name: content[name] for name in KEPT if content.get(name)}
-        if google_tokens(usage := content.get("usageMetadata")).usage:
-            self.answer["usageMetadata"] = usage
+        for name in KEPT:
+            if content.get(name):
+                self.told[name] = content[name]
+        usage = content.get("usageMetadata")
+        if any(count_or_none(member(usage, name)) is not None for name in GOOGLE_COUNTS):
+            self.told["usageMetadata"] = usage
+            self._aside = b""
         candidate = member(content, "candidates", 0)
         told = {name: found for name in ("finishReason", "groundingMetadata") if (found := member(candidate, name))}
         if told:
-            self.answer["candidates"] = [{**(member(self.answer, "candidates", 0) or {}), **told}]
+            self.told["candidates"] = [{**(member(self.told, "candidates", 0) or {}), **told}]
         if member(candidate, "finishReason") or member(content, "promptFeedback", "blockReason"):
             self.is_complete = True
         return False

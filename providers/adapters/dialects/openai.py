@@ -119,23 +119,23 @@ class OpenAIChatStream(Stream):
     def read(self, content: dict[str, Any]) -> bool:
         for name in ("id", "model", "service_tier"):
             if content.get(name):
-                self.answer[name] = content[name]
-        self._is_known = "id" in self.answer and "model" in self.answer
+                self.told[name] = content[name]
+        self._is_known = "id" in self.told and "model" in self.told
         choices = content.get("choices")
         if finish_word(content) and count_of(member(choices, 0, "index")) == 0:
-            self.answer["choices"] = [{**choice, "delta": None, "message": None} for choice in rows(choices)][:1]
+            self.told["choices"] = [{**choice, "delta": None, "message": None} for choice in rows(choices)][:1]
         usage = usage_in(content)
         counted = openai_tokens(usage).usage
-        if counted and (counted.total or "usage" not in self.answer):
-            self.answer["usage"] = usage
-        if "usage" in self.answer and "choices" in self.answer:
+        if counted and (counted.total or "usage" not in self.told):
+            self.told["usage"] = usage
+        if "usage" in self.told and "choices" in self.told:
             self.is_complete = True
         return self._withholds_usage and counted is not None and choices == [] and not content.get("error")
 
     def read_part(self, head: bytes, tail: bytes) -> None:
         usage = last_object(tail, b"usage")
         if openai_tokens(usage).usage:
-            self.answer["usage"] = usage
+            self.told["usage"] = usage
 
 
 def _tells(raw: bytes, name: bytes) -> bool:

@@ -51,7 +51,7 @@ class Body:
     """The text of a body and the members of its outermost object. Names that are read may not stand there twice."""
 
     def __init__(self, body: bytes) -> None:
-        if _values_in(body) > MOST_VALUES:
+        if len(body) > MOST_VALUES and _values_in(body) > MOST_VALUES:
             raise BadBody("too_many_values")
         try:
             self.text = body.decode()

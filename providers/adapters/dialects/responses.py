@@ -20,11 +20,6 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 # The tools that OpenAI runs itself and charges for by their use.
 CHARGED = frozenset({"web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"})
 KEPT = ("id", "model", "status", "service_tier", "usage", "incomplete_details", "error")
-MARKS = (
-    b'"response.created"',
-    *(b'"%b"' % end.encode() for end in sorted(ENDS)),
-    b"error",
-)
 _TYPE = re.compile(rb'"(response\.(?:completed|incomplete|failed|cancelled))"')
 
 
@@ -63,16 +58,24 @@ class OpenAIResponsesStream(Stream):
     """Everything that counts stands in the response that the last event holds."""
 
     def may_tell(self, raw: bytes) -> bool:
-        return any(mark in raw for mark in MARKS) or is_escaped(raw)
+        return (
+            not self.told
+            or b'"response.completed"' in raw
+            or b'"response.incomplete"' in raw
+            or b'"response.failed"' in raw
+            or b'"response.cancelled"' in raw
+            or b"error" in raw
+            or is_escaped(raw)
+        )
 
     def read(self, content: dict[str, Any]) -> bool:
         kind, response = text_of(content.get("type")), content.get("response")
         if kind == "error" and self.error is None:
             self.error = error_in(content)
         if isinstance(response, dict) and (kind in ENDS or not self.is_complete):
-            self.answer |= {name: response[name] for name in KEPT if response.get(name) is not None}
+            self.told |= {name: response[name] for name in KEPT if response.get(name) is not None}
             if output := [{"type": item.get("type")} for item in rows(response.get("output"))]:
-                self.answer["output"] = output
+                self.told["output"] = output
             if self.error is None:
                 self.error = self._error_of(response)
         self.is_complete = self.is_complete or kind in ENDS
@@ -87,9 +90,9 @@ class OpenAIResponsesStream(Stream):
         """A response too long to be held: its type stands at the front, its usage near the end."""
         if kind := _TYPE.search(head):
             self.is_complete = True
-            self.answer["status"] = kind[1].decode().removeprefix("response.")
+            self.told["status"] = kind[1].decode().removeprefix("response.")
             if usage := last_object(tail, b"usage"):
-                self.answer["usage"] = usage
+                self.told["usage"] = usage
 
 
 OPENAI_RESPONSES = OpenAIResponses()

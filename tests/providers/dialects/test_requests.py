@@ -285,4 +285,4 @@ def test_nothing_raises_but_that_a_body_is_bad(body):
             sent = dialect.request(body, PATH).rewritten(model="b")
         except BadBody:
             continue
-        assert json.loads(sent)
+        assert isinstance(json.loads(sent), dict)
