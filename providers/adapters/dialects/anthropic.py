@@ -84,12 +84,21 @@ class AnthropicStream(Stream):
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, dict):
-            known = self.told.get("usage", {})
-            told = {name: value for name, value in usage.items() if value or name not in known}
-            self.told["usage"] = {**known, **told}
+            self.told["usage"] = _counted_on(self.told.get("usage", {}), usage)
 
     def read_part(self, head: bytes, tail: bytes) -> None:
         """What is long is what the model wrote."""
+
+
+def _counted_on(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    counted = dict(known)
+    for name, value in more.items():
+        before = known.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            counted[name] = {**before, **{part: count for part, count in value.items() if count or part not in before}}
+        elif value or before is None:
+            counted[name] = value
+    return counted
 
 
 ANTHROPIC_MESSAGES = AnthropicMessages()

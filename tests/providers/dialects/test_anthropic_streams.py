@@ -30,7 +30,9 @@ def test_a_message_counts_its_input_at_the_start_and_its_output_at_the_end():
         [{"output_tokens": 3}, {"output_tokens": 5}],  # counting on
         [{"output_tokens": 5}, {"output_tokens": 5}],  # twice the same
         [{"output_tokens": 5, "input_tokens": None}, None],
-        [{"output_tokens": 5, "input_tokens": 0, "cache_read_input_tokens": 0}],  # of proxies that know no better
+        # Of proxies that know no better.
+        [{"output_tokens": 5, "input_tokens": 0, "cache_read_input_tokens": 0}],
+        [{"output_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}}],
     ],
 )
 def test_what_a_message_counts_again_is_not_added(deltas):

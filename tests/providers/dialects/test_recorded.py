@@ -36,7 +36,7 @@ DIALECTS: dict[str, Dialect] = {
     "embeddings": OPENAI_EMBEDDINGS,
     "embedContent": GEMINI_EMBEDDINGS,
 }
-SMALL = 4_500
+SMALL = 2_500
 SEARCHED = "anthropic__messages__stream__02.json"  # for which the provider charges apart
 EVERY_LINE_END = re.compile(rb"\r|\n")
 
@@ -201,7 +201,7 @@ def test_the_usage_chunk_of_openai_alone_is_withheld_from_a_client_that_did_not_
     withheld = 0
     for name, entry in (row.values for row in STREAMS if row.values[1]["endpoint"] == "chat_completions"):
         body, stream = body_of(name, entry), OPENAI_CHAT.stream(withholds_usage=True)
-        handed_on = feed(stream, one_by_one(body))
+        handed_on = feed(stream, cut(body, range(0, len(body), 5)))
         extra = [event for event in re.findall(rb".*?\n\n", body, re.DOTALL) if b'"choices":[],"usage":{' in event]
         assert handed_on == (body.replace(extra[0], b"") if extra else body)
         assert_counted(stream.usage, entry)
