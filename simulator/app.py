@@ -3,7 +3,8 @@ The providers, simulated: one ASGI application that answers as all the providers
 
 For the demo, tests and benchmarks: it needs no internet and no real key, and its answers depend on nothing
 but the prompt. What a key is good for stands in the key itself (see `KeyState`), for model calls and for the
-calls that validate a key alike. Only model calls are delayed. Never give it a real key.
+calls that validate a key alike; what goes wrong with a stream stands in the prompt (see `Fault`). Only model calls are
+delayed. Never give it a real key.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qs
 
+from simulator.streams import Fault, Streamed
 from simulator.wires.anthropic import AnthropicWire
 from simulator.wires.base import KeyState, Reply, Wire, encode, next_id
 from simulator.wires.compatible import CompatibleWire, MistralWire, OllamaWire
 from simulator.wires.google import GoogleWire
 from simulator.wires.openai import OpenAIWire, OpenRouterWire
+from simulator.wires.responses import ResponsesWire
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 OPENAI, OPENROUTER, ANTHROPIC, GOOGLE = OpenAIWire(), OpenRouterWire(), AnthropicWire(), GoogleWire()
+RESPONSES = ResponsesWire()
 MISTRAL, OLLAMA, COMPATIBLE = MistralWire(), OllamaWire(), CompatibleWire()
 
 BASE_PATHS = {
@@ -39,6 +45,7 @@ BASE_PATHS = {
 }
 CHATS: dict[str, Wire] = {
     "/openai/v1/chat/completions": OPENAI,
+    "/openai/v1/responses": RESPONSES,
     "/openrouter/api/v1/chat/completions": OPENROUTER,
     "/anthropic/v1/messages": ANTHROPIC,
     "/mistral/v1/chat/completions": MISTRAL,
@@ -58,7 +65,8 @@ PUBLIC_LISTING = "/openrouter/api/v1/models"
 OPEN_COMPATIBLE_LISTING = "/ollama/v1/models"
 KEY_FACTS = "/openrouter/api/v1/key"
 GOOGLE_MODELS = "/google/v1beta/models/"
-GENERATE = ":generateContent"
+STREAM = "streamGenerateContent"
+GOOGLE_METHODS = ("generateContent", STREAM)
 
 
 class Simulator:
@@ -80,14 +88,18 @@ class Simulator:
             await _lifespan(receive, send)
         elif scope["type"] == "http":
             body = await _read(receive)
-            wire, reply = await self._answer(scope["method"], scope["path"], dict(scope["headers"]), body)
-            await _send(send, wire, reply)
+            wire, reply = await self._answer(scope, dict(scope["headers"]), body)
+            if reply.streamed:
+                await _stream(receive, send, wire, reply.streamed, Fault.of(body))
+            else:
+                await _send(send, wire, reply)
 
-    async def _answer(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes) -> tuple[Wire, Reply]:
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> tuple[Wire, Reply]:
+        method, path = scope["method"], scope["path"]
         if method == "POST":
-            wire, model = _chat_route(path)
+            wire, told = _chat_route(path, scope["query_string"])
             if wire:
-                return wire, await self._chat(wire, model, headers, body)
+                return wire, await self._chat(wire, told, headers, body)
         elif method == "GET":
             if path == PUBLIC_LISTING:
                 return OPENROUTER, _listing(OPENROUTER)
@@ -103,7 +115,7 @@ class Simulator:
         wire = next((chat for start, chat in CHATS.items() if path.startswith(start.split("v1")[0])), GOOGLE)
         return wire, wire.not_found(f"Invalid URL ({method} {path})")
 
-    async def _chat(self, wire: Wire, model: str, headers: dict[bytes, bytes], body: bytes) -> Reply:
+    async def _chat(self, wire: Wire, told: dict[str, Any], headers: dict[bytes, bytes], body: bytes) -> Reply:
         self.model_calls += 1
         try:
             content = json.loads(body)
@@ -120,9 +132,14 @@ class Simulator:
             return wire.refusal(KeyState.NO_CREDIT if state is KeyState.DRAINED else state, key)
         if not isinstance(content, dict):
             return wire.bad_request("We could not parse the JSON body of your request.")
-        if model:
-            content["model"] = model
-        return wire.chat(content, headers)
+        content |= told
+        reply = wire.chat(content, headers)
+        if not content.get("stream") or reply.status != 200:
+            return reply
+        whole: Any = reply.content
+        if Fault.of(body) is Fault.NO_USAGE:
+            whole = {name: value for name, value in whole.items() if name not in ("usage", "usageMetadata")}
+        return replace(reply, streamed=wire.streamed(whole, content))
 
 
 def create_app(delay_seconds: float = 0.0) -> Simulator:
@@ -135,13 +152,16 @@ def origins(address: str) -> dict[str, str]:
     return {slug: f"{address}{path}" for slug, path in BASE_PATHS.items()}
 
 
-def _chat_route(path: str) -> tuple[Wire | None, str]:
-    """Who answers a model call at this path, and the model if the path names it."""
+def _chat_route(path: str, query: bytes) -> tuple[Wire | None, dict[str, Any]]:
+    """Who answers a model call at this path, and what Google's say that others say in the body."""
     if wire := CHATS.get(path):
-        return wire, ""
-    if path.startswith(GOOGLE_MODELS) and path.endswith(GENERATE):
-        return GOOGLE, path[len(GOOGLE_MODELS) : -len(GENERATE)]
-    return None, ""
+        return wire, {}
+    model, _, method = path.removeprefix(GOOGLE_MODELS).rpartition(":")
+    if not path.startswith(GOOGLE_MODELS) or method not in GOOGLE_METHODS:
+        return None, {}
+    if method == STREAM:
+        return GOOGLE, {"model": model, "stream": True, "alt": parse_qs(query.decode()).get("alt", [""])[0]}
+    return GOOGLE, {"model": model}
 
 
 @cache
@@ -168,6 +188,22 @@ async def _send(send: Send, wire: Wire, reply: Reply) -> None:
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+async def _stream(receive: Receive, send: Send, wire: Wire, streamed: Streamed, fault: Fault | None) -> None:
+    """Each event as a chunk of its own. A server closes the connection where the answer does not end."""
+    headers = [
+        (b"content-type", streamed.content_type.encode()),
+        (wire.request_id_header.encode(), next_id("req_").encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for raw in streamed.with_fault(fault):
+        await send({"type": "http.response.body", "body": raw, "more_body": True})
+    if fault is Fault.STALL:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    elif fault is not Fault.CUT:
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

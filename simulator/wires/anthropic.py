@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from simulator.streams import Event, Streamed, named, pieces
 from simulator.wires.base import (
     Headers,
     KeyState,
@@ -64,8 +65,6 @@ class AnthropicWire(Wire):
             return self.bad_request("max_tokens: Field required")
         if not isinstance(messages, list) or not messages or not all(isinstance(row, dict) for row in messages):
             return self.bad_request("messages: at least one message is required")
-        if content.get("stream"):
-            return self.bad_request("Streaming is not simulated.")
         if model not in self.models:
             return self.not_found(f"model: {model}")
         texts = [(row.get("role") == "user", text_in(row.get("content"))) for row in messages]
@@ -89,6 +88,34 @@ class AnthropicWire(Wire):
                     "service_tier": "standard",
                 },
             },
+        )
+
+    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
+        """The input is counted at the start, the output at the end."""
+        usage = whole.get("usage")
+        start = {**whole, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1} if usage else None}
+        block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        ends: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": whole["stop_reason"]}}
+        if usage:
+            ends["usage"] = {"output_tokens": usage["output_tokens"]}
+        texts = (
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+            for piece in pieces(whole["content"][0]["text"])
+        )
+        before: tuple[dict[str, Any], ...] = (
+            {"type": "message_start", "message": start},
+            block,
+            {"type": "ping"},
+            *texts,
+        )
+        events = [
+            *(Event(named(event)) for event in before),
+            Event(named({"type": "content_block_stop", "index": 0})),
+            Event(named(ends), reports=bool(usage)),
+            Event(named({"type": "message_stop"})),
+        ]
+        return Streamed(
+            events, named({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
         )
 
     def listing(self) -> Reply:

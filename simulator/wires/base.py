@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from simulator.answers import CHARACTERS_IN_A_TOKEN, answer, tokens_in
 from simulator.listings import MODELS, SimulatedModel
+from simulator.streams import Streamed
 
 Headers = Mapping[bytes, bytes]
 _ids = count(int(time.time() * 1000))
@@ -44,6 +45,7 @@ class Reply:
     status: int
     content: object
     headers: dict[str, str] = field(default_factory=dict)
+    streamed: Streamed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,10 @@ class Wire(ABC):
 
     @abstractmethod
     def chat(self, content: dict[str, Any], headers: Headers) -> Reply: ...
+
+    @abstractmethod
+    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
+        """The answer `whole` to the request `content`, bit by bit; without its usage, none is reported."""
 
     @abstractmethod
     def listing(self) -> Reply: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from simulator.streams import Event, Streamed, sse
 from simulator.wires.base import Generated, Headers, KeyState, Reply
 from simulator.wires.openai import OpenAIWire
 
@@ -52,6 +53,14 @@ class MistralWire(OpenAIWire):
 
     def usage(self, model: str, generated: Generated) -> dict[str, Any]:
         return plain_usage(generated)
+
+    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
+        """The usage unasked, in the last chunk."""
+        *chunks, last = self.chunks(whole)
+        if usage := whole.get("usage"):
+            last["usage"] = usage
+        ends = Event(sse(last), reports=bool(usage))
+        return Streamed([*(Event(sse(chunk)) for chunk in chunks), ends, Event(sse("[DONE]"))], self.broken())
 
     def listing(self) -> Reply:
         rows = [

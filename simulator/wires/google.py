@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from simulator.streams import Event, Streamed, compact, pieces, sse
 from simulator.wires.base import (
     Headers,
     KeyState,
@@ -103,6 +104,30 @@ class GoogleWire(Wire):
                 "responseId": next_id("sim"),
             },
         )
+
+    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
+        """As events for those who ask for them (`alt=sse`), else as one array. Every event counts what came so far."""
+        candidate, usage = whole["candidates"][0], whole.get("usageMetadata")
+        texts = pieces(candidate["content"]["parts"][0]["text"])
+        elements = []
+        for number, text in enumerate(texts, start=1):
+            told: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+            if number == len(texts):
+                told["finishReason"] = candidate["finishReason"]
+            element = {**whole, "candidates": [told]}
+            if usage:
+                written = usage["candidatesTokenCount"] * number // len(texts)
+                total = usage["promptTokenCount"] + written
+                element["usageMetadata"] = {**usage, "candidatesTokenCount": written, "totalTokenCount": total}
+            elements.append(element)
+        error = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+        if content.get("alt") == "sse":
+            raws = [sse(element).replace(b"\n", b"\r\n") for element in elements]
+            return Streamed([*(Event(raw) for raw in raws[:-1]), Event(raws[-1], reports=True)], sse(error))
+        raws = [compact(element).encode() for element in elements]
+        parts = [(b",\r\n" if number else b"[") + raw for number, raw in enumerate(raws)]
+        events = [*(Event(raw) for raw in parts[:-1]), Event(parts[-1], reports=len(parts) > 1), Event(b"\n]")]
+        return Streamed(events, b",\r\n" + compact(error).encode() + b"\n]", "application/json")
 
     def listing(self) -> Reply:
         rows = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
+from simulator.streams import Event, Streamed, pieces, sse
 from simulator.wires.base import (
     Generated,
     Headers,
@@ -70,8 +71,6 @@ class OpenAIWire(Wire):
             return self.model_not_found(model)
         if not isinstance(messages, list) or not messages or not all(isinstance(row, dict) for row in messages):
             return self.bad_request("Missing required parameter: 'messages'.")
-        if content.get("stream"):
-            return self.bad_request("Streaming is not simulated.")
         texts = [(row.get("role") == "user", text_in(row.get("content"))) for row in messages]
         if refused := self.refuses(content, texts):
             return self.bad_request(refused)
@@ -105,6 +104,34 @@ class OpenAIWire(Wire):
             "service_tier": "default",
             "system_fingerprint": None,
         }
+
+    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
+        """One chunk of usage at the end, for those who ask for it."""
+        options = content.get("stream_options")
+        asks = isinstance(options, dict) and options.get("include_usage") is True
+        usage = whole.get("usage") if asks else None
+        nothing_yet = {"usage": None} if usage else {}
+        events = [Event(sse({**chunk, **nothing_yet})) for chunk in self.chunks(whole)]
+        if usage:
+            events.append(Event(sse({**self.chunk(whole), "choices": [], "usage": usage}), reports=True))
+        return Streamed([*events, Event(sse("[DONE]"))], self.broken())
+
+    def chunks(self, whole: dict[str, Any]) -> list[dict[str, Any]]:
+        """The answer word by word, then why it ended."""
+        choice = whole["choices"][0]
+        first, *more = pieces(choice["message"]["content"])
+        deltas = [{"role": "assistant", "content": first}, *({"content": piece} for piece in more)]
+        texts = [self.chunk(whole, delta=delta) for delta in deltas]
+        return [*texts, self.chunk(whole, finish_reason=choice["finish_reason"])]
+
+    def chunk(self, whole: dict[str, Any], **told: Any) -> dict[str, Any]:
+        head = {name: whole.get(name) for name in ("id", "created", "model", "service_tier", "system_fingerprint")}
+        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": None, **told}
+        return {**head, "object": "chat.completion.chunk", "choices": [choice]}
+
+    def broken(self) -> bytes:
+        said = "The server had an error while processing your request."
+        return sse({"error": {"message": said, "type": "server_error", "param": None, "code": "server_error"}})
 
     def choice(self, generated: Generated) -> dict[str, Any]:
         return {
@@ -191,6 +218,18 @@ class OpenRouterWire(OpenAIWire):
         whole = super().choice(generated)
         message = {"role": "assistant", "content": generated.text, "refusal": None, "reasoning": None}
         return {**whole, "message": message, "native_finish_reason": whole["finish_reason"]}
+
+    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
+        """A sign of life first, and the usage always, in a chunk with a choice in it."""
+        events = [Event(b": OPENROUTER PROCESSING\n\n"), *(Event(sse(chunk)) for chunk in self.chunks(whole))]
+        if usage := whole.get("usage"):
+            last = self.chunk(whole, delta={"role": "assistant", "content": ""})
+            events.append(Event(sse({**last, "usage": usage}), reports=True))
+        return Streamed([*events, Event(sse("[DONE]"))], self.broken())
+
+    def broken(self) -> bytes:
+        error = {"code": 502, "message": "Provider disconnected unexpectedly"}
+        return sse({"error": error, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]})
 
     def usage(self, model: str, generated: Generated) -> dict[str, Any]:
         listed = self.models[model]

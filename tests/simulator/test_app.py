@@ -214,11 +214,9 @@ def test_an_answer_beyond_the_limit_is_cut(slug):
         ("openai", "/chat/completions", b'{"messages": [{"role": "user", "content": "x"}]}'),
         ("openai", "/chat/completions", b'{"model": "gpt-4o", "messages": []}'),
         ("openai", "/chat/completions", b'{"model": "gpt-4o", "messages": ["x"]}'),
-        (
-            "openai",
-            "/chat/completions",
-            b'{"model": "gpt-4o", "messages": [{"role": "user"}], "stream": true}',
-        ),
+        ("openai", "/responses", b'{"model": "gpt-4o"}'),
+        ("openai", "/responses", b'{"input": "x"}'),
+        ("openai", "/responses", b'{"model": "gpt-4o", "input": "x", "max_output_tokens": -1}'),
         (
             "openai",
             "/chat/completions",
