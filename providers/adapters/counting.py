@@ -8,8 +8,8 @@ them is kept, and never taken for the whole. Shapes: provider API references and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from providers.adapters.reading import MOST_TOKENS, count_of, count_or_none, member, rows, text_of
 from usage.tokens import Doubt, TokenUsage
@@ -35,16 +35,21 @@ REASONING = (
     ("output_tokens_details", "reasoning_tokens"),
     ("reasoning_tokens",),
 )
-# Counts that are not billed as text. Nothing but text is ever asked for.
-EXTRAS = (
+# Parts that are no text, and may have prices of their own.
+AUDIO_INPUT = (
     ("prompt_tokens_details", "audio_tokens"),
-    ("prompt_tokens_details", "image_tokens"),
-    ("prompt_tokens_details", "video_tokens"),
-    ("completion_tokens_details", "audio_tokens"),
-    ("completion_tokens_details", "image_tokens"),
+    ("input_tokens_details", "audio_tokens"),
     ("audio_prompt_tokens",),
-    ("prompt_audio_seconds",),
 )
+IMAGE_INPUT = (("prompt_tokens_details", "image_tokens"), ("input_tokens_details", "image_tokens"))
+AUDIO_CACHE_READ = (
+    ("prompt_tokens_details", "cached_tokens_details", "audio_tokens"),
+    ("input_tokens_details", "cached_tokens_details", "audio_tokens"),
+)
+AUDIO_OUTPUT = (("completion_tokens_details", "audio_tokens"), ("output_tokens_details", "audio_tokens"))
+IMAGE_OUTPUT = (("completion_tokens_details", "image_tokens"), ("output_tokens_details", "image_tokens"))
+# Counts of what has no class of tokens.
+EXTRAS = (("prompt_tokens_details", "video_tokens"), ("prompt_audio_seconds",))
 GOOGLE_COUNTS = ("promptTokenCount", "candidatesTokenCount")  # without either, no tokens are reported
 FREE_TOOLS = frozenset({"web_fetch_requests"})
 
@@ -92,12 +97,16 @@ def openai_tokens(usage: object) -> Counted:
         else:
             is_clear = False
     is_clear = is_clear and reasoning <= written and max(cache_read, cache_write) <= sent
+    counted = TokenUsage.from_inclusive(
+        input_total=sent, cache_read=cache_read, cache_write=cache_write, output=written, reasoning=reasoning
+    )
+    heard, shown = _largest(usage, AUDIO_INPUT), _largest(usage, IMAGE_INPUT)
+    heard_again = _largest(usage, AUDIO_CACHE_READ)
+    # Which part of them was cached is told by few.
+    is_mixed = cache_read > 0 and (shown > 0 or (heard > 0 and not heard_again))
+    parts = Parts(heard - heard_again, shown, heard_again, _largest(usage, AUDIO_OUTPUT), _largest(usage, IMAGE_OUTPUT))
     return _counted(
-        TokenUsage.from_inclusive(
-            input_total=sent, cache_read=cache_read, cache_write=cache_write, output=written, reasoning=reasoning
-        ),
-        is_clear=is_clear,
-        has_extras=_largest(usage, EXTRAS) > 0 or _used_tools(usage),
+        counted, parts, is_clear=is_clear, has_extras=is_mixed or _largest(usage, EXTRAS) > 0 or _used_tools(usage)
     )
 
 
@@ -157,16 +166,45 @@ def google_tokens(usage: object) -> Counted:
     written = (candidates or 0) + thoughts
     total = count_or_none(usage.get("totalTokenCount")) or None
     is_clear = prompt is not None and cached <= sent and total in (None, sent + written)
-    heard = (text_of(row.get("modality")) == "AUDIO" for row in _of_modality(usage, "promptTokensDetails"))
-    shown = (text_of(row.get("modality")) != "TEXT" for row in _of_modality(usage, "candidatesTokensDetails"))
+    heard = _of_modality(usage, "promptTokensDetails", "AUDIO") + _of_modality(
+        usage, "toolUsePromptTokensDetails", "AUDIO"
+    )
+    heard_again = _of_modality(usage, "cacheTokensDetails", "AUDIO")
+    is_mixed = heard > 0 and cached > 0 and not any(rows(usage.get("cacheTokensDetails")))
+    shown = {text_of(row.get("modality")) for row in rows(usage.get("candidatesTokensDetails")) if _tokens_in(row)}
+    spoken, drawn = (_of_modality(usage, "candidatesTokensDetails", modality) for modality in ("AUDIO", "IMAGE"))
     return _counted(
         TokenUsage.from_inclusive(input_total=sent, cache_read=cached, output=written, reasoning=thoughts),
+        Parts(heard - heard_again, 0, heard_again, spoken, drawn),  # pictures that were sent cost as much as text
         is_clear=is_clear,
-        has_extras=any(heard) or any(shown),
+        has_extras=is_mixed or not shown <= {"TEXT", "AUDIO", "IMAGE"},
     )
 
 
-def _counted(usage: TokenUsage, *, is_clear: bool, has_extras: bool) -> Counted:
+class Parts(NamedTuple):
+    """What is no text of the tokens sent and not cached, of those read from the cache, and of those written."""
+
+    audio_input: int = 0
+    image_input: int = 0
+    audio_cache_read: int = 0
+    audio_output: int = 0
+    image_output: int = 0
+
+
+TEXT_ONLY = Parts()
+
+
+def _counted(usage: TokenUsage, parts: Parts = TEXT_ONLY, *, is_clear: bool, has_extras: bool) -> Counted:
+    if parts != TEXT_ONLY:
+        if (
+            min(parts) >= 0
+            and parts.audio_input + parts.image_input <= usage.uncached_input
+            and parts.audio_cache_read <= usage.cache_read
+            and usage.reasoning + parts.audio_output + parts.image_output <= usage.output
+        ):
+            usage = replace(usage, **parts._asdict())
+        else:
+            is_clear = False
     if not is_clear or usage.total >= MOST_TOKENS:
         return Counted(usage, Doubt.UNCLEAR_TOKENS)
     return Counted(usage, Doubt.EXTRAS if has_extras else None)
@@ -194,5 +232,9 @@ def _used_tools(usage: Mapping[str, Any]) -> bool:
     return isinstance(tools, Mapping) and any(count_of(tools[name]) for name in tools.keys() - FREE_TOOLS)
 
 
-def _of_modality(usage: Mapping[str, Any], name: str) -> Iterable[dict[str, Any]]:
-    return (row for row in rows(usage.get(name)) if count_of(row.get("tokenCount")))
+def _of_modality(usage: Mapping[str, Any], name: str, modality: str) -> int:
+    return sum(_tokens_in(row) for row in rows(usage.get(name)) if text_of(row.get("modality")) == modality)
+
+
+def _tokens_in(row: Mapping[str, Any]) -> int:
+    return count_of(row.get("tokenCount"))

@@ -27,7 +27,7 @@ GEMINI = {"promptTokenCount": 100, "candidatesTokenCount": 50}
         ("openrouter", {**TEXT, "server_tool_use": {"web_search_requests": 2}}, {}),
         ("anthropic", {**MESSAGE, "server_tool_use": {"web_search_requests": 2}}, {}),
         ("anthropic", {**MESSAGE, "server_tool_use": {"something_new": 1}}, {}),
-        ("google", {**GEMINI, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 9}]}, {}),
+        ("google", {**GEMINI, "candidatesTokensDetails": [{"modality": "VIDEO", "tokenCount": 9}]}, {}),
         ("google", {**GEMINI, "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 9}]}, {}),
         (
             "google",
