@@ -51,9 +51,9 @@ class Dialect(ABC):
     def report_of(self, content: Mapping[str, Any]) -> Report:
         """What a parsed answer says of itself, as far as it does."""
 
+    @abstractmethod
     def stream(self, *, withholds_usage: bool = False) -> Stream:
-        """To follow one streamed answer. `withholds_usage`: what we asked for and the client did not, is not for it."""
-        raise NotImplementedError(f"{type(self).__name__} has no streams")
+        """To follow one streamed answer. `withholds_usage`: we asked for it in the client's place, so it gets none."""
 
     def finish_of(self, report: Report) -> Finish:
         return self.finishes.get(report.finish_reason, Finish.OTHER)
@@ -81,10 +81,9 @@ class Stream(ABC):
     """
     One streamed answer: bytes in, the same bytes out, and what they say of themselves.
 
-    `answer` is what a whole answer would say, without what the model wrote: the provider's adapter reads it as one.
-    It is put together in `told`.
-    `error` is the first error in the stream. `is_complete`: the protocol's end was seen, so nothing is missing.
-    Nothing that is fed raises; what cannot be read is handed on all the same.
+    `answer` is what a whole answer would say, without what the model wrote: the provider's adapter reads it as one. It
+    is put together in `told`. `error` is the first error in the stream. `is_complete`: the protocol's end was seen, so
+    nothing is missing. Nothing that is fed raises; what cannot be read is handed on all the same.
     """
 
     def __init__(self, dialect: Dialect, cutter: Cutter | None = None) -> None:
@@ -166,13 +165,17 @@ class Stream(ABC):
         return self._read_events(raw, raw) if self.may_tell(raw) else raw
 
     def _read_events(self, raw: bytes, text: bytes) -> bytes:
-        events = list(events_in(text))
-        withheld = [index for index, event in enumerate(events) if self.may_tell(event) and self._read_event(event)]
+        kept = [raw[: len(raw) - len(text)]]
+        withheld = b""
+        for event in events_in(text):
+            if self.may_tell(event) and self._read_event(event):
+                withheld = event
+            else:
+                kept.append(event)
         if not withheld:
             return raw
-        self._dropped_cr = withheld[-1] == len(events) - 1 and raw.endswith(b"\r")
-        kept = b"".join(event for index, event in enumerate(events) if index not in withheld)
-        return raw[: len(raw) - len(text)] + kept
+        self._dropped_cr = withheld.endswith(b"\r") and raw.endswith(withheld)
+        return b"".join(kept)
 
     def _read_event(self, event: bytes) -> bool:
         name, data = fields_of(event)

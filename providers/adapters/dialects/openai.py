@@ -67,9 +67,10 @@ class OpenAIChat(Dialect):
         return FINISHES.get(report.finish_reason.lower(), Finish.OTHER)
 
     def error_of(self, content: Mapping[str, Any]) -> ErrorBody | None:
-        """OpenRouter's answers that break off have one of their own, or one of their choice, or say so and no more."""
-        if content.get("error"):
-            return error_in(content)
+        """Groq keeps it in a drawer; what OpenRouter passes on has it in the choice, or says so and no more."""
+        for told in (content, content.get("x_groq")):
+            if member(told, "error"):
+                return error_in(told)
         if member(content, "choices", 0, "finish_reason") != "error":
             return None
         return error_in({"error": member(content, "choices", 0, "error") or {"code": "error"}})

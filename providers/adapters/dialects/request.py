@@ -161,7 +161,10 @@ class Request:
 
     @property
     def can_ask_for_usage(self) -> bool:
-        """Whether it is a stream that would come without its usage, unless we ask for it in the client's place."""
+        """
+        Whether it is a stream that would come without its usage, unless we ask for it in the client's place. If we do,
+        the usage is to be withheld from what the client gets.
+        """
         return self.usage_edit is not None
 
     def rewritten(self, *, model: str, asks_for_usage: bool = True) -> bytes:

@@ -73,7 +73,7 @@ def test_a_usage_chunk_without_an_end_is_withheld_all_the_same():
     assert stream.usage == TOKENS
 
 
-@unhurried(deadline=None, max_examples=300)
+@unhurried(deadline=None, max_examples=150)
 @given(
     texts=st.lists(st.sampled_from([*CHAT, chunk(choices=[], usage=None), ": comment"]), max_size=8),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
@@ -166,6 +166,7 @@ def test_tokens_of_an_answer_that_was_cut_off_are_not_the_whole():
         (sse(chunk(choices=[{"finish_reason": "error", "error": {"code": 502}}])), "502"),
         (sse(chunk("", "error")), "error"),
         (sse({"error": "broke off"}), ""),
+        (sse(chunk("", x_groq={"id": "req_1", "error": "over capacity"})), ""),
     ],
 )
 def test_an_error_in_mid_stream_is_read_and_handed_on(broken, code):

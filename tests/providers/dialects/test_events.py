@@ -135,7 +135,7 @@ TEXTS = st.lists(
 ).map(b"".join)
 
 
-@unhurried(deadline=None, max_examples=400)
+@unhurried(deadline=None, max_examples=200)
 @example(cutter=EventCutter, body=b"x\r\n\r\n\n\r", places={3, 4}, most=100)
 @given(
     cutter=st.sampled_from([EventCutter, ElementCutter]),
@@ -147,7 +147,7 @@ def test_nothing_is_lost_or_changed_whatever_comes(cutter, body, places, most):
     assert b"".join(cut_up(cutter(most), cut(body, places))) == body
 
 
-@unhurried(deadline=None, max_examples=400)
+@unhurried(deadline=None, max_examples=200)
 @given(body=TEXTS, places=st.sets(st.integers(0, 100)))
 def test_cuts_change_nothing_about_where_events_end(body, places):
     def events(pieces: list[bytes]) -> list[bytes]:

@@ -152,7 +152,7 @@ ANYTHING = st.lists(
 
 
 @each
-@unhurried(deadline=None, max_examples=300)
+@unhurried(deadline=None, max_examples=150)
 @example(body=b"data: {\x00}\n\ndata: \xff\n\n", places=set())
 @example(body=b"[" * 5_000 + b"]" * 5_000, places={100})
 @example(body=b"data: " + b"[" * 5_000 + b"\n\n", places=set())

@@ -124,7 +124,7 @@ def test_a_stream_that_comes_byte_by_byte_is_read_the_same(name, entry):
 
 
 @pytest.mark.skipif(not STREAMS, reason="needs the recordings in ../shared/data/cassettes")
-@unhurried(deadline=None, max_examples=400)
+@unhurried(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_no_cuts_at_all_change_what_is_read(data):
     name, entry = data.draw(st.sampled_from([row.values for row in STREAMS]), label="recording")
@@ -202,8 +202,8 @@ def test_the_usage_chunk_of_openai_alone_is_withheld_from_a_client_that_did_not_
     for name, entry in (row.values for row in STREAMS if row.values[1]["endpoint"] == "chat_completions"):
         body, stream = body_of(name, entry), OPENAI_CHAT.stream(withholds_usage=True)
         handed_on = feed(stream, cut(body, range(0, len(body), 5)))
-        extra = [event for event in re.findall(rb".*?\n\n", body, re.DOTALL) if b'"choices":[],"usage":{' in event]
-        assert handed_on == (body.replace(extra[0], b"") if extra else body)
+        extra = [event for event in body.split(b"\n\n") if b'"choices":[],"usage":{' in event]
+        assert handed_on == (body.replace(extra[0] + b"\n\n", b"") if extra else body)
         assert_counted(stream.usage, entry)
         withheld += len(extra)
 

@@ -255,7 +255,7 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(["stream", "stream_options", "max_tokens", "n", "temperature", "tools"]) | st.text(max_size=5)
 
 
-@unhurried(deadline=None, max_examples=300)
+@unhurried(deadline=None, max_examples=150)
 @given(
     fields=st.dictionaries(NAMES, VALUES, max_size=6), indent=st.none() | st.integers(0, 3), ascii_only=st.booleans()
 )
@@ -271,7 +271,7 @@ def test_a_rewritten_body_says_the_same_but_for_model_and_usage(fields, indent, 
         assert sent == meant
 
 
-@unhurried(deadline=None, max_examples=300)
+@unhurried(deadline=None, max_examples=150)
 @example(body=b'{"model":"a","x":%b}' % (b"9" * 5_000))
 @given(
     body=st.binary(max_size=40)
