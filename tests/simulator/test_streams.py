@@ -1,23 +1,28 @@
-"""Streams of the simulator over real sockets, read by the dialects that read the providers'."""
+"""Streams of the simulator over real sockets, through the egress and the dialects that serve the providers' own."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
-from providers.adapters.base import ChatRequest, Message
-from providers.adapters.dialects.base import Dialect, Stream
+from providers.adapters.base import ChatRequest, ErrorKind, HttpCall, Message, ProviderError
+from providers.adapters.dialects.base import Answer, Dialect, Stream
 from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.dialects.request import Request
 from providers.adapters.dialects.responses import OPENAI_RESPONSES
 from providers.adapters.exchange import Finish
 from providers.catalog import PROVIDERS, effective_base_url
+from providers.egress.addresses import ANYWHERE
+from providers.egress.client import Limits, open_call
+from providers.egress.connections import open_client
+from providers.egress.short_calls import send_now
 from simulator.app import create_app
 from simulator.streams import Fault
 from tests.simulator.test_app import MODEL, PROMPT, key
@@ -30,54 +35,58 @@ every_wire = pytest.mark.parametrize("wire", WIRES)
 REFUSE_TO_BE_ASKED = ("mistral",)
 
 
-def call(wire: str, prompt: str = PROMPT, *, streams: bool = True) -> tuple[Dialect, httpx.Request]:
-    """The request that a client's own becomes on its way through."""
+def call(wire: str, prompt: str = PROMPT, *, streams: bool = True) -> tuple[Dialect, HttpCall, dict[str, str]]:
+    """The call that a client's own becomes on its way through, and the headers that carry its key."""
     slug, _, form = wire.partition(" ")
-    adapter, base_url = PROVIDERS[slug].adapter, effective_base_url(slug)
-    headers = adapter.credential_headers(key(slug))
-    if form == "responses":
-        content: dict[str, Any] = {"model": MODEL[slug], "input": [{"role": "user", "content": prompt}]}
-        body = json.dumps({**content, "stream": streams}).encode()
-        rewritten = OPENAI_RESPONSES.request(body).rewritten(model=MODEL[slug])
-        return OPENAI_RESPONSES, httpx.Request("POST", f"{base_url}/responses", headers=headers, content=rewritten)
-    whole = adapter.chat_call(base_url, ChatRequest(MODEL[slug], "Answer.", (Message("user", prompt),)))
-    assert whole.body
+    adapter, base_url, model = PROVIDERS[slug].adapter, effective_base_url(slug), MODEL[slug]
+    credential_headers = adapter.credential_headers(key(slug))
+    ours = adapter.chat_call(base_url, ChatRequest(model, "Answer.", (Message("user", prompt),)))
+    assert ours.body
+    dialect = OPENAI_RESPONSES if form == "responses" else adapter.dialect
     if slug == "google":
-        query = "?alt=sse&key=ours" if form == "events" else ""
-        method = "streamGenerateContent" if streams else "generateContent"
-        asked_of_us: Request = GEMINI.request(whole.body, f"/v1/models/{MODEL[slug]}:{method}{query}")
-        url, body = f"{base_url}/{asked_of_us.path(model=MODEL[slug])}", asked_of_us.rewritten(model=MODEL[slug])
+        method = (
+            f"streamGenerateContent{'?alt=sse&key=ours' if form == 'events' else ''}" if streams else "generateContent"
+        )
+        asked: Request = GEMINI.request(ours.body, f"/v1/models/{model}:{method}")
+        url, body = f"{base_url}/{asked.path(model=model)}", asked.rewritten(model=model)
     else:
-        content = json.loads(whole.body)
-        asked_of_us = adapter.dialect.request(json.dumps({**content, "stream": streams}).encode())
-        url = whole.url
-        body = asked_of_us.rewritten(model=MODEL[slug], asks_for_usage=slug not in REFUSE_TO_BE_ASKED)
-    return adapter.dialect, httpx.Request("POST", url, headers={**headers, **whole.headers}, content=body)
+        content = json.loads(ours.body)
+        if form == "responses":
+            content = {"model": model, "input": [{"role": "user", "content": prompt}]}
+        asked = dialect.request(json.dumps({**content, "stream": streams}).encode())
+        url = f"{base_url}/responses" if form == "responses" else ours.url
+        body = asked.rewritten(model=model, asks_for_usage=slug not in REFUSE_TO_BE_ASKED)
+    return dialect, HttpCall("POST", url, ours.headers, body), credential_headers
 
 
-def follow(wire: str, prompt: str = PROMPT) -> tuple[Stream, bytes, Exception | None]:
+def follow(wire: str, prompt: str = PROMPT) -> tuple[Stream, bytes, ProviderError | None]:
     """The stream as far as it came, all its bytes, and how it broke off."""
-    dialect, request = call(wire, prompt)
-    stream, body, broke = dialect.stream(), b"", None
-    with httpx.Client(timeout=10, trust_env=False) as client:
-        answer = client.send(request, stream=True)
-        assert answer.status_code == 200, answer.read()
-        try:
-            for data in answer.iter_raw():
-                body += b"".join(stream.feed(data))
-        except httpx.TransportError as error:
-            broke = error
-        finally:
-            answer.close()
-    return stream, body + b"".join(stream.close()), broke
+    dialect, asked, credential_headers = call(wire, prompt)
+    stream, received = dialect.stream(), bytearray()
+
+    async def read() -> ProviderError | None:
+        async with open_client() as egress:
+            answer = await open_call(
+                egress, asked, credential_headers=credential_headers, limits=Limits(10), reach=ANYWHERE
+            )
+            async with answer:
+                assert answer.status == 200
+                try:
+                    async for data in answer.chunks():
+                        received.extend(b"".join(stream.feed(data)))
+                except ProviderError as error:
+                    return error
+        return None
+
+    broke = asyncio.run(read())
+    return stream, bytes(received) + b"".join(stream.close()), broke
 
 
-def whole(wire: str, prompt: str = PROMPT) -> Any:
-    dialect, request = call(wire, prompt, streams=False)
-    with httpx.Client(timeout=10, trust_env=False) as client:
-        answer = client.send(request)
-    assert answer.status_code == 200
-    return dialect.answer(answer.content)
+def whole(wire: str, prompt: str = PROMPT) -> Answer:
+    dialect, asked, headers = call(wire, prompt, streams=False)
+    answer = send_now(asked, credential_headers=headers, timeout_seconds=10, reach=ANYWHERE)
+    assert answer.status == 200
+    return dialect.answer(answer.body)
 
 
 def texts_in(content: Any) -> Iterator[str]:
@@ -116,7 +125,8 @@ def test_a_stream_says_what_the_whole_answer_says(wire):
 def test_a_stream_that_is_cut_is_not_complete(wire):
     stream, body, broke = follow(wire, f"{PROMPT} {Fault.CUT}")
 
-    assert isinstance(broke, httpx.RemoteProtocolError)
+    assert broke is not None
+    assert broke.kind is ErrorKind.UNREACHABLE
     assert body
     assert not stream.is_complete
     assert stream.error is None
@@ -126,9 +136,9 @@ def test_a_stream_that_is_cut_is_not_complete(wire):
 @every_wire
 def test_a_stream_that_stalls_waits_until_the_caller_goes(wire):
     """Without sockets, as there is no other way to see that nothing more will come."""
-    dialect, request = call(wire, f"{PROMPT} {Fault.STALL}")
+    dialect, asked, credential_headers = call(wire, f"{PROMPT} {Fault.STALL}")
     stream, sent, gone = dialect.stream(), [], asyncio.Event()
-    bodies = [{"type": "http.request", "body": request.content}]
+    bodies = [{"type": "http.request", "body": asked.body}]
 
     async def receive() -> dict[str, Any]:
         if bodies:
@@ -140,9 +150,10 @@ def test_a_stream_that_stalls_waits_until_the_caller_goes(wire):
         sent.append(message)
 
     async def stall() -> None:
-        headers = [(name.lower(), value) for name, value in request.headers.raw]
-        url = httpx.URL(request.url)
-        scope = {"type": "http", "method": "POST", "path": url.path, "query_string": url.query, "headers": headers}
+        headers = [(name.encode(), value.encode()) for name, value in {**asked.headers, **credential_headers}.items()]
+        url = urlsplit(asked.url)
+        place = {"path": url.path, "query_string": url.query.encode()}
+        scope = {"type": "http", "method": "POST", **place, "headers": headers}
         answering = asyncio.ensure_future(create_app()(scope, receive, send))
         for _ in range(100):
             await asyncio.sleep(0)
@@ -188,14 +199,15 @@ def test_usage_that_comes_twice_counts_once(wire):
 
 
 def test_a_client_of_openai_that_does_not_ask_gets_no_usage():
-    _, request = call("openai")
-    asked = json.loads(request.content)
-    del asked["stream_options"]
-    headers = {"authorization": request.headers["authorization"]}
-    answer = httpx.post(request.url, headers=headers, json=asked, trust_env=False)
+    _, asked, headers = call("openai")
+    assert asked.body
+    content = json.loads(asked.body)
+    del content["stream_options"]
+    unasked = replace(asked, body=json.dumps(content).encode())
+    answer = send_now(unasked, credential_headers=headers, timeout_seconds=10, reach=ANYWHERE)
 
     stream = OPENAI_CHAT.stream()
-    stream.feed(answer.content)
+    stream.feed(answer.body)
 
     assert (stream.is_complete, stream.usage) == (True, None)
     assert answer.headers["content-type"] == "text/event-stream"
