@@ -136,10 +136,16 @@ class Stream(ABC):
         return chunks
 
     def close(self) -> list[bytes]:
-        """What is left to be handed on when no more comes: an event without an end."""
+        """
+        What is left to be handed on when no more comes: an event without an end, or a whole answer, from a server that
+        does not stream.
+        """
         if not self._cutter.is_between_events:
             self._read_long()
         rest = self._cutter.rest()
+        if not self.told and (content := self._dialect.whole(read_json(rest))):
+            self.told, self.error, self.is_complete = content, self._dialect.error_of(content), True
+            return [rest]
         chunk = self._whole(rest) if rest else b""
         return [chunk] if chunk else []
 

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import settings as unhurried
 from hypothesis import strategies as st
 
+from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect
 from providers.adapters.dialects.embeddings import GEMINI_EMBEDDINGS, OPENAI_EMBEDDINGS
 from providers.adapters.dialects.events import MOST_EVENT_BYTES
@@ -55,6 +56,35 @@ def test_events_are_handed_on_as_soon_as_they_have_ended(dialect):
         handed_on = b"".join(stream.feed(byte))
         assert handed_on == (waiting if waiting.endswith(b"\n\n") else b"")
         waiting = b"" if handed_on else waiting
+
+
+@pytest.mark.parametrize(
+    ("dialect", "answer"),
+    [
+        (OPENAI_CHAT, chunk(choices=[{"message": {"content": "Hello"}, "finish_reason": "stop"}], usage=COUNTED)),
+        (OPENAI_RESPONSES, response()),
+        (ANTHROPIC_MESSAGES, {"stop_reason": "end_turn", "usage": {"input_tokens": 10, "output_tokens": 5}}),
+        (GEMINI, ELEMENTS[-1]),
+    ],
+    ids=["chat", "responses", "messages", "gemini"],
+)
+def test_a_server_that_does_not_stream_is_read_all_the_same(dialect, answer):
+    body = json.dumps(answer, indent=1).encode()
+
+    for pieces in ([body], one_by_one(body)):
+        stream = dialect.stream()
+        assert feed(stream, pieces) == body
+        assert stream.report == dialect.answer(body).report
+        assert stream.usage is not None
+        assert (stream.usage.total, stream.is_complete, stream.error) == (15, True, None)
+
+
+@each
+def test_a_whole_error_in_the_place_of_a_stream_is_one(dialect):
+    stream = followed(dialect, b'{"error": {"message": "Overloaded", "code": "busy", "type": "error"}}')
+
+    assert stream.error is not None
+    assert stream.error.code == "busy"
 
 
 def with_much(dialect: Dialect, much: object) -> dict[str, Any]:
