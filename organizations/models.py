@@ -8,6 +8,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from organizations import owners  # noqa: F401  # the lookup `owner`
 from organizations.names import NameField
 
 _Row = TypeVar("_Row", bound=models.Model)
@@ -106,7 +107,7 @@ class TenantQuerySet(models.QuerySet[_Row]):
     """Queries of rows that belong to an organization; application code reads through `for_organization`."""
 
     def for_organization(self, organization: Organization) -> Self:
-        return self.filter(organization=organization)
+        return self.filter(organization__owner=organization)
 
 
 class Membership(models.Model):

@@ -138,10 +138,12 @@ def _from_position(
 
     `after_id` leaves out what a rebuild has counted; SQLite has no need of it, its position being the id.
     """
+    # Of a range with two ends both databases expect few rows, where they cannot know an end. Of one with one end
+    # PostgreSQL expects a third of the table, for which it starts parallel workers and compiles the statement, and
+    # SQLite so many that it would read all, in the order of an index by which they are to be grouped.
     if connection.vendor != "postgresql":
-        return events.filter(id__gte=position)
-    # ">0" lets the partial indexes serve. Of a range with two ends PostgreSQL expects few rows, where it cannot know an
-    # end; of one with one end a third of the table, for which it starts parallel workers and compiles the statement.
+        return events.filter(id__range=(position, LAST))
+    # ">0" lets the partial indexes serve.
     return events.filter(ingest_position__gt=0, ingest_position__range=(position, LAST), id__gt=after_id)
 
 

@@ -63,10 +63,12 @@ def _latest(
 ) -> list[UsageEvent]:
     """The latest `count` of `calls` that the form asks for."""
     most, *few = form.of_time(calls)
-    if form.asks_for_kinds and "run" not in form.wanted:
+    if "run" in form.wanted:
+        found, few = [], [most, *few]
+    elif form.asks_for_kinds:
         found = kinds.latest(most, count, of=form.of_kinds(of_each_kind))
     else:
         found = list(form.of_kinds(most).latest_first()[:count])
-    for others in few:
+    for others in few:  # by their ids, so that nothing but these is gone through in the order of the page
         found += form.of_kinds(calls.filter(pk__in=others.values("pk"))).latest_first()[:count]
     return sorted(found, key=lambda call: (call.occurred_at, call.pk), reverse=True)[:count]

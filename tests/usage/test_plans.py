@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.plans import analyze, index_conditions
+from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, index_conditions, plans_of_what_is_asked
 from tests.usage.conftest import NOON, TODAY, event, unsaved_event
 from usage.cells import read_cells
 from usage.kinds import known_kinds
@@ -88,3 +88,26 @@ def test_kinds_are_found_step_by_step(acme, many_calls):
     else:
         assert len(others) == len(UsageEvent.KIND)
         assert all(">?)" in step for step in others), steps
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL counts by itself")
+@pytest.mark.parametrize("known", SQLITE_KNOWS)
+def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls, known):
+    first, *_ = UsageEvent.objects.for_organization(acme)
+    have_sqlite_know(known)
+
+    for query in ("", "model=model-3", "status=lost", "day=2026-11-20&by=run", f"run={first.run_id}"):
+        with plans_of_what_is_asked() as asked:
+            assert as_bob.get(f"/o/acme/usage/?{query}").status_code == 200
+
+        of_everything = [
+            (line, sql)
+            for sql, plan in asked
+            if 'FROM "usage_usageevent"' in sql
+            for line in plan.splitlines()
+            if "(organization_id=?)" in line or line.startswith("SCAN usage_usageevent")
+        ]
+        # In the order of an index up to where the page ends, and the first call of all.
+        assert len(of_everything) == (1 if query else 2), of_everything
+        for line, sql in of_everything:
+            assert "usage_event_by_kind" in line if "RECURSIVE" in sql else "usage_event_by_time" in line, line
