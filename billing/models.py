@@ -215,16 +215,13 @@ class LedgerEntry(models.Model):
         indexes = [
             models.Index(fields=["organization", "created_at"], name="entry_by_time"),
             models.Index(fields=["-created_at", "-id"], name="entry_of_everybody"),
+            # The kind of all of them is named, too, so that SQLite need not look at the entries themselves.
             models.Index(
-                fields=["organization", "created_at", "d_posted"],
+                fields=["organization", "created_at", "d_posted", "kind"],
                 condition=Q(kind="capture"),
                 name="entry_spent",
             ),
-            models.Index(
-                fields=["organization", "-seq"],
-                condition=Q(kind__in=["grant", "adjust"]),
-                name="entry_given",
-            ),
+            models.Index(fields=["organization", "-seq"], condition=Q(d_held=0), name="entry_given"),
         ]
 
     def __str__(self) -> str:
