@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django_q.tasks import async_task
 
-from candidates.models import FAILED_RANK, Briefing, Candidate, Requirement
+from candidates.models import FAILED_RANK, Briefing, Candidate, CandidateCheck, Requirement
 from candidates.pictures import text_without_pictures
 from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
 from candidates.prompts.foreign_text import cleaned
@@ -46,6 +46,7 @@ __all__ = [
     "DraftRequirement",
     "RequirementInput",
     "TextsLocked",
+    "checked_candidates",
     "create_briefing",
     "draft_briefing",
     "drafts_left_today",
@@ -115,8 +116,13 @@ def unchecked_candidates(briefing: Briefing) -> QuerySet[Candidate]:
     Whom the organization could check for the first time: nobody completed or running; failed ones are back
     in.
     """
-    checked = latest_checks(briefing).filter(rank__lt=FAILED_RANK).values("candidate_id")
-    return Candidate.objects.filter(organization=briefing.organization_id).exclude(pk__in=checked)
+    checked = checked_candidates(briefing).values("candidate_id")
+    return Candidate.objects.for_organization(briefing.organization).exclude(pk__in=checked)
+
+
+def checked_candidates(briefing: Briefing) -> QuerySet[CandidateCheck]:
+    """The others, by the one check of each that counts."""
+    return latest_checks(briefing).filter(rank__lt=FAILED_RANK)
 
 
 def new_version(*, briefing: Briefing, actor: User | None, once: Once | None = None) -> Briefing:

@@ -250,8 +250,9 @@ class CandidateCheck(models.Model):
         ]
         indexes = [
             models.Index(fields=["organization", "-accepted_at", "id"], name="check_by_moment"),
-            models.Index(fields=["organization", "briefing", "accepted_at"], name="check_by_briefing"),
-            models.Index(fields=["organization", "candidate", "-accepted_at"], name="check_by_candidate"),
+            models.Index(fields=["organization", "briefing", "status", "accepted_at"], name="check_by_briefing"),
+            models.Index(fields=["organization", "candidate", "-accepted_at", "id"], name="check_by_candidate"),
+            models.Index(fields=["organization", "run_id"], name="check_by_run"),
             models.Index(
                 fields=["organization", "briefing", "rank", "-candidate"],
                 condition=Q(is_latest=True),

@@ -131,7 +131,7 @@ def _checked_since_full_price(organization: Organization, ids: Collection[int], 
     """Candidate id → the profiles checked within the window, back to the last check that was priced as new."""
     checked: dict[int, set[int]] = {}
     complete: set[int] = set()
-    rows = _own_checks(organization, ids, now).order_by("-accepted_at", "-completed_at")
+    rows = _own_checks(organization, ids, now).order_by("candidate_id", "-accepted_at", "-completed_at")
     for pk, profile, kind in rows.values_list("candidate_id", "profile_id", "kind"):
         if pk not in complete:
             checked.setdefault(pk, set()).add(profile)

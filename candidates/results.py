@@ -53,7 +53,7 @@ def latest_checks(briefing: Briefing) -> QuerySet[CandidateCheck]:
 
 def progress(briefing: Briefing, *, now: datetime) -> Progress:
     latest = latest_checks(briefing)
-    ranks = latest.annotate(place=F("rank") / STATUS_RANK).values_list("place").annotate(count=Count("pk"))
+    ranks = latest.annotate(place=F("rank") / STATUS_RANK).values_list("place").annotate(count=Count("*"))
     counts = {PLACES[place]: count for place, count in ranks.order_by()}
     running = counts.get(Status.PENDING, 0) + counts.get(Status.IN_PROGRESS, 0)
     total, oldest = 0, None
@@ -61,7 +61,8 @@ def progress(briefing: Briefing, *, now: datetime) -> Progress:
         oldest = latest.filter(status__in=OPEN).aggregate(oldest=Min("accepted_at"))["oldest"]
     if oldest is not None:
         checks = CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing)
-        total = checks.filter(accepted_at__gte=oldest).count()
+        # By each status, in the order of the index.
+        total = checks.filter(status__in=Status.values, accepted_at__gte=oldest).count()
     return Progress(
         pending=counts.get(Status.PENDING, 0),
         in_progress=counts.get(Status.IN_PROGRESS, 0),
@@ -78,7 +79,7 @@ def counts_by_briefing(organization: Organization, briefings: Collection[Briefin
     sums: dict[int, dict[str, int]] = {briefing.pk: {} for briefing in briefings}
     checks = CandidateCheck.objects.for_organization(organization).filter(briefing__in=list(sums))
     rows = checks.values("briefing_id", "status")
-    for row in rows.annotate(count=Count("pk")).order_by():
+    for row in rows.annotate(count=Count("*")).order_by():
         sums[row["briefing_id"]][row["status"]] = row["count"]
     return {
         pk: Counts(

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from candidates.briefings import unchecked_candidates
+from candidates.briefings import checked_candidates, unchecked_candidates
 from candidates.credit_costs import affordable
 from candidates.models import Briefing, Candidate
 from candidates.search import found_by
@@ -86,8 +86,15 @@ class Selection:
         if self.show == UNCHECKED:
             found = unchecked_candidates(briefing)
         elif self.show == CHECKED:
-            found = found.exclude(pk__in=unchecked_candidates(briefing).values("pk"))
+            found = found.filter(pk__in=checked_candidates(briefing).values("candidate_id"))
         return found_by(found, briefing.organization, self.query).order_by("-pk")
+
+    def count(self, briefing: Briefing) -> int:
+        """How many `matching` has."""
+        if self.show == UNCHECKED and not self.query:  # without comparing everybody with everybody who was checked
+            everybody = Candidate.objects.for_organization(briefing.organization)
+            return everybody.count() - checked_candidates(briefing).count()
+        return self.matching(briefing).count()
 
     def people(self, briefing: Briefing, *, now: datetime) -> QuerySet[Candidate]:
         """Those who are chosen, newest first."""

@@ -27,6 +27,7 @@ from config import getting_started
 from config.context import Page
 from config.guides import guide
 from organizations import clock
+from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.resolve import has_model, working_defaults
@@ -140,8 +141,8 @@ def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
     def purposes(runs: set[UUID]) -> dict[UUID, Purpose]:
         checks = CandidateCheck.objects.for_organization(request.organization).filter(run_id__in=runs)
         return {
-            check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(check))
-            for check in checks.select_related("candidate", "organization")
+            check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(request.organization, check))
+            for check in checks.select_related("candidate")
         }
 
     return render(request, "usage/events.html", events_context(request, purposes=purposes))
@@ -198,13 +199,13 @@ def _own_key_figures(request: OrganizationHttpRequest) -> dict[str, Any]:
 
 def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine]) -> list[StatementLine]:
     """The ledger knows checks by their ids; people read whom they were about."""
-    checks = CandidateCheck.objects.for_organization(request.organization).select_related("candidate", "organization")
+    checks = CandidateCheck.objects.for_organization(request.organization).select_related("candidate")
     by_hold = {check.hold_id: check for check in checks.filter(hold__in=[line.hold_id for line in lines])}
     return [
         replace(
             line,
             purpose=f"Check of {check.candidate.name}",
-            url=_check_url(check),
+            url=_check_url(request.organization, check),
         )
         if (check := by_hold.get(line.hold_id))
         else line
@@ -212,8 +213,8 @@ def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine
     ]
 
 
-def _check_url(check: CandidateCheck) -> str:
-    return reverse("candidates:check", args=[check.organization.slug, check.pk])
+def _check_url(organization: Organization, check: CandidateCheck) -> str:
+    return reverse("candidates:check", args=[organization.slug, check.pk])
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def picker_context(
     asked = asked or Selection.read(request.GET)
     page = page_of_rows(request, asked.matching(briefing), by=("-pk",), size=PEOPLE_A_PAGE)
     shown = frozenset(person.pk for person in page)
-    listed = asked.matching(briefing).count()
+    listed = asked.count(briefing)
     others = listed - len(page)
     selection = replace(asked, shown=shown, ticked=asked.ticked & shown, others=asked.others and others > 0)
     context = quote_context(request, briefing, selection)
@@ -54,7 +54,7 @@ def picker_context(
 
 
 def quote_with_list(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:
-    return {**quote_context(request, briefing, selection), "listed": selection.matching(briefing).count()}
+    return {**quote_context(request, briefing, selection), "listed": selection.count(briefing)}
 
 
 def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selection: Selection) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from organizations.models import Organization
 from organizations.paging import page_of_rows
 from organizations.tenancy import scope
 from tests.builders import NOW, write_briefing
-from tests.serving_role import as_owner
+from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, plans_of_what_is_asked
 
 PEOPLE = 3000
 
@@ -59,8 +59,7 @@ def briefing(acme, globex) -> Briefing:
             )
             for number, profile in enumerate(profiles)
         )
-    with as_owner(), connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyze()
     return briefing
 
 
@@ -111,6 +110,26 @@ def test_each_page_begins_where_an_index_leads(acme: Organization, briefing, mon
         assert is_read_by(results, "briefing_id", "rank")
         assert is_read_by(every_check, "organization_id", "accepted_at")
         assert is_read_by(people, "id")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL counts by itself")
+@pytest.mark.parametrize("known", SQLITE_KNOWS)
+def test_sqlite_never_reads_all_checks_whatever_it_knows(acme, as_bob, briefing, known):
+    person, picker = (
+        Candidate.objects.for_organization(acme).latest("pk"),
+        f"briefings/{briefing.pk}/?tab=candidates&show=all",
+    )
+    have_sqlite_know(known)
+
+    with plans_of_what_is_asked() as asked:
+        for page in ("candidates/", "briefings/", f"candidates/{person.pk}/", picker):
+            assert as_bob.get(f"/o/acme/{page}").status_code == 200
+
+    plans = [line for sql, plan in asked if 'FROM "candidates_candidatecheck"' in sql for line in plan.splitlines()]
+    assert any("check_by_candidate (organization_id=? AND candidate_id=?)" in line for line in plans)
+    assert any("check_by_briefing (organization_id=? AND briefing_id=?" in line for line in plans)
+    for line in plans:
+        assert "check" not in line or ("(organization_id=?)" not in line and not line.startswith("SCAN")), line
 
 
 def test_a_word_is_looked_up_once_for_everybody_whatever_the_statistics(acme: Organization, briefing, monkeypatch):

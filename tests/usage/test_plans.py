@@ -111,3 +111,12 @@ def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls
         assert len(of_everything) == (1 if query else 2), of_everything
         for line, sql in of_everything:
             assert "usage_event_by_kind" in line if "RECURSIVE" in sql else "usage_event_by_time" in line, line
+
+
+def test_what_calls_were_for_is_found_by_their_runs(as_bob, acme, many_calls):
+    with plans_of_what_is_asked() as asked:
+        as_bob.get("/o/acme/usage/")
+    ((sql, plan),) = [(sql, plan) for sql, plan in asked if '"candidates_candidatecheck"."run_id" IN' in sql]
+
+    assert connection.vendor == "postgresql" or "check_by_run (organization_id=? AND run_id=?)" in plan, plan
+    assert "organizations_organization" not in sql
