@@ -45,8 +45,11 @@ def page_of_rows(request: HttpRequest, rows: QuerySet[Row], *, by: Sequence[str]
     The page of `rows` that the address names, ordered `by` fields of them; the first one for nonsense.
 
     The fields are whole numbers, moments or UUIDs, never null, and together no two rows have the same. Give them an
-    index in this order, behind the organization.
+    index in this order, behind the organization. No moment is one that the database gives by default: SQLite writes
+    those with three decimals, and compares them as text with six.
     """
+    if any(_field(rows.model, name.removeprefix("-")).has_db_default() for name in by):
+        raise TypeError(f"Rows cannot be paged by moments of the database: {', '.join(by)}")
     ordered = rows.order_by(*by)
     if after := _read(rows, by, request.GET.get("after")):
         found = list(ordered.filter(_beyond(by, after))[: size + 1])

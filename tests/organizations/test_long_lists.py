@@ -58,6 +58,15 @@ def test_a_list_is_of_the_newest_rows_and_says_so(as_staff, acme, globex, few):
     )
 
 
+def test_a_list_may_end_among_rows_of_one_moment(as_staff, acme, few):
+    """A moment of the database's own, which SQLite writes with three decimals and Django with six."""
+    holds = CreditHold.objects.bulk_create(CreditHold(organization=acme, amount=1, purpose="check") for _ in range(8))
+
+    rows = as_staff.get(HOLDS).context["cl"].result_list
+
+    assert [row.pk for row in rows] == sorted((each.pk for each in holds), reverse=True)[:5]
+
+
 def test_a_short_list_is_counted(as_staff, acme, few):
     record(acme, "a", "b", "c", "d", "e")
 

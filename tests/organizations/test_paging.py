@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from django.test import RequestFactory
 
+from billing.models import CreditHold
 from organizations.models import User
 from organizations.paging import PageOfRows, page_of_rows
 
@@ -55,6 +56,11 @@ def test_who_comes_or_goes_meanwhile_moves_no_page(db):
     User.objects.filter(pk=first.rows[-1].pk)._raw_delete("default")  # nothing refers to them
 
     assert page(BY_NUMBER, after=first.after).rows == second.rows
+
+
+def test_moments_that_the_database_gives_are_refused(db):
+    with pytest.raises(TypeError):
+        page_of_rows(RequestFactory().get("/"), CreditHold.objects.all(), by=("-created_at", "pk"), size=4)
 
 
 def test_where_nothing_is_left_the_first_page_is_shown(db):
