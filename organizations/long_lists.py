@@ -72,7 +72,7 @@ class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published with
             return rows.filter(self.named_by_id)
         if self.oldest is not None:
             pk, value = self.oldest
-            if connection.vendor == "sqlite":  # as it stands there: moments of its own have three decimals, Django's six
+            if connection.vendor == "sqlite":  # as it stands there: its own moments have three decimals, Django's six
                 value = Subquery(self.model._base_manager.filter(pk=pk).values(self.newest_by))
             rows = rows.filter(**{f"{self.newest_by}__gte": value}).exclude(**{self.newest_by: value, "pk__lt": pk})
         if self.query:  # looked through once, and no further than to what anybody reads
