@@ -8,8 +8,9 @@ from django.db.models import Q
 from django.http import QueryDict
 
 from usage import gaps
-from usage.models import Mode, UsageEvent, UsageEventQuerySet
+from usage.models import Mode, UsageEvent
 from usage.names import action_name, action_names, provider_name, provider_names, provider_slug
+from usage.querysets import UsageEventQuerySet
 
 Source = UsageEvent.PriceSource
 

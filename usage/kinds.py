@@ -16,7 +16,8 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from organizations.models import Organization
-from usage.models import UsageEvent, UsageEventQuerySet
+from usage.models import UsageEvent
+from usage.querysets import UsageEventQuerySet
 
 KIND = UsageEvent.KIND
 TABLE = UsageEvent._meta.db_table

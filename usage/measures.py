@@ -12,7 +12,8 @@ from django.db.models import Aggregate, Count, F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce
 
 from usage import gaps
-from usage.models import UsageEvent, UsageEventQuerySet
+from usage.models import UsageEvent
+from usage.querysets import UsageEventQuerySet
 
 Status = UsageEvent.Status
 TOKENS = F("uncached_input_tokens") + F("cache_read_tokens") + F("cache_write_tokens") + F("output_tokens")

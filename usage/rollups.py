@@ -20,7 +20,8 @@ from django.db.models import Count, Max, Min, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from usage.measures import MEASURES, daily_rows, rows_of_other_days
-from usage.models import RollupState, UsageDaily, UsageEvent, UsageEventQuerySet
+from usage.models import RollupState, UsageDaily, UsageEvent
+from usage.querysets import UsageEventQuerySet
 
 
 class RollupRefused(Exception):

@@ -11,7 +11,8 @@ from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
 from usage.forms import UsageFilterForm
-from usage.models import UsageEvent, UsageEventQuerySet
+from usage.models import UsageEvent
+from usage.querysets import UsageEventQuerySet
 
 ROWS = 50
 
