@@ -123,6 +123,8 @@ def _split(address: object) -> tuple[str, list[str]] | None:
 def _host(name: str) -> str:
     """A host as people read it: full-width letters as plain ones, punycode (xn--…) as what it stands for."""
     name = unicodedata.normalize("NFKC", name).lower().rstrip(".")
+    if "xn--" not in name:
+        return name
     try:
         return name.encode("ascii").decode("idna")
     except UnicodeError:  # letters of other scripts, or no punycode after all

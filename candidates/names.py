@@ -16,7 +16,7 @@ _LETTERS = str.maketrans(
 _APOSTROPHES = re.compile(r"['`´‘’]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
-_ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
+_ASCII = {code: "" if chr(code) in "'`" else " " for code in range(128) if not chr(code).isalnum()}
 _INNER_DOT = re.compile(r"(?<=\w)\.(?=\w{1,2}\b)")  # Ph.D., J.K.
 _TITLES = """
     dr prof professor doctor doc med ing dipl mag mr mrs ms miss mx sir dame herr frau mme mlle sr sra srta jr
@@ -50,6 +50,8 @@ def name_words(name: str) -> list[str]:
 
 def folded(text: str) -> str:
     """`text` in one spelling: letters and digits of every script, in lower case, without accents; else spaces."""
+    if text.isascii():
+        return _INNER_DOT.sub("", text.lower()).translate(_ASCII)
     text = _INNER_DOT.sub("", unicodedata.normalize("NFKD", text).casefold().translate(_LETTERS))
     text = unicodedata.normalize("NFKD", _ACCENTS.sub("", _APOSTROPHES.sub("", text)))
     return text.translate(_ASCII) if text.isascii() else "".join(map(_kept, text))

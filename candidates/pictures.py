@@ -51,9 +51,8 @@ def without_pictures(value: Any) -> Any:
     if isinstance(value, list):
         return [] if _is_bytes(value) or _is_blob(value) else [without_pictures(item) for item in value]
     if isinstance(value, dict):
-        if all(whole_number(key) is not None for key in value) and _is_bytes(
-            list(value.values())
-        ):  # how browsers write a Uint8Array
+        # How browsers write a Uint8Array.
+        if len(value) >= LEAST_BLOB_NUMBERS and _is_bytes(list(value.values())) and _is_numbered(value):
             return {}
         return {key: without_pictures(item) for key, item in value.items() if not is_picture(key, item)}
     return value
@@ -61,8 +60,7 @@ def without_pictures(value: Any) -> Any:
 
 def is_picture(key: str, value: Any) -> bool:
     """Whether a field holds a picture or where to find one; "picture": "I see the big one" is a sentence."""
-    folded = folded_key(key)
-    if len(folded) > SHORT_KEY_CHARACTERS or not _names_a_picture(folded):
+    if not (_names_a_picture_briefly(key) if len(key) <= SHORT_KEY_CHARACTERS else _names_a_picture(key)):
         return False
     return not isinstance(value, str) or len(value.split()) < 3 or bool(_FILE_NAME.search(value))
 
@@ -76,13 +74,17 @@ def _folded(key: str) -> str:
     return re.sub(r"[\W_]", "", key).lower()
 
 
+def _names_a_picture(key: str) -> bool:
+    return bool(_FIELD.fullmatch(_folded(key)))
+
+
 # The same few names stand in every profile; long ones would fill the memory.
 _folded_short = lru_cache(2000)(_folded)
+_names_a_picture_briefly = lru_cache(2000)(_names_a_picture)
 
 
-@lru_cache(2000)
-def _names_a_picture(folded: str) -> bool:
-    return bool(_FIELD.fullmatch(folded))
+def _is_numbered(value: dict[str, Any]) -> bool:
+    return all(whole_number(key) is not None for key in value)
 
 
 def _is_bytes(values: list[Any]) -> bool:
@@ -94,8 +96,9 @@ def _is_bytes(values: list[Any]) -> bool:
 
 def _is_blob(values: list[Any]) -> bool:
     """Whether a list holds the lines of one base64 or hex."""
-    lines = [value for value in values if isinstance(value, str)]
-    return len(lines) == len(values) > 1 and not text_without_pictures("\n".join(lines)).strip()
+    if len(values) < 2 or not all(isinstance(value, str) for value in values):
+        return False
+    return not text_without_pictures("\n".join(values)).strip()
 
 
 def _kept(found: re.Match[str]) -> str:

@@ -72,7 +72,7 @@ _ESCAPED = re.compile(r"(?<=[\s\w])\\([*_#`~\[\]])(?=[\s\w]|$)|^\\([*_#`~\[\]+-]
 def plain(text: str) -> str:
     """`text` without mark-up, pictures and entities, its lines ended by "\\n" and without white space at their ends."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\n" not in text and len(_ESCAPED_LINE_END.findall(text)) >= _LEAST_LINE_ENDS:
+    if "\\n" in text and "\n" not in text and len(_ESCAPED_LINE_END.findall(text)) >= _LEAST_LINE_ENDS:
         text = text.replace("\\r\\n", "\n").replace("\\n", "\n")
     text = text_without_pictures(text)
     text = _without_markdown(_without_html(text)).replace("\u00a0", " ")
@@ -80,8 +80,11 @@ def plain(text: str) -> str:
 
 
 def _without_html(text: str) -> str:
-    if "<" not in text and "&lt;" in text:  # mark-up that was escaped once too often
-        text = _decoded(text)
+    if "<" not in text:
+        if "&" not in text:
+            return text
+        if "&lt;" in text:  # mark-up that was escaped once too often
+            text = _decoded(text)
     if not (_COMMENT.search(text) or any(map(_markup_in(text), _TAG.finditer(text)))):
         return _decoded(text)
     clean = nh3.clean(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ MAX_ROWS = 20_000
 MAX_NAME_CHARACTERS = 200
 MAX_EMAIL_CHARACTERS = 254
 MAX_ID_CHARACTERS = 120
+_TOO_DEEP = f"It is nested more than {MAX_DEPTH} levels deep."
 
 # Facts that a wrapper may carry beside the resume. Salaries, and scores and decisions of others, are no facts
 # about what a person can do, and would colour a check.
@@ -50,6 +50,9 @@ _NOT_CONTENT = frozenset(
         "$schema",
     }
 )
+# Parsed JSON holds no circle, and no infinity is JSON.
+_as_given = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
 _OPENING, _COMMA, _CLOSING = (re.compile(rf"[ \t\r\n]*{sign}[ \t\r\n]*") for sign in (r"\[", ",", r"\]"))
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s\"<>(),;:]+@[^@\s\"<>(),;:]+\.[^@\s\"<>(),;:.]+")
@@ -218,7 +221,7 @@ def _loads(text: bytes) -> Any:
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise
     except RecursionError:
-        raise _RowRefused(f"It is nested more than {MAX_DEPTH} levels deep.") from None
+        raise _RowRefused(_TOO_DEEP) from None
     except ValueError:  # Python's limit on the digits of a whole number
         raise _RowRefused("It holds a number with too many digits.") from None
 
@@ -232,10 +235,11 @@ def _row(value: object, *, line: int, file: str) -> ProfileRow:
         value = _parsed_line(value)
     if not isinstance(value, dict):
         raise _RowRefused("A profile must be a JSON object in braces.")
-    cleaned: dict[str, Any] = _cleaned(value, depth=1)
-    if _size(cleaned) > MAX_ROW_BYTES and _size(without_pictures(cleaned)) > MAX_ROW_BYTES:
+    cleaned, text = _storable(value)
+    if _is_large(text) and _is_large(_as_given(without_pictures(cleaned))):
         raise _RowRefused(f"It is larger than {MAX_ROW_BYTES // 1024} KB, the most of one profile.")
     content = _content(without_hidden_forms(cleaned))
+    kept = without_pictures(content)
     basics = basics_of(content)
     email = _email(basics.get("email"))
     external_id = _external_id(cleaned.get("candidate_id"))
@@ -250,9 +254,9 @@ def _row(value: object, *, line: int, file: str) -> ProfileRow:
         link=profile_link(basics),
         email=email,
         external_id=external_id,
-        content_json=json.dumps(without_pictures(content), ensure_ascii=False),
+        content_json=text if kept == cleaned else _as_given(kept),
         # Of what was given, pictures and all: who imports an old file again finds it unchanged.
-        digest=hashlib.sha256(_canonical(content)).hexdigest(),
+        digest=hashlib.sha256(_canonical(content).encode()).hexdigest(),
         file=file,
     )
 
@@ -287,23 +291,53 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _cleaned(value: Any, *, depth: int) -> Any:
-    """`value` without what PostgreSQL refuses in JSON: NUL characters go, half surrogates become U+FFFD."""
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects stand in each other more than `depth` levels deep."""
+    level = [value]
+    while level and depth:
+        inner = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        depth -= 1
+    return bool(level)
+
+
+def _storable(value: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """
+    A row, and the same as JSON, without what PostgreSQL refuses in it: NUL characters go, half surrogates become
+    U+FFFD.
+    """
+    try:
+        text = _as_given(value)
+    except ValueError:
+        raise _RowRefused("It holds a number that is too large.") from None
+    except RecursionError:
+        raise _RowRefused(_TOO_DEEP) from None
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise _RowRefused(_TOO_DEEP)
+    if _holds_unstorable(text):
+        value = _cleaned(value)
+        text = _as_given(value)
+    return value, text
+
+
+def _holds_unstorable(text: str) -> bool:
+    if "\\u0000" in text:
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _storable(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _RowRefused("It holds a number that is too large.")
-    if isinstance(value, dict | list):
-        if depth > MAX_DEPTH:
-            raise _RowRefused(f"It is nested more than {MAX_DEPTH} levels deep.")
-        if isinstance(value, list):
-            return [_cleaned(item, depth=depth + 1) for item in value]
-        return {_storable(key): _cleaned(item, depth=depth + 1) for key, item in value.items()}
+        return _UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
     return value
-
-
-def _storable(text: str) -> str:
-    return _UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
 
 
 def _email(value: object) -> str:
@@ -320,12 +354,8 @@ def _external_id(value: object) -> str:
     return external_id
 
 
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _size(value: object) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode())
+def _is_large(text: str) -> bool:
+    return len(text) * 4 > MAX_ROW_BYTES and len(text.encode()) > MAX_ROW_BYTES
 
 
 def _lower_first(text: str) -> str:

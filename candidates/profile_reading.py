@@ -8,7 +8,7 @@ so that a person sees what the model saw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,17 +142,19 @@ def basics_of(content: dict[str, Any]) -> dict[str, Any]:
 
 def name_of(basics: dict[str, Any]) -> str:
     """The person's name, from its parts where it is not given as a whole; or ""."""
-    basics = shown(basics)
-    if name := line_of(basics.get("name")):
+    if name := _first_line(basics, ("name",)):
         return name
-    parts = (first_given(basics, keys) for keys in _NAME_PARTS)
-    return " ".join(line_of(basics[key]) for key in parts if key)
+    return " ".join(part for keys in _NAME_PARTS if (part := _first_line(basics, keys)))
 
 
 def headline_of(basics: dict[str, Any]) -> str:
-    basics = shown(basics)
-    key = first_given(basics, _HEADLINES)
-    return line_of(basics[key]) if key else ""
+    return _first_line(basics, _HEADLINES)
+
+
+def _first_line(basics: dict[str, Any], keys: Iterable[str]) -> str:
+    """What the first of the fields says that is shown and says something, or ""."""
+    given = shown({key: basics[key] for key in keys if key in basics})
+    return next((line for value in given.values() if (line := line_of(value))), "")
 
 
 def _section_text(section: Section) -> str:

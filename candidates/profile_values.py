@@ -191,5 +191,7 @@ def _scalar(value: object) -> str:
 
 def _one_line(text: str) -> str:
     """Without control characters, and without what turns the direction of text."""
+    if text.isprintable():
+        return " ".join(text.split())
     text = _INVISIBLE.sub("", text)
     return " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in text).split())

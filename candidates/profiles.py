@@ -10,20 +10,22 @@ guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
 from typing import Any
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
 
 from candidates.models import Candidate, Profile
 from candidates.names import names_agree, one_name_holds_the_other
 from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file, read_profile
 from candidates.profile_reading import profile_text
 from candidates.search import note_words
-from organizations import audit
+from organizations import audit, clock
+from organizations.many_rows import insert_rows, new_ids, rows_with
 from organizations.models import Organization, User
+from organizations.names import clean_name
 
 __all__ = [
     "FileUnreadable",
@@ -37,7 +39,9 @@ __all__ = [
     "read_profile",
 ]
 
-CHUNK_ROWS = 200  # rows of one transaction: short for other writers, long enough for bulk queries
+# Of one transaction: short for other writers, long enough for bulk queries.
+CHUNK_ROWS = 500
+CHUNK_CHARACTERS = 2_000_000  # of content, after which no row is added
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,10 @@ def import_profiles(
 
     Good rows are kept whatever the others are; the errors given in `rows` come back in the report, in order.
     The same rows a second time are all unchanged. Each chunk is a transaction of its own, during which other
-    imports of the organization wait. `on_progress` is told the number of profiles done. `rows` are gone through
-    twice; of those that are not in memory, a chunk at a time is.
+    imports of the organization wait. `on_progress` is told the number of profiles done. `rows` may be gone through
+    a second time before the first is over; of those that are not in memory, a chunk at a time is.
     """
-    profiles = (row for row in rows if isinstance(row, ProfileRow))
-    last_rows = {hash((key, row.digest)): number for number, row in enumerate(profiles) for key in row.keys}
+    last_rows = _LastRows(rows)
     counts = {"imported": 0, "updated": 0, "unchanged": 0}
     errors: list[RowError] = []
     done = 0
@@ -110,13 +113,35 @@ def import_profiles(
 
 
 def _chunks(rows: Iterable[ProfileRow | RowError]) -> Iterator[list[ProfileRow | RowError]]:
-    left = iter(rows)
-    while chunk := list(islice(left, CHUNK_ROWS)):
+    chunk: list[ProfileRow | RowError] = []
+    characters = 0
+    for row in rows:
+        chunk.append(row)
+        characters += len(row.content_json) if isinstance(row, ProfileRow) else 0
+        if len(chunk) == CHUNK_ROWS or characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
         yield chunk
 
 
+class _LastRows:
+    """Where in the rows some content of a person comes last. They are gone through when that is first asked."""
+
+    def __init__(self, rows: Iterable[ProfileRow | RowError]) -> None:
+        self._rows = rows
+
+    def comes_after(self, number: int, key: str, digest: str) -> bool:
+        return self._numbers.get(hash((key, digest)), -1) > number
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        profiles = (row for row in self._rows if isinstance(row, ProfileRow))
+        return {hash((key, row.digest)): number for number, row in enumerate(profiles) for key in row.keys}
+
+
 def _import_chunk(
-    organization: Organization, chunk: Sequence[ProfileRow | RowError], first: int, last_rows: dict[int, int]
+    organization: Organization, chunk: Sequence[ProfileRow | RowError], first: int, last_rows: _LastRows
 ) -> list[str]:
     """What became of each profile of the chunk, of which the first is number `first` of all."""
     profiles = [row for row in chunk if isinstance(row, ProfileRow)]
@@ -136,7 +161,7 @@ def find_imported(*, organization: Organization, row: ProfileRow) -> Candidate |
     return next(iter(_People(organization, [row]).matching(row).values()), None)
 
 
-def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[int, int]) -> str:
+def _import_row(row: ProfileRow, number: int, people: _People, last_rows: _LastRows) -> str:
     """ "imported", "updated" or "unchanged", else the sentence why the row was refused."""
     matches = people.matching(row)
     if len(matches) > 1:
@@ -157,8 +182,7 @@ def _import_row(row: ProfileRow, number: int, people: _People, last_rows: dict[i
     # A file may hold two versions of a person. Where a later row brings the newest one back anyhow, an
     # earlier one that is known says nothing new: else each import of that file would add versions.
     if people.knows(candidate, row.digest) and any(
-        last_rows.get(hash((key, people.latest_digest(candidate))), -1) > number
-        for key in (*row.keys, *_keys_of(candidate))
+        last_rows.comes_after(number, key, people.latest_digest(candidate)) for key in (*row.keys, *_keys_of(candidate))
     ):
         return "unchanged"
     people.update(candidate, row)
@@ -206,27 +230,33 @@ class _People:
         self.organization = organization
         self._added: list[Candidate] = []
         self._renamed: dict[int, Candidate] = {}
-        self._profiles: list[Profile] = []
+        self._profiles: list[tuple[Candidate, int, ProfileRow]] = []
         self._by_key: dict[tuple[str, str], Candidate] = {}
         self._by_digest: dict[str, list[Candidate]] = {}
-        self._versions: dict[int, list[Profile]] = {}  # by id() of the candidate, oldest first
+        self._versions: dict[
+            int, list[tuple[int, str]]
+        ] = {}  # number and digest by id() of the candidate, oldest first
         self._load(rows)
 
     def _load(self, rows: Sequence[ProfileRow]) -> None:
-        candidates = Candidate.objects.for_organization(self.organization)
-        profiles = Profile.objects.for_organization(self.organization).defer("content").order_by("version")
-        same_content = profiles.filter(digest__in={row.digest for row in rows}).order_by()
+        columns = [field.attname for field in Candidate._meta.concrete_fields]
+
+        def candidates(key: str, values: Collection[Any]) -> Iterator[Candidate]:
+            for values_of_one in rows_with(Candidate, self.organization, key, values, columns):
+                yield Candidate.from_db(DEFAULT_DB_ALIAS, columns, values_of_one)
+
         # Ids first: as one statement PostgreSQL joins the wrong way round while its statistics are older than the rows.
-        ids = set(same_content.values_list("candidate_id", flat=True))
-        known = {candidate.pk: candidate for candidate in candidates.filter(pk__in=ids)}
+        digests = {row.digest for row in rows}
+        ids = {pk for (pk,) in rows_with(Profile, self.organization, "digest", digests, ["candidate_id"])}
+        known = {candidate.pk: candidate for candidate in candidates("id", ids)}
         for key in ("link", "email", "external_id"):
-            values = {value for row in rows if (value := getattr(row, key))}
-            for candidate in candidates.filter(**{f"{key}__in": values}):
+            for candidate in candidates(key, {value for row in rows if (value := getattr(row, key))}):
                 known.setdefault(candidate.pk, candidate)
         for candidate in known.values():
             self._index(candidate)
-        for profile in profiles.filter(candidate__in=known):
-            self._note_version(known[profile.candidate_id], profile)
+        versions = rows_with(Profile, self.organization, "candidate_id", known, ["candidate_id", "version", "digest"])
+        for pk, version, digest in sorted(versions):
+            self._note_version(known[pk], version, digest)
 
     def matching(self, row: ProfileRow) -> dict[str, Candidate]:
         """The people whom the row's keys name, each under the strongest key that names them."""
@@ -242,16 +272,16 @@ class _People:
         return found
 
     def latest_digest(self, candidate: Candidate) -> str:
-        return self._versions[id(candidate)][-1].digest
+        return self._versions[id(candidate)][-1][1]
 
     def knows(self, candidate: Candidate, digest: str) -> bool:
-        return any(profile.digest == digest for profile in self._versions[id(candidate)])
+        return any(known == digest for _, known in self._versions[id(candidate)])
 
     def add(self, row: ProfileRow) -> None:
         candidate = Candidate(
-            organization=self.organization,
-            name=row.name,
-            headline=row.headline,
+            organization_id=self.organization.pk,
+            name=clean_name(row.name),
+            headline=clean_name(row.headline),
             link=row.link,
             email=row.email,
             external_id=row.external_id,
@@ -270,7 +300,7 @@ class _People:
             email=row.email or candidate.email,
             external_id=candidate.external_id or row.external_id,
         )
-        self._add_version(candidate, row, version=self._versions[id(candidate)][-1].version + 1)
+        self._add_version(candidate, row, version=self._versions[id(candidate)][-1][0] + 1)
 
     def complete(self, candidate: Candidate, row: ProfileRow) -> None:
         """Take over the keys that were not known before."""
@@ -282,12 +312,29 @@ class _People:
         )
 
     def save(self) -> None:
-        Candidate.objects.bulk_create(self._added)
-        note_words(organization=self.organization, candidates=self._added, are_new=True)
         note_words(organization=self.organization, candidates=list(self._renamed.values()))
-        for profile in self._profiles:
-            profile.candidate_id = profile.candidate.pk
-        Profile.objects.bulk_create(self._profiles)
+        if not self._profiles:
+            return
+        organization, now = self.organization.pk, connection.ops.adapt_datetimefield_value(clock.now())
+        for candidate, pk in zip(self._added, new_ids(Candidate, len(self._added)), strict=True):
+            candidate.pk = pk
+        insert_rows(
+            Candidate,
+            ("id", "organization_id", "name", "headline", "link", "email", "external_id", "created_at"),
+            (
+                (each.pk, organization, each.name, each.headline, each.link, each.email, each.external_id, now)
+                for each in self._added
+            ),
+        )
+        note_words(organization=self.organization, candidates=self._added, are_new=True)
+        insert_rows(
+            Profile,
+            ("organization_id", "candidate_id", "version", "content", "digest", "created_at"),
+            (
+                (organization, candidate.pk, version, row.content_json, row.digest, now)
+                for candidate, version, row in self._profiles
+            ),
+        )
 
     def _set(self, candidate: Candidate, **values: str) -> None:
         changed = {key: value for key, value in values.items() if getattr(candidate, key) != value}
@@ -302,19 +349,12 @@ class _People:
             self._renamed[candidate.pk] = candidate
 
     def _add_version(self, candidate: Candidate, row: ProfileRow, *, version: int) -> None:
-        profile = Profile(
-            organization=self.organization,
-            candidate=candidate,
-            version=version,
-            content=row.content,
-            digest=row.digest,
-        )
-        self._profiles.append(profile)
-        self._note_version(candidate, profile)
+        self._profiles.append((candidate, version, row))
+        self._note_version(candidate, version, row.digest)
 
-    def _note_version(self, candidate: Candidate, profile: Profile) -> None:
-        self._versions.setdefault(id(candidate), []).append(profile)
-        self._by_digest.setdefault(profile.digest, []).append(candidate)
+    def _note_version(self, candidate: Candidate, version: int, digest: str) -> None:
+        self._versions.setdefault(id(candidate), []).append((version, digest))
+        self._by_digest.setdefault(digest, []).append(candidate)
 
     def _index(self, candidate: Candidate) -> None:
         for key in ("link", "email", "external_id"):

@@ -15,12 +15,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import connection
 from django.db.models import BooleanField, F, Func, Q, QuerySet
 from django.db.models.lookups import In
 
 from candidates.models import Candidate, CandidateWord
 from candidates.names import folded
+from organizations.many_rows import insert_rows
 from organizations.models import Organization
 
 MOST_BYTES = 60  # of a word
@@ -77,26 +77,15 @@ def note_words(*, organization: Organization, candidates: Sequence[Candidate], a
 
 
 def store_words(rows: Iterable[tuple[int, int, bytes]]) -> None:
-    """Of organization, candidate and word. By plain SQL: an import writes ten of these rows a person."""
-    rows = list(rows)
-    into = (
-        f"INSERT INTO {connection.ops.quote_name(CandidateWord._meta.db_table)} (organization_id, candidate_id, word)"
-    )
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql" and rows:
-            columns = "unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bytea[])"
-            cursor.execute(f"{into} SELECT {columns}", [list(column) for column in zip(*rows, strict=True)])
-        else:
-            cursor.executemany(f"{into} VALUES (%s, %s, %s)", rows)
+    """Of organization, candidate and word."""
+    insert_rows(CandidateWord, ("organization_id", "candidate_id", "word"), rows)
 
 
 def words_of(text: str) -> set[bytes]:
     """By which somebody is found of whom `text` tells."""
-    return {
-        _noted(word[start:])
-        for word in folded(f"{text} {_INNER_SIGNS.sub(' ', text)}").split()
-        for start in (0, *(letter.start() for letter in _MAY_BEGIN.finditer(word)))
-    }
+    words = {*folded(text).split(), *folded(_INNER_SIGNS.sub(" ", text)).split()}
+    begun = {word[found.start() :] for word in words if not word.isascii() for found in _MAY_BEGIN.finditer(word)}
+    return set(map(_noted, words | begun))
 
 
 def _noted(word: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
+from candidates import profiles
 from candidates.models import Candidate, Profile
 from candidates.profiles import CHUNK_ROWS, ImportReport, import_profiles, parse_file
 from organizations.models import AuditEvent, Organization
@@ -261,6 +262,15 @@ def test_progress_is_told_and_queries_do_not_grow_with_the_rows(acme, django_ass
 
     assert told == [CHUNK_ROWS, CHUNK_ROWS + 1]
     assert Candidate.objects.count() == CHUNK_ROWS + 1
+
+
+def test_large_profiles_share_a_transaction_with_few_others(acme, monkeypatch):
+    monkeypatch.setattr(profiles, "CHUNK_CHARACTERS", 1000)
+    told: list[int] = []
+
+    run(acme, [resume(f"Person {number}", summary="x " * 200) for number in range(5)], on_progress=told.append)
+
+    assert told == [3, 5]
 
 
 def test_no_statement_of_an_import_needs_statistics_to_choose_a_join(acme):

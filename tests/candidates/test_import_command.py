@@ -108,7 +108,7 @@ def test_a_named_pipe_is_read_like_a_file(acme, good, tmp_path):
 @pytest.mark.parametrize(
     ("temporary_file", "why"),
     [
-        (lambda *_, **named: open("/dev/full", "w+", encoding=named["encoding"]), "No space left on device"),  # noqa: SIM115
+        (lambda: open("/dev/full", "w+b"), "No space left on device"),  # noqa: SIM115
         (partial(TemporaryFile, dir="/nowhere"), "No such file or directory"),
     ],
 )

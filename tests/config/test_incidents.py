@@ -38,7 +38,6 @@ KEY = "sk-proj-simulated-valid-0001-incident"
 HAND_WRITTEN_SQL = {
     "billing/verification.py",
     "candidates/recency.py",
-    "candidates/search.py",
     "config/backups/manifest.py",
     "config/backups/postgresql.py",
     "config/backups/sqlite.py",
@@ -48,6 +47,7 @@ HAND_WRITTEN_SQL = {
     "organizations/clock.py",
     "organizations/database_rights.py",
     "organizations/long_lists.py",
+    "organizations/many_rows.py",
     "organizations/tenancy.py",
     "usage/cells.py",
     "usage/kinds.py",

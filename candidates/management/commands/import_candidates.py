@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
 def _import(organization: Organization, files: Sequence[Path]) -> ImportReport:
     """All files are read before anything is imported; each of them once, since it may be a pipe."""
-    with TemporaryFile("w+", encoding="utf-8") as spool, _progress(Console(stderr=True)) as progress:
+    with TemporaryFile() as spool, _progress(Console(stderr=True)) as progress:
         bar = progress.add_task("Reading profiles", total=None)
         rows = RowSpool(spool)
         for row in chain.from_iterable(map(_rows, files)):

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from candidates.models import Candidate, CandidateWord, Profile
+from organizations.many_rows import insert_rows, new_ids, rows_with
+from organizations.models import Organization
+from organizations.tenancy import scope
+
+COLUMNS = ("id", "organization_id", "name", "headline", "link", "email", "external_id", "created_at")
+ODD = ['O\'Brien \\ "x" %s', "{},\n\t\\x41", "李 明 \u2028 é", "null", "' OR 1=1 --"]
+
+
+def bring(organization: Organization, *names: str) -> list[int]:
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    ids = list(new_ids(Candidate, len(names)))
+    rows = [(pk, organization.pk, name, "", "", f"{name}@x", "", now) for pk, name in zip(ids, names, strict=True)]
+    insert_rows(Candidate, COLUMNS, rows)
+    return ids
+
+
+def test_rows_are_stored_as_models_would_store_them(acme):
+    ids = bring(acme, *ODD)
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    content = {"text": ODD, "number": 1.5, "nothing": None}
+    columns = ("organization_id", "candidate_id", "version", "content", "digest", "created_at")
+    insert_rows(Profile, columns, [(acme.pk, ids[0], 1, json.dumps(content, ensure_ascii=False), "d", now)])
+    insert_rows(CandidateWord, ("organization_id", "candidate_id", "word"), [(acme.pk, ids[0], b"\x00\xff'\\")])
+
+    people = Candidate.objects.order_by("pk")
+    assert [(person.pk, person.name) for person in people] == list(zip(ids, ODD, strict=True))
+    assert abs((timezone.now() - people[0].created_at).total_seconds()) < 60
+    assert Profile.objects.get().content == content
+    assert Profile.objects.get(content__number=1.5)
+    assert bytes(CandidateWord.objects.get().word) == b"\x00\xff'\\"
+    assert Candidate.objects.create(organization=acme, name="Next").pk not in ids
+
+
+def test_what_a_column_refuses_is_an_error_and_nothing_is_stored(acme):
+    bring(acme, "Ann")
+
+    with pytest.raises(DatabaseError), transaction.atomic():
+        bring(acme, "Ben", "Ann")  # an e-mail is one person's
+
+    assert Candidate.objects.get().name == "Ann"
+
+
+def test_nothing_to_store_and_nothing_to_look_for_ask_nothing(acme, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        insert_rows(Candidate, COLUMNS, [])
+        assert rows_with(Candidate, acme, "email", [], ["id"]) == []
+
+
+def test_rows_are_found_by_many_values_in_the_own_organization_only(acme, globex):
+    ids = bring(acme, *ODD, "Ann")
+    bring(globex, *ODD)
+
+    found = rows_with(Candidate, acme, "email", {f"{name}@x" for name in (*ODD, "nobody")}, ["name", "id"])
+
+    assert sorted(found) == sorted(zip(ODD, ids, strict=False))
+    assert rows_with(Candidate, acme, "id", ids[:2], ["id"]) == [(ids[0],), (ids[1],)]
+
+
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from nodes(child)
+
+
+@pytest.mark.postgresql
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no statistics of its own accord")
+@pytest.mark.parametrize("column", ["link", "email", "external_id", "id"])
+def test_values_are_looked_up_in_an_index_whatever_the_statistics(acme, globex, column):
+    """Of a table that was never analysed, all rows of the organization were read for each chunk of an import."""
+    Candidate.objects.bulk_create(
+        Candidate(organization=whose, name="Person", link=f"l{number}", email=f"e{number}", external_id=f"i{number}")
+        for whose in (globex, acme)
+        for number in range(3000)
+    )
+
+    with scope(acme, "as its pages do"), CaptureQueriesContext(connection) as asked:
+        rows_with(Candidate, acme, column, list(range(1, 500)), ["id"])
+    with scope(acme, "as its pages do"), connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {asked[0]['sql']}")
+        ((plan,),) = cursor.fetchone()
+
+    assert any(column in str(node.get("Index Cond")) for node in nodes(plan["Plan"]))
