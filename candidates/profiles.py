@@ -11,11 +11,12 @@ guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, transaction
 
 from candidates.models import Candidate, Profile
 from candidates.names import names_agree, one_name_holds_the_other
@@ -87,29 +88,37 @@ def import_profiles(
     errors: list[RowError] = []
     done = 0
 
-    for chunk in _chunks(rows):
-        outcomes = iter(_import_chunk(organization, chunk, done, last_rows))
-        for row in chunk:
-            if isinstance(row, RowError):
-                errors.append(row)
-            elif (outcome := next(outcomes)) in counts:
-                counts[outcome] += 1
-            else:
-                errors.append(RowError(row.line, outcome, row.file))
-        done += sum(isinstance(row, ProfileRow) for row in chunk)
-        if on_progress:
-            on_progress(done)
+    try:
+        for chunk in _chunks(rows):
+            outcomes = iter(_import_chunk(organization, chunk, done, last_rows))
+            for row in chunk:
+                if isinstance(row, RowError):
+                    errors.append(row)
+                elif (outcome := next(outcomes)) in counts:
+                    counts[outcome] += 1
+                else:
+                    errors.append(RowError(row.line, outcome, row.file))
+            done += sum(isinstance(row, ProfileRow) for row in chunk)
+            if on_progress:
+                on_progress(done)
+    except BaseException:
+        with suppress(Error):  # the first one is told
+            _record(organization, actor, counts)
+        raise
+    _record(organization, actor, counts)
+    return ImportReport(**counts, errors=tuple(errors))
 
-    report = ImportReport(**counts, errors=tuple(errors))
-    if report.imported or report.updated:
+
+def _record(organization: Organization, actor: User | None, counts: dict[str, int]) -> None:
+    """What was stored, also by an import that was interrupted."""
+    if counts["imported"] or counts["updated"]:
         audit.record(
             organization=organization,
             actor=actor,
             action="profiles.imported",
-            imported=report.imported,
-            updated=report.updated,
+            imported=counts["imported"],
+            updated=counts["updated"],
         )
-    return report
 
 
 def _chunks(rows: Iterable[ProfileRow | RowError]) -> Iterator[list[ProfileRow | RowError]]:

@@ -11,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from candidates import profiles
 from candidates.management.commands import import_candidates
 from candidates.models import Candidate
-from organizations.models import Organization
+from organizations.models import AuditEvent, Organization
 
 
 def run(*arguments: object) -> str:
@@ -116,6 +117,34 @@ def test_where_no_temporary_file_can_be_written_a_sentence_says_so(acme, good, m
     monkeypatch.setattr(import_candidates, "TemporaryFile", temporary_file)
 
     with pytest.raises(CommandError, match=f"temporary file meanwhile: {why}. Set TMPDIR"):
+        run("--organization", "acme", good)
+
+    assert not Candidate.objects.exists()
+
+
+def interrupt(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_import_says_how_far_it_came_and_the_next_one_does_the_rest(acme, good, monkeypatch):
+    monkeypatch.setattr(profiles, "CHUNK_ROWS", 1)
+    import_chunk = profiles._import_chunk
+    chunks = iter([import_chunk, interrupt])
+    monkeypatch.setattr(profiles, "_import_chunk", lambda *given: next(chunks)(*given))
+
+    with pytest.raises(CommandError, match=r"Interrupted after 1 of 2 profiles, which stay imported\.") as stopped:
+        run("--organization", "acme", good)
+
+    assert stopped.value.returncode == 130
+    assert AuditEvent.objects.get().details == {"imported": 1, "updated": 0}
+    monkeypatch.setattr(profiles, "_import_chunk", import_chunk)
+    assert run("--organization", "acme", good) == "1 imported, 0 updated, 1 unchanged, 0 refused.\n"
+
+
+def test_an_import_that_is_interrupted_while_it_reads_says_that_nothing_was_imported(acme, good, monkeypatch):
+    monkeypatch.setattr(import_candidates, "parse_file", lambda *_, **named: interrupt())
+
+    with pytest.raises(CommandError, match=r"Interrupted; nothing was imported\."):
         run("--organization", "acme", good)
 
     assert not Candidate.objects.exists()

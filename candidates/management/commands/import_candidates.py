@@ -17,6 +17,8 @@ from candidates.profiles import FileUnreadable, ImportReport, ProfileRow, RowErr
 from candidates.row_spool import RowSpool
 from organizations.models import Organization
 
+INTERRUPTED = 130  # as shells say it of Ctrl-C
+
 
 class Command(BaseCommand):
     help = (
@@ -59,18 +61,30 @@ class Command(BaseCommand):
 
 def _import(organization: Organization, files: Sequence[Path]) -> ImportReport:
     """All files are read before anything is imported; each of them once, since it may be a pipe."""
+    done = 0
+
+    def show(number: int) -> None:
+        nonlocal done
+        done = number
+        progress.update(bar, completed=done)
+
     with TemporaryFile() as spool, _progress(Console(stderr=True)) as progress:
         bar = progress.add_task("Reading profiles", total=None)
         rows = RowSpool(spool)
-        for row in chain.from_iterable(map(_rows, files)):
-            rows.add(row)
-        progress.update(bar, description="Importing profiles", total=rows.profiles)
-        return import_profiles(
-            organization=organization,
-            rows=rows,
-            actor=None,
-            on_progress=lambda done: progress.update(bar, completed=done),
-        )
+        try:
+            for row in chain.from_iterable(map(_rows, files)):
+                rows.add(row)
+            progress.update(bar, description="Importing profiles", total=rows.profiles)
+            return import_profiles(organization=organization, rows=rows, actor=None, on_progress=show)
+        except KeyboardInterrupt:
+            progress.stop()
+            if not done:
+                raise CommandError("Interrupted; nothing was imported.", returncode=INTERRUPTED) from None
+            raise CommandError(
+                f"Interrupted after {done:,} of {rows.profiles:,} profiles, which stay imported. Import the same files "
+                "again for the rest.",
+                returncode=INTERRUPTED,
+            ) from None
 
 
 def _rows(file: Path) -> list[ProfileRow | RowError]:
