@@ -5,7 +5,8 @@ PostgreSQL lets no index serve LIKE behind row-level security. So each word of a
 (letter case and accents do not count), is a row of its own, in bytes, whose order no collation changes; what begins
 with the typed letters lies together in the index. Whoever changes what a person is found by calls `note_words`.
 
-Where a word begins is not always plain. “Node.js” and “O'Brien” are noted as one word and as two. Chinese, Japanese and
+Where a word begins is not always plain. “Node.js” and “O'Brien” are noted as one word and as two, “C++” and “C#” with
+their signs as well, which folding drops: else they would find whatever begins with c. Chinese, Japanese and
 Thai put no spaces between words, Koreans none into a name: there one may begin at any letter.
 """
 
@@ -28,6 +29,8 @@ FEW = 500  # are quicker looked up one by one than all people in a hash
 AFTER_ALL = b"\xff"  # in no UTF-8
 _DOTS = re.compile(r"[.．]")
 _INNER_SIGNS = re.compile(r"[.．'`´‘’ʻʼ\u200c]")  # which folding takes out of words
+_SIGNED = re.compile(r"([^\W_]+)([+#]+)")  # C++, C#, F#
+_SIGNED_AT_THE_END = re.compile(rf"{_SIGNED.pattern}(?![^\W_])")  # the signs of “jane+jobs@” stand between two words
 # Letters of Thai, Lao, Burmese, Korean (folding takes its syllables apart), Khmer, Japanese and Chinese.
 _MAY_BEGIN = re.compile(
     "[\u0e01-\u0e2e\u0e40-\u0e44\u0e81-\u0eae\u0ec0-\u0ec4\u1000-\u102a\u1100-\u115f\u1780-\u17b3"
@@ -38,7 +41,8 @@ _MAY_BEGIN = re.compile(
 def found_by(people: QuerySet[Candidate], organization: Organization, query: str) -> QuerySet[Candidate]:
     """Those of `people` of whom each word of `query` begins one; all of them for nothing, nobody for mere signs."""
     # Whoever has typed “node.j” so far may mean one word or two; the two are noted of either.
-    words = {_noted(word) for word in folded(_DOTS.sub(" ", query)).split()}
+    typed = _DOTS.sub(" ", query)
+    words = set(map(_noted, [*folded(_SIGNED_AT_THE_END.sub(" ", typed)).split(), *_signed(_SIGNED_AT_THE_END, typed)]))
     if query.strip() and not words:
         return people.none()
     for word in words:
@@ -85,7 +89,13 @@ def words_of(text: str) -> set[bytes]:
     """By which somebody is found of whom `text` tells."""
     words = {*folded(text).split(), *folded(_INNER_SIGNS.sub(" ", text)).split()}
     begun = {word[found.start() :] for word in words if not word.isascii() for found in _MAY_BEGIN.finditer(word)}
-    return set(map(_noted, words | begun))
+    return set(map(_noted, words | begun | _signed(_SIGNED, text)))
+
+
+def _signed(pattern: re.Pattern[str], text: str) -> set[str]:
+    if "+" not in text and "#" not in text:
+        return set()
+    return {f"{word}{signs}" for letters, signs in pattern.findall(text) for word in folded(letters).split()[-1:]}
 
 
 def _noted(word: str) -> bytes:

@@ -66,6 +66,28 @@ def test_each_word_has_to_begin_one_of_the_persons(acme, globex, query, found):
 @pytest.mark.parametrize(
     ("query", "found"),
     [
+        *[(query, {"Clara"}) for query in ("C++", "c++", "c+", "C++ dev", "dev c++", "c++/qt", "(C++)", "C++,")],
+        *[(query, {"Carl"}) for query in ("C#", "c# dev", "f#", ".net c#", "R+", "R+Redux", "carl+", "carl+jobs@mail")],
+        ("c", {"Clara", "Carl", "Cem"}),
+        ("cobol++", set()),
+        ("c###", set()),
+        ("+ #", set()),
+    ],
+)
+def test_signs_that_are_part_of_a_word_are_looked_for(acme, query, found):
+    bring(
+        acme,
+        resume("Clara", label="C++/Qt Developer"),
+        resume("Carl", label=".NET (C#, F#), R+Redux developer", email="carl+jobs@mail.example"),
+        resume("Cem", label="Cobol"),
+    )
+
+    assert names(acme, query) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
         *[("jane.doe@mail.example"[:typed], {"Jane O’Brien"}) for typed in range(1, 22)],
         *[("mail.example"[:typed], {"Jane O’Brien"}) for typed in range(1, 13)],
         *[(query, {"Jane O’Brien"}) for query in ("brien", "OBrien", "o'brien", "o'b", "O`Bri")],
@@ -111,7 +133,9 @@ def test_who_is_called_otherwise_now_is_found_by_it_and_no_longer_as_before(acme
 
 
 def test_an_upgrade_has_everybody_found_by_the_same_words_as_an_import(acme, globex):
-    bring(acme, resume("Anna Rossi", label="Senior Senior Engineer"), resume("Rosa Müller", email="rosa@mail.example"))
+    bring(
+        acme, resume("Anna Rossi", label="Senior Senior C++ Engineer"), resume("Rosa Müller", email="rosa@mail.example")
+    )
     bring(globex, resume("Rosa Elsewhere"))
     columns = ("organization_id", "candidate_id", "word")
     before = {(o, c, bytes(word)) for o, c, word in CandidateWord.objects.values_list(*columns)}
@@ -119,6 +143,9 @@ def test_an_upgrade_has_everybody_found_by_the_same_words_as_an_import(acme, glo
 
     migration: Any = import_module("candidates.migrations.0011_words_of_people")
     migration.note_words_of_everybody(apps, SimpleNamespace(connection=connection))
+    CandidateWord.objects.filter(word__gte=b"c+", word__lt=b"c-").delete()
+    migration = import_module("candidates.migrations.0013_words_with_signs")
+    migration.note_words_with_signs(apps, SimpleNamespace(connection=connection))
 
     after = [(o, c, bytes(word)) for o, c, word in CandidateWord.objects.values_list(*columns)]
     assert len(after) == len(set(after))
