@@ -24,7 +24,7 @@ from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse
 from candidates.profile_reading import profile_text
 from candidates.search import note_words
 from organizations import audit, clock
-from organizations.many_rows import insert_rows, new_ids, rows_with
+from organizations.many_rows import insert_rows, new_ids, rows_with, sent_together
 from organizations.models import Organization, User
 from organizations.names import clean_name
 
@@ -327,23 +327,24 @@ class _People:
         organization, now = self.organization.pk, connection.ops.adapt_datetimefield_value(clock.now())
         for candidate, pk in zip(self._added, new_ids(Candidate, len(self._added)), strict=True):
             candidate.pk = pk
-        insert_rows(
-            Candidate,
-            ("id", "organization_id", "name", "headline", "link", "email", "external_id", "created_at"),
-            (
-                (each.pk, organization, each.name, each.headline, each.link, each.email, each.external_id, now)
-                for each in self._added
-            ),
-        )
-        note_words(organization=self.organization, candidates=self._added, are_new=True)
-        insert_rows(
-            Profile,
-            ("organization_id", "candidate_id", "version", "content", "digest", "created_at"),
-            (
-                (organization, candidate.pk, version, row.content_json, row.digest, now)
-                for candidate, version, row in self._profiles
-            ),
-        )
+        with sent_together():
+            insert_rows(
+                Candidate,
+                ("id", "organization_id", "name", "headline", "link", "email", "external_id", "created_at"),
+                (
+                    (each.pk, organization, each.name, each.headline, each.link, each.email, each.external_id, now)
+                    for each in self._added
+                ),
+            )
+            insert_rows(
+                Profile,
+                ("organization_id", "candidate_id", "version", "content", "digest", "created_at"),
+                (
+                    (organization, candidate.pk, version, row.content_json, row.digest, now)
+                    for candidate, version, row in self._profiles
+                ),
+            )
+            note_words(organization=self.organization, candidates=self._added, are_new=True)
 
     def _set(self, candidate: Candidate, **values: str) -> None:
         changed = {key: value for key, value in values.items() if getattr(candidate, key) != value}

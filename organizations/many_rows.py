@@ -8,7 +8,8 @@ Here C does it: PostgreSQL takes all rows as one text of JSON, SQLite takes them
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, models
@@ -59,6 +60,16 @@ def new_ids(model: type[models.Model], count: int) -> Sequence[int]:
         cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
         last = sum(cursor.fetchone() or [0])
     return range(last + 1, last + 1 + count)
+
+
+@contextmanager
+def sent_together() -> Iterator[None]:
+    """PostgreSQL stores what was sent inside while the next is prepared; what it refuses is raised at the end."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 def insert_rows(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from candidates.models import Candidate, CandidateWord, Profile
-from organizations.many_rows import insert_rows, new_ids, rows_with
+from organizations.many_rows import insert_rows, new_ids, rows_with, sent_together
 from organizations.models import Organization
 from organizations.tenancy import scope
 
@@ -19,11 +19,15 @@ ODD = ['O\'Brien \\ "x" %s', "{},\n\t\\x41", "李 明 \u2028 é", "null", "' OR 
 
 
 def bring(organization: Organization, *names: str) -> list[int]:
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
     ids = list(new_ids(Candidate, len(names)))
+    bring_with(organization, ids, *names)
+    return ids
+
+
+def bring_with(organization: Organization, ids: list[int], *names: str) -> None:
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
     rows = [(pk, organization.pk, name, "", "", f"{name}@x", "", now) for pk, name in zip(ids, names, strict=True)]
     insert_rows(Candidate, COLUMNS, rows)
-    return ids
 
 
 def test_rows_are_stored_as_models_would_store_them(acme):
@@ -50,6 +54,22 @@ def test_what_a_column_refuses_is_an_error_and_nothing_is_stored(acme):
         bring(acme, "Ben", "Ann")  # an e-mail is one person's
 
     assert Candidate.objects.get().name == "Ann"
+
+
+def test_what_is_sent_together_is_stored_or_refused_as_one_by_one(acme):
+    with transaction.atomic(), sent_together():
+        bring_with(acme, [10_001, 10_002], "Ann", "Ben")
+        bring_with(acme, [10_003], "Cem")
+
+    def bring_two() -> None:
+        with transaction.atomic(), sent_together():
+            bring_with(acme, [10_004], "Dan")
+            bring_with(acme, [10_005], "Ann")
+
+    with pytest.raises(IntegrityError):
+        bring_two()
+
+    assert [person.name for person in Candidate.objects.order_by("pk")] == ["Ann", "Ben", "Cem"]
 
 
 def test_nothing_to_store_and_nothing_to_look_for_ask_nothing(acme, django_assert_num_queries):
