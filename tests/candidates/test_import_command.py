@@ -4,8 +4,10 @@ import io
 import json
 import os
 import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from tempfile import TemporaryFile
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -129,7 +131,7 @@ def interrupt(*arguments: object) -> None:
 def test_an_interrupted_import_says_how_far_it_came_and_the_next_one_does_the_rest(acme, good, monkeypatch):
     monkeypatch.setattr(profiles, "CHUNK_ROWS", 1)
     import_chunk = profiles._import_chunk
-    chunks = iter([import_chunk, interrupt])
+    chunks: Iterator[Callable[..., Any]] = iter([import_chunk, interrupt])
     monkeypatch.setattr(profiles, "_import_chunk", lambda *given: next(chunks)(*given))
 
     with pytest.raises(CommandError, match=r"Interrupted after 1 of 2 profiles, which stay imported\.") as stopped:
