@@ -44,7 +44,7 @@ UNSCOPED = {
     "candidates.migrations.0003_ledger_names_no_people": "takes names out of the holds of everybody",
     "candidates.migrations.0007_done_requests": "keeps what programs asked for elsewhere, of everybody",
     "candidates.migrations.0011_words_of_people": "notes by which words people are found, of everybody",
-    "candidates.migrations.0013_words_with_signs": "the same",
+    "candidates.migrations.0014_words_with_signs": "the same",
     "usage.metering:sweep_lost_calls": "finds lost calls of everybody",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.

@@ -144,7 +144,7 @@ def test_an_upgrade_has_everybody_found_by_the_same_words_as_an_import(acme, glo
     migration: Any = import_module("candidates.migrations.0011_words_of_people")
     migration.note_words_of_everybody(apps, SimpleNamespace(connection=connection))
     CandidateWord.objects.filter(word__gte=b"c+", word__lt=b"c-").delete()
-    migration = import_module("candidates.migrations.0013_words_with_signs")
+    migration = import_module("candidates.migrations.0014_words_with_signs")
     migration.note_words_with_signs(apps, SimpleNamespace(connection=connection))
 
     after = [(o, c, bytes(word)) for o, c, word in CandidateWord.objects.values_list(*columns)]

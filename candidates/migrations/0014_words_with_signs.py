@@ -30,6 +30,6 @@ def note_words_with_signs(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -
 
 
 class Migration(migrations.Migration):
-    dependencies = [("candidates", "0012_admin_order")]
+    dependencies = [("candidates", "0013_check_indexes")]
 
     operations = [migrations.RunPython(note_words_with_signs, migrations.RunPython.noop, elidable=True)]
