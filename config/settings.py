@@ -142,6 +142,7 @@ TEMPLATES = [
         },
     },
 ]
+FORM_RENDERER = "config.form_renderer.QuickRenderer"
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ENV_FILE.parent / "keyfare.sqlite3"}
 DATABASES = {"default": env.read("DATABASE_URL", database_of, default=SQLITE)}
