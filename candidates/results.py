@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, F, Min, QuerySet
 
-from candidates.check_endings import OPEN
 from candidates.models import STATUS_RANK, Briefing, CandidateCheck
 from organizations.models import Organization
 
@@ -58,7 +57,10 @@ def progress(briefing: Briefing, *, now: datetime) -> Progress:
     running = counts.get(Status.PENDING, 0) + counts.get(Status.IN_PROGRESS, 0)
     total, oldest = 0, None
     if running:
-        oldest = latest.filter(status__in=OPEN).aggregate(oldest=Min("accepted_at"))["oldest"]
+        first, last = PLACES.index(Status.IN_PROGRESS), PLACES.index(Status.PENDING)
+        # By the rank, not by the status: an index leads to these few of many thousand.
+        of_the_open = latest.filter(rank__gte=first * STATUS_RANK, rank__lt=(last + 1) * STATUS_RANK)
+        oldest = of_the_open.aggregate(oldest=Min("accepted_at"))["oldest"]
     if oldest is not None:
         checks = CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing)
         # By each status, in the order of the index.

@@ -13,8 +13,8 @@ from django.urls import reverse
 from billing import ledger
 from config.worker import alarm
 from organizations.models import Membership, Organization
-from organizations.permissions import CURRENT_ORGANIZATION, Permission, may
-from organizations.tenancy import EVERY, scope
+from organizations.permissions import CURRENT_ORGANIZATION, Permission, may, memberships_of
+from organizations.tenancy import scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,11 @@ class Page:
     @cached_property
     def memberships(self) -> list[Membership]:
         """Those of the person in open organizations, by name."""
+        read: list[Membership] | None = getattr(self.request, "memberships", None)
+        if read is not None:
+            return read
         user = getattr(self.request, "user", None)
-        if user is None or not user.is_authenticated:
-            return []
-        with scope(EVERY, "a person's memberships lie in several organizations"):
-            return list(
-                Membership.objects.filter(user=user, organization__closed_at=None, organization__is_platform=False)
-                .select_related("organization")
-                .order_by("organization__name", "pk")
-            )
+        return memberships_of(user) if user is not None and user.is_authenticated else []
 
     @cached_property
     def membership(self) -> Membership | None:
@@ -128,7 +124,7 @@ def page(request: HttpRequest) -> dict[str, object]:
     Context processor: `banner`, `signup_is_open`, `sends_no_mail`, and lazily `stop_of_work` and the public attributes
     of Page.
 
-    Those are functions, which templates call: at most two queries a page, none for what does not ask.
+    Those are functions, which templates call: at most one query a page, none for what does not ask.
     """
     this = Page(request)
 

@@ -19,9 +19,7 @@ INPUTS: Final = ("input", "text", "password", "hidden", "email", "number", "chec
 
 
 class QuickRenderer(DjangoTemplates):
-    def render(
-        self, template_name: str, context: Mapping[str, Any], request: HttpRequest | None = None
-    ) -> SafeString:
+    def render(self, template_name: str, context: dict[str, Any], request: HttpRequest | None = None) -> str:
         draw = DRAWN.get(template_name)
         return draw(context["widget"]) if draw else super().render(template_name, context, request)
 
@@ -47,7 +45,7 @@ def _select(widget: Mapping[str, Any]) -> SafeString:
 
 def _attributes(attributes: Mapping[str, Any]) -> str:
     return "".join(
-        f" {conditional_escape(name)}" if value is True else f' {conditional_escape(name)}="{conditional_escape(value)}"'
+        f" {conditional_escape(name)}" + ("" if value is True else f'="{conditional_escape(value)}"')
         for name, value in attributes.items()
         if value is not False
     )

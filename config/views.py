@@ -29,6 +29,8 @@ from config.guides import guide
 from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
+from providers.cards import keys_of
+from providers.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.resolve import has_model, working_defaults
 from routing.services import RoutingRow, routing_table
@@ -39,6 +41,7 @@ from usage.models import Mode
 from usage.views import Purpose, events_context
 
 LATEST_CHECKS = 8
+NAMES_OF_A_CHECK = ("candidate__name", "briefing__title", "briefing__version")
 FREE_CHECKS_SHOWN = 20
 SETTINGS_SECTIONS = ("llm-providers", "llm-routing", "candidate-recency-window")
 Kind = CandidateCheck.Kind
@@ -82,15 +85,17 @@ def _section_url(slug: str, section: str) -> str:
 @organization_view(Permission.VIEW)
 @require_safe
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
+    now = clock.now()
     cost, averages = reports.cost_and_averages(
         organization=request.organization,
-        today=clock.now().date(),
+        today=now.date(),
         show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
     )
-    routes = routing.views.panel_context(request, averages=averages)
+    keys = show_unreadable(keys_of(request.organization))
+    routes = routing.views.panel_context(request, keys=keys, averages=averages, now=now)
     context = {
         "cost": cost,
-        **providers.views.panel_context(request),
+        **providers.views.panel_context(keys, now=now),
         **routes,
         "mode_note": _mode_note(line.row for line in routes["routing"].lines),
         **organizations.views.recency_panel_context(request),
@@ -103,7 +108,8 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
 def overview(request: OrganizationHttpRequest) -> HttpResponse:
     checks = CandidateCheck.objects.for_organization(request.organization)
     steps = getting_started.steps(organization=request.organization)
-    month_start = _month_start(clock.now())
+    now = clock.now()
+    month_start = _month_start(now)
     rows = routing_table(request.organization)
     in_trouble = troubles(rows)
     balance = ledger.balance(organization=request.organization)
@@ -111,7 +117,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     context = {
         "cost": reports.cost_summary(
             organization=request.organization,
-            today=clock.now().date(),
+            today=now.date(),
             show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
         ),
         "balance": balance,
@@ -128,7 +134,9 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "is_managed": any(row.is_managed for row in rows),
         "has_key": steps_open
         and ProviderKey.objects.for_organization(request.organization).filter(status__in=USABLE_STATUSES).exists(),
-        "latest_checks": checks.select_related("candidate", "briefing").order_by("-accepted_at", "pk")[:LATEST_CHECKS],
+        "latest_checks": checks.select_related("candidate", "briefing")
+        .only("status", "category", "score", "charged", "price", "accepted_at", *NAMES_OF_A_CHECK)
+        .order_by("-accepted_at", "pk")[:LATEST_CHECKS],
     }
     return render(request, "config/overview.html", context)
 

@@ -74,11 +74,22 @@ class OrganizationHttpRequest(HttpRequest):
     user: User
     organization: Organization
     membership: Membership
+    memberships: list[Membership]  # all of the person's
     htmx: HtmxDetails
 
 
 def may(membership: Membership, permission: Permission) -> bool:
     return membership.role in PERMISSIONS[permission]
+
+
+def memberships_of(user: User) -> list[Membership]:
+    """Those in open organizations, by name."""
+    with scope(EVERY, "a person's memberships lie in several organizations"):
+        return list(
+            Membership.objects.filter(user=user, organization__closed_at=None, organization__is_platform=False)
+            .select_related("organization")
+            .order_by("organization__name", "pk")
+        )
 
 
 def organization_view(
@@ -95,19 +106,15 @@ def organization_view(
         @wraps(view)
         @login_required
         def wrapped(request: Any, slug: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            with scope(EVERY, "whether the person is a member is what tells the organization"):
-                membership = (
-                    Membership.objects.select_related("organization")
-                    .filter(user=request.user, organization__in=Organization.objects.of_user(request.user))
-                    .filter(organization__slug=slug)
-                    .first()
-                )
+            memberships = memberships_of(request.user)
+            membership = next((each for each in memberships if each.organization.slug == slug), None)
             if membership is None:
                 raise Http404
             if not may(membership, permission):
                 raise PermissionDenied
-            request.organization = membership.organization
+            request.memberships = memberships
             request.membership = membership
+            request.organization = membership.organization
             if request.session.get(CURRENT_ORGANIZATION) != slug:
                 request.session[CURRENT_ORGANIZATION] = slug
             with scope(membership.organization, "the organization of the address"):

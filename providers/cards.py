@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -165,8 +166,8 @@ def keys_of(organization: Organization) -> QuerySet[ProviderKey]:
     )
 
 
-def provider_cards(organization: Organization, *, now: datetime) -> list[ProviderCard]:
-    keys = show_unreadable(keys_of(organization))
+def provider_cards(keys: Sequence[ProviderKey], *, now: datetime) -> list[ProviderCard]:
+    """A card a provider, of the keys of `keys_of` that `show_unreadable` has seen."""
     return [
         _card(provider, (key for key in keys if key.provider == provider.slug), now=now)
         for provider in PROVIDERS.values()
@@ -258,6 +259,7 @@ def reported_limits(reported: dict[str, Any]) -> list[ReportedLimit]:
     return limits
 
 
+@lru_cache(maxsize=5_000)  # many models of a list cost the same
 def usd_text(nanousd: int) -> str:
     """All digits that tell something, and at least the cents: "$0.075", "$12.00"."""
     whole, _, fraction = f"{Decimal(nanousd) / 10**9:,.9f}".partition(".")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -48,9 +50,9 @@ CANNOT_SEAL = "No key can be saved now: this installation's master keys were cha
 CANNOT_ROTATE = "The organization key was not rotated: this installation’s master keys were changed. Tell its operator."
 
 
-def panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
+def panel_context(keys: Sequence[ProviderKey], *, now: datetime) -> dict[str, Any]:
     """What `providers/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
-    return {"provider_cards": provider_cards(request.organization, now=clock.now())}
+    return {"provider_cards": provider_cards(keys, now=now)}
 
 
 @sensitive_post_parameters()

@@ -14,7 +14,7 @@ Where a key lists none, the model that it was proved with, else what 1 and 2 wou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from providers.cards import usd_text
@@ -25,11 +25,12 @@ from usage.price_list import list_price_per_million
 
 # Who makes a model, as OpenRouter begins its ids, and the slug of the provider that is its maker.
 MAKERS = {"openai": "openai", "anthropic": "anthropic", "google": "google", "mistralai": "mistral"}
+Price = tuple[int | None, int | None]  # of a million tokens sent and answered, in nano-USD
 # A date or revision of a model, as providers write it behind its name.
 REVISION = re.compile(r"-(latest|20\d\d-?\d\d-?\d\d|\d{4}|\d{3})$")
 
 
-def counterpart(*, row: RoutingRow, key: ProviderKey, listed: Sequence[str] | None = None) -> str:
+def counterpart(*, row: RoutingRow, key: ProviderKey, listed: Collection[str] | None = None) -> str:
     """
     The model of `key` for an action, "" where nothing can be proposed. `listed` are the key's models in the order of
     the provider, read here where not given.
@@ -46,22 +47,26 @@ def counterpart(*, row: RoutingRow, key: ProviderKey, listed: Sequence[str] | No
     by_name: dict[str, str] = {}
     for each in sorted(listed, key=len):  # an undated name before the dated ones
         by_name.setdefault(_undated(each), each)
-    return next((by_name[_undated(name)] for name in wanted if _undated(name) in by_name), listed[0])
+    return next((by_name[_undated(name)] for name in wanted if _undated(name) in by_name), next(iter(listed)))
 
 
-def listed_in_order(key: ProviderKey) -> list[str]:
+def listed_in_order(key: ProviderKey) -> dict[str, Price]:
+    """The models that the provider lists for `key`, in its order, with its own prices."""
     models = key.available_models.filter(organization=key.organization_id).order_by("pk")
-    return list(models.values_list("model", flat=True))
+    prices = models.values_list("model", "input_nanousd_per_mtok", "output_nanousd_per_mtok")
+    return {model: (sent, answered) for model, sent, answered in prices}
 
 
-def price_text(key: ProviderKey, model: str, *, at: datetime) -> str:
-    """What `model` costs on `key`, to stand beside it: the provider's own price, else that of the price list."""
+def price_text(key: ProviderKey, model: str, *, at: datetime, offered: Mapping[str, Price] | None = None) -> str:
+    """
+    What `model` costs on `key`, to stand beside it: the provider's own price, else that of the price list. `offered`
+    is `listed_in_order`, asked for here where not given.
+    """
     if key.has_no_token_charges:
         return "no token charges"
     if not model:
         return ""
-    found = key.available_models.filter(organization=key.organization_id, model=model).first()
-    prices = (found.input_nanousd_per_mtok, found.output_nanousd_per_mtok) if found else (None, None)
+    prices = (listed_in_order(key) if offered is None else offered).get(model, (None, None))
     listed = None if None in prices else prices
     listed = listed or list_price_per_million(provider=key.provider, model=model, at=at)
     if listed is None:

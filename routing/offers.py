@@ -49,7 +49,7 @@ def offer_of(
     rows = [row for row in table if posted is not None or not _serves(key, row.rule)]
     if not key.is_usable:
         rows = []
-    listed = listed_in_order(key) if rows else []
+    listed = listed_in_order(key) if rows else {}
     lines = []
     for row in rows:
         slug = row.action.slug
@@ -58,7 +58,7 @@ def offer_of(
         is_ticked = given.get(f"{slug}-key") == str(key.pk) if f"{slug}-model" in given else row.rule is None
         form = RouteForm(posted, row=row, keys=[key], initial=initial, auto_id=f"use-{key.pk}-%s")
         form.fields["model"].widget.attrs |= {"list": f"models-of-{key.pk}", "data-saved": model}
-        lines.append(OfferLine(form, is_ticked, price_text(key, model, at=now)))
+        lines.append(OfferLine(form, is_ticked, price_text(key, model, at=now, offered=listed)))
     return Offer(key, lines, is_open=posted is not None or any(line.form.row.rule is None for line in lines))
 
 

@@ -129,9 +129,11 @@ def _managed_route(action: str) -> Route:
     )
 
 
-def working_defaults() -> dict[str, ManagedDefault]:
-    """The managed defaults that a managed key serves now, by action."""
-    defaults = list(ManagedDefault.objects.filter(action__in=ACTIONS))
+def working_defaults(defaults: Iterable[ManagedDefault] | None = None) -> dict[str, ManagedDefault]:
+    """The managed defaults that a managed key serves now, by action; of all there are, where they were read before."""
+    if defaults is None:
+        defaults = ManagedDefault.objects.all()
+    defaults = [default for default in defaults if default.action in ACTIONS]
     served = {provider for provider in {default.provider for default in defaults} if managed_key(provider)}
     return {default.action: default for default in defaults if default.provider in served}
 

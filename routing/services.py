@@ -56,15 +56,21 @@ def ensure_managed_defaults() -> None:
         )
 
 
-def routing_table(organization: Organization) -> list[RoutingRow]:
-    """Every action with the organization's rule, if it has one, and the managed default."""
+def routing_table(organization: Organization, *, keys: Iterable[ProviderKey] = ()) -> list[RoutingRow]:
+    """
+    Every action with the organization's rule, if it has one, and the managed default. `keys` are those of its keys
+    that `show_unreadable` has seen already.
+    """
     rules = {
         rule.action: rule
         for rule in RoutingRule.objects.for_organization(organization).select_related("key", "updated_by")
     }
-    show_unreadable(rule.key for rule in rules.values())
+    seen = {key.pk: key for key in keys}
+    for rule in rules.values():
+        rule.key = seen.get(rule.key_id, rule.key)
+    show_unreadable(rule.key for rule in rules.values() if rule.key_id not in seen)
     defaults = {default.action: default for default in ManagedDefault.objects.all()}
-    working = working_defaults()
+    working = working_defaults(defaults.values())
     return [
         RoutingRow(action, rules.get(slug), defaults.get(slug), is_managed=slug in working)
         for slug, action in ACTIONS.items()

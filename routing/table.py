@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from html import escape
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Case, When, Window
 from django.db.models.functions import RowNumber
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from organizations.models import Organization
 from providers.cards import usd_text
@@ -46,11 +46,12 @@ class SuggestionList:
 
     @property
     def options(self) -> SafeString:
-        """Hundreds of them: a template takes ten times as long."""
-        return format_html_join(
-            "",
-            '<option value="{}" label="{}"></option>',
-            ((suggestion.model, suggestion.label) for suggestion in self.suggestions),
+        """Hundreds of them: a template takes thirty times as long, `format_html` three times."""
+        return mark_safe(  # noqa: S308  # escaped
+            "".join(
+                f'<option value="{escape(suggestion.model)}" label="{escape(suggestion.label)}"></option>'
+                for suggestion in self.suggestions
+            )
         )
 
 
@@ -73,6 +74,7 @@ class RoutingTable:
     lines: Sequence[RouteLine]
     suggestion_lists: Sequence[SuggestionList]
     first_day: date  # of the 30 days that the averages cover
+    asked_at: datetime
 
     @property
     def is_managed(self) -> bool:
@@ -94,13 +96,15 @@ def route_forms(
     *,
     posted: Mapping[str, str] | None = None,
     unsaved: Mapping[str, str] | None = None,
+    keys: Sequence[ProviderKey] | None = None,
 ) -> list[RouteForm]:
     """
     A form for every action: bound to `posted`, or showing what is stored with the `unsaved` input of the page
-    laid over it.
+    laid over it. `keys` are all those of the organization as `show_unreadable` shows them, where they were read
+    before.
     """
-    rows = routing_table(organization)
-    keys = selectable_keys(organization)
+    rows = routing_table(organization, keys=keys or ())
+    keys = selectable_keys(organization) if keys is None else [key for key in keys if key.is_usable]
     typed = drafts(unsaved or {}, rows)
     forms = []
     for row in rows:
@@ -117,10 +121,11 @@ def routing_page(
     organization: Organization,
     forms: Sequence[RouteForm],
     *,
-    today: date,
+    now: datetime,
     averages: Mapping[str, ActionAverages] | None = None,
 ) -> RoutingTable:
     """The table with these forms; `averages` of its DAYS where they were asked for before."""
+    today = now.date()
     lists = suggestion_lists(
         organization,
         keys={key for form in forms for key in form.keys.values() if key.is_usable},
@@ -147,7 +152,7 @@ def routing_page(
                 is_unlisted=bool(rule and models and rule.model not in models),
             )
         )
-    return RoutingTable(lines, lists, first_day=today - timedelta(days=DAYS - 1))
+    return RoutingTable(lines, lists, first_day=today - timedelta(days=DAYS - 1), asked_at=now)
 
 
 def listed_models(key: ProviderKey | None) -> set[str]:

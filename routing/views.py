@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -35,9 +36,16 @@ ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
 ROUTES_TAKEN = "routesTaken"  # heard by the table: routes were chosen elsewhere on its page
 
 
-def panel_context(request: OrganizationHttpRequest, *, averages: Mapping[str, ActionAverages]) -> dict[str, Any]:
+def panel_context(
+    request: OrganizationHttpRequest,
+    *,
+    keys: Sequence[ProviderKey],
+    averages: Mapping[str, ActionAverages],
+    now: datetime,
+) -> dict[str, Any]:
     """What `routing/_panel.html` needs; everyone in the organization sees it, managers see forms in it."""
-    return _table_context(request, route_forms(request.organization), averages)
+    forms = route_forms(request.organization, keys=keys)
+    return {"routing": routing_page(request.organization, forms, now=now, averages=averages)}
 
 
 @organization_view(Permission.VIEW)
@@ -266,11 +274,8 @@ def _refused(request: OrganizationHttpRequest, forms: list[RouteForm]) -> HttpRe
     return render(request, template, _table_context(request, forms), status=422)
 
 
-def _table_context(
-    request: OrganizationHttpRequest, forms: list[RouteForm], averages: Mapping[str, ActionAverages] | None = None
-) -> dict[str, Any]:
-    table = routing_page(request.organization, forms, today=clock.now().date(), averages=averages)
-    return {"routing": table}
+def _table_context(request: OrganizationHttpRequest, forms: list[RouteForm]) -> dict[str, Any]:
+    return {"routing": routing_page(request.organization, forms, now=clock.now())}
 
 
 def _settings_url(request: OrganizationHttpRequest, anchor: str) -> str:

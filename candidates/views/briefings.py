@@ -182,7 +182,7 @@ def briefing_page(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     }
     is_wrong = request.method == "POST"
     if tab == RESULTS:
-        context |= results_context(request, briefing)
+        context |= results_context(request, briefing, now=now)
     elif tab == CANDIDATES and briefing.state != Briefing.State.REVIEW:
         context |= picker_context(request, briefing)
         is_wrong = bool(context["selection"].problem)

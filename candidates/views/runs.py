@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -28,6 +29,18 @@ from organizations.reading import whole_number
 from routing.resolve import RouteUnavailable
 
 RESULTS_A_PAGE = 100
+SHOWN = (
+    "status",
+    "category",
+    "score",
+    "failure",
+    "kind",
+    "charged",
+    "price",
+    "completed_at",
+    "rank",
+    "candidate__name",
+)
 NOBODY = {
     Who.TICKED: "Nobody is selected. Tick at least one person. To check everybody in the list, choose so above it.",
     Who.LISTED: "Nobody in this list can be checked now.",
@@ -108,14 +121,14 @@ def show_progress(request: OrganizationHttpRequest, briefing_id: int) -> HttpRes
     briefing = _briefing(request, briefing_id)
     if not request.htmx:
         return redirect(f"{reverse('candidates:briefing', args=[request.organization.slug, briefing.pk])}?tab=results")
-    context = {"briefing": briefing, **results_context(request, briefing)}
+    context = {"briefing": briefing, **results_context(request, briefing, now=clock.now())}
     return render(request, "candidates/_progress.html", context)
 
 
-def results_context(request: HttpRequest, briefing: Briefing) -> dict[str, Any]:
-    checks = latest_checks(briefing).select_related("candidate")
+def results_context(request: HttpRequest, briefing: Briefing, *, now: datetime) -> dict[str, Any]:
+    checks = latest_checks(briefing).select_related("candidate").only(*SHOWN)
     return {
-        "progress": progress(briefing, now=clock.now()),
+        "progress": progress(briefing, now=now),
         "page": page_of_rows(request, checks, by=("rank", "-candidate_id"), size=RESULTS_A_PAGE),
     }
 

@@ -15,7 +15,7 @@ register = template.Library()
 NUMBER: Final = r"-?(?:\d+\.?\d*|\.\d+)"
 LINES: Final = re.compile(r'(?:\s*<path d="[^"]*" />)+')
 LINE: Final = re.compile(r'd="([^"]*)"')
-BEGINNING: Final = re.compile(rf"^m\s*({NUMBER})[\s,]*({NUMBER})\s*(.*)", re.DOTALL)
+BEGINNING: Final = re.compile(rf"^m\s*({NUMBER})[\s,]*({NUMBER})\s*(?=({NUMBER})?)")
 
 
 @register.simple_tag
@@ -33,5 +33,5 @@ def joined(lines: list[str]) -> str:
 
 
 def _from_the_corner(beginning: re.Match[str]) -> str:
-    x, y, more = beginning.groups()
-    return f"M{x} {y}l{more}" if more[:1].isdigit() or more[:1] in ("-", ".") else f"M{x} {y}{more}"
+    x, y, line = beginning.groups()
+    return f"M{x} {y}{'l' if line else ''}"

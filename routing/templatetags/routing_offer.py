@@ -8,6 +8,7 @@ from organizations import clock
 from organizations.permissions import Permission, may
 from providers.models import ProviderKey
 from routing.offers import Offer, offer_of
+from routing.table import RoutingTable
 
 register = template.Library()
 
@@ -18,5 +19,7 @@ def uses_offered(context: dict[str, Any], key: ProviderKey) -> Offer | None:
     request = context["request"]
     if not key.is_usable or not may(request.membership, Permission.MANAGE_ROUTING):
         return None
-    table = [line.row for line in context["routing"].lines] if "routing" in context else None
-    return offer_of(request.organization, key, table=table, now=clock.now())
+    table: RoutingTable | None = context.get("routing")
+    if table is None:
+        return offer_of(request.organization, key, now=clock.now())
+    return offer_of(request.organization, key, table=[line.row for line in table.lines], now=table.asked_at)

@@ -27,8 +27,8 @@ NOT_OF_ONE_ORGANIZATION = {
         "EVERY": "staff operate the whole installation",
         "NOBODY": "no organization is known yet",
     },
-    ("organizations/permissions.py", "organization_view.decorate.wrapped"): {
-        "EVERY": "whether the person is a member is what tells the organization"
+    ("organizations/permissions.py", "memberships_of"): {
+        "EVERY": "a person's memberships lie in several organizations"
     },
     ("organizations/invitations.py", "accept_invitation"): {"EVERY": "the link says which organization"},
     ("organizations/invitations.py", "find_invitation"): {"EVERY": "the link says which organization"},
@@ -42,7 +42,6 @@ NOT_OF_ONE_ORGANIZATION = {
     },
     ("config/account_events.py", "address_changed"): {"EVERY": "a person's organizations are several"},
     ("organizations/api_tokens.py", "use_token"): {"EVERY": "the token says which organization"},
-    ("config/context.py", "Page.memberships"): {"EVERY": "a person's memberships lie in several organizations"},
     ("gateway/dispatch.py", "prepare"): {"_behind_the_wall_of(organization, route)": "a managed key is the platform's"},
     ("gateway/dispatch.py", "settle"): {"EVERY": "a managed key is the platform's"},
     ("gateway/dispatch.py", "_remember"): {

@@ -5,9 +5,12 @@ from urllib.parse import quote, urlencode
 
 from django import template
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from organizations.models import Organization
 from usage import amounts, names
+from usage.cells import Totals
 
 register = template.Library()
 
@@ -51,6 +54,30 @@ def action_name(slug: str) -> str:
 def provider_name(slug: str) -> str:
     """As the catalog has it."""
     return names.provider_name(slug)
+
+
+@register.filter
+def usd_words(totals: Totals) -> str:
+    """The USD of a sum, or in words why there are none."""
+    if totals.has_no_token_charges:
+        return muted(amounts.WITHOUT_CHARGES)
+    if totals.cost_nanousd is not None:
+        return amounts.at_least(amounts.dollars(totals.cost_nanousd), if_incomplete=totals.is_incomplete)
+    if totals.unpriced_calls:
+        return amounts.UNPRICED
+    return amounts.NOT_KNOWN if totals.unknown_calls else muted("paid with credits")
+
+
+@register.filter
+def token_words(count: int, totals: Totals) -> str:
+    """One of the sums of tokens in `totals`, or that they were not reported."""
+    if totals.unreported_calls and not count:
+        return muted(amounts.NOT_REPORTED)
+    return amounts.at_least(amounts.count(count), if_incomplete=bool(totals.unreported_calls))
+
+
+def muted(words: str) -> SafeString:
+    return format_html('<span class="muted">{}</span>', words)
 
 
 @register.simple_tag
