@@ -60,7 +60,8 @@ def progress(briefing: Briefing, *, now: datetime) -> Progress:
         first, last = PLACES.index(Status.IN_PROGRESS), PLACES.index(Status.PENDING)
         # By the rank, not by the status: an index leads to these few of many thousand.
         of_the_open = latest.filter(rank__gte=first * STATUS_RANK, rank__lt=(last + 1) * STATUS_RANK)
-        oldest = of_the_open.aggregate(oldest=Min("accepted_at"))["oldest"]
+        # With a count, as PostgreSQL looks for a minimum alone in the order of its column, which is through all.
+        oldest = of_the_open.aggregate(oldest=Min("accepted_at"), count=Count("pk"))["oldest"]
     if oldest is not None:
         checks = CandidateCheck.objects.for_organization(briefing.organization).filter(briefing=briefing)
         # By each status, in the order of the index.

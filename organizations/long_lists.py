@@ -19,6 +19,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Page, Paginator
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet, Subquery, UUIDField
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThanOrEqual
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
@@ -72,9 +73,7 @@ class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published with
             return rows.filter(self.named_by_id)
         if self.oldest is not None:
             pk, value = self.oldest
-            if connection.vendor == "sqlite":  # as it stands there: its own moments have three decimals, Django's six
-                value = Subquery(self.model._base_manager.filter(pk=pk).values(self.newest_by))
-            rows = rows.filter(**{f"{self.newest_by}__gte": value}).exclude(**{self.newest_by: value, "pk__lt": pk})
+            rows = self._from(rows, pk, value)
         if self.query:  # looked through once, and no further than to what anybody reads
             found = list(rows.values_list("pk", flat=True)[: MOST_FOUND + 1])
             self.has_found_more = len(found) > MOST_FOUND
@@ -83,6 +82,18 @@ class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published with
         elif self.oldest is not None and not self.is_filtered:
             rows.counted = MOST  # type: ignore[attr-defined]
         return rows
+
+    def _from(self, rows: QuerySet[Any], pk: Any, value: Any) -> QuerySet[Any]:
+        """Those of `rows` that are as new as the row with this id and `value`, or newer."""
+        if connection.vendor == "sqlite":  # as it stands there: its own moments have three decimals, Django's six
+            value = Subquery(self.model._base_manager.filter(pk=pk).values(self.newest_by))
+            rows = rows.filter(**{f"{self.newest_by}__gte": value})
+            return rows.exclude(**{self.newest_by: value, "pk__lt": pk})
+        rows = rows.filter(**{f"{self.newest_by}__gte": value})
+        if self.newest_by == "pk":
+            return rows
+        # One comparison for an index: a day may have a hundred thousand.
+        return rows.filter(TupleGreaterThanOrEqual(Tuple(self.newest_by, "pk"), (value, pk)))
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

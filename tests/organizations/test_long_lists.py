@@ -16,6 +16,7 @@ from billing.models import CreditHold, LedgerEntry
 from organizations import audit, long_lists
 from organizations.models import AuditEvent, Organization
 from tests.billing.conftest import grant, hold
+from tests.plans import index_conditions
 
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 EVENTS, ENTRIES, HOLDS = (
@@ -190,6 +191,18 @@ def test_the_newest_are_found_without_a_sort(staff, acme, model):
     assert "_of_everybody" in plan
     assert "Sort" not in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_an_index_leads_to_where_the_newest_end_within_a_moment(staff, acme, few):
+    record(acme, *"abcdefgh")
+
+    rows = list_of(staff, AuditEvent).queryset.order_by("-created_at", "-pk").values_list("pk")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(rows) == 5
+
+    conditions = index_conditions(queries[0]["sql"], in_order=True)
+    both = "ROW(created_at, id) >= " if connection.vendor == "postgresql" else "created_at>?"
+    assert any(both in condition for condition in conditions), conditions
 
 
 def test_organizations_to_filter_by_are_looked_up_as_one_types(as_staff, acme, globex):
