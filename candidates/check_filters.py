@@ -10,7 +10,8 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from candidates.check_endings import OPEN
-from candidates.models import Briefing, CandidateCheck
+from candidates.models import Briefing, Candidate, CandidateCheck
+from candidates.search import found_by
 from organizations.models import Organization
 from organizations.reading import whole_number
 from routing.actions import CANDIDATE_CHECK
@@ -39,7 +40,7 @@ class CheckFilterForm(FilterForm):
         required=False,
         error_messages={"invalid_choice": "There is no such briefing. Choose one from the list."},
     )
-    person = forms.CharField(required=False, max_length=200, label="Name or e-mail")
+    person = forms.CharField(required=False, max_length=200, label="Name, headline or e-mail")
     mode = forms.ChoiceField(required=False, choices=[ALL, *Mode.choices])
     credits = forms.ChoiceField(required=False, choices=[ALL, *((value, text) for value, (text, _) in CREDITS.items())])
     by = forms.ChoiceField(
@@ -73,8 +74,9 @@ class CheckFilterForm(FilterForm):
         for field, name in (("category", "result"), ("briefing", "briefing"), ("mode", "mode")):
             if name in wanted:
                 checks = checks.filter(**{field: wanted[name]})
-        for word in wanted.get("person", "").split():
-            checks = checks.filter(Q(candidate__name__icontains=word) | Q(candidate__email__icontains=word))
+        if person := wanted.get("person"):
+            everybody = Candidate.objects.for_organization(self.organization)
+            checks = checks.filter(candidate__in=found_by(everybody, self.organization, person).values("pk"))
         return self._of_days(checks, wanted.get("from_"), wanted.get("to"))
 
     def _of_days(

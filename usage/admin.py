@@ -79,7 +79,10 @@ class UsageEventAdmin(MeteringAdmin):
     )
     search_fields = ("organization__slug", "organization__name", "model", "action", "key_label", "request_id")
     found_by = ("call_id", "run_id")
-    search_help_text = "Organization, model, action, key label, or the id of a call, a run or a request"
+    # A request's id is looked for among the newest rows only: for an index of its own, each call would pay.
+    search_help_text = (
+        "Organization, model, action, key label, the id of a call or a run, or, of the newest calls, that of a request"
+    )
     ordering = ("-occurred_at",)
 
     @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]

@@ -85,7 +85,10 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
     if once and (before := earlier_result(organization=request.organization, once=once)):
         return _started(request, briefing, before)
     people = selection.people(briefing, now=now)
-    offer = quote(organization=request.organization, briefing=briefing, candidates=people, now=now)
+    # Found once; more than can be checked are only counted, as of them many may be being checked already.
+    found = list(people[: MOST_AT_ONCE + 1])
+    candidates = found if len(found) <= MOST_AT_ONCE else people
+    offer = quote(organization=request.organization, briefing=briefing, candidates=candidates, now=now)
     if not offer.count and not offer.skipped:
         return show_picker(request, briefing, selection, problem=NOBODY[selection.who])
     if offer.count > MOST_AT_ONCE:
@@ -100,7 +103,7 @@ def run_checks(request: OrganizationHttpRequest, briefing_id: int) -> HttpRespon
         started = accept_selection(
             organization=request.organization,
             briefing=briefing,
-            candidates=list(people),
+            candidates=list(candidates),
             actor=request.user,
             now=now,
             once=once,

@@ -68,7 +68,8 @@ def people(acme):
         ("credits=none", "4"),
         ("credits=some", "1"),
         ("person=PERSON2", "2"),
-        ("person=person people.example 3", "3"),
+        ("person=people.example PERSON3", "3"),
+        ("person=erson3", ""),
         ("from=2026-11-04&to=2026-11-05", "32"),
         ("by=finished&from=2026-11-10", "4"),
         ("by=finished&to=2026-11-03", "1"),
@@ -99,7 +100,7 @@ def test_a_briefing_is_chosen_by_its_name(as_bob, acme, people):
         ("briefing=999999", "Briefing: There is no such briefing. Choose one from the list."),
         ("briefing=9999999999999999999999", "Briefing: There is no such briefing."),
         ("status=great", "Status: Select a valid choice."),
-        ("person=%00", "Name or e-mail: Null characters are not allowed."),
+        ("person=%00", "Name, headline or e-mail: Null characters are not allowed."),
     ],
 )
 def test_a_filter_that_cannot_be_read_is_named_and_not_applied(as_bob, people, query, sentence):

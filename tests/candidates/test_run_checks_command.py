@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from billing.ledger import balance
+from candidates.checks import Accepted, accept_checks
+from candidates.management.commands import run_checks
 from candidates.models import CandidateCheck
 from tests.builders import connect_managed_key, give_credits, import_people, write_briefing
 
@@ -70,6 +73,37 @@ def test_too_few_credits_stop_it_before_anything_starts(acme, briefing):
 
     assert not CandidateCheck.objects.exists()
     assert balance(organization=acme).held == 0
+
+
+def test_many_are_accepted_so_many_at_a_time(acme, briefing, monkeypatch):
+    monkeypatch.setattr(run_checks, "MOST_AT_ONCE", 2)
+    batches: list[int] = []
+
+    def accept(**asked: Any) -> Accepted:
+        batches.append(len(asked["candidates"]))
+        return accept_checks(**asked)
+
+    monkeypatch.setattr(run_checks, "accept_checks", accept)
+    give_credits(acme, 100)
+    import_people(acme, *[DJANGO] * 5)
+
+    result = json.loads(run("--briefing", briefing.pk, "--json"))
+
+    assert batches == [2, 2, 1]
+    assert (result["accepted"], result["completed"], result["left"], result["credits"]) == (5, 5, 0, 20)
+
+
+def test_what_was_done_before_credits_ran_out_is_reported(acme, briefing, monkeypatch, capsys):
+    monkeypatch.setattr(run_checks, "MOST_AT_ONCE", 2)
+    give_credits(acme, 11)
+    import_people(acme, *[DJANGO] * 5)
+    output = StringIO()
+
+    with pytest.raises(CommandError, match="only 3 are available"):
+        call_command("run_checks", "--organization=acme", f"--briefing={briefing.pk}", "--json", stdout=output)
+
+    result = json.loads(output.getvalue())
+    assert (result["accepted"], result["completed"], result["left"], result["credits"]) == (2, 2, 3, 8)
 
 
 @pytest.mark.parametrize("number", ["999999", "0", "-1", str(2**70)])

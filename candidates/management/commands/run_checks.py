@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet, Sum
@@ -16,6 +17,7 @@ from billing.ledger import NotEnoughCredits, balance
 from candidates.briefings import unchecked_candidates
 from candidates.check_endings import OPEN
 from candidates.checks import Accepted, BriefingNotReady, accept_checks
+from candidates.credit_costs import MOST_AT_ONCE
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.worker import run_pending_checks
@@ -33,7 +35,8 @@ Status = CandidateCheck.Status
 class Command(BaseCommand):
     help = (
         "Check an organization's candidates against a briefing, here and now. Who was checked already, or is "
-        "being checked, is skipped. Ctrl-C leaves the rest to the background workers."
+        "being checked, is skipped. Many are accepted some thousand at a time. Ctrl-C leaves those accepted to the "
+        "background workers."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -54,21 +57,31 @@ class Command(BaseCommand):
         organization = _organization(options["organization"])
         briefing = _briefing(organization, options["briefing"])
         limit = options["limit"]
-        unchecked = unchecked_candidates(briefing)
-        waiting = unchecked.count()
-        skipped = Candidate.objects.for_organization(organization).count() - waiting
-        people = list(unchecked.order_by("pk")[:limit])
-        accepted = _accept(organization, briefing, people) if people else Accepted([], skipped=0)
-        skipped += accepted.skipped
-        checks = CandidateCheck.objects.for_organization(organization).filter(
-            pk__in=[check.pk for check in accepted.checks]
-        )
-        _work_off(checks, organization, total=len(accepted.checks))
+        unchecked = list(unchecked_candidates(briefing).order_by("pk").values_list("pk", flat=True))
+        everybody = Candidate.objects.for_organization(organization)
+        wanted, asked, refusal = unchecked[:limit], 0, ""
+        skipped = everybody.count() - len(unchecked)
+        of_all: list[UUID] = []
+        for start in range(0, len(wanted), MOST_AT_ONCE):
+            people = list(everybody.filter(pk__in=wanted[start : start + MOST_AT_ONCE]).order_by("pk"))
+            try:
+                accepted = _accept(organization, briefing, people)
+            except CommandError as error:
+                if not asked:
+                    raise
+                refusal = str(error)
+                break
+            asked += len(people)
+            skipped += accepted.skipped
+            ids = [check.pk for check in accepted.checks]
+            of_all += ids
+            _work_off(_checks(organization, ids), organization, total=len(ids))
+        checks = _checks(organization, of_all)
         result = {
             "briefing": briefing.pk,
-            "accepted": len(accepted.checks),
+            "accepted": len(of_all),
             "skipped": skipped,
-            "left": waiting - len(people),
+            "left": len(unchecked) - asked,
             "completed": checks.filter(status=Status.COMPLETED).count(),
             "failed": checks.filter(status=Status.FAILED).count(),
             **{name: checks.filter(category=name).count() for name in CandidateCheck.Category.values},
@@ -80,6 +93,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**result, "failures": dict(failures.most_common())}))
         else:
             self._print(result, failures)
+        if refusal:
+            raise CommandError(refusal)
 
     def _print(self, result: dict[str, Any], failures: Counter[str]) -> None:
         table = Table("Result", "Checks", show_edge=False)
@@ -107,6 +122,10 @@ def _accept(organization: Organization, briefing: Briefing, people: list[Candida
         )
     except (BriefingNotReady, NotEnoughCredits, RouteUnavailable, TooManyFailures) as error:
         raise CommandError(str(error)) from None
+
+
+def _checks(organization: Organization, ids: list[UUID]) -> QuerySet[CandidateCheck]:
+    return CandidateCheck.objects.for_organization(organization).filter(pk__in=ids)
 
 
 def _work_off(checks: QuerySet[CandidateCheck], organization: Organization, *, total: int) -> None:
