@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks import databases, volume
 from benchmarks.databases import Database
+from benchmarks.people import people_files
 
 ROUNDS = 25
 STALE_ROWS = 6_000
@@ -102,11 +103,11 @@ def load(database: Database, scale: str) -> dict[str, float]:
     database.run("-m", "benchmarks.volume", "begin", scale, as_owner=True)
     count = volume.SCALES[scale].people
     with tempfile.TemporaryDirectory() as name:
-        imported = _import(database, volume.SLUG, volume.people_files(Path(name), count))
+        imported = _import(database, volume.SLUG, people_files(Path(name), count))
         database.run("-m", "benchmarks.volume", "fill", scale, as_owner=True)
         figures = {"import_rows_s": round(count / imported.seconds), "import_peak_mb": round(imported.peak_mb)}
         settle(database)
-        stale = _import(database, "other-1", volume.people_files(Path(name), STALE_ROWS, called=" stale"))
+        stale = _import(database, "other-1", people_files(Path(name), STALE_ROWS, called=" stale"))
         figures["import_stale_rows_s"] = round(STALE_ROWS / stale.seconds)
     for command in COMMANDS:
         run = database.run("manage.py", command)

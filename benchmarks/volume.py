@@ -1,10 +1,10 @@
 """
 Fills a database with what an organization gathers in years, for `benchmarks.pages`; of use by itself, too:
 
-    python -m benchmarks.volume begin|people|fill small|big [DIRECTORY]
+    python -m benchmarks.volume begin|fill small|big
 
-`begin` makes the organizations, their keys and models; `people` writes files for `import_candidates` into DIRECTORY;
-`fill` adds checks, ledger, audit log and model calls of 90 days. On PostgreSQL as the owner of the tables, by COPY.
+`begin` makes the organizations, their keys and models; `fill`, once people were imported (`benchmarks.people`), adds
+checks, ledger, audit log and model calls of 90 days. On PostgreSQL as the owner of the tables, by COPY.
 Big is 5,020,000 calls (1,020,000 of them of one organization, `big-org`, the rest of 200 others), 100,000 people,
 20,000 checks, 200,000 ledger entries and 100,000 audit events. The calls are spread evenly over 240 combinations of
 model, action and key, which is the worst case for figures by day.
@@ -22,8 +22,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
+
+from benchmarks.people import SKILLS
 
 SLUG = "big-org"
 OWNER, STAFF = "owner@big.example", "staff@keyfare.example"
@@ -33,13 +34,9 @@ LISTED_MODELS = 350
 RARE_MODEL, RARE_CALLS = "model-of-long-ago", 5
 PROVIDERS = ("openrouter", "openai", "anthropic", "google")
 ACTIONS = ("candidate_check", "requirement_generation", "summary")
-PEOPLE_A_FILE = 20_000
 CREDITS = 10_000_000
 BUSIEST, FRESH = "Site manager", "Nobody checked yet"
 BRIEFINGS = {"Data engineer": 4, "Nurse": 4, BUSIEST: 2}  # title: one check of so many is theirs
-SKILLS = ("Python", "Django", "PostgreSQL", "Kubernetes", "Kafka", "React", "Rust", "Terraform", "Nursing", "Welding")
-FIRST = ("Anna", "Bruno", "Chiara", "Dmitri", "Elif", "Farid", "Grace", "Henrik", "Ines", "Jonas", "Kemal", "Lucía")
-LAST = ("Rossi", "Schmidt", "Nowak", "García", "Yılmaz", "Okafor", "Ivanova", "Dubois", "Svensson", "Tanaka", "Silva")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,44 +90,6 @@ def begin(scale: Scale) -> None:
         )
         for action in ROUTED:
             save_routing(organization=big, action=action, key=key, model=f"{provider}/model-1", actor=owner)
-
-
-def people_files(directory: Path, count: int, *, called: str = "") -> list[Path]:
-    """`count` profiles of about 800 bytes; `called` makes them other people than those without it."""
-    files = []
-    for start in range(0, count, PEOPLE_A_FILE):
-        file = directory / f"people{called}-{start}.jsonl"
-        with file.open("w") as lines:
-            for number in range(start, min(start + PEOPLE_A_FILE, count)):
-                lines.write(json.dumps(_profile(number, called), ensure_ascii=False) + "\n")
-        files.append(file)
-    return files
-
-
-def _profile(number: int, called: str) -> dict[str, Any]:
-    chance = random.Random(f"{number}{called}")
-    first, last = chance.choice(FIRST), chance.choice(LAST)
-    name = f"{first} {last}{called} {number}"
-    skills = chance.sample(SKILLS, 4)
-    return {
-        "basics": {
-            "name": name,
-            "label": f"{skills[0]} specialist",
-            "email": f"person{number}{called}@people.example",
-            "url": f"https://people.example/in/person-{number}{called}",
-            "summary": f"{name} has worked with {skills[0]} and {skills[1]} for {chance.randrange(1, 20)} years.",
-        },
-        "work": [
-            {
-                "name": f"Company {chance.randrange(1000)}",
-                "position": f"{skill} engineer",
-                "startDate": str(2010 + place),
-                "summary": f"Built and ran services with {skill} for a team of {chance.randrange(2, 40)} people.",
-            }
-            for place, skill in enumerate(skills[:3])
-        ],
-        "skills": [{"name": skill, "keywords": [skill.lower()]} for skill in skills],
-    }
 
 
 def fill(scale: Scale) -> None:
@@ -404,11 +363,7 @@ def _sha(*arguments: Any) -> str:
 
 
 def main() -> None:
-    step, name, *rest = sys.argv[1:]
-    scale = SCALES[name]
-    if step == "people":
-        people_files(Path(rest[0]), scale.people)
-        return
+    step, name = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
 
@@ -416,7 +371,7 @@ def main() -> None:
     from organizations.tenancy import EVERY, scope
 
     with scope(EVERY, "the benchmark"):
-        {"begin": begin, "fill": fill}[step](scale)
+        {"begin": begin, "fill": fill}[step](SCALES[name])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from benchmarks import pages_once, volume
+from benchmarks.people import people_files
 from candidates.profiles import import_profiles, parse_file
 from organizations.models import Organization
 from tests import serving_role
@@ -17,7 +18,7 @@ TINY = volume.Scale(own_calls=40, others=2, calls_of_others=20, people=30, check
 def filled(db, tmp_path):
     with serving_role.as_owner():
         volume.begin(TINY)
-        for file in volume.people_files(tmp_path, TINY.people):
+        for file in people_files(tmp_path, TINY.people):
             organization = Organization.objects.get(slug=volume.SLUG)
             import_profiles(organization=organization, rows=parse_file(file.read_bytes()), actor=None)
         volume.fill(TINY)
