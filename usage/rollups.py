@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -30,6 +30,8 @@ class RollupRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RollUpResult:
+    """`rows` is how often a daily row was made or added to, which is once for each part with events of it."""
+
     events: int
     rows: int
 
@@ -42,7 +44,7 @@ Progress = Callable[[int, int], None]  # is told how much is done, and of how mu
 
 def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
-    Add all events that are settled and not yet added; returns how many, and how many daily rows they changed.
+    Add all events that are settled and not yet added.
 
     Writes nothing when there is nothing to add, and leaves at once while another one is at it.
     Raises RollupRefused on a database that was restored into another PostgreSQL cluster.
@@ -88,11 +90,12 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
 
 def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> RollUpResult:
     """
-    In the database: group the events, add the groups to their days; then what counts on other days.
+    In the database: group the events, add the groups to their days, which for days that have no rows yet takes half as
+    long; then what counts on other days.
 
     A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
     """
-    found = events.aggregate(count=Count("id"), first=Min("id"), last=Max("id"))
+    found = events.aggregate(count=Count("id"), first=Min("id"), last=Max("id"), latest=Max("occurred_at"))
     if not found["count"]:
         return NOTHING
     if connection.vendor == "postgresql":
@@ -101,9 +104,12 @@ def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> Roll
     rows, dimensions = 0, UsageDaily.DIMENSIONS
     for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
         part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
-        for sums in (daily_rows, rows_of_other_days):
-            # A key that was renamed within a part goes by either name until a later part has its calls.
-            rows += _add(sums(part, *dimensions).annotate(label=Max("key_label")))
+        newest = UsageDaily.objects.order_by("-day").values_list("day", flat=True).first() or date.min
+        rows += _add(daily_rows(part.left_on_days(None, newest), *dimensions)) if newest > date.min else 0
+        if found["latest"].date() > newest:
+            new_days = daily_rows(part.left_on_days(newest + timedelta(days=1), None), *dimensions)
+            rows += _add(new_days, are_new=True)
+        rows += _add(rows_of_other_days(part, *dimensions))
         if progress:
             progress(
                 min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
@@ -111,16 +117,19 @@ def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> Roll
     return RollUpResult(events=found["count"], rows=rows)
 
 
-def _add(rows: QuerySet[UsageEvent, Any]) -> int:
+def _add(rows: QuerySet[UsageEvent, Any], *, are_new: bool = False) -> int:
     table = UsageDaily._meta.db_table
     dimensions = UsageDaily.DIMENSIONS
     # In the order of the table's index, which is then filled from one side: a third of the time, measured.
-    select, parameters = rows.order_by(*dimensions).query.get_compiler(connection=connection).as_sql()
+    # A key that was renamed within a part goes by either name until a later part has its calls.
+    labelled = rows.annotate(label=Max("key_label")).order_by(*dimensions)
+    select, parameters = labelled.query.get_compiler(connection=connection).as_sql()
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
+    conflict = f" ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}, key_label = excluded.key_label"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES, 'key_label'))}) {select} "
-            f"ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}, key_label = excluded.key_label",
+            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES, 'key_label'))}) {select}"
+            f"{'' if are_new else conflict}",
             parameters,
         )
         return int(cursor.rowcount)

@@ -208,7 +208,7 @@ def test_the_same_figures_come_out_of_the_command(acme):
 
     out = StringIO()
     call_command("roll_up_usage", "--rebuild", stdout=out)
-    assert out.getvalue() == "Rolled up 1 usage events into 1 daily rows.\n"
+    assert out.getvalue() == "Rolled up 1 usage events: 1 additions to daily rows.\n"
 
 
 @pytest.mark.postgresql

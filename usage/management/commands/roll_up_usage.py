@@ -32,4 +32,4 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(asdict(result)))
         else:
-            self.stdout.write(f"Rolled up {result.events} usage events into {result.rows} daily rows.")
+            self.stdout.write(f"Rolled up {result.events} usage events: {result.rows} additions to daily rows.")
