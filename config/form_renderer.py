@@ -6,13 +6,13 @@ What it draws is what Django's own templates of the same names do; every other f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from django.forms.renderers import DjangoTemplates
 from django.http import HttpRequest
-from django.utils.html import conditional_escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 FOLDER: Final = "django/forms/widgets/"
 INPUTS: Final = ("input", "text", "password", "hidden", "email", "number", "checkbox", "checkbox_option", "url", "date")
@@ -25,30 +25,42 @@ class QuickRenderer(DjangoTemplates):
 
 
 def _input(widget: Mapping[str, Any]) -> SafeString:
-    name, value = conditional_escape(widget["name"]), widget["value"]
-    shown = "" if value is None else f' value="{conditional_escape(value)}"'
-    return mark_safe(f'<input type="{widget["type"]}" name="{name}"{shown}{_attributes(widget["attrs"])}>')  # noqa: S308  # escaped
+    value = "" if widget["value"] is None else format_html(' value="{}"', widget["value"])
+    return format_html(
+        '<input type="{}" name="{}"{}{}>', widget["type"], widget["name"], value, _attributes(widget["attrs"])
+    )
 
 
 def _select(widget: Mapping[str, Any]) -> SafeString:
-    parts = [f'<select name="{conditional_escape(widget["name"])}"{_attributes(widget["attrs"])}>']
-    for group, options, _ in widget["optgroups"]:
-        if group:
-            parts.append(f'\n  <optgroup label="{conditional_escape(group)}">')
-        for option in options:
-            value, label = conditional_escape(option["value"]), conditional_escape(option["label"])
-            parts.append(f'\n  <option value="{value}"{_attributes(option["attrs"])}>{label}</option>\n')
-        if group:
-            parts.append("\n  </optgroup>")
-    return mark_safe("".join([*parts, "\n</select>"]))  # noqa: S308  # escaped
+    groups = [
+        format_html('\n  <optgroup label="{}">{}\n  </optgroup>', label, _options(options))
+        if label
+        else _options(options)
+        for label, options, _ in widget["optgroups"]
+    ]
+    return format_html(
+        '<select name="{}"{}>{}\n</select>', widget["name"], _attributes(widget["attrs"]), _together(groups)
+    )
 
 
-def _attributes(attributes: Mapping[str, Any]) -> str:
-    return "".join(
-        f" {conditional_escape(name)}" + ("" if value is True else f'="{conditional_escape(value)}"')
+def _options(options: Iterable[Mapping[str, Any]]) -> SafeString:
+    return format_html_join(
+        "",
+        '\n  <option value="{}"{}>{}</option>\n',
+        ((option["value"], _attributes(option["attrs"]), option["label"]) for option in options),
+    )
+
+
+def _attributes(attributes: Mapping[str, Any]) -> SafeString:
+    return _together(
+        format_html(" {}", name) if value is True else format_html(' {}="{}"', name, value)
         for name, value in attributes.items()
         if value is not False
     )
+
+
+def _together(parts: Iterable[SafeString]) -> SafeString:
+    return format_html_join("", "{}", ((part,) for part in parts))
 
 
 DRAWN: Final[Mapping[str, Callable[[Mapping[str, Any]], SafeString]]] = {

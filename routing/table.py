@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from html import escape
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Case, When, Window
 from django.db.models.functions import RowNumber
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from organizations.models import Organization
 from providers.cards import usd_text
@@ -46,12 +46,11 @@ class SuggestionList:
 
     @property
     def options(self) -> SafeString:
-        """Hundreds of them: a template takes thirty times as long, `format_html` three times."""
-        return mark_safe(  # noqa: S308  # escaped
-            "".join(
-                f'<option value="{escape(suggestion.model)}" label="{escape(suggestion.label)}"></option>'
-                for suggestion in self.suggestions
-            )
+        """Hundreds of them: a template takes ten times as long."""
+        return format_html_join(
+            "",
+            '<option value="{}" label="{}"></option>',
+            ((suggestion.model, suggestion.label) for suggestion in self.suggestions),
         )
 
 

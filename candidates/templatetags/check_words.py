@@ -6,14 +6,14 @@ from typing import Final
 
 from django import template
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from candidates.models import CandidateCheck
 
 register = template.Library()
 
 Status, Category = CandidateCheck.Status, CandidateCheck.Category
-NOTHING_YET: Final = mark_safe('<span class="muted">—</span>')  # ours
+NOTHING_YET: Final = format_html('<span class="muted">{}</span>', "—")
 FITS: Final[dict[str, tuple[str, str]]] = {
     Category.STRONG: ("ok", Category.STRONG.label),
     Category.POSSIBLE: ("warn", Category.POSSIBLE.label),
