@@ -90,8 +90,8 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
 
 def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> RollUpResult:
     """
-    In the database: group the events, add the groups to their days, which for days that have no rows yet takes half as
-    long; then what counts on other days.
+    In the database: group the events, add the groups to their days, without looking for rows to add to on days that
+    have none yet; then what counts on other days.
 
     A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
     """
