@@ -14,7 +14,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
-from providers.inspection import show_unreadable
 
 import billing.views
 import organizations.views
@@ -31,6 +30,7 @@ from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of
+from providers.custody.inspection import show_unreadable
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.resolve import has_model, working_defaults
 from routing.services import RoutingRow, routing_table

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 from django.utils import timezone
-from providers.inspection import show_unreadable
 
 from organizations.models import AuditEvent
 from providers.cards import keys_of, provider_cards
+from providers.custody.inspection import show_unreadable
 from providers.models import KeyValidation, ProviderKey
 from tests.builders import PREFIXES, connect_key
 
