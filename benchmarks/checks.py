@@ -64,8 +64,9 @@ def simulator(delay_seconds: float):
 def set_up(count: int):
     from django.utils import timezone
 
-    from candidates.briefings import DraftRequirement, create_briefing
+    from candidates.briefings import create_briefing
     from candidates.models import Candidate, Profile
+    from candidates.prompts.draft import DraftRequirement
     from config.onboarding import open_organization
     from organizations.models import User
 
@@ -130,7 +131,7 @@ def run_checks(organization, briefing, people) -> float:
     from django.utils import timezone
 
     from billing.ledger import grant_credits
-    from candidates.checks import accept_checks
+    from candidates.acceptance import accept_checks
     from candidates.worker import run_pending_checks
 
     now = timezone.now()

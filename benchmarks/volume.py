@@ -152,8 +152,9 @@ def _ledger(organization: Any, scale: Scale, now: datetime) -> list[str]:
 
 
 def _checks(organization: Any, scale: Scale, holds: Sequence[str], now: datetime) -> None:
-    from candidates.briefings import DraftRequirement, create_briefing
+    from candidates.briefings import create_briefing
     from candidates.models import CandidateCheck, Profile, RequirementVerdict
+    from candidates.prompts.draft import DraftRequirement
     from routing.resolve import resolve
 
     profiles = list(Profile.objects.for_organization(organization).values_list("candidate_id", "pk").order_by("pk"))

@@ -16,12 +16,13 @@ from ninja.errors import HttpError
 from pydantic import ConfigDict, StrictInt, StrictStr
 
 from billing.ledger import NotEnoughCredits
+from candidates.acceptance import BriefingNotReady
 from candidates.check_requests import PURPOSE, accept_check, earlier_check
-from candidates.checks import BriefingNotReady
 from candidates.failure_cap import TooManyFailures
-from candidates.links import normalize_link
 from candidates.models import Briefing, Candidate, CandidateCheck, RequirementVerdict
-from candidates.profiles import ProfileRow, RowError, find_imported, import_profiles, read_profile
+from candidates.profiles.files import ProfileRow, RowError, read_profile
+from candidates.profiles.importing import find_imported, import_profiles
+from candidates.profiles.links import normalize_link
 from organizations import clock
 from organizations.api_access import ApiHttpRequest, TokenAuth
 from organizations.models import Organization, User

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from candidates.briefings import BriefingRefused
 from candidates.models import Briefing
+from candidates.requirements import BriefingRefused
 from organizations.audit import record
 from organizations.models import TenantQuerySet, User
 

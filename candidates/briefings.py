@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django_q.tasks import async_task
 
 from candidates.models import FAILED_RANK, Briefing, Candidate, CandidateCheck, Requirement
-from candidates.pictures import text_without_pictures
+from candidates.profiles.pictures import text_without_pictures
 from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
 from candidates.prompts.foreign_text import cleaned
 from candidates.requirements import (
@@ -39,26 +39,6 @@ from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
 from usage.days import midnight_before
 from usage.models import Mode, UsageEvent
-
-__all__ = [
-    "BriefingRefused",
-    "DailyCapReached",
-    "DraftRequirement",
-    "RequirementInput",
-    "TextsLocked",
-    "checked_candidates",
-    "create_briefing",
-    "draft_briefing",
-    "drafts_left_today",
-    "is_drafting",
-    "is_locked",
-    "new_version",
-    "ordered_requirements",
-    "request_draft",
-    "requeue_drafts",
-    "save_requirements",
-    "unchecked_candidates",
-]
 
 UNTITLED = "Untitled briefing"  # until a draft brings a title
 MAX_JOB_DESCRIPTION_CHARACTERS = 50_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization, User
 from organizations.once import Once, do_once, earlier_result

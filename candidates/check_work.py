@@ -30,7 +30,7 @@ from candidates import recency
 from candidates.check_endings import OPEN, fail_check, finish_check
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import CandidateCheck, Requirement, RequirementVerdict
-from candidates.profiles import profile_text
+from candidates.profiles.reading import profile_text
 from candidates.prompts.check import RUBRIC_VERSION, Verdict, check_request, parse_verdicts
 from candidates.scoring import score
 from gateway import asking, dispatch

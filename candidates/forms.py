@@ -4,9 +4,9 @@ from typing import Any
 
 from django import forms
 
-from candidates.links import normalize_link
 from candidates.models import Candidate
-from candidates.profile_files import MAX_FILE_BYTES, FileUnreadable, parse_file
+from candidates.profiles.files import MAX_FILE_BYTES, FileUnreadable, parse_file
+from candidates.profiles.links import normalize_link
 
 NOTHING_GIVEN = "Choose a file, or paste profiles into the box."
 BOTH_GIVEN = "Import either the file or the pasted profiles: empty the box, or choose no file."

@@ -25,10 +25,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
-from candidates.likeness import Traits, are_alike, traits
-from candidates.links import names_somebody
 from candidates.models import Candidate, CandidateCheck, Profile, ProfileSighting
-from candidates.names import name_words
+from candidates.profiles.likeness import Traits, are_alike, traits
+from candidates.profiles.links import names_somebody
+from candidates.profiles.names import name_words
 from organizations.models import Organization
 from usage.models import Mode
 

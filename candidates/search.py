@@ -20,7 +20,7 @@ from django.db.models import BooleanField, F, Func, Q, QuerySet
 from django.db.models.lookups import In
 
 from candidates.models import Candidate, CandidateWord
-from candidates.names import folded
+from candidates.profiles.names import folded
 from organizations.many_rows import insert_rows
 from organizations.models import Organization
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from candidates import briefings, checks
+from candidates import acceptance, briefings
 from candidates.worker import run_pending_checks
 from organizations import clock
 from organizations.tenancy import EVERY, scope
@@ -20,7 +20,7 @@ def is_stopping() -> bool:
 def run_checks(*before: int) -> None:
     """`before` this version a task named an organization."""
     if run_pending_checks(time_budget_seconds=TIME_BUDGET_SECONDS, is_stopping=is_stopping).ran_out_of_time:
-        checks.queue_checks()
+        acceptance.queue_checks()
 
 
 @scope(EVERY, "the briefing of the task tells its organization")

@@ -19,11 +19,13 @@ from django.db.models import QuerySet, Sum
 
 from billing.ledger import balance
 from billing.verification import verify_ledgers
-from candidates import checks
-from candidates.briefings import DraftRequirement, create_briefing
+from candidates import acceptance
+from candidates.briefings import create_briefing
 from candidates.check_endings import OPEN
 from candidates.models import Briefing, Candidate, CandidateCheck
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.prompts.draft import DraftRequirement
 from config.demo_clock import StoryClock
 from config.demo_history import ANTHROPIC, DAYS, GOOGLE, OPENAI, OPENROUTER, History
 from config.onboarding import ensure_platform, open_organization
@@ -128,7 +130,7 @@ class Story:
         done = set(target.checks.values_list("candidate_id", flat=True))
         missing = [person for person in people() if person.pk not in done]
         if missing:
-            checks.accept_checks(
+            acceptance.accept_checks(
                 organization=self.organization,
                 briefing=target,
                 candidates=missing,
@@ -241,8 +243,8 @@ class Story:
             raise StoryStuck(f"The {provider} key is {key.get_status_display().lower()}: {key.status_detail}")
 
     def _requeue_waiting_checks(self) -> None:
-        if checks.organizations_with_waiting_checks(now=clock.now()):
-            checks.queue_checks()
+        if acceptance.organizations_with_waiting_checks(now=clock.now()):
+            acceptance.queue_checks()
 
     def _wait(self, done: Callable[[], bool], trouble: str, *, nudge: Callable[[], object]) -> None:
         give_up_at = time.monotonic() + PATIENCE_SECONDS

@@ -23,19 +23,14 @@ from typing import Any
 
 from billing.ledger import balance, grant_credits
 from billing.models import LedgerEntry
-from candidates.briefings import (
-    DraftRequirement,
-    create_briefing,
-    draft_briefing,
-    ordered_requirements,
-    request_draft,
-)
+from candidates.acceptance import accept_checks
+from candidates.briefings import create_briefing, draft_briefing, request_draft
 from candidates.check_endings import OPEN
-from candidates.checks import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
-from candidates.profile_files import parse_file
-from candidates.profiles import import_profiles
-from candidates.requirements import RequirementInput, save_requirements
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.prompts.draft import DraftRequirement
+from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.worker import run_pending_checks
 from config.demo_clock import StoryClock
 from organizations.models import AuditEvent, Membership, Organization, User

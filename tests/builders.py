@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from asgiref.sync import async_to_sync
 
 from billing.ledger import grant_credits, open_account
-from candidates.briefings import DraftRequirement, create_briefing
+from candidates.briefings import create_briefing
 from candidates.check_endings import make_way
 from candidates.models import Briefing, Candidate, CandidateCheck
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.prompts.draft import DraftRequirement
 from config.onboarding import ensure_platform
 from gateway import dispatch
 from organizations.audit import record

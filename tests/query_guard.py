@@ -26,7 +26,7 @@ from django.db.backends.signals import connection_created
 UNSCOPED = {
     # Sweeps over the whole installation: jobs that serve every organization.
     "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
-    "candidates.checks:organizations_with_waiting_checks": "finds lost checks of everybody",
+    "candidates.acceptance:organizations_with_waiting_checks": "finds lost checks of everybody",
     "candidates.worker:_organizations_that_wait": "one worker serves the checks of everybody",
     "providers.keys.validation:requeue_validations": "finds lost validations of everybody",
     "providers.keys.validation:forget_old_validations": "forgets old results of everybody",

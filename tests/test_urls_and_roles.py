@@ -21,7 +21,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.search import note_words
 from candidates.worker import run_pending_checks

@@ -15,7 +15,7 @@ from typing import Any
 
 from candidates.evidence import Evidence
 from candidates.models import Profile, Requirement, RequirementVerdict
-from candidates.profiles import profile_text
+from candidates.profiles.reading import profile_text
 from candidates.prompts.answers import entries_in, line, read_answer, word
 from candidates.prompts.foreign_text import bounded, neutralised
 from candidates.prompts.questions import question

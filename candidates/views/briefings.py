@@ -14,11 +14,11 @@ from django_htmx.http import HttpResponseClientRefresh
 from candidates import briefings
 from candidates.briefing_archive import archive_briefing, bring_back_briefing, delete_briefing, why_kept
 from candidates.briefing_forms import DraftForm, TitleForm, requirement_rows, wanted_requirements
-from candidates.briefings import BriefingRefused, StillDrafting
+from candidates.briefings import StillDrafting
 from candidates.cost_words import expected_charge
 from candidates.models import Briefing, Requirement
 from candidates.requirement_conflicts import LOCKED, BriefingChanged, Together, together
-from candidates.requirements import is_drafting, is_locked, ordered_requirements, save_requirements
+from candidates.requirements import BriefingRefused, is_drafting, is_locked, ordered_requirements, save_requirements
 from candidates.results import Counts, counts_by_briefing
 from candidates.views.picker import picker_context
 from candidates.views.runs import results_context

@@ -6,10 +6,10 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from candidates.forms import ImportForm
-from candidates.links import normalize_link
 from candidates.models import Candidate, CandidateCheck, Profile
-from candidates.profile_reading import read_profile
-from candidates.profiles import import_profiles
+from candidates.profiles.importing import import_profiles
+from candidates.profiles.links import normalize_link
+from candidates.profiles.reading import read_profile
 from candidates.search import found_by
 from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view

@@ -10,10 +10,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
+from candidates.acceptance import BriefingNotReady, PriceRose
 from candidates.check_endings import OPEN
 from candidates.check_filters import CheckFilterForm
 from candidates.check_requests import accept_check
-from candidates.checks import BriefingNotReady, PriceRose
 from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.credit_costs import quote
 from candidates.failure_cap import TooManyFailures

@@ -13,8 +13,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from billing.ledger import NotEnoughCredits
+from candidates.acceptance import BriefingNotReady, PriceRose
 from candidates.check_requests import accept_selection
-from candidates.checks import BriefingNotReady, PriceRose
 from candidates.credit_costs import MOST_AT_ONCE, quote
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing

@@ -7,7 +7,7 @@ from functools import partial
 
 from django.conf import settings
 
-from candidates.profile_files import MAX_FILE_BYTES
+from candidates.profiles.files import MAX_FILE_BYTES
 from config.web.bodies import Bodies, Limit
 from config.web.handler import OneThreadHandler
 from config.web.pages import render

@@ -62,4 +62,4 @@ def program(acme, alice, briefing) -> Program:
 @pytest.fixture
 def waiting(monkeypatch) -> None:
     """Checks stay open, as they do until a worker takes them."""
-    monkeypatch.setattr("candidates.checks.queue_checks", lambda: None)
+    monkeypatch.setattr("candidates.acceptance.queue_checks", lambda: None)

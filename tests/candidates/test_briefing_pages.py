@@ -8,10 +8,10 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from candidates.briefings import new_version, ordered_requirements, request_draft
+from candidates.briefings import new_version, request_draft
 from candidates.models import Briefing, CandidateCheck, Profile
 from candidates.requirement_conflicts import briefing_parts
-from candidates.requirements import is_locked
+from candidates.requirements import is_locked, ordered_requirements
 from organizations.edits import stamp
 from tests.builders import connect_managed_key, import_people, write_briefing
 from tests.page_forms import form_of

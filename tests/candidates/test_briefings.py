@@ -8,22 +8,24 @@ import pytest
 from django.utils import timezone
 
 from candidates import briefings
+from candidates.acceptance import accept_checks
 from candidates.briefings import (
-    BriefingRefused,
     DailyCapReached,
-    RequirementInput,
-    TextsLocked,
     create_briefing,
     draft_briefing,
-    is_drafting,
     new_version,
-    ordered_requirements,
     request_draft,
     requeue_drafts,
+)
+from candidates.models import Briefing, CandidateCheck, Requirement
+from candidates.requirements import (
+    BriefingRefused,
+    RequirementInput,
+    TextsLocked,
+    is_drafting,
+    ordered_requirements,
     save_requirements,
 )
-from candidates.checks import accept_checks
-from candidates.models import Briefing, CandidateCheck, Requirement
 from candidates.worker import run_pending_checks
 from gateway import dispatch
 from providers.models import ProviderKey

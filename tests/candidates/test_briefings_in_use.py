@@ -9,9 +9,10 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
-from candidates.briefings import draft_briefing, new_version, ordered_requirements, request_draft
-from candidates.checks import BriefingNotReady, accept_checks
+from candidates.acceptance import BriefingNotReady, accept_checks
+from candidates.briefings import draft_briefing, new_version, request_draft
 from candidates.models import Briefing, CandidateCheck, Requirement
+from candidates.requirements import ordered_requirements
 from organizations.models import AuditEvent
 from tests.builders import NOW, checked_before, connect_managed_key, give_credits, import_people, write_briefing
 from tests.page_forms import form_of

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from candidates.forms import BOTH_GIVEN, NO_PROFILE, NOTHING_GIVEN
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
 from candidates.views.candidates import PAGE_SIZE, SHOWN_ERRORS
 from organizations.models import Organization
 from usage.models import Mode

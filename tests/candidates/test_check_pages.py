@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger import balance
+from candidates.acceptance import accept_checks
 from candidates.check_endings import fail_check
-from candidates.checks import accept_checks
 from candidates.models import Candidate, CandidateCheck, RequirementVerdict
 from candidates.search import note_words
 from candidates.worker import run_pending_checks

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger import balance
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck, RequirementVerdict
 from candidates.prompts.check import RUBRIC_VERSION
 from candidates.requirements import RequirementInput, ordered_requirements, save_requirements

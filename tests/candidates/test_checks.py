@@ -10,14 +10,14 @@ from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, balance
 from billing.verification import verify_ledger
-from candidates import check_work, checks, tasks
-from candidates.check_work import MAX_CLAIMS
-from candidates.checks import (
+from candidates import acceptance, check_work, tasks
+from candidates.acceptance import (
     BriefingNotReady,
     PriceRose,
     accept_checks,
     organizations_with_waiting_checks,
 )
+from candidates.check_work import MAX_CLAIMS
 from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdict
 from candidates.worker import run_pending_checks
 from gateway import dispatch
@@ -371,7 +371,7 @@ def test_a_process_that_is_to_stop_claims_nothing_more_and_hands_the_rest_on(acm
     queued: list[bool] = []
     is_stopping = iter([False])
     monkeypatch.setattr(tasks, "is_stopping", lambda: next(is_stopping, True))
-    monkeypatch.setattr(checks, "queue_checks", lambda: queued.append(True))
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: queued.append(True))
 
     tasks.run_checks()
 

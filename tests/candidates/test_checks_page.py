@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from tests.builders import (

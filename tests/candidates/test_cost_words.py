@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.urls import reverse
 from django.utils import timezone
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.cost_words import charge_of_failed, expected_charge
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.credit_costs import CREDIT_COSTS, quote
 from routing.services import reset_routing
 from tests.builders import (

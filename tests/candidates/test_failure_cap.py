@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from billing.ledger import balance
 from billing.verification import verify_ledger
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks

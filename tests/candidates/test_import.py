@@ -11,9 +11,10 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from candidates import profiles
 from candidates.models import Candidate, Profile
-from candidates.profiles import CHUNK_ROWS, ImportReport, import_profiles, parse_file
+from candidates.profiles import importing
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import CHUNK_ROWS, ImportReport, import_profiles
 from organizations.models import AuditEvent, Organization
 
 REAL_PROFILES = Path(__file__).resolve().parents[3] / "shared" / "data" / "candidates"
@@ -265,7 +266,7 @@ def test_progress_is_told_and_queries_do_not_grow_with_the_rows(acme, django_ass
 
 
 def test_large_profiles_share_a_transaction_with_few_others(acme, monkeypatch):
-    monkeypatch.setattr(profiles, "CHUNK_CHARACTERS", 1000)
+    monkeypatch.setattr(importing, "CHUNK_CHARACTERS", 1000)
     told: list[int] = []
 
     run(acme, [resume(f"Person {number}", summary="x " * 200) for number in range(5)], on_progress=told.append)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candidates.builder_exports import refusal_of, translated
 from candidates.models import CandidateCheck, Profile
-from candidates.profile_files import ProfileRow, RowError, parse_file, read_profile
-from candidates.profile_reading import profile_text
-from candidates.profiles import import_profiles
+from candidates.profiles.builder_exports import refusal_of, translated
+from candidates.profiles.files import ProfileRow, RowError, parse_file, read_profile
+from candidates.profiles.importing import import_profiles
+from candidates.profiles.reading import profile_text
 from candidates.recency import kind_for
 from tests.builders import NOW, checked_before
 from tests.candidates.test_plain_text import PICTURE

@@ -13,9 +13,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from candidates import profiles
 from candidates.management.commands import import_candidates
 from candidates.models import Candidate
+from candidates.profiles import importing
 from organizations.models import AuditEvent, Organization
 
 
@@ -129,17 +129,17 @@ def interrupt(*arguments: object) -> None:
 
 
 def test_an_interrupted_import_says_how_far_it_came_and_the_next_one_does_the_rest(acme, good, monkeypatch):
-    monkeypatch.setattr(profiles, "CHUNK_ROWS", 1)
-    import_chunk = profiles._import_chunk
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 1)
+    import_chunk = importing._import_chunk
     chunks: Iterator[Callable[..., Any]] = iter([import_chunk, interrupt])
-    monkeypatch.setattr(profiles, "_import_chunk", lambda *given: next(chunks)(*given))
+    monkeypatch.setattr(importing, "_import_chunk", lambda *given: next(chunks)(*given))
 
     with pytest.raises(CommandError, match=r"Interrupted after 1 of 2 profiles, which stay imported\.") as stopped:
         run("--organization", "acme", good)
 
     assert stopped.value.returncode == 130
     assert AuditEvent.objects.get().details == {"imported": 1, "updated": 0}
-    monkeypatch.setattr(profiles, "_import_chunk", import_chunk)
+    monkeypatch.setattr(importing, "_import_chunk", import_chunk)
     assert run("--organization", "acme", good) == "1 imported, 0 updated, 1 unchanged, 0 refused.\n"
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candidates.evidence import folded
-from candidates.profile_files import ProfileRow, parse_file
-from candidates.profile_reading import profile_text, read_profile
-from candidates.profiles import import_profiles
+from candidates.profiles.files import ProfileRow, parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.profiles.reading import profile_text, read_profile
 from tests.candidates.test_plain_text import PICTURE
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "candidates"

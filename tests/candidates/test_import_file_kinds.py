@@ -11,9 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.urls import reverse
 
-from candidates.file_kinds import HOW_TO_GIVE_TEXT
 from candidates.models import Candidate
-from candidates.profile_files import FileUnreadable, RowError, parse_file, read_profile
+from candidates.profiles.file_kinds import HOW_TO_GIVE_TEXT
+from candidates.profiles.files import FileUnreadable, RowError, parse_file, read_profile
 
 
 def zipped(*names: str, mimetype: str = "") -> bytes:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from candidates import profile_values
-from candidates.plain_text import plain
-from candidates.profile_files import FileUnreadable, ProfileRow, parse_file, read_profile
-from candidates.profile_reading import profile_text
+from candidates.profiles import values
+from candidates.profiles.files import FileUnreadable, ProfileRow, parse_file, read_profile
+from candidates.profiles.plain_text import plain
+from candidates.profiles.reading import profile_text
 
 SECRET = "Kept to myself"
 BYTES = [byte for seed in range(40) for byte in hashlib.sha256(bytes([seed])).digest()]
@@ -81,7 +81,7 @@ def test_what_lies_in_dates_within_dates_is_read_no_more_often_than_in_one(monke
         read.append(text)
         return plain(text)
 
-    monkeypatch.setattr(profile_values, "plain", plain_text)
+    monkeypatch.setattr(values, "plain", plain_text)
 
     def times(levels: int) -> int:
         value: Any = "in the year of the tiger"

@@ -18,8 +18,8 @@ from django.utils import timezone
 from billing.ledger import balance
 from billing.models import LedgerEntry
 from billing.verification import verify_ledger
-from candidates import checks
-from candidates.checks import accept_checks
+from candidates import acceptance
+from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from tests import serving_role
@@ -63,7 +63,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_charges_nothing_twice(a
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, *["Builds Django services."] * PEOPLE)
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # the process below does the work
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)  # the process below does the work
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     completed = CandidateCheck.objects.filter(status=CandidateCheck.Status.COMPLETED)
 

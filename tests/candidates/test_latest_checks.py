@@ -18,9 +18,9 @@ from hypothesis import settings as unhurried
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from candidates import checks
+from candidates import acceptance
+from candidates.acceptance import accept_checks
 from candidates.check_endings import end_checks, fail_check, finish_check
-from candidates.checks import accept_checks
 from candidates.models import CandidateCheck, Profile, RequirementVerdict
 from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.results import latest_checks, progress
@@ -36,7 +36,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture(autouse=True)
 def _no_work_before_it_is_asked_for(monkeypatch) -> None:
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)
 
 
 def by_the_rule(organization: Organization) -> set[object]:

@@ -11,7 +11,7 @@ from django.db import connection
 
 from billing.models import CreditHold, LedgerEntry
 from billing.verification import verify_ledger
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck
 from tests.builders import NOW, give_credits, import_people, route_to_own_key
 

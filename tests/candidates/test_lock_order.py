@@ -10,9 +10,9 @@ from django.db import connection
 
 from billing.ledger import balance, grant_credits
 from billing.verification import verify_ledger
-from candidates import checks
+from candidates import acceptance
+from candidates.acceptance import accept_checks
 from candidates.check_requests import PURPOSE, accept_check
-from candidates.checks import accept_checks
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from organizations.audit_chain import verify_audit
@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _no_work_before_it_is_asked_for(monkeypatch) -> None:
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)
 
 
 def grant(organization: Organization) -> None:

@@ -16,10 +16,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, adjust_credits, balance
-from candidates.checks import Accepted, PriceRose, accept_checks
+from candidates.acceptance import Accepted, PriceRose, accept_checks
 from candidates.credit_costs import quote
 from candidates.models import Candidate, CandidateCheck, ProfileSighting
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
 from candidates.recency import checked_elsewhere, network_digest, note_for_network
 from candidates.worker import run_pending_checks
 from organizations.models import Organization

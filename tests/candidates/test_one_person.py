@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from candidates.links import names_somebody, normalize_link, profile_link
 from candidates.models import Candidate, CandidateCheck, Profile
-from candidates.names import names_agree
-from candidates.placeholders import is_placeholder, is_placeholder_email
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.profiles.links import names_somebody, normalize_link, profile_link
+from candidates.profiles.names import names_agree
+from candidates.profiles.placeholders import is_placeholder, is_placeholder_email
 from tests.candidates.test_import import REAL_PROFILES, counts, linked_in, resume, run, wrapped
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candidates.pictures import text_without_pictures, without_pictures
-from candidates.plain_text import plain
-from candidates.profile_reading import profile_text
+from candidates.profiles.pictures import text_without_pictures, without_pictures
+from candidates.profiles.plain_text import plain
+from candidates.profiles.reading import profile_text
 
 PICTURE = base64.b64encode(random.Random(7).randbytes(3_000)).decode()
 WRAPPED = "\n".join(PICTURE[start : start + 76] for start in range(0, len(PICTURE), 76))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candidates.file_kinds import NOT_UTF8, NOT_UTF8_BUT
-from candidates.profile_files import (
+from candidates.profiles.file_kinds import NOT_UTF8, NOT_UTF8_BUT
+from candidates.profiles.files import (
     MAX_DEPTH,
     MAX_FILE_BYTES,
     MAX_ROW_BYTES,
@@ -18,7 +18,7 @@ from candidates.profile_files import (
     RowError,
     parse_file,
 )
-from candidates.profile_reading import MAX_TEXT_CHARACTERS, profile_text, read_profile
+from candidates.profiles.reading import MAX_TEXT_CHARACTERS, profile_text, read_profile
 
 RESUME = {"basics": {"name": "Noor Example"}}
 RESUME_LINE = json.dumps(RESUME).encode()

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from candidates.links import normalize_link, profile_link, web_link
 from candidates.models import CandidateCheck, Requirement
-from candidates.profile_reading import CUT_MARK, MAX_TEXT_CHARACTERS, profile_text, read_profile
-from candidates.profiles import ProfileRow, import_profiles, parse_file
+from candidates.profiles.files import ProfileRow, parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.profiles.links import normalize_link, profile_link, web_link
+from candidates.profiles.reading import CUT_MARK, MAX_TEXT_CHARACTERS, profile_text, read_profile
 from candidates.scoring import score
 from simulator.verdicts import verdicts
 

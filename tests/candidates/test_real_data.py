@@ -10,17 +10,12 @@ from django.utils import timezone
 
 from billing.ledger import balance
 from billing.verification import verify_ledger
-from candidates.briefings import (
-    RequirementInput,
-    draft_briefing,
-    ordered_requirements,
-    request_draft,
-    save_requirements,
-    unchecked_candidates,
-)
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
+from candidates.briefings import draft_briefing, request_draft, unchecked_candidates
 from candidates.models import Briefing, CandidateCheck, RequirementVerdict
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
+from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.worker import run_pending_checks
 from tests.builders import give_credits, route_to_own_key
 from usage.models import UsageEvent

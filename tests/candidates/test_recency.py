@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.credit_costs import quote
 from candidates.models import Candidate, CandidateCheck, Profile, ProfileSighting
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
 from candidates.recency import kind_for
 from organizations.models import Organization
 from tests.builders import NOW, checked_before, connect_managed_key, give_credits, import_people, write_briefing

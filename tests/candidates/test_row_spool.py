@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 from tempfile import TemporaryFile
 
-from candidates import row_spool
-from candidates.profile_files import RowError, parse_file
-from candidates.row_spool import RowSpool
+from candidates.profiles import row_spool
+from candidates.profiles.files import RowError, parse_file
+from candidates.profiles.row_spool import RowSpool
 
 
 def test_rows_come_back_as_they_were_also_to_two_who_go_through_them_at_once(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from billing.ledger import balance
-from candidates.checks import Accepted, accept_checks
+from candidates.acceptance import Accepted, accept_checks
 from candidates.management.commands import run_checks
 from candidates.models import CandidateCheck
 from tests.builders import connect_managed_key, give_credits, import_people, write_briefing

@@ -14,7 +14,8 @@ from django.db import connection, transaction
 from django.urls import reverse
 
 from candidates.models import Candidate, CandidateWord
-from candidates.profiles import ProfileRow, _People, import_profiles, parse_file
+from candidates.profiles.files import ProfileRow, parse_file
+from candidates.profiles.importing import _People, import_profiles
 from candidates.search import found_by, note_words
 from organizations.models import Organization
 from tests.billing.test_concurrency import at_once

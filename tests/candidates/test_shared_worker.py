@@ -10,9 +10,9 @@ import pytest
 from django.db.models import Count
 
 from billing.verification import verify_ledger
-from candidates import checks, worker
+from candidates import acceptance, worker
+from candidates.acceptance import accept_checks
 from candidates.check_work import OrganizationWork
-from candidates.checks import accept_checks
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from organizations import clock
@@ -29,7 +29,7 @@ Status = CandidateCheck.Status
 
 @pytest.fixture
 def server(settings, monkeypatch) -> Iterator[StuckServer]:
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)
     with stuck_server() as running:
         settings.KEYFARE_PROVIDER_ORIGINS = running.origins
         yield running

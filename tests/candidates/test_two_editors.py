@@ -8,10 +8,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from candidates.briefings import ordered_requirements
 from candidates.models import Briefing
 from candidates.requirement_conflicts import BriefingChanged
-from candidates.requirements import RequirementInput, save_requirements
+from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from tests.builders import connect_managed_key, import_people, write_briefing
 from tests.candidates.test_briefing_pages import checks, rows, url
 from tests.conftest import logged_in

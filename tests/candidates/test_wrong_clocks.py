@@ -13,9 +13,9 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.verification import verify_ledger
-from candidates import briefings, checks
+from candidates import acceptance, briefings
+from candidates.acceptance import accept_checks, organizations_with_waiting_checks
 from candidates.check_work import OrganizationWork
-from candidates.checks import accept_checks, organizations_with_waiting_checks
 from candidates.models import Briefing, CandidateCheck
 from candidates.worker import run_pending_checks
 from organizations import clock
@@ -46,7 +46,7 @@ run_checks()
 @pytest.fixture
 def accepted(acme, simulated_providers, monkeypatch) -> list[CandidateCheck]:
     """Checks that wait for a worker."""
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)
     route_to_own_key(acme)
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))

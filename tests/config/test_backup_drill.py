@@ -29,17 +29,17 @@ ARRANGE = f"""
 import django
 django.setup()
 from django.utils import timezone
-from candidates import checks
+from candidates import acceptance
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
-checks.queue_checks = lambda: None  # the worker of this test does the work
+acceptance.queue_checks = lambda: None  # the worker of this test does the work
 with scope(EVERY, "arranges"):
     acme = Organization.objects.get(slug="acme")
     route_to_own_key(acme)
     give_credits(acme, {PEOPLE})
     people = import_people(acme, *["Builds Django services."] * {PEOPLE})
-    checks.accept_checks(organization=acme, briefing=write_briefing(acme, ("Django", "must")), candidates=people,
+    acceptance.accept_checks(organization=acme, briefing=write_briefing(acme, ("Django", "must")), candidates=people,
                          actor=None, now=timezone.now())
 """
 WORKER = """

@@ -7,7 +7,8 @@ from django.core.management import call_command
 
 from benchmarks import pages_once, volume
 from benchmarks.people import people_files
-from candidates.profiles import import_profiles, parse_file
+from candidates.profiles.files import parse_file
+from candidates.profiles.importing import import_profiles
 from organizations.models import Organization
 from tests import serving_role
 

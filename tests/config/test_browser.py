@@ -10,7 +10,7 @@ from django.conf import settings
 from playwright.sync_api import Dialog, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from candidates import checks
+from candidates import acceptance
 from candidates.check_endings import end_checks
 from candidates.models import Briefing
 from organizations import clock
@@ -309,12 +309,12 @@ def test_toasts_cover_nothing_that_one_may_want_to_press(browsing, live_server, 
 
 
 def test_held_credits_in_the_sidebar_end_with_the_batch(browsing, live_server, acme, simulated_providers, monkeypatch):
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # tasks do not run in the thread of the browser
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)  # tasks do not run in the thread of the browser
     connect_managed_key()
     give_credits(acme, 9)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, "Builds Django services.")
-    checks.accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=clock.now())
+    acceptance.accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=clock.now())
     page = browsing
     page.goto(f"{live_server.url}/o/acme/briefings/{briefing.pk}/?tab=results")
     ticket = page.locator("#credit-ticket")

@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from billing.ledger import balance
 from billing.verification import verify_ledger
-from candidates import checks
+from candidates import acceptance
+from candidates.acceptance import accept_checks
 from candidates.briefings import draft_briefing, request_draft
-from candidates.checks import accept_checks
 from candidates.models import Briefing, CandidateCheck
 from candidates.worker import run_pending_checks
 from config.onboarding import close_organization
@@ -187,7 +187,7 @@ def test_closing_again_ends_what_an_interrupted_close_left(accepted):
 def test_closing_beside_a_worker_with_calls_in_flight_charges_at_most_what_was_done(
     acme, settings, simulator, monkeypatch
 ):
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # the thread below does the work
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)  # the thread below does the work
     settings.KEYFARE_CHECKS_IN_FLIGHT = 8
     simulator.app.delay_seconds = 0.3
     connect_managed_key()

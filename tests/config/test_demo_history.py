@@ -16,7 +16,7 @@ from django_q.conf import Conf
 
 from billing.ledger import grant_credits
 from billing.models import CreditLot, LedgerEntry
-from candidates.profile_files import ProfileRow, parse_file
+from candidates.profiles.files import ProfileRow, parse_file
 from config import demo_history
 from config.demo_clock import story_time
 from organizations import audit, clock

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.worker import run_pending_checks
 from organizations.api_tokens import make_token
 from organizations.permissions import API_SCOPES

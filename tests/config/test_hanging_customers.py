@@ -17,8 +17,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from candidates.acceptance import accept_checks
 from candidates.briefings import request_draft
-from candidates.checks import accept_checks
 from candidates.models import Briefing, CandidateCheck
 from config.schedules import ensure_schedules
 from organizations import clock

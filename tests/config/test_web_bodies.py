@@ -11,7 +11,7 @@ import httpx
 import pytest
 from django.urls import reverse
 
-from candidates.profile_files import MAX_FILE_BYTES
+from candidates.profiles.files import MAX_FILE_BYTES
 from config.web import application, bodies
 from config.web.bodies import Bodies, Limit
 from config.web.refusals import Refusal

@@ -8,8 +8,8 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.verification import verify_ledger
-from candidates import checks
-from candidates.checks import accept_checks
+from candidates import acceptance
+from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.config.worker_processes import Database, running, wait_for
@@ -32,7 +32,7 @@ def test_calls_under_way_finish_no_check_begins_and_the_next_worker_goes_on(
     give_credits(acme, PEOPLE)
     briefing = write_briefing(acme, ("Django", "must"))
     people = import_people(acme, *["Builds Django services."] * PEOPLE)
-    monkeypatch.setattr(checks, "queue_checks", lambda: None)  # the process below does the work
+    monkeypatch.setattr(acceptance, "queue_checks", lambda: None)  # the process below does the work
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
     completed = CandidateCheck.objects.filter(status=Status.COMPLETED)
     origins = ",".join(f"{name}={url}" for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items())

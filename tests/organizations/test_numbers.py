@@ -120,7 +120,7 @@ def test_nobody_else_turns_text_into_numbers():
     allowed = {
         Path("organizations/reading.py"),
         Path("candidates/evidence.py"),  # whether a character of a quote is a digit
-        Path("candidates/names.py"),  # whether a character of a name is one
+        Path("candidates/profiles/names.py"),  # whether a character of a name is one
         Path("usage/amounts.py"),  # whether an amount has any
         Path("config/web/bodies.py"),  # whether a header declares a length
     }

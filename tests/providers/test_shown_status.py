@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from billing.ledger import balance
-from candidates.checks import accept_checks
+from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from gateway import dispatch

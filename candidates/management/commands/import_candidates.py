@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from candidates.profile_files import MAX_FILE_BYTES
-from candidates.profiles import FileUnreadable, ImportReport, ProfileRow, RowError, import_profiles, parse_file
-from candidates.row_spool import RowSpool
+from candidates.profiles.files import MAX_FILE_BYTES, FileUnreadable, ProfileRow, RowError, parse_file
+from candidates.profiles.importing import ImportReport, import_profiles
+from candidates.profiles.row_spool import RowSpool
 from organizations.models import Organization
 
 INTERRUPTED = 130  # as shells say it of Ctrl-C

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from billing.ledger import NotEnoughCredits, balance
+from candidates.acceptance import Accepted, BriefingNotReady, accept_checks
 from candidates.briefings import unchecked_candidates
 from candidates.check_endings import OPEN
-from candidates.checks import Accepted, BriefingNotReady, accept_checks
 from candidates.credit_costs import MOST_AT_ONCE
 from candidates.failure_cap import TooManyFailures
 from candidates.models import Briefing, Candidate, CandidateCheck

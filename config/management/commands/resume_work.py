@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from candidates import briefings, checks
+from candidates import acceptance, briefings
 from organizations import clock
 from providers.keys.validation import requeue_validations
 
@@ -14,9 +14,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
-        organizations = checks.organizations_with_waiting_checks(now=now)
+        organizations = acceptance.organizations_with_waiting_checks(now=now)
         if organizations:
-            checks.queue_checks()
+            acceptance.queue_checks()
         drafts = briefings.requeue_drafts(now=now)
         validations = requeue_validations(now=now)
         self.stdout.write(

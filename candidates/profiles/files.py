@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
-from candidates.builder_exports import refusal_of, translated, without_hidden_forms
-from candidates.file_kinds import NOT_UTF8, no_text, what_it_is, what_text_it_is
-from candidates.links import profile_link
-from candidates.pictures import without_pictures
-from candidates.placeholders import is_placeholder_email
-from candidates.profile_reading import basics_of, headline_of, name_of
-from candidates.profile_values import shown, written_line, written_text
+from candidates.profiles.builder_exports import refusal_of, translated, without_hidden_forms
+from candidates.profiles.file_kinds import NOT_UTF8, no_text, what_it_is, what_text_it_is
+from candidates.profiles.links import profile_link
+from candidates.profiles.pictures import without_pictures
+from candidates.profiles.placeholders import is_placeholder_email
+from candidates.profiles.reading import basics_of, headline_of, name_of
+from candidates.profiles.values import shown, written_line, written_text
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_ROW_BYTES = 256 * 1024

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import nh3
 
-from candidates.pictures import text_without_pictures
+from candidates.profiles.pictures import text_without_pictures
 
 _VOID = frozenset({"br", "hr", "img", "wbr", "meta", "link", "col", "source"})
 _OFTEN_UNCLOSED = frozenset({"p", "li", "dt", "dd", "tr", "td", "th"})

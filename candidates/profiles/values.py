@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from candidates.pictures import folded_key, is_picture
-from candidates.plain_text import plain
+from candidates.profiles.pictures import folded_key, is_picture
+from candidates.profiles.plain_text import plain
 
 SHORT_ITEM_CHARACTERS = 40
 LONGEST_LINE = 200  # of an enumeration; longer ones are told item by item

@@ -19,26 +19,13 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, Error, connection, transaction
 
 from candidates.models import Candidate, Profile
-from candidates.names import names_agree, one_name_holds_the_other
-from candidates.profile_files import FileUnreadable, ProfileRow, RowError, parse_file, read_profile
-from candidates.profile_reading import profile_text
+from candidates.profiles.files import ProfileRow, RowError
+from candidates.profiles.names import names_agree, one_name_holds_the_other
 from candidates.search import note_words
 from organizations import audit, clock
 from organizations.many_rows import insert_rows, new_ids, rows_with, sent_together
 from organizations.models import Organization, User
 from organizations.names import clean_name
-
-__all__ = [
-    "FileUnreadable",
-    "ImportReport",
-    "ProfileRow",
-    "RowError",
-    "find_imported",
-    "import_profiles",
-    "parse_file",
-    "profile_text",
-    "read_profile",
-]
 
 # Of one transaction: short for other writers, long enough for bulk queries.
 CHUNK_ROWS = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from candidates.names import folded
+from candidates.profiles.names import folded
 
 # No word may be made of others: a long repetition must have one reading only.
 _YOURS = "your my the votre ton ihr dein tu su seu tuo uw jouw first last full real given family custom public"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from candidates.names import folded
-from candidates.profile_reading import MAX_TEXT_CHARACTERS, ReadProfile, read_profile
+from candidates.profiles.names import folded
+from candidates.profiles.reading import MAX_TEXT_CHARACTERS, ReadProfile, read_profile
 
 # Measured on 1,864 sample profiles; the figures stand in docs/how-it-works.md.
 ENOUGH, ENOUGH_OF_LITTLE = 0.5, 0.7

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from candidates.links import web_link
-from candidates.profile_values import (
+from candidates.profiles.links import web_link
+from candidates.profiles.values import (
     LONGEST_LINE,
     SHORT_ITEM_CHARACTERS,
     label_of,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import IO
 
-from candidates.profile_files import ProfileRow, RowError
+from candidates.profiles.files import ProfileRow, RowError
 
 READ_AT_ONCE = 64 * 1024  # bytes
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from candidates.placeholders import is_placeholder
+from candidates.profiles.placeholders import is_placeholder
 
 MAX_LINK_CHARACTERS = 400
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from candidates.builder_exports import translated
-from candidates.profile_entries import (
+from candidates.profiles.builder_exports import translated
+from candidates.profiles.entries import (
     Entry,
     Link,
     entries_of,
@@ -26,19 +26,7 @@ from candidates.profile_entries import (
     link_of,
     values,
 )
-from candidates.profile_values import is_hidden, label_of, line_of, parted, shown, text_of, told, told_by_field
-
-__all__ = [
-    "Entry",
-    "Link",
-    "ReadProfile",
-    "Section",
-    "basics_of",
-    "headline_of",
-    "name_of",
-    "profile_text",
-    "read_profile",
-]
+from candidates.profiles.values import is_hidden, label_of, line_of, parted, shown, text_of, told, told_by_field
 
 MAX_TEXT_CHARACTERS = 30_000
 CUT_MARK = "\n[The profile is longer; it was cut here.]"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from candidates.profile_values import is_hidden, label_of
+from candidates.profiles.values import is_hidden, label_of
 
 HOW_ELSE = 'or paste its text: {"basics": {"name": "…"}, "raw_text": "…"}.'
 
