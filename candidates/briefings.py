@@ -31,7 +31,7 @@ from candidates.requirements import (
 from candidates.results import latest_checks
 from gateway import dispatch
 from gateway.asking import NoAnswer, ask_now
-from gateway.dispatch import PreparedCall
+from gateway.ticket import Ticket
 from organizations import clock
 from organizations.models import Organization, User
 from organizations.once import Once, do_once
@@ -292,7 +292,7 @@ def _queue_draft(briefing: Briefing) -> None:
 
 
 def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:
-    def prepare(iteration: int) -> PreparedCall:
+    def prepare(iteration: int) -> Ticket:
         if iteration > 1:
             _go_on_waiting(briefing)
         return dispatch.prepare(

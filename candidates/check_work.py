@@ -35,7 +35,7 @@ from candidates.prompts.check import RUBRIC_VERSION, Verdict, check_request, par
 from candidates.scoring import score
 from gateway import asking, dispatch
 from gateway.asking import NoAnswer
-from gateway.dispatch import PreparedCall
+from gateway.ticket import Ticket
 from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import scope
@@ -164,7 +164,7 @@ class OrganizationWork:
         return claims or self._claim(limit)  # all of these were interrupted too often
 
     async def _check(self, client: Egress, claim: Claim) -> None:
-        def prepare(iteration: int) -> PreparedCall:
+        def prepare(iteration: int) -> Ticket:
             with scope(self.organization, "the worker on one organization's checks"):
                 return self._prepare(claim, iteration)
 
@@ -186,7 +186,7 @@ class OrganizationWork:
             self.is_broken = True
             logger.exception("Check %s was interrupted", claim.check.pk)
 
-    def _prepare(self, claim: Claim, iteration: int) -> PreparedCall:
+    def _prepare(self, claim: Claim, iteration: int) -> Ticket:
         """Admit a call for the check. Raises _LeaseLost, RouteUnavailable and TooManyFailures."""
         check, now = claim.check, clock.now()
         if iteration > 1:

@@ -21,7 +21,8 @@ from typing import TypeVar
 from asgiref.sync import async_to_sync, sync_to_async
 
 from gateway import dispatch
-from gateway.dispatch import Outcome, PreparedCall
+from gateway.dispatch import Outcome
+from gateway.ticket import Ticket
 from providers.adapters.base import ChatRequest, ChatResult, Finish, Message, ProviderError
 from providers.adapters.reading import clean
 from providers.catalog import PROVIDERS
@@ -55,7 +56,7 @@ class NoAnswer(Exception):
 async def ask(
     client: Egress,
     *,
-    prepare: Callable[[int], PreparedCall],
+    prepare: Callable[[int], Ticket],
     request: ChatRequest,
     read: Callable[[str], Read],
 ) -> Read:
@@ -67,22 +68,22 @@ async def ask(
     """
     asking, iteration = _Asking(request), 1
     while True:
-        prepared = await sync_to_async(prepare)(iteration)
-        outcome = await dispatch.ask(client, prepared, asking.request, prepare_next=prepare)
+        ticket = await sync_to_async(prepare)(iteration)
+        outcome = await dispatch.ask(client, ticket, asking.request, prepare_next=prepare)
         iteration = outcome.iteration + 1
         if outcome.result is None:
             assert outcome.error is not None  # noqa: S101  # one of the two is set
-            await asking.go_on_after_error(prepared, outcome.error)
+            await asking.go_on_after_error(ticket, outcome.error)
             continue
         if outcome.result.finish is Finish.REFUSED:
-            raise NoAnswer(PROVIDERS[prepared.route.provider].adapter.content_refused().sentence)
+            raise NoAnswer(PROVIDERS[ticket.call.facts.provider].adapter.content_refused().sentence)
         try:
             return read(outcome.result.text)
         except UnparsableAnswer as fault:
             asking.go_on_after_unreadable(outcome, outcome.result, fault)
 
 
-def ask_now(*, prepare: Callable[[int], PreparedCall], request: ChatRequest, read: Callable[[str], Read]) -> Read:
+def ask_now(*, prepare: Callable[[int], Ticket], request: ChatRequest, read: Callable[[str], Read]) -> Read:
     """The same, for synchronous callers."""
 
     async def ask_alone() -> Read:
@@ -102,14 +103,14 @@ class _Asking:
     is_asked_for_whole: bool = False
     is_asked_for_any: bool = False
 
-    async def go_on_after_error(self, prepared: PreparedCall, error: ProviderError) -> None:
+    async def go_on_after_error(self, ticket: Ticket, error: ProviderError) -> None:
         """Return where the same is to be asked again, after the wait that this takes. Raises NoAnswer."""
         if error.is_empty and not self.is_asked_for_any:
             self.is_asked_for_any = True
             return
         if not error.kind.is_temporary:
             raise NoAnswer(error.sentence)
-        if error.may_have_run and not prepared.has_no_token_charges:
+        if error.may_have_run and not ticket.call.no_token_charges:
             raise NoAnswer(
                 f"{error.sentence} What this call cost is unknown: it may have run all the same, so it was not sent "
                 "again by itself."

@@ -25,7 +25,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import transaction
 
-from organizations import clock
+from gateway.ticket import Ticket
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers.adapters.base import ChatRequest, ChatResult, ErrorKind, ProviderError
@@ -41,26 +41,12 @@ from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.keys.validation import mark_key_refused, note_key_used
 from providers.models import ProviderKey
 from routing.resolve import CLOSED, Route, RouteUnavailable
-from usage.metering import admit_call, record_call
-from usage.models import InFlightCall, Mode, UsageEvent
+from usage.metering import Finished, admit_call, record_calls
+from usage.models import Mode, UsageEvent
 from usage.tokens import NOTHING_SAID, Report
 
 # Added to the call's own deadline before its admission counts as left behind by a crash.
 SETTLE_GRACE = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedCall:
-    """An admitted call, with all that sending it needs."""
-
-    call: InFlightCall
-    route: Route
-    sealed_key: SealedKey
-    key_organization_id: int
-    secret_version: int
-    destination: Destination
-    has_no_token_charges: bool
-    quirks: tuple[Quirk, ...]  # later ones replace earlier ones of the same field
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +79,7 @@ INTERRUPTED = ProviderError(
 )
 
 
-def prepare(
-    *, organization: Organization, route: Route, run_id: uuid.UUID, iteration: int, now: datetime
-) -> PreparedCall:
+def prepare(*, organization: Organization, route: Route, run_id: uuid.UUID, iteration: int, now: datetime) -> Ticket:
     """
     Admit one call on `route`. Raises RouteUnavailable when its key was removed, broke or belongs to somebody else, and
     when the organization was closed.
@@ -104,11 +88,11 @@ def prepare(
     """
     if not Organization.objects.filter(pk=organization.pk, closed_at=None).exists():
         raise RouteUnavailable(CLOSED)
-    with scope(_behind_the_wall_of(organization, route), "a managed key is the platform's"):
+    with scope(_behind_the_wall_of(organization.pk, route.mode), "a managed key is the platform's"):
         key, sealed_key, destination = _open_route(organization, route)
         quirks = quirks_of(key=key, model=route.model)
     call = admit_call(
-        organization=organization,
+        organization_id=organization.pk,
         facts=replace(route.facts, key_label=key.label),
         run_id=run_id,
         iteration=iteration,
@@ -116,102 +100,86 @@ def prepare(
         now=now,
         deadline_at=now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE,
     )
-    return PreparedCall(
+    return Ticket(
         call=call,
-        route=route,
         sealed_key=sealed_key,
         key_organization_id=key.organization_id,
         secret_version=key.secret_version,
         destination=destination,
-        has_no_token_charges=key.has_no_token_charges,
         quirks=quirks,
     )
 
 
 async def ask(
     client: Egress,
-    prepared: PreparedCall,
+    ticket: Ticket,
     request: ChatRequest,
     *,
-    prepare_next: Callable[[int], PreparedCall] | None = None,
+    prepare_next: Callable[[int], Ticket] | None = None,
 ) -> Outcome:
     """
     Ask the provider and settle the call. What a provider or a broken seal can cause is the outcome's error.
 
     Each optional field is left out or changed at most once; every refused call is settled, too. The calls after the
-    first are admitted by `prepare_next`, where whoever asks has more to do for each; what it raises is passed on. A bug
-    of ours or the end of the task is raised, after the call was recorded as one that may have been billed.
+    first are admitted by `prepare_next`, which gets the number of the call; what it raises is passed on, and without it
+    none follows. A bug of ours or the end of the task is raised, after the call was recorded as one that may have been
+    billed.
     """
-    outcome, learnt = await _ask_once(client, prepared, request), dict[str, Quirk]()
-    while outcome.refused is not None and outcome.refused.field not in learnt:
+    outcome, learnt = await _ask_once(client, ticket, request), dict[str, Quirk]()
+    while prepare_next and outcome.refused is not None and outcome.refused.field not in learnt:
         learnt[outcome.refused.field] = outcome.refused
         try:
-            prepared = await sync_to_async(_prepare_without)(prepared, outcome.refused, prepare_next)
+            following = await sync_to_async(prepare_next)(ticket.call.iteration + 1)
         except RouteUnavailable:
             break
-        outcome = await _ask_once(client, prepared, request)
+        ticket = replace(following, quirks=(*ticket.quirks, outcome.refused))
+        outcome = await _ask_once(client, ticket, request)
     if learnt and outcome.result is not None:
-        await sync_to_async(_remember)(prepared, learnt)
-    return replace(outcome, iteration=prepared.call.iteration)
+        await sync_to_async(_remember)(ticket, learnt)
+    return replace(outcome, iteration=ticket.call.iteration)
 
 
-async def _ask_once(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
+async def _ask_once(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
     outcome, admitted = Outcome(error=INTERRUPTED), time.monotonic()
     try:
-        outcome = await send(client, prepared, request)
+        outcome = await send(client, ticket, request)
     finally:
         # The database's time without asking for it: since it admitted the call.
-        now = prepared.call.started_at + timedelta(seconds=time.monotonic() - admitted)
-        await asyncio.shield(sync_to_async(settle)(prepared=prepared, outcome=outcome, now=now))
+        now = ticket.call.started_at + timedelta(seconds=time.monotonic() - admitted)
+        await asyncio.shield(sync_to_async(settle)(ticket=ticket, outcome=outcome, now=now))
     return outcome
 
 
-def _prepare_without(
-    refused: PreparedCall, quirk: Quirk, prepare_next: Callable[[int], PreparedCall] | None
-) -> PreparedCall:
-    """The next call, which minds what the last one was refused for."""
-    iteration = refused.call.iteration + 1
-    if prepare_next:
-        prepared = prepare_next(iteration)
-    else:
-        prepared = prepare(
-            organization=refused.call.organization,
-            route=refused.route,
-            run_id=refused.call.run_id,
-            iteration=iteration,
-            now=clock.now(),
-        )
-    return replace(prepared, quirks=(*refused.quirks, quirk))
-
-
-def _remember(prepared: PreparedCall, learnt: dict[str, Quirk]) -> None:
-    with scope(_behind_the_wall_of(prepared.call.organization, prepared.route), "a managed key is the platform's"):
+def _remember(ticket: Ticket, learnt: dict[str, Quirk]) -> None:
+    with scope(
+        _behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode), "a managed key is the platform's"
+    ):
         remember_quirks(
-            organization_id=prepared.key_organization_id,
-            key_id=prepared.route.key_id,
-            secret_version=prepared.secret_version,
-            model=prepared.route.model,
+            organization_id=ticket.key_organization_id,
+            key_id=ticket.call.facts.key_id,
+            secret_version=ticket.secret_version,
+            model=ticket.call.facts.model,
             quirks=learnt.values(),
         )
 
 
-async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> Outcome:
+async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
     """Ask the provider, no more. Whoever does not go through `ask` settles the call in a `finally`."""
-    adapter = PROVIDERS[prepared.route.provider].adapter
+    adapter = PROVIDERS[ticket.call.facts.provider].adapter
     started = time.perf_counter()
     result = error = refused = None
     try:
         answer = await send_call(
             client,
-            adapter.chat_call(prepared.destination.base_url, request, prepared.quirks),
-            credential_headers=adapter.credential_headers(prepared.sealed_key.open()),
+            adapter.chat_call(ticket.destination.base_url, request, ticket.quirks),
+            credential_headers=adapter.credential_headers(ticket.sealed_key.open()),
             timeout_seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS,
-            reach=prepared.destination.reach,
+            reach=ticket.destination.reach,
         )
         try:
             result = adapter.parse_chat(answer)
         except ProviderError as said:
-            error, refused = said, adapter.refused_option(answer, request, prepared.quirks)
+            error, refused = said, adapter.refused_option(answer, request, ticket.quirks)
     except SealBroken as broken:
         error = ProviderError(ErrorKind.NEEDS_REENTRY, str(broken))
     except ProviderError as failed:
@@ -221,53 +189,58 @@ async def send(client: Egress, prepared: PreparedCall, request: ChatRequest) -> 
         error=error,
         latency_ms=round((time.perf_counter() - started) * 1000),
         refused=refused,
-        output_limit=adapter.output_limit(request, prepared.quirks),
-        iteration=prepared.call.iteration,
+        output_limit=adapter.output_limit(request, ticket.quirks),
+        iteration=ticket.call.iteration,
     )
 
 
-def settle(*, prepared: PreparedCall, outcome: Outcome, now: datetime) -> UsageEvent:
+def settle(*, ticket: Ticket, outcome: Outcome, now: datetime) -> UsageEvent:
     """
     Record the call, in a transaction of its own; then what a refusal says of the key, in another one.
 
     Settling twice returns the first event. Raises RuntimeError inside a transaction, which could undo the record.
     """
-    result, error, organization = outcome.result, outcome.error, prepared.call.organization
-    with scope(organization, "the books of the organization that asked"):
+    call = ticket.call
+    with scope(call.organization_id, "the books of the organization that asked"):
         with transaction.atomic(durable=True):
-            event = record_call(
-                call=prepared.call,
-                status=UsageEvent.Status.FAILED if result is None else UsageEvent.Status.ANSWERED,
-                now=now,
-                report=outcome.report,
-                http_status=error.http_status if error else 200,
-                error_kind=error.kind if error else "",
-                may_have_run=error.may_have_run if error else False,
-                latency_ms=outcome.latency_ms,
-            )
-        if prepared.route.mode == Mode.BYOK:
-            _note_on_key(prepared, error, now)
-    if prepared.route.mode != Mode.BYOK:
+            (event,) = record_calls([finished(ticket, outcome)])
+        if call.facts.mode == Mode.BYOK:
+            _note_on_key(ticket, outcome.error, now)
+    if call.facts.mode != Mode.BYOK:
         with scope(EVERY, "a managed key is the platform's"):
-            _note_on_key(prepared, error, now)
+            _note_on_key(ticket, outcome.error, now)
     return event
 
 
-def _note_on_key(prepared: PreparedCall, error: ProviderError | None, now: datetime) -> None:
-    note_key_used(key_id=prepared.route.key_id, now=now)
+def finished(ticket: Ticket, outcome: Outcome) -> Finished:
+    """What is written of a call that ended so."""
+    error = outcome.error
+    return Finished(
+        call=ticket.call,
+        status=UsageEvent.Status.FAILED if outcome.result is None else UsageEvent.Status.ANSWERED,
+        latency_ms=outcome.latency_ms,
+        report=outcome.report,
+        http_status=error.http_status if error else 200,
+        error_kind=error.kind if error else "",
+        may_have_run=error.may_have_run if error else False,
+    )
+
+
+def _note_on_key(ticket: Ticket, error: ProviderError | None, now: datetime) -> None:
+    note_key_used(key_id=ticket.call.facts.key_id, now=now)
     if error is not None:
         mark_key_refused(
-            key_id=prepared.route.key_id,
-            secret_version=prepared.secret_version,
+            key_id=ticket.call.facts.key_id,
+            secret_version=ticket.secret_version,
             kind=error.kind,
             detail=error.sentence_of_key,
             now=now,
         )
 
 
-def _behind_the_wall_of(organization: Organization, route: Route) -> Organization | str:
+def _behind_the_wall_of(organization_id: int, mode: str) -> int | str:
     """Whose keys are within reach: the organization's own only, unless the route is the platform's."""
-    return organization if route.mode == Mode.BYOK else EVERY
+    return organization_id if mode == Mode.BYOK else EVERY
 
 
 def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, SealedKey, Destination]:

@@ -106,7 +106,8 @@ class Organization(models.Model):
 class TenantQuerySet(models.QuerySet[_Row]):
     """Queries of rows that belong to an organization; application code reads through `for_organization`."""
 
-    def for_organization(self, organization: Organization) -> Self:
+    def for_organization(self, organization: Organization | int) -> Self:
+        """By the organization or its id."""
         return self.filter(organization__owner=organization)
 
 

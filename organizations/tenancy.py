@@ -53,14 +53,14 @@ ALTER TABLE {{table}} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 
 
 @contextmanager
-def scope(whose: Organization | str, reason: str) -> Iterator[None]:
+def scope(whose: Organization | int | str, reason: str) -> Iterator[None]:
     """
-    Within it, the database shows and takes rows of one organization only, of EVERY one, or of NOBODY.
+    Within it, the database shows and takes rows of one organization (or its id) only, of EVERY one, or of NOBODY.
 
     `reason` says why in the code that asks. Scopes nest; the inner one counts. Leave it in the context that entered it.
     """
     assert reason  # noqa: S101  # for who reads the call
-    value = whose if isinstance(whose, str) else str(whose.pk)
+    value = str(whose) if isinstance(whose, int | str) else str(whose.pk)
     token = _scope.set(value)
     try:
         _apply()

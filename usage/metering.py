@@ -2,7 +2,7 @@
 Metering: every model call becomes exactly one usage event.
 
     admit_call         before the call leaves: a row that a crash cannot take away
-    record_call        when it ended: writes the event, removes the row, in one transaction, once
+    record_calls       when they ended: writes their events, removes the rows, in one transaction, once
     sweep_lost_calls   what nobody recorded in time: an event with status *lost*, whose tokens nobody knows
 """
 
@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import asdict, replace
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import CharField
 
-from organizations.models import Organization
-from usage.facts import CallFacts
-from usage.gaps import NOTHING_DUE
+from usage.facts import Admission, CallFacts
 from usage.models import InFlightCall, UsageEvent
 from usage.pricing import OWN_SERVER, Price, price, unpriced
-from usage.runs import count_run
+from usage.runs import count_runs
 from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage
 
-NoPrice = UsageEvent.NoPrice
+NoPrice, Status = UsageEvent.NoPrice, UsageEvent.Status
 PriceSource = UsageEvent.PriceSource
 logger = logging.getLogger(__name__)
 
@@ -35,88 +34,87 @@ MOST_TOKENS = 10**12
 MOST_SWEPT = 1000  # in one pass; the next one takes the rest
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """
+    How an admitted call ended, to be written.
+
+    `may_have_run`: it failed without an answer, after it had left. What a provider sent is cut to what the columns
+    hold; nothing it sends can keep the event from being written.
+    """
+
+    call: Admission
+    status: UsageEvent.Status
+    latency_ms: int  # from sending to answer
+    report: Report = NOTHING_SAID
+    http_status: int | None = None
+    error_kind: str = ""
+    may_have_run: bool = False
+
+
 def admit_call(
     *,
-    organization: Organization,
+    organization_id: int,
     facts: CallFacts,
     run_id: uuid.UUID,
     iteration: int,
     now: datetime,
     deadline_at: datetime,
     no_token_charges: bool = False,
-) -> InFlightCall:
-    """
-    Note that a call is about to leave. It counts as lost if nobody records it by `deadline_at`.
-
-    `no_token_charges`: it goes to a server of one's own, and costs nothing by the token whatever becomes of it.
-    """
-    return InFlightCall.objects.create(
-        organization=organization,
-        **asdict(facts),
+) -> Admission:
+    """Note that a call is about to leave. It counts as lost if nobody records it by `deadline_at`."""
+    call = Admission(
+        id=uuid.uuid4(),
+        organization_id=organization_id,
+        facts=facts,
         run_id=run_id,
         iteration=iteration,
-        no_token_charges=no_token_charges,
         started_at=now,
         deadline_at=deadline_at,
+        no_token_charges=no_token_charges,
+    )
+    admit_calls([call])
+    return call
+
+
+def admit_calls(calls: Sequence[Admission]) -> None:
+    InFlightCall.objects.bulk_create(
+        InFlightCall(
+            **asdict(call.facts),
+            **{field.name: getattr(call, field.name) for field in fields(call) if field.name != "facts"},
+        )
+        for call in calls
     )
 
 
-def record_call(
-    *,
-    call: InFlightCall,
-    status: UsageEvent.Status,
-    now: datetime,
-    report: Report = NOTHING_SAID,
-    http_status: int | None = None,
-    error_kind: str = "",
-    may_have_run: bool = False,
-    latency_ms: int | None = None,
-) -> UsageEvent:
+def record_calls(finished: Sequence[Finished]) -> list[UsageEvent]:
     """
-    Write the call's event, priced at the time it left, and remove its admission, in one transaction.
+    Write the events of calls, priced at the time each left, and remove their admissions, in one transaction; returns
+    them in the same order.
 
-    Idempotent by the call's id: a second time returns the first event. A call that was already swept as
-    lost and ended after all is written as a second event, under an id derived from the call's: its cost is
-    real. What a provider sent is cut to what the columns hold; nothing it sends can keep the event from
-    being written. `may_have_run`: it failed without an answer, after it had left. `latency_ms` is the time from
-    sending to answer, unless given that from admission to `now`.
+    Idempotent by the calls' ids: what was written before stays, and is returned. A call that was swept as lost and
+    ended after all is written as a second event, under an id derived from the call's: its cost is real. All are written
+    or none, so who writes many goes on one by one where one of them cannot be.
     """
-    report = _within_reason(call, report)
-    cost = _cost_of(call, report, status, http_status=http_status, may_have_run=may_have_run)
-    tokens = report.usage or TokenUsage()
-    facts: dict[str, Any] = {
-        **asdict(call.facts),
-        "occurred_at": call.started_at,
-        "served_model": _text(report.served_model, "served_model"),
-        "run_id": call.run_id,
-        "iteration": call.iteration,
-        "status": status,
-        "error_kind": _text(error_kind, "error_kind"),
-        "finish_reason": _text(report.finish_reason, "finish_reason"),
-        "http_status": http_status,
-        "request_id": _text(report.request_id, "request_id"),
-        "service_tier": _text(report.service_tier, "service_tier"),
-        "usage_reported": report.usage is not None and report.doubt != Doubt.UNCLEAR_TOKENS,
-        "uncached_input_tokens": tokens.uncached_input,
-        "cache_read_tokens": tokens.cache_read,
-        "cache_write_tokens": tokens.cache_write + tokens.cache_write_1h,
-        "cache_write_1h_tokens": tokens.cache_write_1h,
-        "output_tokens": tokens.output,
-        "reasoning_tokens": tokens.reasoning,
-        "cost_nanousd": cost.cost_nanousd,
-        "price_source": cost.source,
-        "price_version": cost.version,
-        "no_price": cost.no_price or "",
-        "latency_ms": max(latency_ms if latency_ms is not None else _milliseconds(now - call.started_at), 0),
-    }
+    events = [_event_of(each) for each in finished]
     with transaction.atomic():
         # First, as the sweep does: two who record the same call wait here for one another.
-        InFlightCall.objects.for_organization(call.organization).filter(pk=call.pk).delete()
-        event = _write(call, call.pk, facts)
-        if event.status == UsageEvent.Status.LOST and status != UsageEvent.Status.LOST:
-            logger.warning("Call %s ended after it was counted as lost; recording it as well.", call.pk)
-            event = _write(call, uuid.uuid5(call.pk, "ended after all"), facts)
-    return event
+        for organization_id, ids in _ids_by_organization(events).items():
+            InFlightCall.objects.for_organization(organization_id).filter(pk__in=ids).delete()
+        written = _write(events)
+        ended_after_all = [
+            at
+            for at, (event, found) in enumerate(zip(events, written, strict=True))
+            if found.status == Status.LOST and event.status != Status.LOST
+        ]
+        if ended_after_all:
+            for at in ended_after_all:
+                logger.warning("Call %s ended after it was counted as lost; recording it as well.", events[at].call_id)
+                events[at].call_id = uuid.uuid5(events[at].call_id, "ended after all")
+            seconds = _write([events[at] for at in ended_after_all])
+            for at, event in zip(ended_after_all, seconds, strict=True):
+                written[at] = event
+    return written
 
 
 def sweep_lost_calls(*, now: datetime) -> int:
@@ -130,69 +128,108 @@ def sweep_lost_calls(*, now: datetime) -> int:
     for call_id in list(overdue[:MOST_SWEPT]):
         with transaction.atomic():
             rows = InFlightCall.objects.select_for_update(skip_locked=True, of=("self",))
-            call = rows.select_related("organization").filter(pk=call_id).first()
-            if call is None:
+            row = rows.filter(pk=call_id).first()
+            if row is None:
                 continue
-            event = record_call(call=call, status=UsageEvent.Status.LOST, now=now)
-        swept += event.status == UsageEvent.Status.LOST
+            latency_ms = (now - row.started_at) // timedelta(milliseconds=1)
+            (event,) = record_calls([Finished(row.admission, Status.LOST, latency_ms)])
+        swept += event.status == Status.LOST
     if swept:
         logger.warning("%d calls ended without a trace and count as lost.", swept)
     return swept
 
 
-def _milliseconds(duration: timedelta) -> int:
-    return duration // timedelta(milliseconds=1)
+def _ids_by_organization(events: Iterable[UsageEvent]) -> dict[int, list[uuid.UUID]]:
+    """The calls of each organization, in an order that all writers keep, so that they wait for one another in turn."""
+    ids: defaultdict[int, list[uuid.UUID]] = defaultdict(list)
+    for event in sorted(events, key=lambda event: (event.organization_id, event.call_id)):
+        ids[event.organization_id].append(event.call_id)
+    return ids
 
 
-def _write(call: InFlightCall, call_id: uuid.UUID, facts: dict[str, Any]) -> UsageEvent:
-    """The event of `call_id`, written now unless it is there; only one that is written counts its run."""
-    events = UsageEvent.objects.for_organization(call.organization).filter(
-        call_id=call_id, occurred_at=call.started_at, revision=0
-    )
-    event = events.first()
-    if event is not None:
-        return event
+def _write(events: Sequence[UsageEvent]) -> list[UsageEvent]:
+    """The events of these calls, written now unless they are there; only those that are written count their runs."""
+    found = _written_before(events)
+    new: dict[uuid.UUID, UsageEvent] = {}
+    for event in events:
+        if event.call_id not in found:
+            new.setdefault(event.call_id, event)
     try:
         with transaction.atomic():
-            counted = count_run(
-                call=call,
-                call_id=call_id,
-                is_priced=facts["cost_nanousd"] is not None,
-                is_incomplete=bool(facts["no_price"]) and facts["no_price"] not in NOTHING_DUE,
-            )
-            return UsageEvent.objects.create(
-                organization=call.organization, call_id=call_id, **facts, **asdict(counted)
-            )
+            count_runs(list(new.values()))
+            UsageEvent.objects.bulk_create(new.values())
     except IntegrityError:
-        event = events.first()
-        if event is None:
+        found = _written_before(events)
+        if not all(event.call_id in found for event in events):
             raise
-        return event
+        return [found[event.call_id] for event in events]
+    return [found.get(event.call_id) or new[event.call_id] for event in events]
 
 
-def _cost_of(
-    call: InFlightCall, report: Report, status: UsageEvent.Status, *, http_status: int | None, may_have_run: bool
-) -> Price:
+def _written_before(events: Sequence[UsageEvent]) -> dict[uuid.UUID, UsageEvent]:
+    found: dict[uuid.UUID, UsageEvent] = {}
+    for organization_id, ids in _ids_by_organization(events).items():
+        of_calls = UsageEvent.objects.for_organization(organization_id).filter(call_id__in=ids, revision=0)
+        found |= {event.call_id: event for event in of_calls}
+    return found
+
+
+def _event_of(finished: Finished) -> UsageEvent:
+    call, report = finished.call, _within_reason(finished.call, finished.report)
+    cost = _cost_of(finished, report)
+    tokens = report.usage or TokenUsage()
+    return UsageEvent(
+        organization_id=call.organization_id,
+        call_id=call.id,
+        **asdict(call.facts),
+        occurred_at=call.started_at,
+        served_model=_text(report.served_model, "served_model"),
+        run_id=call.run_id,
+        iteration=call.iteration,
+        status=finished.status,
+        error_kind=_text(finished.error_kind, "error_kind"),
+        finish_reason=_text(report.finish_reason, "finish_reason"),
+        http_status=finished.http_status,
+        request_id=_text(report.request_id, "request_id"),
+        service_tier=_text(report.service_tier, "service_tier"),
+        usage_reported=report.usage is not None and report.doubt != Doubt.UNCLEAR_TOKENS,
+        uncached_input_tokens=tokens.uncached_input,
+        cache_read_tokens=tokens.cache_read,
+        cache_write_tokens=tokens.cache_write + tokens.cache_write_1h,
+        cache_write_1h_tokens=tokens.cache_write_1h,
+        output_tokens=tokens.output,
+        reasoning_tokens=tokens.reasoning,
+        cost_nanousd=cost.cost_nanousd,
+        price_source=cost.source,
+        price_version=cost.version,
+        no_price=cost.no_price or "",
+        latency_ms=max(finished.latency_ms, 0),
+    )
+
+
+def _cost_of(finished: Finished, report: Report) -> Price:
     """
     What a call cost that ended so.
 
     Providers bill answers, also those that broke off or refused, and no call that they answer with an error status.
     """
+    call = finished.call
     if call.no_token_charges:
         return OWN_SERVER
-    cost = price(provider=call.provider, model=call.model, report=report, at=call.started_at)
-    if status == UsageEvent.Status.ANSWERED or cost.source == PriceSource.PROVIDER:
+    cost = price(provider=call.facts.provider, model=call.facts.model, report=report, at=call.started_at)
+    if finished.status == Status.ANSWERED or cost.source == PriceSource.PROVIDER:
         return cost
-    has_run = report.usage is not None and (http_status is None or http_status < 300)
+    has_run = report.usage is not None and (finished.http_status is None or finished.http_status < 300)
     if has_run or cost.no_price == NoPrice.PART_OF_COST:
         return cost
-    return unpriced(NoPrice.NO_ANSWER if status == UsageEvent.Status.LOST or may_have_run else NoPrice.NOT_BILLED)
+    is_unknown = finished.status == Status.LOST or finished.may_have_run
+    return unpriced(NoPrice.NO_ANSWER if is_unknown else NoPrice.NOT_BILLED)
 
 
-def _within_reason(call: InFlightCall, report: Report) -> Report:
+def _within_reason(call: Admission, report: Report) -> Report:
     if report.usage is None or report.usage.total <= MOST_TOKENS:
         return report
-    logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.pk, report.usage.total)
+    logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.id, report.usage.total)
     return replace(report, usage=None)
 
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from organizations.models import Organization, TenantQuerySet
-from usage.facts import COUNTED_BY, CallFacts
+from usage.facts import COUNTED_BY, Admission, CallFacts
 from usage.ingest import IngestPosition
 from usage.names import provider_name
 from usage.querysets import UsageEventQuerySet
@@ -61,6 +61,11 @@ class InFlightCall(CalledBy):
 
     def __str__(self) -> str:
         return f"{provider_name(self.provider)} {self.model} {self.id}"
+
+    @property
+    def admission(self) -> Admission:
+        others = {field.name: getattr(self, field.name) for field in fields(Admission) if field.name != "facts"}
+        return Admission(facts=self.facts, **others)
 
 
 class UsageRun(models.Model):

@@ -9,59 +9,82 @@ it is claimed and changed in the transaction that writes the event, and locked u
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, timedelta
+from typing import NamedTuple
 
-from usage.models import InFlightCall, UsageRun
+from usage.gaps import NOTHING_DUE
+from usage.models import UsageEvent, UsageRun
 
 PART = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What an event counts of its run, by the names of its columns."""
+class Part(NamedTuple):
+    """Whole days since its run began; what a row of UsageRun stands for."""
 
-    counts_run: bool
-    counts_priced_run: bool
-    counts_partly_priced_run: bool
-    run_day: date | None
+    organization_id: int
+    run_id: uuid.UUID
+    action: str
+    part: int
 
 
-def count_run(*, call: InFlightCall, call_id: uuid.UUID, is_priced: bool, is_incomplete: bool) -> Counted:
+def count_runs(events: Sequence[UsageEvent]) -> None:
     """
-    Note in its run that `call` is recorded under `call_id`; returns what the event counts. Needs a transaction.
+    Note in their runs that `events` are recorded, in this order, and set on each what it counts. Needs a transaction.
 
-    `is_incomplete`: nobody knows what it cost. Claims last only as long as the event: undo both or none.
+    Claims last only as long as the events: undo both or none.
     """
-    run = _part_of_run(call, call_id)
-    was_priced, was_partly_priced = run.is_priced, run.is_priced and run.is_incomplete
-    if (is_priced and not run.is_priced) or (is_incomplete and not run.is_incomplete):
-        run.is_priced, run.is_incomplete = run.is_priced or is_priced, run.is_incomplete or is_incomplete
-        run.save(update_fields=["is_priced", "is_incomplete"])
-    return Counted(
-        counts_run=run.first_call_id == call_id,
-        counts_priced_run=run.is_priced and not was_priced,
-        counts_partly_priced_run=run.is_priced and run.is_incomplete and not was_partly_priced,
-        run_day=run.day if run.day != call.started_at.astimezone(UTC).date() else None,
-    )
+    firsts = [_part(event) for event in events]
+    runs = _claim(zip(firsts, events, strict=True))
+    parts = [_part(event, since=runs[first]) for event, first in zip(events, firsts, strict=True)]
+    later = [(part, event) for part, event in zip(parts, events, strict=True) if part.part]
+    runs |= _claim(later)
+    changed: set[Part] = set()
+    for part, event in zip(parts, events, strict=True):
+        run = runs[part]
+        was_priced, was_partly_priced = run.is_priced, run.is_priced and run.is_incomplete
+        is_priced = event.cost_nanousd is not None
+        is_incomplete = bool(event.no_price) and event.no_price not in NOTHING_DUE
+        if (is_priced and not run.is_priced) or (is_incomplete and not run.is_incomplete):
+            run.is_priced, run.is_incomplete = run.is_priced or is_priced, run.is_incomplete or is_incomplete
+            changed.add(part)
+        event.counts_run = run.first_call_id == event.call_id
+        event.counts_priced_run = run.is_priced and not was_priced
+        event.counts_partly_priced_run = run.is_priced and run.is_incomplete and not was_partly_priced
+        event.run_day = run.day if run.day != event.occurred_at.astimezone(UTC).date() else None
+    _store([runs[part] for part in sorted(changed)])
 
 
-def _part_of_run(call: InFlightCall, call_id: uuid.UUID) -> UsageRun:
-    begun = _claim(call, call_id, part=0)
-    part = max((call.started_at - begun.started_at) // PART, 0)
-    return _claim(call, call_id, part=part) if part else begun
+def _store(runs: Sequence[UsageRun]) -> None:
+    """A statement for all that became the same, instead of one for each."""
+    alike: defaultdict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    for run in runs:
+        alike[run.organization_id, run.is_priced, run.is_incomplete].append(run.pk)
+    for (organization_id, is_priced, is_incomplete), ids in alike.items():
+        rows = UsageRun.objects.for_organization(organization_id).filter(pk__in=ids)
+        rows.update(is_priced=is_priced, is_incomplete=is_incomplete)
 
 
-def _claim(call: InFlightCall, call_id: uuid.UUID, *, part: int) -> UsageRun:
-    """The one row of this part, made now unless it is there; locked."""
-    row = UsageRun(
-        organization=call.organization,
-        action=call.action,
-        run_id=call.run_id,
-        part=part,
-        started_at=call.started_at,
-        first_call_id=call_id,
-    )
-    UsageRun.objects.bulk_create([row], ignore_conflicts=True)
-    rows = UsageRun.objects.for_organization(call.organization).select_for_update()
-    return rows.get(action=call.action, run_id=call.run_id, part=part)
+def _part(event: UsageEvent, *, since: UsageRun | None = None) -> Part:
+    part = max((event.occurred_at - since.started_at) // PART, 0) if since else 0
+    return Part(event.organization_id, event.run_id, event.action, part)
+
+
+def _claim(first_calls: Iterable[tuple[Part, UsageEvent]]) -> dict[Part, UsageRun]:
+    """The one row of each part, made now for the first of its calls unless it is there; locked."""
+    rows: dict[Part, UsageRun] = {}
+    for part, event in first_calls:
+        if part not in rows:
+            rows[part] = UsageRun(**part._asdict(), started_at=event.occurred_at, first_call_id=event.call_id)
+    # In one order, which all writers keep.
+    UsageRun.objects.bulk_create([rows[part] for part in sorted(rows)], ignore_conflicts=True)
+    found: dict[Part, UsageRun] = {}
+    for organization_id in sorted({part.organization_id for part in rows}):
+        own = [part for part in rows if part.organization_id == organization_id]
+        runs = UsageRun.objects.for_organization(organization_id).filter(
+            run_id__in={part.run_id for part in own}, part__in={part.part for part in own}
+        )
+        for run in runs.select_for_update().order_by("run_id", "action", "part"):
+            found[Part(run.organization_id, run.run_id, run.action, run.part)] = run
+    return found

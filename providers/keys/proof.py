@@ -28,9 +28,9 @@ from providers.adapters.base import (
 from providers.adapters.quirks import Quirk
 from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
-from usage.facts import CallFacts
-from usage.metering import admit_call, record_call
-from usage.models import InFlightCall, Mode, UsageEvent
+from usage.facts import Admission, CallFacts
+from usage.metering import Finished, admit_call, record_calls
+from usage.models import Mode, UsageEvent
 from usage.pricing import price
 from usage.tokens import NOTHING_SAID, Report, TokenUsage
 
@@ -69,7 +69,7 @@ def prove(
     quirks, learnt = quirks_of(key=key, model=model), dict[str, Quirk]()
     while True:
         call = admit_call(
-            organization=key.organization,
+            organization_id=key.organization_id,
             facts=CallFacts(
                 provider=key.provider,
                 model=model,
@@ -111,7 +111,7 @@ def _question(model: str) -> ChatRequest:
 
 
 def _ask_once(
-    call: InFlightCall,
+    call: Admission,
     adapter: Adapter,
     leaving: HttpCall,
     ask: Callable[[HttpCall], HttpAnswer],
@@ -126,21 +126,24 @@ def _ask_once(
         try:
             report, refused = adapter.parse_chat(answer).report, None
         except ProviderError:
-            quirk = adapter.refused_option(answer, _question(call.model), quirks)
+            quirk = adapter.refused_option(answer, _question(call.facts.model), quirks)
             raise
     except ProviderError as error:
         refused, report = error, error.report
     finally:
         with transaction.atomic(durable=True):
-            record_call(
-                call=call,
-                status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
-                now=call.started_at,
-                report=report,
-                http_status=refused.http_status if refused else 200,
-                error_kind=refused.kind if refused else "",
-                may_have_run=refused.may_have_run if refused else False,
-                latency_ms=round((time.perf_counter() - started) * 1000),
+            record_calls(
+                [
+                    Finished(
+                        call=call,
+                        status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
+                        latency_ms=round((time.perf_counter() - started) * 1000),
+                        report=report,
+                        http_status=refused.http_status if refused else 200,
+                        error_kind=refused.kind if refused else "",
+                        may_have_run=refused.may_have_run if refused else False,
+                    )
+                ]
             )
     return refused, quirk
 

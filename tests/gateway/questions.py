@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from gateway import dispatch
 from gateway.asking import UnparsableAnswer, ask_now
+from gateway.ticket import Ticket
 from providers.adapters.base import ChatRequest, Message
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, resolve
@@ -37,7 +38,7 @@ def ask(organization, route: Route | None = None, read=json.loads, most: int = 1
     route = route or resolve(organization=organization, action=ACTION)
     run_id = uuid.uuid4()
 
-    def prepare(iteration: int) -> dispatch.PreparedCall:
+    def prepare(iteration: int) -> Ticket:
         return dispatch.prepare(
             organization=organization, route=route, run_id=run_id, iteration=iteration, now=timezone.now()
         )

@@ -84,20 +84,20 @@ def test_a_refused_call_leaves_a_failed_event_and_raises_the_sentence(acme):
 def test_an_admitted_call_that_is_never_settled_stays_in_flight(acme):
     route_to_own_key(acme)
 
-    prepared = prepare(acme)
+    ticket = prepare(acme)
 
-    assert InFlightCall.objects.get().pk == prepared.call.pk
+    assert InFlightCall.objects.get().pk == ticket.call.id
     assert not UsageEvent.objects.exists()
 
 
 def test_settling_twice_leaves_one_event(acme):
     route_to_own_key(acme)
-    prepared = prepare(acme)
+    ticket = prepare(acme)
     outcome = Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy."))
 
-    first = dispatch.settle(prepared=prepared, outcome=outcome, now=NOW)
+    first = dispatch.settle(ticket=ticket, outcome=outcome, now=NOW)
 
-    assert dispatch.settle(prepared=prepared, outcome=outcome, now=NOW) == first
+    assert dispatch.settle(ticket=ticket, outcome=outcome, now=NOW) == first
     assert UsageEvent.objects.count() == 1
 
 
@@ -115,12 +115,12 @@ def test_an_answer_that_we_cannot_read_for_a_bug_of_ours_is_in_the_books_all_the
 
 def test_a_call_that_is_given_up_while_it_runs_is_in_the_books(acme, simulator):
     route_to_own_key(acme)
-    prepared = prepare(acme)
+    ticket = prepare(acme)
     simulator.app.delay_seconds = 5
 
     async def give_up() -> None:
         async with open_client() as client:
-            await asyncio.wait_for(dispatch.ask(client, prepared, QUESTION), 0.2)
+            await asyncio.wait_for(dispatch.ask(client, ticket, QUESTION), 0.2)
 
     with pytest.raises(TimeoutError):
         async_to_sync(give_up)()
@@ -143,8 +143,8 @@ def test_a_call_that_left_and_timed_out_may_have_been_billed(acme, simulator, se
 
 def test_a_call_that_nobody_took_was_not_billed(acme, settings, simulator):
     route_to_own_key(acme)
-    prepared = prepare(acme)
-    nobody = replace(prepared, destination=replace(prepared.destination, base_url="http://127.0.0.1:9/api/v1"))
+    ticket = prepare(acme)
+    nobody = replace(ticket, destination=replace(ticket.destination, base_url="http://127.0.0.1:9/api/v1"))
 
     async def ask_nobody() -> Outcome:
         async with open_client() as client:
@@ -160,10 +160,10 @@ def test_a_call_that_nobody_took_was_not_billed(acme, settings, simulator):
 @pytest.mark.django_db(transaction=True)
 def test_a_call_is_not_settled_where_a_transaction_could_undo_it(acme):
     route_to_own_key(acme)
-    prepared = prepare(acme)
+    ticket = prepare(acme)
 
     with transaction.atomic(), pytest.raises(RuntimeError):
-        dispatch.settle(prepared=prepared, outcome=Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy.")), now=NOW)
+        dispatch.settle(ticket=ticket, outcome=Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy.")), now=NOW)
 
 
 def test_a_route_to_somebody_elses_key_is_refused(acme, globex):
@@ -218,16 +218,16 @@ def test_an_unreadable_key_says_that_it_needs_re_entry(acme):
 
 def test_neither_a_prepared_call_nor_a_failure_shows_the_key(acme, settings):
     route_to_own_key(acme)
-    prepared = prepare(acme)
+    ticket = prepare(acme)
     settings.KEYFARE_PROVIDER_ORIGINS = {
         name: url.replace("127.0.0.1", "localhost.invalid") for name, url in settings.KEYFARE_PROVIDER_ORIGINS.items()
     }
-    secret = prepared.sealed_key.open().reveal()
+    secret = ticket.sealed_key.open().reveal()
 
     try:
-        raise RuntimeError(f"{prepared!r}")
+        raise RuntimeError(f"{ticket!r}")
     except RuntimeError:
         shown = traceback.format_exc()
 
     assert secret not in shown
-    assert repr(prepared.sealed_key.data_key) not in shown
+    assert repr(ticket.sealed_key.data_key) not in shown

@@ -80,11 +80,11 @@ def test_a_call_that_ones_own_server_left_unanswered_costs_nothing(acme, simulat
 @pytest.mark.parametrize("was_own", [True, False])
 def test_what_the_key_said_when_the_call_left_holds(acme, was_own):
     key, _ = route_to(acme, "openai_compatible", is_own_server=was_own)
-    prepared = prepare(acme)
+    ticket = prepare(acme)
     ProviderKey.objects.filter(pk=key.pk).update(is_own_server=not was_own)
 
     outcome = dispatch.Outcome(error=ProviderError(ErrorKind.UNREACHABLE, "Gone.", may_have_run=True))
-    event = dispatch.settle(prepared=prepared, outcome=outcome, now=NOW)
+    event = dispatch.settle(ticket=ticket, outcome=outcome, now=NOW)
 
     assert event.has_no_token_charges is was_own
 

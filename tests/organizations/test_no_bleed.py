@@ -24,6 +24,7 @@ from django.urls import reverse
 from candidates.models import Candidate
 from config.web import application as web
 from gateway import dispatch
+from gateway.ticket import Ticket
 from organizations import audit, tenancy
 from organizations.models import Invitation, Membership, Organization
 from organizations.paging import PageOfRows, page_of_rows
@@ -276,7 +277,7 @@ def test_interleaved_calls_leave_with_their_own_key_and_are_charged_to_their_own
     monkeypatch.setattr(simulated_providers.app, "_chat", listening)
     simulated_providers.app.delay_seconds = 0.05
 
-    def prepare(party: Party, number: int) -> dispatch.PreparedCall:
+    def prepare(party: Party, number: int) -> Ticket:
         key = keys[party.number]
         model = "no-such-model" if number % 5 == 0 else "gpt-4.1-mini"
         route = Route("requirement_generation", "openai", model, key.pk, key.label, Mode.BYOK)
@@ -285,21 +286,21 @@ def test_interleaved_calls_leave_with_their_own_key_and_are_charged_to_their_own
                 organization=party.organization, route=route, run_id=uuid.uuid4(), iteration=number + 1, now=NOW
             )
 
-    def settle(party: Party, prepared: dispatch.PreparedCall, outcome: dispatch.Outcome) -> None:
+    def settle(party: Party, ticket: Ticket, outcome: dispatch.Outcome) -> None:
         with scope(party.organization, "test"):
-            dispatch.settle(prepared=prepared, outcome=outcome, now=NOW)
+            dispatch.settle(ticket=ticket, outcome=outcome, now=NOW)
 
     async def call(client: Egress, party: Party, number: int) -> None:
-        prepared = await sync_to_async(prepare)(party, number)
+        ticket = await sync_to_async(prepare)(party, number)
         question = f"mark-{party.mark}-" + "word " * 100 * (party.number + 1)
         asking = dispatch.send(
-            client, prepared, ChatRequest(prepared.route.model, "Answer.", (Message("user", question),))
+            client, ticket, ChatRequest(ticket.call.facts.model, "Answer.", (Message("user", question),))
         )
         if number % 7 == 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asking, 0.01)
             raise RuntimeError("injected")
-        await sync_to_async(settle)(party, prepared, await asking)
+        await sync_to_async(settle)(party, ticket, await asking)
 
     async def everybody() -> list[BaseException | None]:
         async with open_client() as client:

@@ -157,11 +157,11 @@ def test_a_prepared_call_remembers_which_secret_it_leaves_with(acme, key):
     route_to = ACTIONS[CANDIDATE_CHECK.slug].slug
     RoutingRule.objects.create(organization=acme, action=route_to, key=key, model="openai/gpt-4.1-mini")
 
-    prepared = dispatch.prepare(
+    ticket = dispatch.prepare(
         organization=acme, route=resolve(organization=acme, action=route_to), run_id=key.pk, iteration=1, now=NOW
     )
 
-    assert prepared.secret_version == 2
+    assert ticket.secret_version == 2
 
 
 def test_removing_a_key_removes_its_pending_replacement(key):

@@ -151,9 +151,9 @@ def test_a_seal_that_breaks_on_the_way_fails_the_check_free_of_charge_and_writes
     prepare = dispatch.prepare
 
     def broken_afterwards(**arguments):
-        prepared = prepare(**arguments)
-        sealed = prepared.sealed_key
-        return replace(prepared, sealed_key=replace(sealed, associated_data=sealed.associated_data + b"x"))
+        ticket = prepare(**arguments)
+        sealed = ticket.sealed_key
+        return replace(ticket, sealed_key=replace(sealed, associated_data=sealed.associated_data + b"x"))
 
     monkeypatch.setattr(dispatch, "prepare", broken_afterwards)
     run_pending_checks(organization_id=acme.pk)

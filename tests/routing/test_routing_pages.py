@@ -20,7 +20,7 @@ from routing.resolve import resolve
 from routing.services import save_routing
 from tests.builders import connect_key, connect_managed_key
 from tests.conftest import logged_in
-from usage.metering import admit_call, record_call
+from usage.metering import Finished, admit_call, record_calls
 from usage.models import UsageEvent
 from usage.tokens import Report, TokenUsage
 
@@ -408,19 +408,15 @@ def test_each_action_shows_its_runs_and_averages_which_link_to_their_rows(as_ali
     now = timezone.now()
     for cost in (1_000_000, 3_000_000):
         call = admit_call(
-            organization=acme,
+            organization_id=acme.pk,
             facts=resolve(organization=acme, action="candidate_check").facts,
             run_id=uuid.uuid4(),
             iteration=1,
             now=now,
             deadline_at=now + timedelta(minutes=1),
         )
-        record_call(
-            call=call,
-            status=UsageEvent.Status.ANSWERED,
-            now=now,
-            report=Report(usage=TokenUsage(uncached_input=1_000, output=234), cost_nanousd=cost),
-        )
+        report = Report(usage=TokenUsage(uncached_input=1_000, output=234), cost_nanousd=cost)
+        record_calls([Finished(call, UsageEvent.Status.ANSWERED, latency_ms=0, report=report)])
     page = text(as_alice.get("/o/acme/settings/routing/"))
 
     assert re.search(r'href="/o/acme/checks/\?by=run&amp;from=[\d-]+">2<', page)

@@ -12,10 +12,10 @@ from django.db.models import Max
 
 from organizations.models import Organization
 from usage import rollups
-from usage.facts import CallFacts
+from usage.facts import Admission, CallFacts
 from usage.measures import MEASURES
-from usage.metering import admit_call
-from usage.models import InFlightCall, Mode, RollupState, UsageDaily, UsageEvent
+from usage.metering import Finished, admit_call, record_calls
+from usage.models import Mode, RollupState, UsageDaily, UsageEvent
 from usage.rollups import RollUpResult
 
 TODAY = date(2026, 11, 21)
@@ -92,6 +92,14 @@ def lost_or_failed(organization: Organization, status: UsageEvent.Status, **fiel
     return event(organization, **{"status": status, "cost_nanousd": None, "no_price": why, **fields})
 
 
+def record_call(*, call: Admission, status: UsageEvent.Status, now: datetime, **how: Any) -> UsageEvent:
+    """One call by itself, which took until `now` unless it is said otherwise."""
+    if how.get("latency_ms") is None:
+        how["latency_ms"] = (now - call.started_at) // timedelta(milliseconds=1)
+    (event,) = record_calls([Finished(call, status, **how)])
+    return event
+
+
 def daily_table() -> dict[tuple[Any, ...], dict[str, int]]:
     """All of UsageDaily: dimensions to measures."""
     return {
@@ -106,8 +114,8 @@ def start_rollup_anew() -> None:
 
 
 @pytest.fixture
-def admit(acme: Organization) -> Callable[..., InFlightCall]:
-    def admit(**fields: Any) -> InFlightCall:
+def admit(acme: Organization) -> Callable[..., Admission]:
+    def admit(**fields: Any) -> Admission:
         values: dict[str, Any] = {
             "provider": "openai",
             "model": "gpt-4o",
@@ -118,7 +126,7 @@ def admit(acme: Organization) -> Callable[..., InFlightCall]:
         }
         facts = CallFacts(**{name: fields.pop(name, value) for name, value in values.items()})
         others: dict[str, Any] = {
-            "organization": acme,
+            "organization_id": fields.pop("organization", acme).pk,
             "run_id": uuid.uuid4(),
             "iteration": 1,
             "now": NOON,

@@ -11,11 +11,11 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, roll_up
+from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, record_call, roll_up
 from usage import rollups
 from usage.cells import read_cells, totals
 from usage.facts import CallFacts
-from usage.metering import admit_call, record_call, sweep_lost_calls
+from usage.metering import admit_call, sweep_lost_calls
 from usage.models import Mode, RollupState, UsageEvent
 from usage.rollups import NOTHING
 from usage.tokens import Report, TokenUsage
@@ -127,7 +127,7 @@ def test_eight_writers_and_two_aggregators_count_each_event_once(acme, globex):
 
 def test_one_call_recorded_by_many_at_once_is_one_event(acme):
     call = admit_call(
-        organization=acme,
+        organization_id=acme.pk,
         facts=CallFacts("openai", "gpt-4o", "candidate_check", KEY, "Default", Mode.BYOK),
         run_id=uuid.uuid4(),
         iteration=1,

@@ -196,7 +196,7 @@ def test_pages_of_any_filters_show_what_plain_conditions_find(as_bob, acme, glob
     form = UsageFilterForm(QueryDict(urlencode(wanted)))
     form.offer(providers=(), models=["large", "larger", "small"], actions=())
     expected = [
-        call.pk for part in form.of_time(UsageEvent.objects.for_organization(acme)) for call in form.of_kinds(part)
+        call.id for part in form.of_time(UsageEvent.objects.for_organization(acme)) for call in form.of_kinds(part)
     ]
 
     found, older = [], ""
@@ -205,8 +205,8 @@ def test_pages_of_any_filters_show_what_plain_conditions_find(as_bob, acme, glob
         found += page["events"]
         older = page["older"]
 
-    assert sorted(call.pk for call in found) == sorted(expected)
-    assert found == sorted(found, key=lambda call: (call.occurred_at, call.pk), reverse=True)
+    assert sorted(call.id for call in found) == sorted(expected)
+    assert found == sorted(found, key=lambda call: (call.occurred_at, call.id), reverse=True)
 
 
 def test_what_was_called_long_ago_or_just_now_can_be_chosen(as_bob, acme):

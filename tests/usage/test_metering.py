@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 
@@ -9,8 +11,8 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 
-from tests.usage.conftest import NOON, TODAY, event
-from usage.metering import MOST_TOKENS, record_call, sweep_lost_calls
+from tests.usage.conftest import NOON, TODAY, event, record_call
+from usage.metering import MOST_TOKENS, Finished, record_calls, sweep_lost_calls
 from usage.models import InFlightCall, UsageEvent
 from usage.price_list import CATALOG_VERSION
 from usage.reports import cost_summary
@@ -37,8 +39,8 @@ def test_a_recorded_call_is_one_event_and_no_admission(admit):
 
     stored = UsageEvent.objects.get()
     assert stored == recorded
-    assert not InFlightCall.objects.filter(pk=call.pk).exists()
-    assert (stored.call_id, stored.run_id, stored.iteration) == (call.pk, run_id, 2)
+    assert not InFlightCall.objects.filter(pk=call.id).exists()
+    assert (stored.call_id, stored.run_id, stored.iteration) == (call.id, run_id, 2)
     assert (stored.occurred_at, stored.latency_ms) == (NOON, 1234)
     assert (stored.provider, stored.model, stored.served_model) == ("openai", "gpt-4o", "gpt-4o-2024-08-06")
     assert (stored.uncached_input_tokens, stored.cache_read_tokens) == (600, 300)
@@ -50,8 +52,8 @@ def test_a_recorded_call_is_one_event_and_no_admission(admit):
     assert (stored.price_source, stored.price_version) == (UsageEvent.PriceSource.CATALOG, CATALOG_VERSION)
 
 
-@pytest.mark.parametrize(("measured", "expected"), [(None, 1234), (17, 17), (-3, 0)])
-def test_the_callers_own_latency_wins_over_the_time_since_admission(admit, measured, expected):
+@pytest.mark.parametrize(("measured", "expected"), [(17, 17), (-3, 0)])
+def test_an_event_keeps_how_long_its_call_took(admit, measured, expected):
     recorded = record_call(call=admit(), status=Status.ANSWERED, now=LATER, latency_ms=measured)
 
     assert recorded.latency_ms == expected
@@ -76,7 +78,7 @@ def test_an_outer_transaction_takes_event_and_admission_back_together(admit):
         transaction.set_rollback(True)
 
     assert not UsageEvent.objects.exists()
-    assert InFlightCall.objects.get() == call
+    assert InFlightCall.objects.get().admission == call
 
 
 def test_a_failed_call_keeps_its_reason_and_is_priced_only_if_it_used_tokens(admit):
@@ -115,9 +117,9 @@ def test_a_call_past_its_deadline_is_lost_without_tokens_or_price(admit):
     assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 1
 
     stored = UsageEvent.objects.get()
-    assert (stored.call_id, stored.status) == (overdue.pk, Status.LOST)
+    assert (stored.call_id, stored.status) == (overdue.id, Status.LOST)
     assert (stored.total_tokens, stored.cost_nanousd) == (0, None)
-    assert InFlightCall.objects.get() == running
+    assert InFlightCall.objects.get().admission == running
     assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 0
 
 
@@ -135,7 +137,7 @@ def test_a_call_that_ends_after_it_was_counted_as_lost_is_recorded_once_as_well(
 
 def test_an_admission_that_its_event_outlived_is_no_lost_call(admit, acme):
     call = admit(deadline_at=NOON)
-    event(acme, call_id=call.pk, occurred_at=call.started_at)
+    event(acme, call_id=call.id, occurred_at=call.started_at)
 
     assert sweep_lost_calls(now=NOON + timedelta(minutes=1)) == 0
     assert not InFlightCall.objects.exists()
@@ -185,3 +187,68 @@ def test_no_event_is_rolled_up_before_its_transaction_ends(admit, acme):
     roll_up(now=LATER)  # inside the transaction of this test: PostgreSQL leaves it for later, SQLite counts it
 
     assert cost_summary(organization=acme, today=TODAY, show_managed_usd=False).week.calls == 1
+
+
+# Many at once -----------------------------------------------------------------------------------------------------
+
+
+def answered(call, **report):
+    return Finished(call, Status.ANSWERED, latency_ms=5, report=Report(usage=USAGE, **report))
+
+
+def test_many_calls_are_written_together_in_their_order(admit, acme, globex):
+    calls = [admit(organization=whose) for whose in (globex, acme, globex, acme)]
+
+    events = record_calls([answered(call) for call in calls])
+
+    assert [(event.organization_id, event.call_id) for event in events] == [
+        (call.organization_id, call.id) for call in calls
+    ]
+    assert all(event.pk for event in events)
+    assert UsageEvent.objects.count() == 4
+    assert not InFlightCall.objects.exists()
+
+
+def test_what_was_written_before_or_stands_twice_among_many_is_written_once(admit):
+    before, twice, new = admit(), admit(), admit()
+    first = record_call(call=before, status=Status.FAILED, now=LATER)
+
+    events = record_calls([answered(call) for call in (before, twice, new, twice)])
+
+    assert UsageEvent.objects.count() == 3
+    assert events[0] == first
+    assert events[0].status == Status.FAILED
+    assert events[1] == events[3]
+
+
+def test_one_of_many_that_was_counted_as_lost_is_recorded_as_well(admit):
+    lost, other = admit(deadline_at=NOON), admit()
+    sweep_lost_calls(now=NOON + timedelta(minutes=1))
+
+    events = record_calls([answered(other), answered(lost)])
+
+    assert [event.status for event in events] == [Status.ANSWERED] * 2
+    assert events[1].call_id != lost.id
+    assert sorted(UsageEvent.objects.values_list("status", flat=True)) == ["answered", "answered", "lost"]
+
+
+def test_where_one_of_many_cannot_be_written_none_is(admit):
+    calls = [admit(), admit(iteration=7)]
+    poisoned = replace(calls[1], iteration=-1)
+
+    with pytest.raises(DatabaseError):
+        record_calls([answered(calls[0]), answered(poisoned)])
+
+    assert not UsageEvent.objects.exists()
+    assert InFlightCall.objects.count() == 2
+    assert record_calls([answered(calls[0])])[0].counts_run
+
+
+def test_a_run_among_many_is_counted_by_the_first_of_them(admit):
+    run = uuid.uuid4()
+    calls = [admit(run_id=run, iteration=number) for number in (2, 1, 3)]
+
+    events = record_calls([Finished(calls[0], Status.FAILED, 5), answered(calls[1]), answered(calls[2])])
+
+    assert [event.counts_run for event in events] == [True, False, False]
+    assert [event.counts_priced_run for event in events] == [False, True, False]

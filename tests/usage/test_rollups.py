@@ -19,6 +19,7 @@ from tests.usage.conftest import (
     event,
     lost_or_failed,
     rebuild,
+    record_call,
     roll_up,
     settle,
     start_rollup_anew,
@@ -26,7 +27,6 @@ from tests.usage.conftest import (
 from usage import rollups
 from usage.facts import COUNTED_BY
 from usage.measures import MEASURES
-from usage.metering import record_call
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
 from usage.reports import action_averages, cost_summary, run_cost
 from usage.rollups import NOTHING, RollUpResult

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from tests.usage.conftest import NOON, TODAY, rebuild, roll_up, start_rollup_anew
+from tests.usage.conftest import NOON, TODAY, rebuild, record_call, roll_up, start_rollup_anew
 from tests.usage.test_concurrency import in_threads
 from usage.cells import add_up, read_cells
-from usage.metering import record_call, sweep_lost_calls
+from usage.metering import Finished, record_calls, sweep_lost_calls
 from usage.models import UsageDaily, UsageEvent, UsageRun
 from usage.reports import action_averages, cost_summary
 from usage.tokens import Report, TokenUsage
@@ -238,6 +238,42 @@ def rolled_up_truth() -> dict[tuple[str, date], tuple]:
         for at, name in enumerate(MEASURES):
             sums[at] += getattr(row, name)
     return {key: tuple(sums) for key, sums in found.items() if any(sums)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_calls_recorded_many_at_once_count_as_they_do_one_by_one(admit, acme, globex, seed):
+    chance = random.Random(seed)
+    runs = [uuid.uuid4() for _ in range(6)]
+    ended = [
+        Finished(
+            admit(
+                organization=chance.choice([acme, globex]),
+                run_id=chance.choice(runs),
+                action=chance.choice(["candidate_check", "profile_research"]),
+                iteration=chance.randrange(1, 4),
+                now=NOON - timedelta(minutes=chance.randrange(4 * 24 * 60)),
+                model="no such model",
+            ),
+            UsageEvent.Status.ANSWERED,
+            latency_ms=1,
+            report=Report(cost_nanousd=chance.choice([None, 5]), usage=TokenUsage(output=chance.randrange(1, 9))),
+        )
+        for _ in range(60)
+    ]
+    with transaction.atomic():
+        singly = [counted(event) for each in ended for event in record_calls([each])]
+        transaction.set_rollback(True)
+
+    together = []
+    while ended:
+        batch = [ended.pop(0) for _ in range(min(chance.randrange(1, 20), len(ended)))]
+        together += [counted(event) for event in record_calls(batch)]
+
+    assert together == singly
+
+
+def counted(event: UsageEvent) -> tuple[object, ...]:
+    return event.counts_run, event.counts_priced_run, event.counts_partly_priced_run, event.run_day
 
 
 @pytest.mark.parametrize("seed", range(6))
