@@ -3,7 +3,6 @@ Metering: every model call becomes exactly one usage event.
 
     admit_call         before the call leaves: a row that a crash cannot take away
     record_calls       when they ended: writes their events, removes the rows, in one transaction, once
-    sweep_lost_calls   what nobody recorded in time: an event with status *lost*, whose tokens nobody knows
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import CharField
@@ -31,7 +30,6 @@ logger = logging.getLogger(__name__)
 # No model takes that many; a provider that reports more is broken, and the sums of a day must stay within
 # 64 bits.
 MOST_TOKENS = 10**12
-MOST_SWEPT = 1000  # in one pass; the next one takes the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +113,6 @@ def record_calls(finished: Sequence[Finished]) -> list[UsageEvent]:
             for at, event in zip(ended_after_all, seconds, strict=True):
                 written[at] = event
     return written
-
-
-def sweep_lost_calls(*, now: datetime) -> int:
-    """
-    Turn admissions past their deadline into events with status *lost*; returns how many this pass wrote.
-
-    Safe beside workers and other sweepers: whoever writes a call's event first has it.
-    """
-    swept = 0
-    overdue = InFlightCall.objects.filter(deadline_at__lt=now).order_by("deadline_at").values_list("pk", flat=True)
-    for call_id in list(overdue[:MOST_SWEPT]):
-        with transaction.atomic():
-            rows = InFlightCall.objects.select_for_update(skip_locked=True, of=("self",))
-            row = rows.filter(pk=call_id).first()
-            if row is None:
-                continue
-            latency_ms = (now - row.started_at) // timedelta(milliseconds=1)
-            (event,) = record_calls([Finished(row.admission, Status.LOST, latency_ms)])
-        swept += event.status == Status.LOST
-    if swept:
-        logger.warning("%d calls ended without a trace and count as lost.", swept)
-    return swept
 
 
 def _ids_by_organization(events: Iterable[UsageEvent]) -> dict[int, list[uuid.UUID]]:

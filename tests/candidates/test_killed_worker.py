@@ -22,9 +22,9 @@ from candidates import acceptance
 from candidates.acceptance import accept_checks
 from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
+from gateway.sweeping import sweep_lost_calls
 from tests import serving_role
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
-from usage.metering import sweep_lost_calls
 from usage.models import InFlightCall, UsageEvent
 
 pytestmark = [

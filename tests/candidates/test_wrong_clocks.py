@@ -18,12 +18,12 @@ from candidates.acceptance import accept_checks, organizations_with_waiting_chec
 from candidates.check_work import OrganizationWork
 from candidates.models import Briefing, CandidateCheck
 from candidates.worker import run_pending_checks
+from gateway.sweeping import sweep_lost_calls
 from organizations import clock
 from providers.keys.validation import request_validation, requeue_validations
 from providers.models import ProviderKey
 from tests import serving_role
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
-from usage.metering import sweep_lost_calls
 from usage.models import InFlightCall, UsageEvent
 
 HOUR = timedelta(hours=1)

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from gateway import dispatch
+from gateway.sweeping import sweep_lost_calls
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
 from tests.builders import NOW, connect_key, run_call
-from usage.metering import sweep_lost_calls
 from usage.models import Mode, UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")

@@ -11,11 +11,12 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
+from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, record_call, roll_up
 from usage import rollups
 from usage.cells import read_cells, totals
 from usage.facts import CallFacts
-from usage.metering import admit_call, sweep_lost_calls
+from usage.metering import admit_call
 from usage.models import Mode, RollupState, UsageEvent
 from usage.rollups import NOTHING
 from usage.tokens import Report, TokenUsage

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
+from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import NOON, TODAY, event, record_call
-from usage.metering import sweep_lost_calls
 from usage.models import UsageEvent
 from usage.reports import cost_summary
 from usage.tokens import Doubt, Report, TokenUsage

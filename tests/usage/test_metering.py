@@ -11,8 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 
+from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import NOON, TODAY, event, record_call
-from usage.metering import MOST_TOKENS, Finished, record_calls, sweep_lost_calls
+from usage.metering import MOST_TOKENS, Finished, record_calls
 from usage.models import InFlightCall, UsageEvent
 from usage.price_list import CATALOG_VERSION
 from usage.reports import cost_summary

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from gateway.sweeping import sweep_lost_calls
 from organizations import clock
-from usage.metering import sweep_lost_calls
 
 
 class Command(BaseCommand):
