@@ -9,17 +9,16 @@ in one statement; what comes back is a row for each of them, and one for each co
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from django.db import connection, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum, Window
 from django.db.models.functions import Coalesce, Lag
 
 from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
 from organizations.models import Organization
+from organizations.one_moment import one_moment
 
 Kind = LedgerEntry.Kind
 State = CreditHold.State
@@ -78,7 +77,9 @@ def missing_accounts() -> list[str]:
 def _verify(organizations: Sequence[Organization]) -> list[LedgerReport]:
     reports = {organization.pk: LedgerReport(organization) for organization in organizations}
     ids = list(reports)
-    with _one_moment(ids):
+    with one_moment() as is_whole:
+        if not is_whole:  # nothing moves while the accounts are locked
+            list(CreditAccount.objects.select_for_update().filter(organization__in=ids).order_by("pk"))
         totals = _totals(ids)
         for organization_id, problem in (
             *_check_entries(ids),
@@ -88,18 +89,6 @@ def _verify(organizations: Sequence[Organization]) -> list[LedgerReport]:
         ):
             reports[organization_id].problems.append(problem)
     return list(reports.values())
-
-
-@contextmanager
-def _one_moment(ids: list[int]) -> Iterator[None]:
-    outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if connection.vendor == "postgresql" and outermost:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        else:  # inside a transaction its isolation is given; nothing moves while the accounts are locked
-            list(CreditAccount.objects.select_for_update().filter(organization__in=ids).order_by("pk"))
-        yield
 
 
 def _totals(ids: list[int]) -> dict[int, _Totals]:

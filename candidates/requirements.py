@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Prefetch
 
+from candidates.check_endings import OPEN
 from candidates.models import Briefing, CandidateCheck, Requirement, RequirementVerdict
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
 from candidates.prompts.foreign_text import cleaned
@@ -28,7 +29,6 @@ from organizations.names import clean_name
 MAX_REQUIREMENTS = 30
 # Longer than a call to a model and the wait after it may take; a draft without a new call for longer was lost.
 DRAFT_PATIENCE = timedelta(minutes=5)
-OPEN = (CandidateCheck.Status.PENDING, CandidateCheck.Status.IN_PROGRESS)
 State = Briefing.State
 
 

@@ -20,15 +20,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from itertools import groupby, islice
 from operator import attrgetter
 
-from django.db import connection, transaction
-
 from organizations.models import AuditEvent, AuditHead, Organization
+from organizations.one_moment import one_moment
 
 FORMAT = "keyfare/audit/1"
 NO_HASH = "0" * 64
@@ -83,7 +81,7 @@ def verify_audits(organizations: Iterable[Organization]) -> Iterator[tuple[Organ
     """
     left = iter(organizations)
     while batch := list(islice(left, AT_ONCE)):
-        with _one_moment():
+        with one_moment():
             heads = {head.organization_id: head for head in AuditHead.objects.filter(organization__in=batch)}
             events = AuditEvent.objects.filter(organization__in=batch).order_by("organization", "seq")
             logs = groupby(events.iterator(chunk_size=2000), key=attrgetter("organization_id"))
@@ -123,13 +121,3 @@ def _problem(event: AuditEvent, expected_seq: int, last_hash: str) -> str:
     if event.prev_hash != last_hash:
         return f"Event {event.seq} does not follow from the one before: one of them was replaced."
     return ""
-
-
-@contextmanager
-def _one_moment() -> Iterator[None]:
-    outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if connection.vendor == "postgresql" and outermost:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield

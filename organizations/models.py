@@ -59,6 +59,10 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
     def customers(self) -> Self:
         return self.filter(is_platform=False)
 
+    def platform(self) -> Organization | None:
+        """The one that stands for the installation; None before `manage.py init`."""
+        return self.filter(is_platform=True).first()
+
 
 class Organization(models.Model):
     """

@@ -123,7 +123,7 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
 
     def _record_rights(self, request: HttpRequest, person: User, changed: list[str]) -> None:
         """Rights over the whole installation are audited in the log of the platform, once that exists."""
-        platform = Organization.objects.filter(is_platform=True).first()
+        platform = Organization.objects.platform()
         if platform and changed:
             audit.record(
                 organization=platform,

@@ -112,7 +112,7 @@ class ManagedKeyAdmin(ReadOnlyAdmin):
         """Add a managed key, or replace the one named; either is validated in the background at once."""
         if not request.user.has_perm(CHANGE_KEYS):
             raise PermissionDenied
-        platform = Organization.objects.filter(is_platform=True).first()
+        platform = Organization.objects.platform()
         if platform is None:
             messages.error(request, "This installation has no platform organization yet. Run: manage.py init")
             return redirect("admin:providers_providerkey_changelist")

@@ -76,7 +76,7 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
 
     def save_model(self, request: HttpRequest, obj: ManagedDefault, form: Any, change: Any) -> None:
         super().save_model(request, obj, form, change)
-        platform = Organization.objects.filter(is_platform=True).first()
+        platform = Organization.objects.platform()
         if platform and form.changed_data:
             record(
                 organization=platform,

@@ -196,7 +196,7 @@ class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: i
             written["repeats"] = -1 if changed["runs"] else 0
         with transaction.atomic():
             Schedule.objects.filter(pk=obj.pk).update(**written)
-            platform = Organization.objects.filter(is_platform=True).first()
+            platform = Organization.objects.platform()
             if platform:
                 audit.record(
                     organization=platform,
