@@ -31,6 +31,7 @@ from candidates.requirements import (
 from candidates.results import latest_checks
 from gateway import dispatch
 from gateway.asking import NoAnswer, ask_now
+from gateway.daily_cap import runs_left_today
 from gateway.ticket import Ticket
 from organizations import clock
 from organizations.models import Organization, User
@@ -38,7 +39,7 @@ from organizations.once import Once, do_once
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
 from usage.days import midnight_before
-from usage.models import Mode, UsageEvent
+from usage.models import Mode
 
 UNTITLED = "Untitled briefing"  # until a draft brings a title
 MAX_JOB_DESCRIPTION_CHARACTERS = 50_000
@@ -218,20 +219,16 @@ def request_draft(
 
 
 def drafts_left_today(*, organization: Organization, now: datetime) -> int:
-    """
-    How many drafts Managed mode still allows on the UTC day of `now`: those that called a model or are
-    about to.
-    """
-    midnight = midnight_before(now)
-    called = UsageEvent.objects.for_organization(organization).filter(
-        action=REQUIREMENT_GENERATION.slug, mode=Mode.MANAGED, occurred_at__gte=midnight
-    )
+    """How many drafts Managed mode still allows today (UTC)."""
     waiting = Briefing.objects.for_organization(organization).filter(
-        state=State.DRAFTING, draft_requested_at__gte=midnight
+        state=State.DRAFTING, draft_requested_at__gte=midnight_before(now)
     )
-    runs = set(called.values_list("run_id", flat=True)) | set(waiting.values_list("draft_run_id", flat=True))
-    cap: int = settings.KEYFARE_MANAGED_DAILY_RUNS
-    return max(0, cap - len(runs))
+    return runs_left_today(
+        organization=organization,
+        action=REQUIREMENT_GENERATION.slug,
+        now=now,
+        waiting=filter(None, waiting.values_list("draft_run_id", flat=True)),
+    )
 
 
 def draft_briefing(briefing_id: int, *, now: datetime) -> None:
