@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -24,9 +24,9 @@ from organizations.typed_numbers import WholeNumberField
 class LedgerAdmin(ReadOnlyAdmin):
     """Shows rows that only billing/ledger.py writes."""
 
-    search_fields: tuple[str, ...] = ("organization__name", "organization__slug")
-    list_select_related: tuple[str, ...] = ("organization",)
-    list_filter: tuple[Any, ...] = (BY_ORGANIZATION,)
+    search_fields: ClassVar[tuple[str, ...]] = ("organization__name", "organization__slug")
+    list_select_related: ClassVar[tuple[str, ...]] = ("organization",)
+    list_filter: ClassVar[tuple[Any, ...]] = (BY_ORGANIZATION,)
     list_filter_submit = True
 
 
@@ -61,7 +61,7 @@ class CreditAccountAdmin(LedgerAdmin):
         """No row here is changed by hand, so Django's own change permission means this."""
         return request.user.has_perm("billing.change_creditaccount")
 
-    @action(description="Grant or adjust credits", url_path="move-credits", permissions=["move_credits"])  # type: ignore[untyped-decorator]  # see above
+    @action(description="Grant or adjust credits", url_path="move-credits", permissions=["move_credits"])
     def move_credits(self, request: HttpRequest, object_id: str) -> HttpResponse:
         account = get_object_or_404(CreditAccount.objects.select_related("organization"), pk=object_id)
         if not isinstance(request.user, User):

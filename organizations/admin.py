@@ -54,12 +54,12 @@ class OrganizationAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
         rows: QuerySet[Organization] = super().get_queryset(request)
         return rows.annotate(members=Count("memberships", filter=Q(memberships__user__is_active=True)))
 
-    @display(description="Members", ordering="members")  # type: ignore[untyped-decorator]
+    @display(description="Members", ordering="members")
     def member_count(self, organization: Any) -> int:
         count: int = organization.members
         return count
 
-    @display(description="State", label={"Open": "success", "Closed": "danger", "Platform": "info"})  # type: ignore[untyped-decorator]
+    @display(description="State", label={"Open": "success", "Closed": "danger", "Platform": "info"})
     def state(self, organization: Organization) -> str:
         if organization.is_platform:
             return "Platform"
@@ -126,9 +126,7 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     search_fields = ("user__email", "user__name", "organization__name", "organization__slug")
     autocomplete_fields = ("user", "organization")
 
-    @display(  # type: ignore[untyped-decorator]
-        description="Role", ordering="role", label={"Owner": "success", "Admin": "info"}
-    )
+    @display(description="Role", ordering="role", label={"Owner": "success", "Admin": "info"})
     def role_label(self, membership: Membership) -> str:
         return str(membership.get_role_display())
 
@@ -248,7 +246,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("organizations.change_apitoken")
 
-    @action(description="Revoke selected tokens", permissions=["revoke"])  # type: ignore[untyped-decorator]
+    @action(description="Revoke selected tokens", permissions=["revoke"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
         revoked = sum(
             api_tokens.revoke_token(token=token, actor=_actor(request), now=clock.now())

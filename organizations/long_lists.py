@@ -29,6 +29,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilt
 from unfold.decorators import display
 from unfold.views import ChangeList
 
+from organizations.models import Organization
 from organizations.shown_lookups import ShownLookups
 
 MOST, MOST_FOUND = 10_000, 1_000
@@ -56,8 +57,9 @@ class Pages(Paginator):  # type: ignore[type-arg]  # not subscriptable at run ti
         return page
 
 
-class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published without types
+class NewestFirst(ChangeList):
     query: str
+    model_admin: Any  # a LongList
     result_list: Any
     has_found_more = False
 
@@ -111,14 +113,13 @@ class NewestFirst(ChangeList):  # type: ignore[misc]  # unfold is published with
             return None
         if any(field.name == "organization" for field in self.lookup_opts.fields):
             # Their indexes begin with the organization.
-            everybody = self.lookup_opts.get_field("organization").remote_field.model.objects.all()
-            condition &= Q(organization__in=everybody)
+            condition &= Q(organization__in=Organization.objects.all())
         return condition if self.root_queryset.filter(condition).exists() else None
 
     @cached_property
     def newest_by(self) -> str:
         """The column by which the list shows the newest first; empty if it is ordered otherwise."""
-        first = next(iter(self.model_admin.get_ordering(self.request)), "-pk")
+        first = str(next(iter(self.model_admin.get_ordering(self.request)), "-pk"))
         return first[1:] if first.startswith("-") and "__" not in first else ""
 
     @cached_property
@@ -188,7 +189,7 @@ class LongList(ShownLookups):
             response.add_post_render_callback(_without_indentation)
         return response
 
-    @display(description="")  # type: ignore[untyped-decorator]
+    @display(description="")
     def action_checkbox(self, row: Any) -> SafeString:
         return format_html(
             '<input type="checkbox" name="_selected_action" value="{}" class="action-select" '

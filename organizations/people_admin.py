@@ -38,7 +38,7 @@ from organizations.read_only_admin import ReadOnly, ReadOnlyAdmin
 RIGHTS = ("is_active", "is_staff", "is_superuser", "user_permissions")
 
 
-class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is published without types
+class MembershipInline(ReadOnly, TabularInline):
     """Read-only: members change on their own page, where the rules of owners hold."""
 
     model = Membership
@@ -53,7 +53,7 @@ class MembershipInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold
         return rows.select_related("user", "organization")
 
 
-class NewAddressForm(BaseDialogForm):  # type: ignore[misc]  # unfold is published without types
+class NewAddressForm(BaseDialogForm):
     email = forms.EmailField(label="New e-mail", max_length=254, widget=UnfoldAdminEmailInputWidget)
 
 
@@ -148,7 +148,7 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
         person = User.objects.filter(pk=cast(str, object_id), is_active=True).first()
         return person is not None and self.has_change_permission(request, person)
 
-    @action(  # type: ignore[untyped-decorator]
+    @action(
         description="Change e-mail",
         url_path="change-email",
         permissions=["manage"],
@@ -176,7 +176,7 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
             messages.success(request, f"{change.old_email} stays until somebody has agreed to {change.new_email}.")
         return _back(object_id)
 
-    @action(  # type: ignore[untyped-decorator]
+    @action(
         description="Send reset link",
         url_path="send-reset-link",
         permissions=["manage"],

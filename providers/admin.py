@@ -161,23 +161,23 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
 
     # Columns ----------------------------------------------------------------------------------------
 
-    @display(description="Owner", ordering="organization__name")  # type: ignore[untyped-decorator]
+    @display(description="Owner", ordering="organization__name")
     def owner(self, key: ProviderKey) -> str:
         return "Managed" if key.organization.is_platform else key.organization.name
 
-    @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
+    @display(description="Provider", ordering="provider")
     def provider_name(self, key: ProviderKey) -> str:
         return PROVIDERS[key.provider].name if key.provider in PROVIDERS else key.provider
 
-    @display(description="Key")  # type: ignore[untyped-decorator]
+    @display(description="Key")
     def masked(self, key: ProviderKey) -> str:
         return f"…{WORD_JOINER}{key.last4}"
 
-    @display(description="Status", ordering="status", label=LABELS)  # type: ignore[untyped-decorator]
+    @display(description="Status", ordering="status", label=LABELS)
     def state(self, key: ProviderKey) -> str:
         return key.get_status_display()
 
-    @display(description="Sent to", label={OVERRIDDEN: "warning", MOVED: "danger"})  # type: ignore[untyped-decorator]
+    @display(description="Sent to", label={OVERRIDDEN: "warning", MOVED: "danger"})
     def route(self, key: ProviderKey) -> str:
         if key.provider not in PROVIDERS or key.origin != origin_of(key.provider, key.base_url):
             return MOVED
@@ -185,7 +185,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
             return "A server of their own"
         return OVERRIDDEN if effective_base_url(key.provider) != PROVIDERS[key.provider].base_url else "The provider"
 
-    @display(description="Sent to")  # type: ignore[untyped-decorator]
+    @display(description="Sent to")
     def destination(self, key: ProviderKey) -> str:
         """Where calls with this key go now; an installation may point a provider elsewhere."""
         if key.provider not in PROVIDERS:
@@ -200,31 +200,31 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
             notes.append(f"sealed for {key.origin}, so it has to be entered again")
         return f"{effective} ({'; '.join(notes)})" if notes else effective
 
-    @display(description="Last check failed", empty_value="no")  # type: ignore[untyped-decorator]
+    @display(description="Last check failed", empty_value="no")
     def last_check(self, key: ProviderKey) -> str | None:
         at = key.last_check_failed_at
         return f"{at:%Y-%m-%d %H:%M} UTC: {key.last_check_failure}" if at else None
 
-    @display(description="New key, not serving yet")  # type: ignore[untyped-decorator]
+    @display(description="New key, not serving yet")
     def new_key(self, key: ProviderKey) -> str:
         return "; ".join(
             f"…{new.last4}: {new.get_status_display()}. {new.status_detail}".strip() for new in key.replacements.all()
         )
 
-    @display(description="Limits, as reported")  # type: ignore[untyped-decorator]
+    @display(description="Limits, as reported")
     def reported(self, key: ProviderKey) -> str:
         limits = key_row(key, now=clock.now()).limits
         return "; ".join(f"{limit.name}: {limit.text}" for limit in limits) or "not reported"
 
     # Actions ----------------------------------------------------------------------------------------
 
-    @action(description="Validate selected keys", permissions=["change_keys"])  # type: ignore[untyped-decorator]
+    @action(description="Validate selected keys", permissions=["change_keys"])
     def validate(self, request: HttpRequest, keys: QuerySet[ProviderKey]) -> None:
         for key in keys.exclude(status=Status.DISABLED):
             validation.request_validation(key=key, actor=person(request), now=clock.now())
         messages.success(request, "Validation started. Reload this page to see the result.")
 
-    @action(  # type: ignore[untyped-decorator]
+    @action(
         description="Validate key",
         url_path="validate",
         permissions=["change_keys"],
@@ -271,7 +271,7 @@ class KeyValidationAdmin(ReadOnlyAdmin):
     fields = ("organization", "key", "result", "detail", "requested_at", "finished_at")
     readonly_fields = ("result",)
 
-    @display(description="Result", label={**LABELS, "Queued": "info"})  # type: ignore[untyped-decorator]
+    @display(description="Result", label={**LABELS, "Queued": "info"})
     def result(self, validation: KeyValidation) -> str:
         return validation.get_outcome_display() or validation.get_state_display()
 
@@ -286,11 +286,11 @@ class AvailableModelAdmin(ReadOnlyAdmin):
     fields = ("organization", "key", "model", "name", "context_tokens", "input_price", "output_price")
     readonly_fields = ("input_price", "output_price")
 
-    @display(description="Input, per million", ordering="input_nanousd_per_mtok")  # type: ignore[untyped-decorator]
+    @display(description="Input, per million", ordering="input_nanousd_per_mtok")
     def input_price(self, model: AvailableModel) -> str:
         return _price(model.input_nanousd_per_mtok)
 
-    @display(description="Output, per million", ordering="output_nanousd_per_mtok")  # type: ignore[untyped-decorator]
+    @display(description="Output, per million", ordering="output_nanousd_per_mtok")
     def output_price(self, model: AvailableModel) -> str:
         return _price(model.output_nanousd_per_mtok)
 

@@ -64,19 +64,15 @@ class ManagedKeyAdmin(ReadOnlyAdmin):
     def delete_model(self, request: HttpRequest, obj: ProviderKey) -> None:
         saving.delete_provider_key(key=obj, actor=person(request))
 
-    @action(  # type: ignore[untyped-decorator]
-        description="Add managed key", url_path="managed", permissions=["change_keys"], icon="add"
-    )
+    @action(description="Add managed key", url_path="managed", permissions=["change_keys"], icon="add")
     def add_managed_key(self, request: HttpRequest) -> HttpResponse:
         return redirect("admin:providers_managed_key_add")
 
-    @action(  # type: ignore[untyped-decorator]
-        description="Replace key", url_path="replace-managed", permissions=["replace"], icon="autorenew"
-    )
+    @action(description="Replace key", url_path="replace-managed", permissions=["replace"], icon="autorenew")
     def replace_managed_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return redirect("admin:providers_managed_key_replace", object_id)
 
-    @action(  # type: ignore[untyped-decorator]
+    @action(
         description="Discard new key",
         url_path="discard-replacement",
         permissions=["discard"],

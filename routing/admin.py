@@ -87,15 +87,15 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
                 model=obj.model,
             )
 
-    @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
+    @display(description="Action", ordering="action")
     def action_name(self, default: ManagedDefault) -> str:
         return _action_name(default.action)
 
-    @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
+    @display(description="Provider", ordering="provider")
     def provider_name(self, default: ManagedDefault) -> str:
         return PROVIDERS[default.provider].name if default.provider in PROVIDERS else default.provider
 
-    @display(description="Managed key", label={NO_KEY: "danger"})  # type: ignore[untyped-decorator]
+    @display(description="Managed key", label={NO_KEY: "danger"})
     def served_by(self, default: ManagedDefault) -> str:
         """The managed key that calls of this default leave with."""
         key = managed_key(default.provider)
@@ -148,11 +148,11 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
         show_unreadable([rule.key] if rule else [])
         return rule
 
-    @display(description="Action", ordering="action")  # type: ignore[untyped-decorator]
+    @display(description="Action", ordering="action")
     def action_name(self, rule: RoutingRule) -> str:
         return _action_name(rule.action)
 
-    @display(description="Key status")  # type: ignore[untyped-decorator]
+    @display(description="Key status")
     def key_status(self, rule: RoutingRule) -> str:
         return rule.key.get_status_display()
 

@@ -21,7 +21,7 @@ from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, Usag
 from usage.names import provider_name, provider_names
 
 
-class ProviderFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+class ProviderFilter(DropdownFilter):
     title = "provider"
     parameter_name = "provider"
 
@@ -32,7 +32,7 @@ class ProviderFilter(DropdownFilter):  # type: ignore[misc]  # unfold is publish
         return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
-class PriceFilter(DropdownFilter):  # type: ignore[misc]
+class PriceFilter(DropdownFilter):
     """The same calls by the same words as on the usage page."""
 
     title = "price"
@@ -51,7 +51,7 @@ class MeteringAdmin(ReadOnlyAdmin):
     list_filter_submit = True
     list_select_related = ("organization",)
 
-    @display(description="Provider", ordering="provider")  # type: ignore[untyped-decorator]
+    @display(description="Provider", ordering="provider")
     def provider_name(self, row: UsageEvent | UsageDaily | InFlightCall) -> str:
         return provider_name(row.provider)
 
@@ -85,7 +85,7 @@ class UsageEventAdmin(MeteringAdmin):
     )
     ordering = ("-occurred_at",)
 
-    @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
+    @display(description="USD", ordering="cost_nanousd")
     def usd(self, event: UsageEvent) -> str:
         if event.has_no_token_charges:
             return amounts.WITHOUT_CHARGES
@@ -108,7 +108,7 @@ class UsageDailyAdmin(MeteringAdmin):
     search_fields = ("organization__slug", "organization__name", "model", "action", "key_label")
     ordering = ("-day",)
 
-    @display(description="USD", ordering="cost_nanousd")  # type: ignore[untyped-decorator]
+    @display(description="USD", ordering="cost_nanousd")
     def usd(self, row: UsageDaily) -> str:
         gap = row.unpriced_calls + row.unknown_calls
         if gap and not row.cost_nanousd:
@@ -117,7 +117,7 @@ class UsageDailyAdmin(MeteringAdmin):
             return amounts.WITHOUT_CHARGES
         return amounts.at_least(amounts.dollars(row.cost_nanousd, places=4), if_incomplete=gap > 0)
 
-    @display(description="Not in it")  # type: ignore[untyped-decorator]
+    @display(description="Not in it")
     def not_in_usd(self, row: UsageDaily) -> str:
         return amounts.not_covered(unpriced=row.unpriced_calls, unanswered=row.unknown_calls) or "–"
 

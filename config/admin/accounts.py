@@ -43,7 +43,7 @@ class EmailAddressAdmin(LongList, AllauthEmailAddressAdmin, ModelAdmin):  # type
         """A confirmed address takes over what was offered to it, so only who may everything says so by hand."""
         return bool(request.user.is_active and request.user.is_superuser)
 
-    @action(description="Mark selected addresses as confirmed", permissions=["confirm"])  # type: ignore[untyped-decorator]
+    @action(description="Mark selected addresses as confirmed", permissions=["confirm"])
     def confirm(self, request: HttpRequest, addresses: QuerySet[EmailAddress]) -> None:
         confirmed = 0
         with transaction.atomic(), audit.events_last():

@@ -54,7 +54,7 @@ class InstallationOrganizationAdmin(OrganizationAdmin):
         open_one = Organization.objects.customers().filter(pk=cast(str, object_id), closed_at=None)
         return request.user.has_perm("organizations.change_organization") and open_one.exists()
 
-    @action(  # type: ignore[untyped-decorator]
+    @action(
         description="Close organization",
         url_path="close",
         permissions=["close"],

@@ -38,7 +38,7 @@ for installed in (Success, Failure, Schedule, OrmQ):
     admin.site.unregister(installed)
 
 
-class JobFilter(DropdownFilter):  # type: ignore[misc]  # unfold is published without types
+class JobFilter(DropdownFilter):
     title = "job"
     parameter_name = "group"
 
@@ -68,7 +68,7 @@ class FinishedTasks(ReadOnlyTasks):
         model: type[Model] = self.model  # type: ignore[attr-defined]  # of the ModelAdmin beside this
         return request.user.has_perm(f"django_q.change_{model._meta.model_name}")
 
-    @action(description="Submit selected tasks again", permissions=["submit_again"])  # type: ignore[untyped-decorator]
+    @action(description="Submit selected tasks again", permissions=["submit_again"])
     def submit_again(self, request: HttpRequest, tasks: QuerySet[Task]) -> None:
         with transaction.atomic():
             found = list(tasks.select_for_update())  # of two clicks the second finds no failed task any more
@@ -99,7 +99,7 @@ class WaitingTaskAdmin(ReadOnlyTasks, q_admin.QueueAdmin, ModelAdmin):  # type: 
     list_display = ("id", "name", "func", "due")
     list_filter = ()
 
-    @display(description="Due, or kept by a worker until")  # type: ignore[untyped-decorator]
+    @display(description="Due, or kept by a worker until")
     def due(self, task: OrmQ) -> datetime | None:
         lock: datetime | None = task.lock
         return lock
@@ -158,15 +158,13 @@ class ScheduleAdmin(GuardedAdmin, q_admin.ScheduleAdmin, ModelAdmin):  # type: i
     list_filter = ("schedule_type",)
     readonly_fields = ("name", *WHAT)
 
-    @display(  # type: ignore[untyped-decorator]
-        description="State", label={"On": "success", "Off": "warning", "Not ours, never runs": "danger"}
-    )
+    @display(description="State", label={"On": "success", "Off": "warning", "Not ours, never runs": "danger"})
     def state(self, schedule: Schedule) -> str:
         if not _is_job(schedule):
             return "Not ours, never runs"
         return "On" if schedule.repeats else "Off"
 
-    @display(description="Last run")  # type: ignore[untyped-decorator]
+    @display(description="Last run")
     def last_run(self, schedule: Schedule) -> str | None:
         return cast("str | None", self.get_last_run(schedule))
 

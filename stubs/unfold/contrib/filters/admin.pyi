@@ -1,0 +1,16 @@
+from typing import Any
+
+from django.contrib import admin
+
+class DropdownFilter(admin.SimpleListFilter):
+    all_option: Any
+
+class AutocompleteSelectFilter(admin.RelatedFieldListFilter): ...
+class ChoicesDropdownFilter(admin.ChoicesFieldListFilter): ...
+class RelatedDropdownFilter(admin.RelatedFieldListFilter): ...
+
+class RangeDateFilter(admin.FieldListFilter):
+    def expected_parameters(self) -> list[str | None]: ...
+
+class RangeDateTimeFilter(admin.FieldListFilter):
+    def expected_parameters(self) -> list[str | None]: ...
