@@ -41,8 +41,8 @@ test-security: .venv/dev ## The long tests in full, of security (docs/security.m
 	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
 
 coverage: .venv/dev ## Which lines and branches the tests of both databases run; first those of money, metering and custody
-	$(PYTEST) --cov --cov-branch --cov-report=
-	KEYFARE_TEST_DATABASE=postgresql $(PYTEST) --cov --cov-branch --cov-append --cov-report=
+	$(PYTEST) --cov --cov-report=
+	KEYFARE_TEST_DATABASE=postgresql $(PYTEST) --cov --cov-append --cov-report=
 	$(BIN)/coverage report --include='$(COVERED)' --show-missing --skip-covered
 	$(BIN)/coverage report --skip-covered
 
