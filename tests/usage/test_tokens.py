@@ -29,7 +29,16 @@ def test_sums_that_a_provider_broke_never_go_below_zero_nor_above_its_total(repo
     assert TokenUsage.from_inclusive(*reported) == expected
 
 
-@pytest.mark.parametrize("wrong", [{"uncached_input": -1}, {"output": 1, "reasoning": 2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"uncached_input": -1},
+        {"output": 1, "reasoning": 2},
+        {"output": 5, "reasoning": 2, "audio_output": 2, "image_output": 2},
+        {"uncached_input": 5, "audio_input": 3, "image_input": 3},
+        {"cache_read": 1, "uncached_input": 9, "audio_cache_read": 2},
+    ],
+)
 def test_a_usage_that_contradicts_itself_cannot_be_made(wrong):
     with pytest.raises(ValueError, match="may not"):
         TokenUsage(**wrong)
