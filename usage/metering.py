@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
@@ -99,20 +99,7 @@ def record_calls(finished: Sequence[Finished]) -> list[UsageEvent]:
         # First, as the sweep does: two who record the same call wait here for one another.
         for organization_id, ids in _ids_by_organization(events).items():
             InFlightCall.objects.for_organization(organization_id).filter(pk__in=ids).delete()
-        written = _write(events)
-        ended_after_all = [
-            at
-            for at, (event, found) in enumerate(zip(events, written, strict=True))
-            if found.status == Status.LOST and event.status != Status.LOST
-        ]
-        if ended_after_all:
-            for at in ended_after_all:
-                logger.warning("Call %s ended after it was counted as lost; recording it as well.", events[at].call_id)
-                events[at].call_id = uuid.uuid5(events[at].call_id, "ended after all")
-            seconds = _write([events[at] for at in ended_after_all])
-            for at, event in zip(ended_after_all, seconds, strict=True):
-                written[at] = event
-    return written
+        return _write(events)
 
 
 def _ids_by_organization(events: Iterable[UsageEvent]) -> dict[int, list[uuid.UUID]]:
@@ -126,6 +113,8 @@ def _ids_by_organization(events: Iterable[UsageEvent]) -> dict[int, list[uuid.UU
 def _write(events: Sequence[UsageEvent]) -> list[UsageEvent]:
     """The events of these calls, written now unless they are there; only those that are written count their runs."""
     found = _written_before(events)
+    if late := _ended_after_all(events, found):
+        found |= _written_before(late)
     new: dict[uuid.UUID, UsageEvent] = {}
     for event in events:
         if event.call_id not in found:
@@ -140,6 +129,21 @@ def _write(events: Sequence[UsageEvent]) -> list[UsageEvent]:
             raise
         return [found[event.call_id] for event in events]
     return [found.get(event.call_id) or new[event.call_id] for event in events]
+
+
+def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, UsageEvent]) -> list[UsageEvent]:
+    """
+    Those whose call counts as lost, each given an id of its own. Before anything is written, so that the runs of all
+    events are locked in one order.
+    """
+    late: list[UsageEvent] = []
+    recorded = {call_id: event.status for call_id, event in found.items()}
+    for event in events:
+        if recorded.setdefault(event.call_id, event.status) == Status.LOST != event.status:
+            logger.warning("Call %s ended after it was counted as lost; recording it as well.", event.call_id)
+            event.call_id = uuid.uuid5(event.call_id, "ended after all")
+            late.append(event)
+    return late
 
 
 def _written_before(events: Sequence[UsageEvent]) -> dict[uuid.UUID, UsageEvent]:

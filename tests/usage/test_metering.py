@@ -9,7 +9,8 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import NOON, TODAY, event, record_call
@@ -231,6 +232,44 @@ def test_one_of_many_that_was_counted_as_lost_is_recorded_as_well(admit):
     assert [event.status for event in events] == [Status.ANSWERED] * 2
     assert events[1].call_id != lost.id
     assert sorted(UsageEvent.objects.values_list("status", flat=True)) == ["answered", "answered", "lost"]
+
+
+def test_runs_are_locked_once_whatever_was_counted_as_lost(admit):
+    """Else two who record many calls come to the same runs in opposite orders, and wait for one another."""
+    lost, other = admit(deadline_at=NOON), admit()
+    sweep_lost_calls(now=NOON + timedelta(minutes=1))
+
+    with CaptureQueriesContext(connection) as asked:
+        record_calls([answered(lost), answered(other)])
+
+    runs = [query["sql"] for query in asked if query["sql"].startswith("INSERT") and "usage_usagerun" in query["sql"]]
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "together", "written"),
+    [
+        ([], "LA", "LA"),
+        ([], "AL", "A"),
+        ([], "LAA", "LA"),
+        ("A", "LA", "A"),
+        ("L", "LA", "LA"),
+        ("LA", "ALA", "LA"),
+    ],
+)
+def test_a_lost_call_that_ended_is_written_twice_and_no_more(admit, before, together, written):
+    call = admit()
+
+    def ended(how: str) -> Finished:
+        return answered(call) if how == "A" else Finished(call, Status.LOST, 5)
+
+    for how in before:
+        record_calls([ended(how)])
+    events = record_calls([ended(how) for how in together])
+
+    statuses = {"A": Status.ANSWERED, "L": Status.LOST}
+    assert set(events) <= set(UsageEvent.objects.all())
+    assert sorted(UsageEvent.objects.values_list("status", flat=True)) == sorted(statuses[how] for how in written)
 
 
 def test_where_one_of_many_cannot_be_written_none_is(admit):
