@@ -87,14 +87,16 @@ class Attempt:
         with suppress(ValueError):  # what is wrong with an address shows when it is called
             self.host = urlsplit(call.url).hostname or self.host
 
-    async def within(self, work: Awaitable[Part]) -> Part | ProviderError:
+    async def within(self, work: Callable[[], Awaitable[Part]]) -> Part | ProviderError:
         """What `work` gives, or what went wrong: returned, as an error raised here would carry frames and a chain."""
         left = self.limits.timeout_seconds - (time.monotonic() - self.started)
         if self.limits.idle_seconds is not None:
             left = min(left, self.limits.idle_seconds)
         try:
             async with asyncio.timeout(left):
-                return await work
+                if left <= 0:  # work that has nothing to wait for would never notice
+                    await asyncio.sleep(0)
+                return await work()
         except Exception as error:
             return self._failure(error)
 
@@ -191,7 +193,7 @@ class Answer:
         budget = min(most, LARGEST_ERROR_BODY) if self.is_error else most
         if self.is_error and self._received >= budget:
             return b""
-        chunk = await self.attempt.within(self._head.read())
+        chunk = await self.attempt.within(self._head.read)
         if isinstance(chunk, ProviderError):
             return chunk
         self._received += len(chunk)
@@ -291,7 +293,8 @@ async def _opened(
         return ProviderError(
             ErrorKind.BAD_REQUEST, "The text is longer than any model takes. Shorten the profile or the briefing."
         )
-    head = await attempt.within(opener(egress, attempt.reach, call, {**call.headers, **credential_headers}))
+    sent = {**call.headers, **credential_headers}
+    head = await attempt.within(lambda: opener(egress, attempt.reach, call, sent))
     if isinstance(head, ProviderError):
         return head
     answer = Answer(attempt, head, credential_headers)

@@ -117,6 +117,19 @@ def test_a_stream_that_never_ends_is_ended_at_the_deadline():
     assert "0.4 seconds" in error.sentence
 
 
+def test_a_stream_that_is_read_slowly_is_ended_at_the_deadline_all_the_same():
+    """Bytes that wait to be taken when the next ones are asked for: nobody has to wait for anything."""
+
+    async def use(answer: Answer) -> None:
+        async for _ in answer.chunks():
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(ProviderError) as error:
+        with_answer(dripping(*[EVENT % 1] * 1000, pause=0.005), use, limits=Limits(0.4, idle_seconds=5))
+
+    assert "0.4 seconds" in error.value.sentence
+
+
 def test_bytes_beyond_the_budget_end_a_stream():
     read, error = ended(dripping(*[b"x" * 1000 + b"\n"] * 100), Limits(5, max_bytes=50_000))
 
