@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
@@ -66,8 +67,11 @@ def _following() -> str:
 def latest(calls: UsageEventQuerySet, count: int, *, of: UsageEventQuerySet) -> list[UsageEvent]:
     """The latest `count` of `calls` that are of the kinds that the rows of `of` stand for."""
     same_kind = {column: RawSQL(f"kind.{column}", []) for column in KIND}  # noqa: S611  # our names
-    of_one, its_parameters = _sql(calls.filter(**same_kind).latest_first().values("id", "occurred_at")[:count])
-    kinds, parameters = _sql(of.order_by().values(*KIND))
+    try:
+        of_one, its_parameters = _sql(calls.filter(**same_kind).latest_first().values("id", "occurred_at")[:count])
+        kinds, parameters = _sql(of.order_by().values(*KIND))
+    except EmptyResultSet:  # an organization that has made no calls knows no kinds
+        return []
     if connection.vendor == "postgresql":
         each = f"CROSS JOIN LATERAL ({of_one}) latest"
     else:

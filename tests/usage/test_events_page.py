@@ -251,6 +251,11 @@ def test_an_organization_without_calls_reads_what_will_stand_here(as_bob):
     assert "No model calls yet" in as_bob.get(URL).content.decode()
 
 
+@pytest.mark.parametrize("query", ["status=failed", "model=gpt&by=run&day=2026-11-11", "price=unpriced&before=1"])
+def test_an_organization_without_calls_can_filter_them(as_bob, query):
+    assert "No calls match" in as_bob.get(f"{URL}?{query}").content.decode()
+
+
 def test_the_number_of_queries_does_not_grow_with_the_rows(as_bob, acme):
     event(acme)
     as_bob.get(URL)
