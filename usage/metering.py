@@ -124,10 +124,9 @@ def _write(events: Sequence[UsageEvent]) -> list[UsageEvent]:
             count_runs(list(new.values()))
             UsageEvent.objects.bulk_create(new.values())
     except IntegrityError:
-        found = _written_before(events)
-        if not all(event.call_id in found for event in events):
+        if not _written_before(list(new.values())):
             raise
-        return [found[event.call_id] for event in events]
+        return _write(events)  # without those that somebody else has written meanwhile
     return [found.get(event.call_id) or new[event.call_id] for event in events]
 
 

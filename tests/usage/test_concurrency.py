@@ -15,8 +15,8 @@ from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import KEY, NOON, TODAY, daily_table, event, record_call, roll_up
 from usage import rollups
 from usage.cells import read_cells, totals
-from usage.facts import CallFacts
-from usage.metering import admit_call
+from usage.facts import Admission, CallFacts
+from usage.metering import Finished, admit_call, record_calls
 from usage.models import Mode, RollupState, UsageEvent
 from usage.rollups import NOTHING
 from usage.tokens import Report, TokenUsage
@@ -148,3 +148,31 @@ def test_one_call_recorded_by_many_at_once_is_one_event(acme):
     assert len(set(found)) == 1
     assert UsageEvent.objects.count() == 1
     assert sweep_lost_calls(now=NOON + timedelta(hours=1)) == 0
+
+
+def test_many_calls_are_written_while_others_write_one_of_them(acme):
+    """A lost call has no admission any more, at which two who record it would wait for one another."""
+
+    def admit() -> Admission:
+        facts = CallFacts("openai", "gpt-4o", "candidate_check", KEY, "Default", Mode.BYOK)
+        deadline = NOON + timedelta(seconds=1)
+        return admit_call(
+            organization_id=acme.pk, facts=facts, run_id=uuid.uuid4(), iteration=1, now=NOON, deadline_at=deadline
+        )
+
+    def record(*calls: Admission) -> None:
+        found.extend(record_calls([Finished(call, UsageEvent.Status.FAILED, 1) for call in calls]))
+
+    lost, one, another = admit(), admit(), admit()
+    assert sweep_lost_calls(now=NOON + timedelta(hours=1)) == 3
+    found: list[UsageEvent] = []
+
+    with open_transaction(lambda: record(one, lost)):
+        (second,) = in_threads(lambda: record(lost, another))
+        second.join(0.3)  # at the event of the lost call
+    second.join()
+
+    assert [event.call_id for event in found] == [
+        uuid.uuid5(each.id, "ended after all") for each in (one, lost, lost, another)
+    ]
+    assert UsageEvent.objects.count() == 3 + 3
