@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -27,12 +28,15 @@ _COLON = re.compile(r"\A\s*:\s*")
 
 
 def read_json(body: bytes) -> Any:
-    """Parsed JSON with exact decimals, None for what is no JSON or nested too deep, or holds too many values."""
+    """
+    Parsed JSON with exact decimals, None for what is no JSON in UTF-8 or nested too deep, or holds too many values. In
+    another encoding it would not be seen where a key is echoed (`providers.egress.echoes`).
+    """
     brackets = body.count(b"[") + body.count(b"{")
     if len(body) > MOST_JSON_VALUES and brackets + body.count(b",") > MOST_JSON_VALUES:
         return None
     try:
-        content = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        content = _DECODER.decode(body.removeprefix(BOM_UTF8).decode("utf-8", "surrogatepass"))
     except (ValueError, ArithmeticError, RecursionError):
         return None
     return None if brackets > DEEPEST_JSON and _is_too_deep(content) else content

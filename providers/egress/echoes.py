@@ -25,7 +25,10 @@ def without_echoes(
 ) -> tuple[bytes, dict[str, str]]:
     """`body` and `headers` of an answer, with the keys of its call crossed out."""
     keys = _keys(credential_headers)
-    clean = {name: _without(value.encode(), keys).decode(errors="replace") for name, value in headers.items()}
+    clean = {
+        name: _without(value.encode(errors="surrogateescape"), keys).decode(errors="replace")
+        for name, value in headers.items()
+    }
     return _without_in_json(body, keys), clean
 
 

@@ -11,6 +11,7 @@ from django.http import QueryDict
 
 from organizations.models import AuditEvent
 from providers.adapters.base import HttpAnswer
+from providers.adapters.reading import read_json
 from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
 from providers.egress.echoes import without_echoes
@@ -52,6 +53,12 @@ def test_an_echoed_key_is_crossed_out_wherever_it_stands(echo):
     assert not any(KEY[at : at + 8] in content["id"] for at in range(len(KEY) - 7))
     assert "canary" not in headers["x-request-id"] or "\\u" in echo
     assert headers["a"] == "b"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_an_answer_in_an_encoding_in_which_no_key_would_be_found_is_not_read(encoding):
+    assert read_json(json.dumps({"id": KEY}).encode(encoding)) is None
+    assert read_json(json.dumps({"id": "é"}, ensure_ascii=False).encode("utf-8-sig")) == {"id": "é"}
 
 
 def test_what_is_no_key_stays_as_it_was():

@@ -113,6 +113,17 @@ def test_a_whole_answer_comes_back_with_lower_case_headers():
     assert "user-agent: keyfare" in head
 
 
+def test_headers_in_other_letters_than_utf8_are_read_all_the_same():
+    odd = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Odd: caf\xe9 \xff " + CANARY.encode() + b"\r\n\r\n{}"
+
+    answer = exchange(answering(odd))
+
+    assert (answer.status, answer.body) == (200, b"{}")
+    assert answer.headers["x-odd"].startswith("caf")
+    assert CANARY not in answer.headers["x-odd"]
+    assert answer.headers["x-odd"].encode()
+
+
 def test_a_body_that_drips_is_cut_at_the_deadline():
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
