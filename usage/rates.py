@@ -63,7 +63,8 @@ class Rate:
         Classes that the list has no price for are left out: a request that uses them is not priced by its tokens.
         """
         within = [step for step in self.steps if step.above == 0 or step.above < input_tokens]
-        if any(step.prices[CLASSES.index(name)] is None for step in within for name in ("input", "output")):
+        needed = [name for name, count in (("input", input_tokens), ("output", output_tokens)) if count]
+        if any(step.prices[CLASSES.index(name)] is None for step in within for name in needed):
             return None
         amounts = [input_tokens * _dearest(step, INPUT) + output_tokens * _dearest(step, OUTPUT) for step in within]
         return -(-max(amounts) // PER_NANOUSD)

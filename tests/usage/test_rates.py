@@ -239,6 +239,7 @@ def test_a_bound_counts_with_the_dearest_class_and_the_dearest_step():
 
 def test_what_has_no_price_for_its_text_has_no_bound():
     assert rate((0, {"input": 9})).most(input_tokens=1, output_tokens=1) is None
+    assert rate((0, {"input": 9})).most(input_tokens=1, output_tokens=0) == 9  # embeddings have no output to be priced
     assert rate((0, {"input": 9, "output": 1}), (10, {"input": 9})).most(input_tokens=10, output_tokens=1) == 91
     assert rate((0, {"input": 9, "output": 1}), (10, {"input": 9})).most(input_tokens=11, output_tokens=1) is None
 
