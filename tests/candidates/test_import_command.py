@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -141,6 +142,36 @@ def test_an_interrupted_import_says_how_far_it_came_and_the_next_one_does_the_re
     assert AuditEvent.objects.get().details == {"imported": 1, "updated": 0}
     monkeypatch.setattr(importing, "_import_chunk", import_chunk)
     assert run("--organization", "acme", good) == "1 imported, 0 updated, 1 unchanged, 0 refused.\n"
+
+
+def test_ctrl_c_waits_for_the_end_of_a_transaction(acme, good, monkeypatch):
+    """In the middle of a commit, what it stored would neither be counted nor stand in the audit log."""
+    monkeypatch.setattr(importing, "CHUNK_ROWS", 1)
+    import_chunk = importing._import_chunk
+
+    def interrupted(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return import_chunk(*given)
+
+    monkeypatch.setattr(importing, "_import_chunk", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(CommandError, match=r"Interrupted after 1 of 2 profiles"):
+        run("--organization", "acme", good)
+
+    assert AuditEvent.objects.get().details == {"imported": Candidate.objects.count(), "updated": 0}
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_ctrl_c_pressed_again_does_not_wait(acme, good, monkeypatch):
+    def interrupted(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(importing, "_import_chunk", interrupted)
+
+    with pytest.raises(CommandError, match=r"Interrupted; nothing was imported\."):
+        run("--organization", "acme", good)
 
 
 def test_an_import_that_is_interrupted_while_it_reads_says_that_nothing_was_imported(acme, good, monkeypatch):

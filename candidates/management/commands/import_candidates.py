@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import current_thread, main_thread
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -67,6 +70,7 @@ def _import(organization: Organization, files: Sequence[Path]) -> ImportReport:
         nonlocal done
         done = number
         progress.update(bar, completed=done)
+        interrupt_if_asked()
 
     with TemporaryFile() as spool, _progress(Console(stderr=True)) as progress:
         bar = progress.add_task("Reading profiles", total=None)
@@ -75,7 +79,8 @@ def _import(organization: Organization, files: Sequence[Path]) -> ImportReport:
             for row in chain.from_iterable(map(_rows, files)):
                 rows.add(row)
             progress.update(bar, description="Importing profiles", total=rows.profiles)
-            return import_profiles(organization=organization, rows=rows, actor=None, on_progress=show)
+            with _interrupts_held() as interrupt_if_asked:
+                return import_profiles(organization=organization, rows=rows, actor=None, on_progress=show)
         except KeyboardInterrupt:
             progress.stop()
             if not done:
@@ -85,6 +90,34 @@ def _import(organization: Organization, files: Sequence[Path]) -> ImportReport:
                 "again for the rest.",
                 returncode=INTERRUPTED,
             ) from None
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """
+    Ctrl-C counts when what is given is called, so that it meets no commit, after which nobody knows what is stored.
+    Pressed again it counts at once.
+    """
+    if current_thread() is not main_thread():  # which alone is interrupted
+        yield lambda: None
+        return
+    before = signal.getsignal(signal.SIGINT)
+    is_asked = False
+
+    def hold(*_: object) -> None:
+        nonlocal is_asked
+        is_asked = True
+        signal.signal(signal.SIGINT, before)
+
+    def interrupt_if_asked() -> None:
+        if is_asked:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield interrupt_if_asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _rows(file: Path) -> list[ProfileRow | RowError]:
