@@ -68,6 +68,17 @@ def test_usd_of_managed_calls_are_hidden_unless_the_operator_shows_them(as_bob, 
     assert "$0.0770" in shown
 
 
+def test_a_correction_is_a_cost_and_no_call_that_took_time_or_tokens(as_bob, acme):
+    event(acme, status=Status.CORRECTED, revision=1, cost_nanousd=-3_000_000, counts_run=False, counts_priced_run=False)
+
+    html = as_bob.get(URL).content.decode()
+
+    assert "-$0.0030" in html
+    assert '<span class="badge warn">Cost corrected</span>' in html
+    assert "0.00 s" not in html
+    assert '<td class="num" data-th="Tokens in">–</td>' in html
+
+
 def test_what_is_unknown_is_said_and_never_zero(as_bob, acme):
     event(acme, cost_nanousd=None, output_tokens=5)
     event(acme, cost_nanousd=None)
