@@ -145,6 +145,15 @@ def test_an_interrupted_import_says_how_far_it_came_and_the_next_one_does_the_re
     assert run("--organization", "acme", good) == "1 imported, 0 updated, 1 unchanged, 0 refused.\n"
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """Ctrl-C counts, also where the tests themselves were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
 def test_ctrl_c_waits_for_the_end_of_a_transaction(acme, good, monkeypatch):
     """In the middle of a commit, what it stored would neither be counted nor stand in the audit log."""
     monkeypatch.setattr(importing, "CHUNK_ROWS", 1)
@@ -164,6 +173,7 @@ def test_ctrl_c_waits_for_the_end_of_a_transaction(acme, good, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_ctrl_c_pressed_again_does_not_wait(acme, good, monkeypatch):
     def interrupted(*_: Any) -> None:
         holding = signal.getsignal(signal.SIGINT)
@@ -177,6 +187,22 @@ def test_ctrl_c_pressed_again_does_not_wait(acme, good, monkeypatch):
 
     with pytest.raises(CommandError, match=r"Interrupted; nothing was imported\."):
         run("--organization", "acme", good)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
+def test_an_import_in_the_background_is_not_interrupted(acme, good, monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import_chunk = importing._import_chunk
+
+    def interrupted(*given: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return import_chunk(*given)
+
+    monkeypatch.setattr(importing, "_import_chunk", interrupted)
+
+    run("--organization", "acme", good)
+
+    assert Candidate.objects.count() == 2
 
 
 def test_an_import_that_is_interrupted_while_it_reads_says_that_nothing_was_imported(acme, good, monkeypatch):

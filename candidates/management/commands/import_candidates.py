@@ -98,10 +98,11 @@ def _interrupts_held() -> Iterator[Callable[[], None]]:
     Ctrl-C counts when what is given is called, so that it meets no commit, after which nobody knows what is stored.
     Pressed again it counts at once.
     """
-    if current_thread() is not main_thread():  # which alone is interrupted
+    before = signal.getsignal(signal.SIGINT)
+    # The main thread alone is interrupted, and not where it was started so that Ctrl-C passes it by, as by `&`.
+    if current_thread() is not main_thread() or before == signal.SIG_IGN:
         yield lambda: None
         return
-    before = signal.getsignal(signal.SIGINT)
     is_asked = False
 
     def hold(*_: object) -> None:
