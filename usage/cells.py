@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import F
 
 from organizations.models import Organization
 from usage.measures import MEASURES, Sums, daily_rows, rows_of_other_days
@@ -112,7 +112,8 @@ def _statement(groupings: tuple[Sequence[str], ...]) -> tuple[str, tuple[Any, ..
     nobody, first, last = STAND_INS
     dimensions = _dimensions(groupings)
     daily = UsageDaily.objects.for_organization(nobody).filter(day__range=(first, last)).order_by()
-    rolled_up = daily.values_list(*dimensions).annotate(**{f"sum_{name}": Sum(name) for name in MEASURES})
+    # Row by row: what is grouped below need not be grouped here, which took a fifth of the time.
+    rolled_up = daily.values_list(*dimensions).annotate(**{f"sum_{name}": F(name) for name in MEASURES})
     tail = not_rolled_up(UsageEvent.objects.for_organization(nobody))
     cells = rolled_up.union(
         daily_rows(tail.on_days(first, last), *dimensions),
