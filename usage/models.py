@@ -201,6 +201,7 @@ class UsageEvent(CalledBy):
                     cache_read_tokens=0,
                     cache_write_tokens=0,
                     output_tokens=0,
+                    latency_ms=0,
                     counts_run=False,
                     counts_priced_run=False,
                     counts_partly_priced_run=False,

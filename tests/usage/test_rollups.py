@@ -279,6 +279,7 @@ def test_a_revision_corrects_cost_and_counts_as_nothing_else(acme):
         {"revision": 1},
         {"revision": 1, "status": "corrected", "cost_nanousd": None},
         {"revision": 1, "status": "corrected", "cost_nanousd": 5, "output_tokens": 1},
+        {"revision": 1, "status": "corrected", "cost_nanousd": 5, "latency_ms": 1},
         {"revision": 1, "status": "corrected", "cost_nanousd": 5, "counts_run": True},
     ],
 )

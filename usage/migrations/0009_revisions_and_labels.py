@@ -95,6 +95,7 @@ class Migration(migrations.Migration):
                     cache_read_tokens=0,
                     cache_write_tokens=0,
                     output_tokens=0,
+                    latency_ms=0,
                     counts_run=False,
                     counts_priced_run=False,
                     counts_partly_priced_run=False,
