@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -64,10 +63,8 @@ class CreditAccountAdmin(LedgerAdmin):
     @action(description="Grant or adjust credits", url_path="move-credits", permissions=["move_credits"])
     def move_credits(self, request: HttpRequest, object_id: str) -> HttpResponse:
         account = get_object_or_404(CreditAccount.objects.select_related("organization"), pk=object_id)
-        if not isinstance(request.user, User):
-            raise PermissionDenied
         form = MoveCreditsForm(request.POST or None, initial={"idempotency_key": uuid.uuid4()})
-        if form.is_valid() and self._move(form, account, request.user):
+        if form.is_valid() and self._move(form, account, cast(User, request.user)):
             balance = ledger.balance(organization=account.organization)
             messages.success(request, f"Credits booked. {balance.available} available now.")
             return redirect("admin:billing_creditaccount_change", account.pk)

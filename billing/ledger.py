@@ -16,15 +16,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from billing.models import CreditAccount, CreditHold, HoldAllocation, LedgerEntry
-from billing.postings import FreeLots, LedgerBroken, add_lot, change_lot, move, write_entry
+from billing.models import CreditAccount, CreditHold, LedgerEntry
+from billing.postings import (
+    LedgerBroken,
+    Moved,
+    Movement,
+    PinnedHold,
+    add_lot,
+    move,
+    pinned_holds,
+    take_from_lots,
+    write_ends,
+    write_entry,
+    write_holds,
+)
 from organizations import audit
 from organizations.models import Organization, User
 
@@ -78,6 +89,14 @@ class HoldRequest:
     id: UUID
     amount: int
     purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """`amount` of the credits of a hold are spent, 0 to all of them; the rest goes back."""
+
+    hold_id: UUID
+    amount: int
 
 
 def counted(credits: int) -> str:
@@ -139,60 +158,69 @@ def hold_credits(*, organization: Organization, requests: Sequence[HoldRequest])
     if any(not 0 < request.amount <= MAX_AMOUNT for request in requests):
         raise ValueError(f"A hold takes 1 to {MAX_AMOUNT} credits.")
 
-    def known() -> dict[UUID, CreditHold]:
-        holds = CreditHold.objects.for_organization(organization).in_bulk(list(wanted))
-        for hold in holds.values():
-            request = wanted[hold.id]
-            if (hold.amount, hold.purpose) != (request.amount, _purpose(request)):
-                raise IdempotencyConflict(f"hold:{hold.id}")
-        return holds
-
+    known: dict[UUID, CreditHold] = {}
     while True:
-        holds = known()
-        missing = [request for request in requests if request.id not in holds]
+        missing = [request for request in requests if request.id not in known]
         try:
             with transaction.atomic():
-                holds |= _write_holds(organization, missing)
+                made = _write_holds(organization, missing)
         except (IntegrityError, NotEnoughCredits):
-            if len(known()) == len(wanted) - len(missing):
+            # Perhaps some are held already, or a twin held them while we waited for the account.
+            before, known = len(known), _known_holds(organization, requests)
+            if len(known) == before:
                 raise
-            continue  # a twin held some of them while we waited for the account
+            continue
+        holds = known | {hold.id: hold for hold in made}
         return [holds[request.id] for request in requests]
 
 
 def capture_hold(*, organization: Organization, hold_id: UUID, amount: int) -> LedgerEntry:
-    """
-    Spend `amount` of the held credits (0 to all of them) and free the rest; twice gives the same entry.
+    """As `capture_holds`, of one."""
+    [entry] = capture_holds(organization=organization, captures=[Capture(hold_id, amount)])
+    return entry
 
-    Raises HoldGone if the hold was released or is not this organization's, ValueError if `amount` is more
-    than was held, IdempotencyConflict if another amount was captured before.
+
+def capture_holds(*, organization: Organization, captures: Sequence[Capture]) -> list[LedgerEntry]:
     """
-    hold = _hold(organization, hold_id)
-    if not 0 <= amount <= hold.amount:
-        raise ValueError(f"{counted(amount)} cannot be captured: {hold.amount} are held.")
-    return _end_hold(hold, organization, State.CAPTURED, Kind.CAPTURE, amount)
+    Spend held credits and free the rest, of all these holds or of none; the entries come back in their order.
+
+    A hold that was captured already gives the same entry and moves nothing. Raises HoldGone if a hold was released or
+    is not this organization's, ValueError if more is to be spent than was held or a hold is named twice, and
+    IdempotencyConflict if another amount was captured before.
+    """
+    amounts = {capture.hold_id: capture.amount for capture in captures}
+    if len(amounts) != len(captures):
+        raise ValueError("Each hold can be captured once only.")
+    entries = _end_holds(organization, State.CAPTURED, Kind.CAPTURE, amounts)
+    return [entries[hold_id] for hold_id in amounts]
 
 
 def release_hold(*, organization: Organization, hold_id: UUID) -> LedgerEntry | None:
-    """
-    Free all held credits; twice gives the same entry. None if the hold was captured: nothing is left to free.
+    """As `release_holds`, of one."""
+    [entry] = release_holds(organization=organization, hold_ids=[hold_id])
+    return entry
 
-    Raises HoldGone if the hold is not this organization's.
+
+def release_holds(*, organization: Organization, hold_ids: Sequence[UUID]) -> list[LedgerEntry | None]:
     """
-    hold = _hold(organization, hold_id)
-    try:
-        return _end_hold(hold, organization, State.RELEASED, Kind.RELEASE, 0)
-    except HoldGone:
-        return None
+    Free all credits of all these holds or of none; the entries come back in their order.
+
+    A hold that was released already gives the same entry, and None if it was captured: nothing is left to free.
+    Raises HoldGone if a hold is not this organization's, and ValueError if one is named twice.
+    """
+    amounts = dict.fromkeys(hold_ids, 0)
+    if len(amounts) != len(hold_ids):
+        raise ValueError("Each hold can be released once only.")
+    entries = _end_holds(organization, State.RELEASED, Kind.RELEASE, amounts)
+    return [entries.get(hold_id) for hold_id in amounts]
 
 
 def _once(find: Callable[[], LedgerEntry | None], write: Callable[[], LedgerEntry]) -> LedgerEntry:
     """
     What `find` sees, else what `write` makes, in a transaction or savepoint of its own.
 
-    A twin may commit the same fact while `write` waits for the account. Then `write` fails (on the unique key,
-    on the credits the twin took, or on the hold it ended) and leaves nothing behind, and `find` sees what the
-    twin wrote.
+    A twin may commit the same fact while `write` waits for the account. Then `write` fails (on the unique key or on the
+    credits the twin took) and leaves nothing behind, and `find` sees what the twin wrote.
     """
     found = find()
     if found is not None:
@@ -200,7 +228,7 @@ def _once(find: Callable[[], LedgerEntry | None], write: Callable[[], LedgerEntr
     try:
         with transaction.atomic():
             return write()
-    except (IntegrityError, NotEnoughCredits, HoldGone):
+    except (IntegrityError, NotEnoughCredits):
         found = find()
         if found is None:
             raise
@@ -214,14 +242,14 @@ def _recorded(organization: Organization, key: str, digest: str) -> LedgerEntry 
     return entry
 
 
-def _take(organization: Organization, *, d_posted: int = 0, d_held: int = 0, entries: int = 1) -> CreditAccount:
+def _take(organization: Organization, *, d_posted: int = 0, d_held: int = 0, entries: int = 1) -> Moved:
     """As `move`, or NotEnoughCredits with a balance that was really too small at one moment."""
     needed = d_held - d_posted
-    while (account := move(organization, d_posted=d_posted, d_held=d_held, entries=entries)) is None:
+    while (moved := move(organization, d_posted=d_posted, d_held=d_held, entries=entries)) is None:
         available = balance(organization=organization).available
         if available < needed:
             raise NotEnoughCredits(needed=needed, available=available)
-    return account
+    return moved
 
 
 def _change_balance(
@@ -231,12 +259,20 @@ def _change_balance(
 
     def write() -> LedgerEntry:
         open_account(organization=organization)
-        account = _take(organization, d_posted=amount)
+        moved = _take(organization, d_posted=amount)
+        account = moved.account
         lot = add_lot(account, amount=amount, reason=reason) if amount > 0 else None
         if amount < 0:
-            for lot_id, taken in FreeLots(organization).take(-amount):
-                change_lot(organization.pk, lot_id, d_remaining=-taken)
-        entry = write_entry(account, kind, key=key, digest=digest, d_posted=amount, lot=lot, reason=reason, actor=actor)
+            take_from_lots(organization, -amount)
+        movement = Movement(
+            key,
+            digest,
+            d_posted=amount,
+            lot_id=lot.pk if lot else None,
+            actor_id=actor.pk if actor else None,
+            reason=reason,
+        )
+        entry = write_entry(moved, kind, movement)
         audit.record(
             organization=organization,
             actor=actor,
@@ -251,78 +287,99 @@ def _change_balance(
     return _once(lambda: _recorded(organization, key, digest), write)
 
 
-def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) -> dict[UUID, CreditHold]:
+def _known_holds(organization: Organization, requests: Sequence[HoldRequest]) -> dict[UUID, CreditHold]:
+    asked = {request.id: request for request in requests}
+    holds = CreditHold.objects.for_organization(organization).in_bulk(list(asked))
+    for hold in holds.values():
+        request = asked[hold.id]
+        if (hold.amount, hold.purpose) != (request.amount, _purpose(request)):
+            raise IdempotencyConflict(f"{Kind.HOLD}:{hold.id}")
+    return holds
+
+
+def _write_holds(organization: Organization, requests: Sequence[HoldRequest]) -> list[CreditHold]:
     if not requests:
+        return []
+    moved = _take(organization, d_held=sum(request.amount for request in requests), entries=len(requests))
+    wanted = [(request.id, request.amount, _purpose(request)) for request in requests]
+    movements = [
+        Movement(f"{Kind.HOLD}:{pk}", _digest(Kind.HOLD, amount, purpose), d_held=amount, hold_id=pk)
+        for pk, amount, purpose in wanted
+    ]
+    return write_holds(organization, moved, wanted, movements)
+
+
+class _Overtaken(Exception):
+    """Somebody else ended a hold while we waited for the account."""
+
+
+def _end_holds(
+    organization: Organization, state: State, kind: Kind, amounts: Mapping[UUID, int]
+) -> dict[UUID, LedgerEntry]:
+    """
+    End all these holds in this way, spending of each what `amounts` says; their entries. A hold that was ended in
+    another way is refused if credits were to be spent of it, and left out otherwise.
+    """
+    overtaken: list[PinnedHold] | None = None
+    while True:
+        holds = pinned_holds(organization, list(amounts))
+        for hold_id, amount in amounts.items():
+            if hold_id not in holds:
+                raise HoldGone("There is no such hold of credits.")
+            if not 0 <= amount <= holds[hold_id].amount:
+                raise ValueError(f"{counted(amount)} cannot be captured: {holds[hold_id].amount} are held.")
+        pending = [holds[hold_id] for hold_id in amounts if holds[hold_id].state == State.PENDING]
+        if pending == overtaken:
+            raise LedgerBroken("Holds are pending that the account or the entries know nothing of.")
+        ended = [hold for hold in holds.values() if hold.state != State.PENDING]
+        entries = _ended_before(organization, kind, amounts, ended)
+        try:
+            with transaction.atomic():
+                entries |= _write_ends(organization, state, kind, pending, amounts)
+        except (IntegrityError, _Overtaken):
+            overtaken = pending  # fewer are in the next round, and what was made of the others is seen
+            continue
+        return entries
+
+
+def _ended_before(
+    organization: Organization, kind: Kind, amounts: Mapping[UUID, int], holds: Sequence[PinnedHold]
+) -> dict[UUID, LedgerEntry]:
+    if not holds:
         return {}
-    total = sum(request.amount for request in requests)
-    account = _take(organization, d_held=total, entries=len(requests))
-    free = FreeLots(organization)
-    held_of_lots: Counter[int] = Counter()
-    holds, allocations, entries = [], [], []
-    seq, held = account.seq - len(requests), account.held - total
-    for request in requests:
-        seq += 1
-        held += request.amount
-        hold = CreditHold(id=request.id, organization=organization, amount=request.amount, purpose=_purpose(request))
-        holds.append(hold)
-        for position, (lot_id, amount) in enumerate(free.take(request.amount), start=1):
-            held_of_lots[lot_id] += amount
-            allocations.append(
-                HoldAllocation(organization=organization, hold=hold, lot_id=lot_id, position=position, amount=amount)
-            )
-        entries.append(
-            LedgerEntry(
-                organization=organization,
-                seq=seq,
-                kind=Kind.HOLD,
-                d_posted=0,
-                d_held=request.amount,
-                posted_after=account.posted,
-                held_after=held,
-                hold=hold,
-                idempotency_key=f"hold:{request.id}",
-                digest=_digest(Kind.HOLD, request.amount, hold.purpose),
-            )
-        )
-    for lot_id, amount in held_of_lots.items():
-        change_lot(organization.pk, lot_id, d_held=amount)
-    CreditHold.objects.bulk_create(holds)
-    HoldAllocation.objects.bulk_create(allocations)
-    LedgerEntry.objects.bulk_create(entries)
-    return {hold.id: hold for hold in holds}
-
-
-def _hold(organization: Organization, hold_id: UUID) -> CreditHold:
-    hold = CreditHold.objects.for_organization(organization).filter(pk=hold_id).first()
-    if hold is None:
-        raise HoldGone("There is no such hold of credits.")
-    return hold
-
-
-def _end_hold(hold: CreditHold, organization: Organization, state: State, kind: Kind, captured: int) -> LedgerEntry:
-    """
-    Raises HoldGone if the hold was ended in another way, which is certain only under the account's lock.
-    """
-    key, digest = f"{kind}:{hold.id}", _digest(kind, captured)
-
-    def write() -> LedgerEntry:
-        account = move(organization, d_posted=-captured, d_held=-hold.amount)
-        pending = CreditHold.objects.for_organization(organization).filter(pk=hold.pk, state=State.PENDING)
-        if account is None or not pending.update(state=state, captured=captured):
+    of_organization = LedgerEntry.objects.for_organization(organization)
+    found = of_organization.filter(kind=kind, hold__in=[hold.id for hold in holds])
+    entries = {hold_id: entry for entry in found if (hold_id := entry.hold_id)}
+    for hold in holds:
+        if hold.id in entries:
+            if entries[hold.id].digest != _digest(kind, amounts[hold.id]):
+                raise IdempotencyConflict(entries[hold.id].idempotency_key)
+        elif kind == Kind.CAPTURE:
             raise HoldGone(f"The {counted(hold.amount)} for “{hold.purpose}” are not held any more.")
-        left = captured
-        allocations = HoldAllocation.objects.for_organization(organization)
-        for allocation in allocations.filter(hold=hold).order_by("position"):
-            spent = min(left, allocation.amount)
-            left -= spent
-            if spent:
-                allocations.filter(pk=allocation.pk).update(captured=spent)
-            change_lot(organization.pk, allocation.lot_id, d_remaining=-spent, d_held=-allocation.amount)
-        if left:
-            raise LedgerBroken("A hold has fewer credits pinned than it holds.")
-        return write_entry(account, kind, key=key, digest=digest, d_posted=-captured, d_held=-hold.amount, hold=hold)
+    return entries
 
-    return _once(lambda: _recorded(organization, key, digest), write)
+
+def _write_ends(
+    organization: Organization, state: State, kind: Kind, holds: Sequence[PinnedHold], amounts: Mapping[UUID, int]
+) -> dict[UUID, LedgerEntry]:
+    if not holds:
+        return {}
+    movements = [
+        Movement(
+            f"{kind}:{hold.id}",
+            _digest(kind, amounts[hold.id]),
+            d_posted=-amounts[hold.id],
+            d_held=-hold.amount,
+            hold_id=hold.id,
+        )
+        for hold in holds
+    ]
+    spent, freed = sum(amounts[hold.id] for hold in holds), sum(hold.amount for hold in holds)
+    moved = move(organization, d_posted=-spent, d_held=-freed, entries=len(holds))
+    entries = write_ends(organization, moved, state, kind, holds, movements) if moved else None
+    if entries is None:
+        raise _Overtaken
+    return {hold.id: entry for hold, entry in zip(holds, entries, strict=True)}
 
 
 def _checked(amount: int, reason: str, key: str) -> str:

@@ -8,9 +8,11 @@ Here C does it: PostgreSQL takes all rows as one text of JSON, SQLite takes them
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, models
 
@@ -31,7 +33,7 @@ def rows_with(
     if connection.vendor != "postgresql":
         rows = model._default_manager.filter(organization=organization, **{f"{column}__in": values})
         return list(rows.values_list(*wanted))
-    fields = {field.attname: field for field in model._meta.concrete_fields}
+    fields = _fields(model)
     quote = connection.ops.quote_name
     kind = str(fields[column].db_type(connection)).partition("(")[0]
     by = quote(str(fields[column].column))
@@ -72,29 +74,95 @@ def sent_together() -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One that writes, with its parameters; SQLite runs it once for each of these rows of parameters."""
+
+    sql: str
+    rows: Sequence[Sequence[Any]]
+
+
 def insert_rows(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """
     Columns are named as the model's attributes are (`candidate_id`). Values: text (of a JSON field, its JSON; of a
-    time, what `adapt_datetimefield_value` gives), numbers, bytes. The fields are not asked to prepare them.
+    time, what `adapt_datetimefield_value` gives), numbers, bytes, UUIDs. The fields are not asked to prepare them.
     """
     rows = list(rows)
-    if not rows:
-        return
-    fields = {field.attname: field for field in model._meta.concrete_fields}
+    if rows:
+        write(insertion(model, columns, rows))
+
+
+def insertion(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
+    """What `insert_rows` does, to be written together with more."""
+    fields = _fields(model)
     quote = connection.ops.quote_name
     names = [quote(str(fields[column].column)) for column in columns]
+    kinds = [str(fields[column].db_type(connection)) for column in columns]
     into = f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(names)})"
+    if connection.vendor != "postgresql":
+        if "char(32)" in kinds:
+            rows = [[value.hex if isinstance(value, UUID) else value for value in row] for row in rows]
+        return Statement(f"{into} VALUES ({', '.join(['%s'] * len(columns))})", rows)
+    types = dict(zip(names, kinds, strict=True))
+    values = ", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in types.items())
+    given = ", ".join(f"{name} {'text' if kind == 'jsonb' else kind}" for name, kind in types.items())
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    document = json.dumps(records, ensure_ascii=False, default=_as_text)
+    select = f"SELECT {values} FROM json_to_recordset(%s) AS given ({given})"  # noqa: S608  # names of ours
+    return Statement(f"{into} {select}", [[document]])
+
+
+def change(
+    model: type[models.Model],
+    organization: Organization,
+    column: str,
+    values: Mapping[Any, Any],
+    *,
+    also: Mapping[str, Any] | None = None,
+    only: Mapping[str, Any] | None = None,
+) -> Statement:
+    """
+    Sets `column` of rows of the organization, named by their ids, to values as for `insert_rows`, and the columns in
+    `also` of them all; leaves rows alone that are not as `only` says.
+
+    PostgreSQL is told to look rows up by their ids (IS TRUE is no way to find any), for the reason given above.
+    """
+    fields = _fields(model)
+    quote = connection.ops.quote_name
+    also, only = also or {}, {"organization_id": organization.pk, **(only or {})}
+    name, more = quote(column), "".join(f", {quote(other)} = %s" for other in also)
+    are_meant = "(" + " AND ".join(f"{quote(other)} = %s" for other in only) + ") IS TRUE"
+    update = f"UPDATE {quote(model._meta.db_table)} SET {name}"  # noqa: S608  # names of ours
+    if connection.vendor != "postgresql":
+        ids = [pk.hex if isinstance(pk, UUID) else pk for pk in values]
+        fixed = (*also.values(), *only.values())
+        rows = [(value, *fixed, pk) for pk, value in zip(ids, values.values(), strict=True)]
+        return Statement(f'{update} = %s{more} WHERE {are_meant} AND "id" = %s', rows)
+    kind, kind_of_ids = fields[column].db_type(connection), fields["id"].rel_db_type(connection)
+    by_id = {str(pk): value for pk, value in values.items()}
+    return Statement(
+        f'{update} = (%s::jsonb ->> "id"::text)::{kind}{more} WHERE {are_meant} AND "id" = ANY(%s::{kind_of_ids}[])',
+        [[json.dumps(by_id, ensure_ascii=False), *also.values(), *only.values(), list(by_id)]],
+    )
+
+
+def write(*statements: Statement) -> list[int]:
+    """
+    How many rows each wrote. PostgreSQL gets all as one statement, in which none sees what the others write;"""
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":
-            cursor.executemany(f"{into} VALUES ({', '.join(['%s'] * len(columns))})", rows)
-            return
-        types = dict(zip(names, (fields[column].db_type(connection) for column in columns), strict=True))
-        values = ", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in types.items())
-        given = ", ".join(f"{name} {'text' if kind == 'jsonb' else kind}" for name, kind in types.items())
-        records = [dict(zip(columns, row, strict=True)) for row in rows]
-        document = json.dumps(records, ensure_ascii=False, default=_as_text)
-        select = f"SELECT {values} FROM json_to_recordset(%s) AS given ({given})"  # noqa: S608  # names of ours
-        cursor.execute(f"{into} {select}", [document])
+            return [cursor.executemany(each.sql, each.rows).rowcount for each in statements]
+        if len(statements) == 1:
+            cursor.execute(statements[0].sql, statements[0].rows[0])
+            return [cursor.rowcount]
+        parts = ", ".join(f"part_{n} AS ({each.sql} RETURNING 1)" for n, each in enumerate(statements))
+        counts = ", ".join(f"(SELECT count(*) FROM part_{n})" for n in range(len(statements)))  # noqa: S608  # numbers
+        cursor.execute(f"WITH {parts} SELECT {counts}", [value for each in statements for value in each.rows[0]])
+        return list(cursor.fetchone())
+
+
+def _fields(model: type[models.Model]) -> dict[str, Any]:
+    return {field.attname: field for field in model._meta.concrete_fields}
 
 
 def _as_text(value: object) -> str:

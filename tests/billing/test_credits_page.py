@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
-from unittest import mock
 
 import pytest
 from django.urls import reverse
@@ -12,7 +10,7 @@ from billing import ledger, statement
 from billing.models import LedgerEntry
 from billing.templatetags.credit_format import signed
 from organizations.models import Organization
-from tests.billing.conftest import grant, hold
+from tests.billing.conftest import grant, hold, lifted_triggers
 from tests.builders import connect_managed_key
 
 URL = "/o/acme/credits/"
@@ -92,26 +90,21 @@ def test_a_number_without_entries_says_so(acme, as_alice):
 def test_spent_counts_30_utc_days_with_today(acme):
     today = dt.date(2026, 11, 21)
     grant(acme, 100)
-    for seq, (credits, at) in enumerate(
-        [
-            (1, dt.datetime(2026, 10, 22, 23, 59, 59, tzinfo=dt.UTC)),
-            (2, dt.datetime(2026, 10, 23, 0, 0, tzinfo=dt.UTC)),
-            (4, dt.datetime(2026, 11, 21, 23, 59, tzinfo=dt.UTC)),
-        ],
-        start=1,
-    ):
-        _charge(acme, credits, at, seq)
+    at = {
+        _charge(acme, 1): dt.datetime(2026, 10, 22, 23, 59, 59, tzinfo=dt.UTC),
+        _charge(acme, 2): dt.datetime(2026, 10, 23, 0, 0, tzinfo=dt.UTC),
+        _charge(acme, 4): dt.datetime(2026, 11, 21, 23, 59, tzinfo=dt.UTC),
+    }
+    with lifted_triggers():  # the ledger always takes the database's own time
+        for entry, created_at in at.items():
+            LedgerEntry.objects.filter(pk=entry).update(created_at=created_at)
 
     assert statement.credit_summary(organization=acme, today=today).spent == 6
 
 
-def _charge(organization: Organization, credits: int, at: dt.datetime, number: int) -> None:
-    """A capture at another time than the database's own, which the ledger always takes."""
-    wanted = ledger.HoldRequest(uuid.uuid4(), credits, f"Check {number}")
-    [held] = ledger.hold_credits(organization=organization, requests=[wanted])
-    create = LedgerEntry.objects.create
-    with mock.patch.object(LedgerEntry.objects, "create", lambda **fields: create(**fields, created_at=at)):
-        ledger.capture_hold(organization=organization, hold_id=held.id, amount=credits)
+def _charge(organization: Organization, credits: int) -> int:
+    [held] = hold(organization, credits)
+    return ledger.capture_hold(organization=organization, hold_id=held.id, amount=credits).pk
 
 
 def test_long_ledgers_are_paged_newest_first(acme, as_alice):

@@ -246,7 +246,9 @@ SILENT = {
     "billing.ledger.balance": "reads",
     "billing.ledger.hold_credits": "checks spend credits: each stands in the ledger, append-only as well",
     "billing.ledger.capture_hold": "as hold_credits",
+    "billing.ledger.capture_holds": "as hold_credits",
     "billing.ledger.release_hold": "as hold_credits",
+    "billing.ledger.release_holds": "as hold_credits",
 }
 MODULES = [
     "organizations.api_tokens",
