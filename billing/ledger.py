@@ -364,15 +364,10 @@ def _write_ends(
 ) -> dict[UUID, LedgerEntry]:
     if not holds:
         return {}
+    digests = {amount: _digest(kind, amount) for amount in set(amounts.values())}
     movements = [
-        Movement(
-            f"{kind}:{hold.id}",
-            _digest(kind, amounts[hold.id]),
-            d_posted=-amounts[hold.id],
-            d_held=-hold.amount,
-            hold_id=hold.id,
-        )
-        for hold in holds
+        Movement(f"{kind}:{hold.id}", digests[amount], d_posted=-amount, d_held=-hold.amount, hold_id=hold.id)
+        for hold, amount in ((hold, amounts[hold.id]) for hold in holds)
     ]
     spent, freed = sum(amounts[hold.id] for hold in holds), sum(hold.amount for hold in holds)
     moved = move(organization, d_posted=-spent, d_held=-freed, entries=len(holds))

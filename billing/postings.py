@@ -87,8 +87,8 @@ def move(organization: Organization, *, d_posted: int = 0, d_held: int = 0, entr
             cursor.execute(
                 'UPDATE "billing_creditaccount" SET "posted" = "posted" + %s, "held" = "held" + %s, "seq" = "seq" + %s '
                 'WHERE "organization_id" = %s AND "held" >= %s AND "posted" >= "held" + %s '
-                'RETURNING "organization_id", "posted", "held", "seq", ARRAY('
-                "SELECT nextval(pg_get_serial_sequence('billing_ledgerentry', 'id')) FROM generate_series(1, %s))",
+                'RETURNING "organization_id", "posted", "held", "seq", '
+                "ARRAY(SELECT nextval('billing_ledgerentry_id_seq') FROM generate_series(1, %s))",
                 [d_posted, d_held, entries, organization.pk, -d_held, d_held - d_posted, entries],
             )
             rows = cursor.fetchall()
@@ -228,7 +228,7 @@ def write_ends(
             raise LedgerBroken("A hold has not as many credits pinned as it holds.")
     pending = {"state": State.PENDING.value}
     entries = _entries(moved, kind, movements)
-    ended, *_ = write(
+    ended = write(
         change(CreditHold, organization, "captured", captured, also={"state": state.value}, only=pending),
         change(HoldAllocation, organization, "captured", spent),
         *_change_lots(organization, {lot_id: (remaining[lot_id], part) for lot_id, part in held.items()}),

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -94,22 +95,30 @@ def insert_rows(model: type[models.Model], columns: Sequence[str], rows: Iterabl
 
 def insertion(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
     """What `insert_rows` does, to be written together with more."""
+    sql, has_uuids = _insert(connection.vendor, model, tuple(columns))
+    if connection.vendor == "postgresql":
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        return Statement(sql, [[json.dumps(records, ensure_ascii=False, default=_as_text)]])
+    if has_uuids:
+        rows = [[value.hex if isinstance(value, UUID) else value for value in row] for row in rows]
+    return Statement(sql, rows)
+
+
+@cache
+def _insert(vendor: str, model: type[models.Model], columns: tuple[str, ...]) -> tuple[str, bool]:
+    """The SQL, and whether there are UUIDs among the columns, which SQLite keeps as text."""
     fields = _fields(model)
     quote = connection.ops.quote_name
     names = [quote(str(fields[column].column)) for column in columns]
     kinds = [str(fields[column].db_type(connection)) for column in columns]
     into = f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(names)})"
-    if connection.vendor != "postgresql":
-        if "char(32)" in kinds:
-            rows = [[value.hex if isinstance(value, UUID) else value for value in row] for row in rows]
-        return Statement(f"{into} VALUES ({', '.join(['%s'] * len(columns))})", rows)
+    if vendor != "postgresql":
+        return f"{into} VALUES ({', '.join(['%s'] * len(columns))})", "char(32)" in kinds
     types = dict(zip(names, kinds, strict=True))
     values = ", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in types.items())
     given = ", ".join(f"{name} {'text' if kind == 'jsonb' else kind}" for name, kind in types.items())
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    document = json.dumps(records, ensure_ascii=False, default=_as_text)
     select = f"SELECT {values} FROM json_to_recordset(%s) AS given ({given})"  # noqa: S608  # names of ours
-    return Statement(f"{into} {select}", [[document]])
+    return f"{into} {select}", "uuid" in kinds
 
 
 def change(
@@ -124,41 +133,44 @@ def change(
     """
     Sets `column` of rows of the organization, named by their ids, to values as for `insert_rows`, and the columns in
     `also` of them all; leaves rows alone that are not as `only` says.
-
-    PostgreSQL is told to look rows up by their ids (IS TRUE is no way to find any), for the reason given above.
     """
+    also, only = also or {}, {"organization_id": organization.pk, **(only or {})}
+    sql = _update(connection.vendor, model, column, tuple(also), tuple(only))
+    fixed = (*also.values(), *only.values())
+    if connection.vendor == "postgresql":
+        by_id = {str(pk): value for pk, value in values.items()}
+        return Statement(sql, [[json.dumps(by_id, ensure_ascii=False), *fixed, list(by_id)]])
+    ids = [pk.hex if isinstance(pk, UUID) else pk for pk in values]
+    return Statement(sql, [(value, *fixed, pk) for pk, value in zip(ids, values.values(), strict=True)])
+
+
+@cache
+def _update(vendor: str, model: type[models.Model], column: str, also: tuple[str, ...], only: tuple[str, ...]) -> str:
+    """PostgreSQL is told to look rows up by their ids (IS TRUE is no way to find any), for the reason given above."""
     fields = _fields(model)
     quote = connection.ops.quote_name
-    also, only = also or {}, {"organization_id": organization.pk, **(only or {})}
-    name, more = quote(column), "".join(f", {quote(other)} = %s" for other in also)
-    are_meant = "(" + " AND ".join(f"{quote(other)} = %s" for other in only) + ") IS TRUE"
-    update = f"UPDATE {quote(model._meta.db_table)} SET {name}"  # noqa: S608  # names of ours
-    if connection.vendor != "postgresql":
-        ids = [pk.hex if isinstance(pk, UUID) else pk for pk in values]
-        fixed = (*also.values(), *only.values())
-        rows = [(value, *fixed, pk) for pk, value in zip(ids, values.values(), strict=True)]
-        return Statement(f'{update} = %s{more} WHERE {are_meant} AND "id" = %s', rows)
-    kind, kind_of_ids = fields[column].db_type(connection), fields["id"].rel_db_type(connection)
-    by_id = {str(pk): value for pk, value in values.items()}
-    return Statement(
-        f'{update} = (%s::jsonb ->> "id"::text)::{kind}{more} WHERE {are_meant} AND "id" = ANY(%s::{kind_of_ids}[])',
-        [[json.dumps(by_id, ensure_ascii=False), *also.values(), *only.values(), list(by_id)]],
-    )
+    setting = "".join(f", {quote(name)} = %s" for name in also)
+    meant = "(" + " AND ".join(f"{quote(name)} = %s" for name in only) + ") IS TRUE"
+    update = f"UPDATE {quote(model._meta.db_table)} SET {quote(column)}"  # noqa: S608  # names of ours
+    if vendor != "postgresql":
+        return f'{update} = %s{setting} WHERE {meant} AND "id" = %s'
+    value = f'(%s::jsonb ->> "id"::text)::{fields[column].db_type(connection)}'
+    ids = f"{fields['id'].rel_db_type(connection)}[]"
+    return f'{update} = {value}{setting} WHERE {meant} AND "id" = ANY(%s::{ids})'
 
 
-def write(*statements: Statement) -> list[int]:
+def write(first: Statement, *others: Statement) -> int:
     """
-    How many rows each wrote. PostgreSQL gets all as one statement, in which none sees what the others write;"""
+    How many rows the first wrote. PostgreSQL gets all as one statement, in which none sees what the others write.
+    """
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":
-            return [cursor.executemany(each.sql, each.rows).rowcount for each in statements]
-        if len(statements) == 1:
-            cursor.execute(statements[0].sql, statements[0].rows[0])
-            return [cursor.rowcount]
-        parts = ", ".join(f"part_{n} AS ({each.sql} RETURNING 1)" for n, each in enumerate(statements))
-        counts = ", ".join(f"(SELECT count(*) FROM part_{n})" for n in range(len(statements)))  # noqa: S608  # numbers
-        cursor.execute(f"WITH {parts} SELECT {counts}", [value for each in statements for value in each.rows[0]])
-        return list(cursor.fetchone())
+            wrote = [int(cursor.executemany(each.sql, each.rows).rowcount) for each in (first, *others)]
+            return wrote[0]
+        beside = ", ".join(f"part_{number} AS ({each.sql})" for number, each in enumerate(others))
+        sql = f"WITH {beside} {first.sql}" if others else first.sql
+        cursor.execute(sql, [value for each in (*others, first) for value in each.rows[0]])
+        return int(cursor.rowcount)
 
 
 def _fields(model: type[models.Model]) -> dict[str, Any]:
