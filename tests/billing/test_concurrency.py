@@ -133,6 +133,42 @@ def test_the_same_capture_from_many_sides_charges_once(acme):
     assert ledger.balance(organization=acme) == ledger.Balance(posted=97, held=0, available=97)
 
 
+def test_overlapping_batches_charge_each_hold_once_and_each_batch_wholly_or_not(acme):
+    """Batches in opposite orders, some of which want a hold that others release: those are refused as a whole."""
+    grant(acme, 150, "one")
+    grant(acme, 1000, "two")
+    held = [each.id for each in hold(acme, *[3] * 60)]
+    contested, shared = held[:20], held[20:]
+
+    def capture(ids: list[uuid.UUID]) -> Callable[[], Any]:
+        captures = [ledger.Capture(hold_id, 2) for hold_id in ids]
+        return lambda: ledger.capture_holds(organization=acme, captures=captures)
+
+    calls: list[Callable[[], Any]] = []
+    for number, contested_id in enumerate(contested):
+        some = shared[2 * number : 2 * number + 15]
+        calls += [capture([contested_id, *some]), capture([*some[::-1], contested_id]), capture(some)]
+        calls.append(partial(ledger.release_holds, organization=acme, hold_ids=[contested_id]))
+
+    answers = at_once(calls, threads=16)
+
+    assert kinds(answers).keys() <= {"list", "HoldGone"}
+    states = dict(CreditHold.objects.for_organization(acme).values_list("id", "state"))
+    assert {states[hold_id] for hold_id in shared} == {"captured"}
+    of_hold: dict[uuid.UUID, set[int]] = {}
+    for answer in answers:
+        for entry in answer if isinstance(answer, list) else []:
+            if entry is not None:
+                of_hold.setdefault(entry.hold_id, set()).add(entry.pk)
+    assert all(len(entries) == 1 for entries in of_hold.values())
+    for number, contested_id in enumerate(contested):
+        with_it = [isinstance(answer, list) for answer in answers[4 * number : 4 * number + 2]]
+        assert with_it == [states[contested_id] == "captured"] * 2
+    spent = 2 * sum(state == "captured" for state in states.values())
+    assert ledger.balance(organization=acme) == ledger.Balance(posted=1150 - spent, held=0, available=1150 - spent)
+    verify(acme)
+
+
 def test_the_same_first_grant_from_many_sides_counts_once(acme):
     answers = at_once([lambda: grant(acme, 50)] * THREADS)
 
@@ -159,10 +195,14 @@ def test_mixed_work_in_any_order_never_deadlocks_and_verifies_meanwhile(acme, st
             organization=acme, amount=amount, reason="x", idempotency_key=str(uuid.uuid4()), actor=staff
         )
 
+    def capture_at_once(ids: list[uuid.UUID]) -> Callable[[], Any]:
+        captures = [ledger.Capture(hold_id, 2) for hold_id in ids]
+        return lambda: ledger.capture_holds(organization=acme, captures=captures)
+
     calls: list[Callable[[], Any]] = []
     for first in range(0, 120, 6):
         ids = held[first : first + 6]
-        calls += [capture_many(ids), capture_many(ids[::-1])]
+        calls += [capture_many(ids), capture_many(ids[::-1]), capture_at_once(ids[::-1]), capture_at_once(ids)]
     calls += [lambda: hold(acme, 1, 2, 3)] * 40
     calls += [adjust(amount) for amount in (-5, 7, -3, 1) for _ in range(10)]
     calls += [lambda: verify(acme)] * 10

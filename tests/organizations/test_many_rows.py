@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from candidates.models import Candidate, CandidateWord, Profile
-from organizations.many_rows import insert_rows, new_ids, rows_with, sent_together
+from organizations.many_rows import change, insert_rows, insertion, new_ids, rows_with, sent_together, write
 from organizations.models import Organization
 from organizations.tenancy import scope
 
@@ -70,6 +70,33 @@ def test_what_is_sent_together_is_stored_or_refused_as_one_by_one(acme):
         bring_two()
 
     assert [person.name for person in Candidate.objects.order_by("pk")] == ["Ann", "Ben", "Cem"]
+
+
+def test_rows_are_changed_by_their_ids_where_they_are_as_they_should_be(acme, globex):
+    ann, ben, cem = bring(acme, "Ann", "Ben", "Cem")
+    [dan] = bring(globex, "Dan")
+    values = {pk: f'it\'s "new" \\ 李 {pk}' for pk in (ann, ben, dan, dan + 10)}
+    headlines = Candidate.objects.order_by("name").values_list("headline", "link")
+
+    assert write(change(Candidate, acme, "headline", values, also={"link": "l"}, only={"email": "Ann@x"})) == 1
+    assert list(headlines.all()) == [(values[ann], "l"), ("", ""), ("", ""), ("", "")]
+
+    assert write(change(Candidate, acme, "headline", values | {ann: "", cem: "%s"})) == 3
+    assert list(headlines.all()) == [("", "l"), (values[ben], ""), ("%s", ""), ("", "")]
+
+
+def test_what_is_written_together_is_written_or_refused_as_a_whole(acme):
+    ann, ben = bring(acme, "Ann", "Ben")
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    columns = ("organization_id", "candidate_id", "version", "content", "digest", "created_at")
+    profiles = insertion(Profile, columns, [(acme.pk, pk, 1, "{}", f"{pk}", now) for pk in (ann, ben)])
+
+    assert write(change(Candidate, acme, "headline", dict.fromkeys((ann, ben), "new")), profiles) == 2
+    with pytest.raises(IntegrityError), transaction.atomic():  # the first versions are there already
+        write(change(Candidate, acme, "headline", dict.fromkeys((ann, ben), "newer")), profiles)
+
+    assert set(Candidate.objects.values_list("headline", flat=True)) == {"new"}
+    assert Profile.objects.count() == 2
 
 
 def test_nothing_to_store_and_nothing_to_look_for_ask_nothing(acme, django_assert_num_queries):
