@@ -1,9 +1,9 @@
 """
-The checks of one organization, as a worker does them: claim, ask, write down.
+The checks of one organization, as a worker does them: claim, ask, and hand on what came of it.
 
-A worker claims rows by lease and writes each result as it comes, together with the capture of its hold; by then its
-call is in the books already. A worker that dies leaves leases that run out; whoever claims next goes on. A result whose
-lease was lost is dropped, never charged.
+A worker claims rows by lease. Results are written as they come, as many together as there are
+(`candidates.result_writer`); by then their calls are in the books already. A worker that dies leaves leases that run
+out; whoever claims next goes on. A result whose lease was lost is dropped, never charged.
 
 Whoever works for many organizations at once (`candidates.worker`) does so outside of any one's wall. So everything here
 that asks the database goes behind the wall of the organization first.
@@ -25,23 +25,25 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from billing.ledger import capture_hold
-from candidates import recency
-from candidates.check_endings import OPEN, fail_check, finish_check
+from candidates.check_endings import OPEN
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
-from candidates.models import CandidateCheck, Requirement, RequirementVerdict
+from candidates.models import CandidateCheck, Requirement
 from candidates.profiles.reading import profile_text
-from candidates.prompts.check import RUBRIC_VERSION, Verdict, check_request, parse_verdicts
-from candidates.scoring import score
+from candidates.prompts.check import Verdict, check_request, parse_verdicts
+from candidates.result_writer import Result, requirements_of, write_results
 from gateway import asking, dispatch
 from gateway.asking import NoAnswer
+from gateway.dispatch import Planned
+from gateway.group_commit import GroupCommit
 from gateway.ticket import Ticket
+from gateway.writer import Writer
 from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import scope
 from providers.adapters.base import ChatRequest
 from providers.egress.connections import Egress
 from routing.resolve import Route, RouteUnavailable
+from usage.models import Mode
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +57,14 @@ Status = CandidateCheck.Status
 class Claim:
     """A check this worker may write to, as long as its lease token stands in the row."""
 
-    check: CandidateCheck
+    check_id: uuid.UUID
     token: uuid.UUID
+    run_id: uuid.UUID
     route: Route
     requirements: Sequence[Requirement]
     profile_text: str
     request: ChatRequest
+    first: Ticket | RouteUnavailable | TooManyFailures  # the ticket of its first call, or why there is none
 
 
 class _LeaseLost(Exception):
@@ -77,20 +81,28 @@ class OrganizationWork:
         self.is_broken = False  # no new claims: what broke may break every check, at the price of a call each
         self.in_hand: set[tuple[uuid.UUID, uuid.UUID]] = set()  # checks, with the tokens of their leases
         self.leased_at = time.monotonic()
+        self.claimed_at = float("-inf")
         self.counts: Counter[Status] = Counter()
+        self._results = GroupCommit(self._write)
 
     async def claim(self, limit: int) -> list[Claim]:
         """Up to `limit` checks that wait, oldest first; this worker's until their leases run out."""
+        self.claimed_at = time.monotonic()
         claims = await self._behind_wall(self._claim, limit)
-        self.in_hand |= {(claim.check.pk, claim.token) for claim in claims}
+        self.in_hand |= {(claim.check_id, claim.token) for claim in claims}
         return claims
 
-    async def check(self, client: Egress, claim: Claim) -> None:
+    async def check(self, client: Egress, writer: Writer, claim: Claim) -> None:
         """One check from claim to result. Raises nothing."""
         try:
-            await self._check(client, claim)
+            await self._check(client, writer, claim)
+        except Exception:
+            # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
+            # claimed again, and after MAX_CLAIMS it fails free of charge.
+            self.is_broken = True
+            logger.exception("Check %s was interrupted", claim.check_id)
         finally:
-            self.in_hand.discard((claim.check.pk, claim.token))
+            self.in_hand.discard((claim.check_id, claim.token))
 
     @property
     def in_flight(self) -> int:
@@ -121,49 +133,74 @@ class OrganizationWork:
     def _claim(self, limit: int) -> list[Claim]:
         now, token = clock.now(), uuid.uuid4()
         with transaction.atomic():
-            ids = list(
+            rows = list(
                 to_claim(now)
                 .filter(organization_id=self.organization_id)
+                .select_related("profile")
+                .only("run_id", "mode", "route", "attempts", "briefing_id", "profile__content")
                 .order_by("accepted_at", "pk")
-                .select_for_update(skip_locked=True)
-                .values_list("pk", flat=True)[:limit]
+                .select_for_update(of=("self",), skip_locked=True)[:limit]
             )
-            if not ids:
+            if not rows:
                 return []
-            CandidateCheck.objects.filter(organization_id=self.organization_id, pk__in=ids).update(
+            CandidateCheck.objects.filter(
+                organization_id=self.organization_id, pk__in=[check.pk for check in rows]
+            ).update(
                 status=Status.IN_PROGRESS,
                 lease_token=token,
                 lease_until=_lease(now),
                 attempts=F("attempts") + 1,
             )
-        mine = CandidateCheck.objects.filter(organization_id=self.organization_id, pk__in=ids)
-        rows = mine.select_related("organization", "profile", "candidate")
-        requirements: dict[int, list[Requirement]] = {}
+        exhausted = [check for check in rows if check.attempts >= MAX_CLAIMS]
+        self._write(
+            [
+                Result(check.pk, token, "The work on this check was interrupted too often. Check again.")
+                for check in exhausted
+            ]
+        )
+        checks = [check for check in rows if check.attempts < MAX_CLAIMS]
+        if not checks:
+            return self._claim(limit)
+        return self._claims(checks, token, now)
+
+    def _claims(self, checks: Sequence[CandidateCheck], token: uuid.UUID, now: datetime) -> list[Claim]:
+        requirements = requirements_of(self.organization_id, {check.briefing_id for check in checks})
+        routes = [Route.from_json(check.route) for check in checks]
+        tickets = self._first_tickets(
+            [Planned(route, check.run_id) for check, route in zip(checks, routes, strict=True)], now
+        )
         claims = []
-        for check in rows:
-            if check.attempts > MAX_CLAIMS:
-                self._fail(check, token, "The work on this check was interrupted too often. Check again.")
-                continue
-            if check.briefing_id not in requirements:
-                requirements[check.briefing_id] = list(
-                    Requirement.objects.filter(
-                        organization_id=self.organization_id, briefing_id=check.briefing_id
-                    ).order_by("position", "pk")
-                )
-            wanted, route = requirements[check.briefing_id], Route.from_json(check.route)
+        for check, route, ticket in zip(checks, routes, tickets, strict=True):
+            wanted, text = requirements[check.briefing_id], profile_text(check.profile.content)
             claims.append(
                 Claim(
-                    check=check,
+                    check_id=check.pk,
                     token=token,
+                    run_id=check.run_id,
                     route=route,
                     requirements=wanted,
-                    profile_text=profile_text(check.profile.content),
-                    request=check_request(model=route.model, requirements=wanted, profile=check.profile),
+                    profile_text=text,
+                    request=check_request(model=route.model, requirements=wanted, profile_text=text),
+                    first=ticket,
                 )
             )
-        return claims or self._claim(limit)  # all of these were interrupted too often
+        return claims
 
-    async def _check(self, client: Egress, claim: Claim) -> None:
+    def _first_tickets(
+        self, calls: Sequence[Planned], now: datetime
+    ) -> Sequence[Ticket | RouteUnavailable | TooManyFailures]:
+        tickets = dispatch.prepare_many(organization=self.organization, calls=calls, now=now)
+        managed = {call.route for call in calls if call.route.mode == Mode.MANAGED}
+        if managed:
+            try:
+                refuse_after_failures(organization=self.organization, mode=Mode.MANAGED, now=now)
+            except TooManyFailures as refused:
+                return [
+                    refused if call.route in managed else ticket for call, ticket in zip(calls, tickets, strict=True)
+                ]
+        return tickets
+
+    async def _check(self, client: Egress, writer: Writer, claim: Claim) -> None:
         def prepare(iteration: int) -> Ticket:
             with scope(self.organization, "the worker on one organization's checks"):
                 return self._prepare(claim, iteration)
@@ -171,99 +208,40 @@ class OrganizationWork:
         def read(text: str) -> list[Verdict]:
             return parse_verdicts(text, claim.requirements, claim.profile_text)
 
+        result: list[Verdict] | str
         try:
-            try:
-                verdicts = await asking.ask(client, prepare=prepare, request=claim.request, read=read)
-            except _LeaseLost:
-                return
-            except (RouteUnavailable, TooManyFailures, NoAnswer) as failure:
-                await self._behind_wall(self._fail, claim.check, claim.token, str(failure))
-            else:
-                await self._behind_wall(self._complete, claim, verdicts)
-        except Exception:
-            # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
-            # claimed again, and after MAX_CLAIMS it fails free of charge.
-            self.is_broken = True
-            logger.exception("Check %s was interrupted", claim.check.pk)
+            if not isinstance(claim.first, Ticket):
+                raise claim.first
+            result = await asking.ask(
+                client, writer, first=claim.first, prepare=prepare, request=claim.request, read=read
+            )
+        except _LeaseLost:
+            return
+        except (RouteUnavailable, TooManyFailures, NoAnswer) as failure:
+            result = str(failure)
+        await self._results.write(Result(claim.check_id, claim.token, result))
 
     def _prepare(self, claim: Claim, iteration: int) -> Ticket:
-        """Admit a call for the check. Raises _LeaseLost, RouteUnavailable and TooManyFailures."""
-        check, now = claim.check, clock.now()
-        if iteration > 1:
-            self._renew_lease(claim)
-        else:
-            refuse_after_failures(organization=check.organization, mode=check.mode, now=now)
-        return dispatch.prepare(
-            organization=check.organization, route=claim.route, run_id=check.run_id, iteration=iteration, now=now
-        )
-
-    def _renew_lease(self, claim: Claim) -> None:
+        """A ticket for a further call of the check, whose lease is renewed. Raises _LeaseLost and RouteUnavailable."""
+        now = clock.now()
         mine = CandidateCheck.objects.filter(
             organization_id=self.organization_id,
-            pk=claim.check.pk,
+            pk=claim.check_id,
             lease_token=claim.token,
             status=Status.IN_PROGRESS,
         )
-        if not mine.update(lease_until=_lease(clock.now())):
+        if not mine.update(lease_until=_lease(now)):
             raise _LeaseLost
-
-    def _complete(self, claim: Claim, verdicts: Sequence[Verdict]) -> None:
-        now = clock.now()
-        with transaction.atomic():
-            check = self._owned(claim.check, claim.token)
-            if check is None:
-                return
-            RequirementVerdict.objects.bulk_create(
-                RequirementVerdict(
-                    organization=check.organization,
-                    check_row=check,
-                    requirement_id=verdict.requirement_id,
-                    verdict=verdict.verdict,
-                    quote=verdict.quote,
-                    reason=verdict.reason,
-                    claimed=verdict.claimed,
-                )
-                for verdict in verdicts
-            )
-            if check.hold_id:
-                capture_hold(organization=check.organization, hold_id=check.hold_id, amount=check.price)
-            check.charged = check.price
-            # Weights may have changed while the model was asked.
-            requirements = list(
-                Requirement.objects.filter(organization_id=self.organization_id, briefing_id=check.briefing_id)
-            )
-            check.score, check.category = score(
-                requirements, {verdict.requirement_id: verdict.verdict for verdict in verdicts}
-            )
-            check.rubric_version = RUBRIC_VERSION
-            recency.note_for_network(check=check, now=now)
-            finish_check(check, Status.COMPLETED, now)
-            self._count(Status.COMPLETED)
-
-    def _fail(self, claimed: CandidateCheck, token: uuid.UUID, failure: str) -> None:
-        with transaction.atomic():
-            check = self._owned(claimed, token)
-            if check is None:
-                return
-            fail_check(check, failure, clock.now())
-            self._count(Status.FAILED)
-
-    def _owned(self, check: CandidateCheck, token: uuid.UUID) -> CandidateCheck | None:
-        """The row, locked, if this worker still holds its lease."""
-        return (
-            CandidateCheck.objects.select_related("organization", "candidate")
-            .select_for_update(of=("self",))
-            .filter(organization_id=self.organization_id, pk=check.pk, lease_token=token, status=Status.IN_PROGRESS)
-            .first()
+        return dispatch.prepare(
+            organization=self.organization, route=claim.route, run_id=claim.run_id, iteration=iteration, now=now
         )
 
-    def _count(self, status: Status) -> None:
-        def written() -> None:
-            self.counts[status] += 1
-            if self.on_finished:
-                self.on_finished(status)
-
-        transaction.on_commit(written)
+    def _write(self, results: Sequence[Result]) -> None:
+        with scope(self.organization, "the worker on one organization's checks"):
+            for status in write_results(self.organization, results):
+                self.counts[status] += 1
+                if self.on_finished:
+                    self.on_finished(status)
 
 
 def to_claim(now: datetime) -> QuerySet[CandidateCheck]:

@@ -40,6 +40,9 @@ _IN_A_NUMBER = re.compile(r"(?<=\d)[.,:](?=\d)")
 _MINUS = re.compile(r"(?<!\S)(?<!\d\s)[-−](?=\d)")
 _AFTER_A_WORD = re.compile(r"(?<=[\w+])[+](?!\w)|(?<=\w)#(?!\w)")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-‐‑]\s*(?=[^\W\d_])")
+# Without any of these nothing of the above, and of the below, is in a text.
+_SIGN = re.compile(r"['’ʼ`´]|[^\W\d_][-‐‑]|[-−]\d|[\w+]\+|\w#|\d[.,:]\d")
+_MARK_UP = re.compile(r"[&<>\[]")
 _QUOTED_LINE = re.compile(r"^\s*>+(?=\s)", re.MULTILINE)
 _ONLY_LOOK = frozenset("•·●○◦▪▫■□◆◇▶►▸‣⁃∙✓✔☑✅➢➤➔→➡★☆❖❯~|^=`´¨¯¸")
 
@@ -54,6 +57,7 @@ _NEGATIONS = frozenset(
     不 没 沒 无 無 未""".split()  # noqa: SIM905
 )
 _NO_DENIAL = frozenset({"only", "just", "nur", "seulement", "solo", "только", "仅", "僅", "但"})  # "not only"
+_ALNUM = re.compile(r"[0-9A-Za-z]")
 _SENTENCE_EDGE = re.compile(r"(?<=[.!?;])\s|(?<=[。؛؟])")
 _MONTHS = frozenset(
     """jan feb mar mär mrz apr may mai mag jun giu jul lug aug ago sep set oct okt ott nov dec dez
@@ -94,7 +98,7 @@ class Evidence:
         words = folded(quote)
         if not self.says(quote) or self._is_denied(words):
             return False
-        return _weight(quote) >= LEAST_WORDS or words in self._whole_items() or _is_date(words)
+        return _weight(_plain(quote)) >= LEAST_WORDS or words in self._whole_items() or _is_date(words)
 
     def _is_denied(self, words: str) -> bool:
         if self._denials is None:
@@ -103,7 +107,7 @@ class Evidence:
 
     def _whole_items(self) -> frozenset[str]:
         if self._items is None:
-            self._items = frozenset(_words_of(item) for line in self._lines for item in _items_of(line))
+            self._items = frozenset(map(_words_of, {item for line in self._lines for item in _items_of(line)}))
         return self._items
 
 
@@ -151,6 +155,8 @@ def folded(text: str, hyphen: str = " ") -> str:
 
 def _words_of(plain: str, hyphen: str = " ") -> str:
     text = unicodedata.normalize("NFKC", plain.casefold())
+    if not _SIGN.search(text):
+        return " ".join(text.translate(_WORDS).split())
     text = _IN_A_WORD.sub("", _HYPHEN.sub(hyphen, text))
     # What belongs to a number or word is kept as a capital letter: all others are small by now.
     text = _AFTER_A_WORD.sub(lambda sign: "P" if sign.group() == "+" else "H", text)
@@ -160,6 +166,8 @@ def _words_of(plain: str, hyphen: str = " ") -> str:
 
 def _plain(text: str) -> str:
     """`text` without mark-up and invisible characters; lines stay lines."""
+    if text.isascii() and not _MARK_UP.search(text):
+        return text
     text = html.unescape(html.unescape(text))
     text = text.translate(_VISIBLE)
     text = _TAG.sub(lambda tag: "" if tag.group(1).lower() in _INLINE_TAGS else "\n", text)
@@ -191,10 +199,12 @@ def _is_written_without_spaces(char: str) -> bool:
     )  # fmt: skip
 
 
-def _weight(quote: str) -> float:
-    """How many words a quote has; where they are not kept apart, how many its characters would make."""
+def _weight(plain: str) -> float:
+    """How many words there are; where they are not kept apart, how many their characters would make."""
+    if plain.isascii():
+        return float(sum(_ALNUM.search(piece) is not None for piece in plain.split()))
     weight = 0.0
-    for piece in _plain(quote).split():
+    for piece in plain.split():
         unspaced = sum(map(_is_written_without_spaces, piece))
         weight += unspaced / CHARACTERS_IN_A_WORD
         weight += any(char.isalnum() and not _is_written_without_spaces(char) for char in piece)

@@ -90,24 +90,32 @@ def checked_elsewhere(*, candidates: Sequence[Candidate], organization: Organiza
     return found
 
 
-def note_for_network(*, check: CandidateCheck, now: datetime) -> None:
+def note_for_network(*, checks: Iterable[CandidateCheck], now: datetime) -> None:
     """
-    Note for the network that a charged check of this person was completed at `now`, if the organization takes part.
+    Note for the network that charged checks of these people were completed at `now`, where the organization takes part.
 
-    An earlier time never replaces a later one. Safe when many workers note the same person: one statement, one row.
+    An earlier time never replaces a later one. Safe when many workers note the same people: one statement, which takes
+    the rows in one order.
     """
-    if not _takes_part(check.organization) or not (check.charged or check.mode == Mode.MANAGED):
-        return
-    digest = network_digest(check.candidate)
-    if not digest:
+    digests = {
+        digest
+        for check in checks
+        if settings.KEYFARE_NETWORK_RECENCY
+        and (check.charged or check.mode == Mode.MANAGED)
+        and _takes_part(check.organization)
+        and (digest := network_digest(check.candidate))
+    }
+    if not digests:
         return
     table = connection.ops.quote_name(ProfileSighting._meta.db_table)
+    moment = connection.ops.adapt_datetimefield_value(now)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (person_digest, last_checked_at) VALUES (%s, %s) "  # noqa: S608  # our own table
+            f"INSERT INTO {table} (person_digest, last_checked_at) "  # noqa: S608  # our own table
+            f"VALUES {', '.join(['(%s, %s)'] * len(digests))} "
             "ON CONFLICT (person_digest) DO UPDATE SET last_checked_at = excluded.last_checked_at "
             f"WHERE {table}.last_checked_at < excluded.last_checked_at",
-            [digest, connection.ops.adapt_datetimefield_value(now)],
+            [value for digest in sorted(digests) for value in (digest, moment)],
         )
 
 

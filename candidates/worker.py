@@ -18,6 +18,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 
 from candidates.check_work import Claim, OrganizationWork, Status, to_claim
+from gateway.writer import Writer, open_writer
 from organizations import clock
 from organizations.models import Organization
 from providers.egress.connections import Egress, open_client
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 ORGANIZATIONS_AT_FULL = 4
 LEAST = 4
 LOOK_EVERY_SECONDS = 0.5
+CLAIM_EVERY_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,15 @@ class _Loop:
     async def run(self, time_budget_seconds: float | None, is_stopping: Callable[[], bool]) -> Worked:
         stop_at = time.monotonic() + time_budget_seconds if time_budget_seconds else None
         out_of_time = False
-        async with open_client() as client:
+        async with open_client() as client, open_writer() as writer:
             while True:
                 out_of_time = is_stopping() or (stop_at is not None and time.monotonic() > stop_at)
                 if not out_of_time and self.trouble is None:
-                    await self._begin_more(client)
+                    await self._begin_more(client, writer)
                 if not self.running:
                     break
                 _, self.running = await asyncio.wait(
-                    self.running, timeout=LOOK_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    self.running, timeout=CLAIM_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
                 await self._keep_leases()
         if self.trouble:
@@ -85,13 +87,13 @@ class _Loop:
         completed, failed = (sum(work.counts[status] for work in works) for status in (Status.COMPLETED, Status.FAILED))
         return Worked(completed, failed, out_of_time)
 
-    async def _begin_more(self, client: Egress) -> None:
+    async def _begin_more(self, client: Egress, writer: Writer) -> None:
         """Claim what there is room for. What goes wrong is kept for the end: calls under way are waited for first."""
         try:
             await self._look()
             for work, room in self._rooms():
                 for claim in await self._claim(work, room):
-                    self.running.add(asyncio.create_task(work.check(client, claim)))
+                    self.running.add(asyncio.create_task(work.check(client, writer, claim)))
         except Exception as error:
             self.trouble = error
 
@@ -113,13 +115,16 @@ class _Loop:
         self.looked_at = time.monotonic()
 
     def _rooms(self) -> Iterator[tuple[OrganizationWork, int]]:
-        """Who may claim how many, those with the fewest calls in flight first. A handful at a time saves queries."""
-        handful = max(self.most // 4, 1)
+        """
+        Who may claim how many, those with the fewest calls in flight first. Many at a time save queries, and so does
+        not asking at once for the place of each call that ends.
+        """
+        now, many = time.monotonic(), max(self.most // 2, 1)
         works = [self.works[pk] for pk in self.waiting if not self.works[pk].is_broken]
         for work in sorted(works, key=lambda work: work.in_flight):
             free = ORGANIZATIONS_AT_FULL * self.most - len(self.running)
             room = min(self.most - work.in_flight, max(free, LEAST - work.in_flight))
-            if room > 0 and (room >= handful or room >= free or not work.in_flight):
+            if room > 0 and (room >= many or not work.in_flight or now - work.claimed_at > CLAIM_EVERY_SECONDS):
                 yield work, room
 
     async def _claim(self, work: OrganizationWork, room: int) -> list[Claim]:

@@ -21,9 +21,9 @@ from typing import TypeVar
 from asgiref.sync import async_to_sync, sync_to_async
 
 from gateway import dispatch
-from gateway.dispatch import Outcome
-from gateway.ticket import Ticket
-from providers.adapters.base import ChatRequest, ChatResult, Finish, Message, ProviderError
+from gateway.ticket import Outcome, Ticket
+from gateway.writer import Writer, open_writer
+from providers.adapters.base import ChatRequest, Finish, Message, ProviderError
 from providers.adapters.reading import clean
 from providers.catalog import PROVIDERS
 from providers.egress.connections import Egress, open_client
@@ -55,7 +55,9 @@ class NoAnswer(Exception):
 
 async def ask(
     client: Egress,
+    writer: Writer,
     *,
+    first: Ticket,
     prepare: Callable[[int], Ticket],
     request: ChatRequest,
     read: Callable[[str], Read],
@@ -63,33 +65,32 @@ async def ask(
     """
     What `read` makes of the model's answer. Raises NoAnswer.
 
-    `prepare` admits the call with the given number, counted from 1; what it raises ends the asking and is passed on.
-    `read` raises UnparsableAnswer.
+    `first` is the ticket of the first call; `prepare` gives that of a further one by its number, counted from 1, and
+    what it raises ends the asking and is passed on. `read` raises UnparsableAnswer.
     """
-    asking, iteration = _Asking(request), 1
+    asking, ticket = _Asking(request), first
     while True:
-        ticket = await sync_to_async(prepare)(iteration)
-        outcome = await dispatch.ask(client, ticket, asking.request, prepare_next=prepare)
-        iteration = outcome.iteration + 1
-        if outcome.result is None:
-            assert outcome.error is not None  # noqa: S101  # one of the two is set
-            await asking.go_on_after_error(ticket, outcome.error)
-            continue
-        if outcome.result.finish is Finish.REFUSED:
-            raise NoAnswer(PROVIDERS[ticket.call.facts.provider].adapter.content_refused().sentence)
+        outcome = await dispatch.ask(client, writer, ticket, asking.request, prepare_next=prepare)
         try:
-            return read(outcome.result.text)
+            if outcome.error is not None:
+                await asking.go_on_after_error(ticket, outcome.error)
+            elif outcome.result is not None:
+                if outcome.result.finish is Finish.REFUSED:
+                    raise NoAnswer(PROVIDERS[ticket.call.facts.provider].adapter.content_refused().sentence)
+                return read(outcome.result.text)
         except UnparsableAnswer as fault:
-            asking.go_on_after_unreadable(outcome, outcome.result, fault)
+            asking.go_on_after_unreadable(outcome, fault)
+        ticket = await sync_to_async(prepare)(outcome.iteration + 1)
 
 
 def ask_now(*, prepare: Callable[[int], Ticket], request: ChatRequest, read: Callable[[str], Read]) -> Read:
     """The same, for synchronous callers."""
 
     async def ask_alone() -> Read:
-        async with open_client() as client:
-            return await ask(client, prepare=prepare, request=request, read=read)
+        async with open_client() as client, open_writer() as writer:
+            return await ask(client, writer, first=first, prepare=prepare, request=request, read=read)
 
+    first = prepare(1)
     return async_to_sync(ask_alone)()
 
 
@@ -121,8 +122,10 @@ class _Asking:
         self.temporary += 1
         await sleep(min(wait, LONGEST_WAIT_SECONDS))
 
-    def go_on_after_unreadable(self, outcome: Outcome, result: ChatResult, fault: UnparsableAnswer) -> None:
+    def go_on_after_unreadable(self, outcome: Outcome, fault: UnparsableAnswer) -> None:
         """Change `request` to what may be answered better. Raises NoAnswer."""
+        result = outcome.result
+        assert result is not None  # noqa: S101  # it was read
         if result.finish is Finish.LENGTH:
             allows_more = outcome.output_limit is not None and outcome.output_limit >= self.request.max_output_tokens
             if self.is_larger or not allows_more:

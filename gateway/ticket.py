@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from providers.adapters.base import ChatResult, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
 from providers.custody.sealing import SealedKey
 from providers.keys.destinations import Destination
 from usage.facts import Admission
+from usage.tokens import NOTHING_SAID, Report
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """An admitted call. The key is sealed, and opened only where a header is built."""
+    """A call that may leave once it is admitted. The key is sealed, and opened only where a header is built."""
 
     call: Admission
     sealed_key: SealedKey
@@ -20,3 +22,34 @@ class Ticket:
     secret_version: int
     destination: Destination
     quirks: tuple[Quirk, ...]  # later ones replace earlier ones of the same field
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of a call: exactly one of `result` and `error` is set.
+
+    `refused` is the optional field that the error is about, if it is about one; `output_limit` the limit in tokens that
+    was sent; `iteration` the number of the last call, where one led to another.
+    """
+
+    result: ChatResult | None = None
+    error: ProviderError | None = None
+    latency_ms: int = 0
+    refused: Quirk | None = None
+    output_limit: int | None = None
+    iteration: int = 1
+
+    @property
+    def report(self) -> Report:
+        """What the answer says of itself, of whichever kind it is."""
+        answer = self.result or self.error
+        return answer.report if answer else NOTHING_SAID
+
+
+INTERRUPTED = ProviderError(
+    ErrorKind.UNEXPECTED,
+    "The call was interrupted here. Try again; if it stays so, tell whoever runs this installation.",
+    may_have_run=True,
+)
+NEVER_LEFT = ProviderError(ErrorKind.UNEXPECTED, "The call was given up before it left. Try again.")

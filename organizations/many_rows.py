@@ -8,9 +8,10 @@ Here C does it: PostgreSQL takes all rows as one text of JSON, SQLite takes them
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -83,42 +84,101 @@ class Statement:
     rows: Sequence[Sequence[Any]]
 
 
-def insert_rows(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def insert_rows(
+    model: type[models.Model],
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    ignore_conflicts: bool = False,
+) -> int:
     """
-    Columns are named as the model's attributes are (`candidate_id`). Values: text (of a JSON field, its JSON; of a
-    time, what `adapt_datetimefield_value` gives), numbers, bytes, UUIDs. The fields are not asked to prepare them.
+    How many were inserted: all, or with `ignore_conflicts` those that were not there.
+
+    Columns are named as the model's attributes are (`candidate_id`). Values: text (of a JSON field, its JSON), numbers,
+    bytes, moments, days, UUIDs. The fields are not asked to prepare them.
     """
     rows = list(rows)
-    if rows:
-        write(insertion(model, columns, rows))
+    if not rows:
+        return 0
+    statement = insertion(model, columns, rows)
+    if ignore_conflicts:
+        statement = Statement(f"{statement.sql} ON CONFLICT DO NOTHING", statement.rows)
+    return write(statement)
 
 
 def insertion(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
     """What `insert_rows` does, to be written together with more."""
-    sql, has_uuids = _insert(connection.vendor, model, tuple(columns))
+    sql = _insert(connection.vendor, model, tuple(columns))
+    return Statement(sql, [[_document(columns, rows)]] if connection.vendor == "postgresql" else _plain(rows))
+
+
+def update(
+    model: type[models.Model], organization: Organization, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Statement:
+    """Sets columns of rows of the organization, named by their ids, which come first. Values as for `insert_rows`."""
+    sql = _update_many(connection.vendor, model, tuple(columns))
     if connection.vendor == "postgresql":
-        records = [dict(zip(columns, row, strict=True)) for row in rows]
-        return Statement(sql, [[json.dumps(records, ensure_ascii=False, default=_as_text)]])
-    if has_uuids:
-        rows = [[value.hex if isinstance(value, UUID) else value for value in row] for row in rows]
-    return Statement(sql, rows)
+        return Statement(sql, [[_document(columns, rows), organization.pk]])
+    return Statement(sql, [(*row[1:], row[0], organization.pk) for row in _plain(rows)])
+
+
+def _document(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """All rows as one text of JSON, as PostgreSQL takes them."""
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    return json.dumps(records, ensure_ascii=False, default=_as_text)
+
+
+def _plain(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as SQLite takes them."""
+    return [[_PLAIN[type(value)](value) if type(value) in _PLAIN else value for value in row] for row in rows]
+
+
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {
+    UUID: lambda value: value.hex,
+    datetime: lambda value: connection.ops.adapt_datetimefield_value(value),
+    date: str,
+}
 
 
 @cache
-def _insert(vendor: str, model: type[models.Model], columns: tuple[str, ...]) -> tuple[str, bool]:
-    """The SQL, and whether there are UUIDs among the columns, which SQLite keeps as text."""
-    fields = _fields(model)
-    quote = connection.ops.quote_name
-    names = [quote(str(fields[column].column)) for column in columns]
-    kinds = [str(fields[column].db_type(connection)) for column in columns]
-    into = f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(names)})"
+def _insert(vendor: str, model: type[models.Model], columns: tuple[str, ...]) -> str:
+    table, named = connection.ops.quote_name(model._meta.db_table), _named(model, columns)
+    into = f"INSERT INTO {table} ({', '.join(named)})"
     if vendor != "postgresql":
-        return f"{into} VALUES ({', '.join(['%s'] * len(columns))})", "char(32)" in kinds
-    types = dict(zip(names, kinds, strict=True))
-    values = ", ".join(f"{name}::jsonb" if kind == "jsonb" else name for name, kind in types.items())
-    given = ", ".join(f"{name} {'text' if kind == 'jsonb' else kind}" for name, kind in types.items())
-    select = f"SELECT {values} FROM json_to_recordset(%s) AS given ({given})"  # noqa: S608  # names of ours
-    return f"{into} {select}", "uuid" in kinds
+        return f"{into} VALUES ({', '.join(['%s'] * len(columns))})"
+    return f"{into} SELECT {', '.join(_values(named).values())} FROM {_given(named)}"  # noqa: S608  # names of ours
+
+
+@cache
+def _update_many(vendor: str, model: type[models.Model], columns: tuple[str, ...]) -> str:
+    table, named = connection.ops.quote_name(model._meta.db_table), _named(model, columns)
+    key, *others = _values(named)
+    if vendor != "postgresql":
+        setting = ", ".join(f"{name} = %s" for name in others)
+        return f'UPDATE {table} SET {setting} WHERE {key} = %s AND ("organization_id" = %s) IS TRUE'  # noqa: S608  # names of ours
+    setting = ", ".join(f"{name} = given.{_values(named)[name]}" for name in others)
+    where = f'{table}.{key} = given.{key} AND ({table}."organization_id" = %s) IS TRUE'
+    return f"UPDATE {table} SET {setting} FROM {_given(named)} WHERE {where}"  # noqa: S608  # names of ours
+
+
+def _named(model: type[models.Model], columns: Sequence[str]) -> dict[str, str]:
+    """The quoted names of columns, each with its type."""
+    fields = _fields(model)
+    return {
+        connection.ops.quote_name(str(fields[column].column)): str(fields[column].db_type(connection))
+        for column in columns
+    }
+
+
+def _values(named: Mapping[str, str]) -> dict[str, str]:
+    """How each column is taken out of what is given."""
+    return {name: f"{name}::jsonb" if kind == "jsonb" else name for name, kind in named.items()}
+
+
+def _given(named: Mapping[str, str]) -> str:
+    """What `_document` holds, as a table."""
+    given = ", ".join(f"{name} {'text' if kind == 'jsonb' else kind}" for name, kind in named.items())
+    return f"json_to_recordset(%s) AS given ({given})"
 
 
 def change(

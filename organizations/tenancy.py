@@ -61,6 +61,9 @@ def scope(whose: Organization | int | str, reason: str) -> Iterator[None]:
     """
     assert reason  # noqa: S101  # for who reads the call
     value = str(whose) if isinstance(whose, int | str) else str(whose.pk)
+    if value == _scope.get():  # which the connections have since the outer one was entered
+        yield
+        return
     token = _scope.set(value)
     try:
         _apply()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+import pytest
 from asgiref.sync import async_to_sync
 
 from billing.ledger import grant_credits, open_account
@@ -18,6 +20,8 @@ from candidates.profiles.importing import import_profiles
 from candidates.prompts.draft import DraftRequirement
 from config.onboarding import ensure_platform
 from gateway import dispatch
+from gateway.ticket import Outcome, Ticket
+from gateway.writer import Ended, Writer, open_writer
 from organizations.audit import record
 from organizations.models import Membership, Organization, User
 from providers.adapters.base import ChatRequest, ChatResult
@@ -29,6 +33,7 @@ from providers.models import KeyValidation, ProviderKey
 from routing.actions import ACTIONS
 from routing.resolve import Route
 from routing.services import save_routing
+from usage.facts import Admission
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 PREFIXES = {
@@ -137,14 +142,47 @@ def run_call(
     now: datetime,
 ) -> ChatResult:
     """One call from start to end. Raises RouteUnavailable and ProviderError."""
-    prepared = dispatch.prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)
-
-    async def ask_alone() -> dispatch.Outcome:
-        async with open_client() as client:
-            return await dispatch.ask(client, prepared, request)
-
-    outcome = async_to_sync(ask_alone)()
+    ticket = dispatch.prepare(organization=organization, route=route, run_id=run_id, iteration=iteration, now=now)
+    outcome = ask_with(ticket, request)
     if outcome.error is not None:
         raise outcome.error
     assert outcome.result is not None
     return outcome.result
+
+
+def ask_with(ticket: Ticket, request: ChatRequest, *, timeout: float | None = None) -> Outcome:
+    """What becomes of one call; it is given up after `timeout` seconds."""
+
+    async def ask() -> Outcome:
+        async with open_client() as client, open_writer() as writer:
+            return await asyncio.wait_for(dispatch.ask(client, writer, ticket, request), timeout)
+
+    return async_to_sync(ask)()
+
+
+def admit(ticket: Ticket) -> None:
+    async def admit_alone() -> None:
+        async with open_writer() as writer:
+            await writer.admit(ticket)
+
+    async_to_sync(admit_alone)()
+
+
+def settle(ticket: Ticket, outcome: Outcome, now: datetime = NOW) -> None:
+    async def settle_alone() -> None:
+        async with open_writer() as writer:
+            await writer.settle(ticket, outcome, now)
+
+    async_to_sync(settle_alone)()
+
+
+def before_settling(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen after a provider has answered and before the call is in the books."""
+    store = Writer._store
+
+    def store_after(writer: Writer, items: Sequence[Admission | Ended]) -> None:
+        if any(isinstance(item, Ended) for item in items):
+            happens()
+        store(writer, items)
+
+    monkeypatch.setattr(Writer, "_store", store_after)

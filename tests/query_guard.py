@@ -59,7 +59,7 @@ UNSCOPED = {
     "providers.keys.validation:_open_validation": "of the key that the caller locked",
     "providers.keys.validation:request_validation": "of a key that the caller found in its organization",
     "providers.keys.validation:_apply_outcome": "of the key that was validated",
-    "providers.keys.validation:note_key_used": "of the key that a call left with",
+    "providers.keys.validation:note_keys_used": "of the key that a call left with",
     "providers.keys.validation:mark_key_refused": "of the key that a call left with",
     "routing.views:_remove_form": "the rules of a key that the view found in its organization",
     "providers.views:models": "of the key that the view found in its organization",

@@ -1,7 +1,7 @@
 """
 Metering: every model call becomes exactly one usage event.
 
-    admit_call         before the call leaves: a row that a crash cannot take away
+    admit_calls        before they leave: rows that a crash cannot take away (admit_call: of one)
     record_calls       when they ended: writes their events, removes the rows, in one transaction, once
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 
 from django.db import IntegrityError, transaction
 from django.db.models import CharField
 
+from organizations.many_rows import insert_rows
 from usage.facts import Admission, CallFacts
 from usage.models import InFlightCall, UsageEvent
 from usage.pricing import OWN_SERVER, Price, price, unpriced
@@ -30,6 +31,14 @@ logger = logging.getLogger(__name__)
 # No model takes that many; a provider that reports more is broken, and the sums of a day must stay within
 # 64 bits.
 MOST_TOKENS = 10**12
+
+_ADMITTED = tuple(field.attname for field in InFlightCall._meta.concrete_fields)
+_FACTS = tuple(field.name for field in fields(CallFacts))
+# The database gives the others.
+_EVENT = tuple(
+    field.attname for field in UsageEvent._meta.concrete_fields if field.name not in ("id", "ingest_position")
+)
+_values_of_event = attrgetter(*_EVENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,63 +84,66 @@ def admit_call(
     return call
 
 
+def _admitted(call: Admission) -> Iterator[object]:
+    return (getattr(call.facts if name in _FACTS else call, name) for name in _ADMITTED)
+
+
 def admit_calls(calls: Sequence[Admission]) -> None:
-    InFlightCall.objects.bulk_create(
-        InFlightCall(
-            **asdict(call.facts),
-            **{field.name: getattr(call, field.name) for field in fields(call) if field.name != "facts"},
-        )
-        for call in calls
-    )
+    """The same for many."""
+    insert_rows(InFlightCall, _ADMITTED, [tuple(_admitted(call)) for call in calls])
 
 
-def record_calls(finished: Sequence[Finished]) -> list[UsageEvent]:
+def record_calls(
+    finished: Sequence[Finished], *, admitted: Sequence[Admission] = (), durable: bool = False
+) -> list[UsageEvent]:
     """
     Write the events of calls, priced at the time each left, and remove their admissions, in one transaction; returns
-    them in the same order.
+    them in the same order, those written now without their ids. Calls that are `admitted` with them are noted first.
 
     Idempotent by the calls' ids: what was written before stays, and is returned. A call that was swept as lost and
     ended after all is written as a second event, under an id derived from the call's: its cost is real. All are written
-    or none, so who writes many goes on one by one where one of them cannot be.
+    or none, so who writes many goes on one by one where one of them cannot be. With `durable` it raises RuntimeError
+    inside a transaction, which could undo the record.
     """
-    events = [_event_of(each) for each in finished]
-    with transaction.atomic():
-        # First, as the sweep does: two who record the same call wait here for one another.
-        for organization_id, ids in _ids_by_organization(events).items():
-            InFlightCall.objects.for_organization(organization_id).filter(pk__in=ids).delete()
-        return _write(events)
+    known: set[uuid.UUID] | None = None
+    while True:
+        events = [_event_of(each) for each in finished]
+        try:
+            with transaction.atomic(durable=durable):
+                return _record(events, admitted, look_first=known is not None)
+        except IntegrityError:
+            written = set(_written_before(events))
+            if written <= (known or set()):
+                raise
+            known = written  # and without these again: somebody wrote them meanwhile
 
 
-def _ids_by_organization(events: Iterable[UsageEvent]) -> dict[int, list[uuid.UUID]]:
-    """
-    The calls of each organization, one organization after the other in an order that all writers keep.
-
-    Within one a statement takes rows as it finds them; two writers meet there only where both record the same calls.
-    """
-    ids: defaultdict[int, list[uuid.UUID]] = defaultdict(list)
-    for event in sorted(events, key=lambda event: event.organization_id):
-        ids[event.organization_id].append(event.call_id)
-    return ids
-
-
-def _write(events: Sequence[UsageEvent]) -> list[UsageEvent]:
-    """The events of these calls, written now unless they are there; only those that are written count their runs."""
-    found = _written_before(events)
+def _record(events: Sequence[UsageEvent], admitted: Sequence[Admission], *, look_first: bool) -> list[UsageEvent]:
+    admit_calls(admitted)
+    if not events:
+        return []
+    # First, as the sweep does: two who record the same call wait here for one another.
+    waiting = InFlightCall.objects.filter(organization__in=_organizations(events), pk__in=_calls(events))
+    removed, _ = waiting.delete()
+    # Whoever writes an event removes its admission: of calls that still had theirs, hardly ever is one written.
+    found = _written_before(events) if look_first or removed < len(events) else {}
     if late := _ended_after_all(events, found):
         found |= _written_before(late)
     new: dict[uuid.UUID, UsageEvent] = {}
     for event in events:
         if event.call_id not in found:
             new.setdefault(event.call_id, event)
-    try:
-        with transaction.atomic():
-            count_runs(list(new.values()))
-            UsageEvent.objects.bulk_create(new.values())
-    except IntegrityError:
-        if not _written_before(list(new.values())):
-            raise
-        return _write(events)  # without those that somebody else has written meanwhile
+    count_runs(list(new.values()))
+    insert_rows(UsageEvent, _EVENT, [_values_of_event(event) for event in new.values()])
     return [found.get(event.call_id) or new[event.call_id] for event in events]
+
+
+def _organizations(events: Iterable[UsageEvent]) -> set[int]:
+    return {event.organization_id for event in events}
+
+
+def _calls(events: Iterable[UsageEvent]) -> list[uuid.UUID]:
+    return sorted({event.call_id for event in events})
 
 
 def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, UsageEvent]) -> list[UsageEvent]:
@@ -150,11 +162,10 @@ def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, Usa
 
 
 def _written_before(events: Sequence[UsageEvent]) -> dict[uuid.UUID, UsageEvent]:
-    found: dict[uuid.UUID, UsageEvent] = {}
-    for organization_id, ids in _ids_by_organization(events).items():
-        of_calls = UsageEvent.objects.for_organization(organization_id).filter(call_id__in=ids, revision=0)
-        found |= {event.call_id: event for event in of_calls}
-    return found
+    of_calls = UsageEvent.objects.filter(
+        organization__in=_organizations(events), call_id__in=_calls(events), revision=0
+    )
+    return {event.call_id: event for event in of_calls}
 
 
 def _event_of(finished: Finished) -> UsageEvent:
@@ -164,7 +175,7 @@ def _event_of(finished: Finished) -> UsageEvent:
     return UsageEvent(
         organization_id=call.organization_id,
         call_id=call.id,
-        **asdict(call.facts),
+        **{name: getattr(call.facts, name) for name in _FACTS},
         occurred_at=call.started_at,
         served_model=_text(report.served_model, "served_model"),
         run_id=call.run_id,

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
+from organizations.many_rows import insert_rows
 from usage.gaps import NOTHING_DUE
 from usage.models import UsageEvent, UsageRun
 
 PART = timedelta(days=1)
+_NEW_RUN = tuple(field.attname for field in UsageRun._meta.concrete_fields if field.name != "id")
+_values_of_run = attrgetter(*_NEW_RUN)
 
 
 class Part(NamedTuple):
@@ -43,26 +47,37 @@ def count_runs(events: Sequence[UsageEvent]) -> None:
     changed: set[Part] = set()
     for part, event in zip(parts, events, strict=True):
         run = runs[part]
-        was_priced, was_partly_priced = run.is_priced, run.is_priced and run.is_incomplete
-        is_priced = event.cost_nanousd is not None
-        is_incomplete = bool(event.no_price) and event.no_price not in NOTHING_DUE
+        is_first = run.first_call_id == event.call_id
+        was_priced = run.is_priced and not is_first
+        was_partly_priced = was_priced and run.is_incomplete
+        is_priced, is_incomplete = _says(event)
         if (is_priced and not run.is_priced) or (is_incomplete and not run.is_incomplete):
             run.is_priced, run.is_incomplete = run.is_priced or is_priced, run.is_incomplete or is_incomplete
             changed.add(part)
-        event.counts_run = run.first_call_id == event.call_id
+        event.counts_run = is_first
         event.counts_priced_run = run.is_priced and not was_priced
         event.counts_partly_priced_run = run.is_priced and run.is_incomplete and not was_partly_priced
         event.run_day = run.day if run.day != event.occurred_at.astimezone(UTC).date() else None
-    _store([runs[part] for part in sorted(changed)])
+    _store({part: runs[part] for part in sorted(changed)})
 
 
-def _store(runs: Sequence[UsageRun]) -> None:
+def _says(event: UsageEvent) -> tuple[bool, bool]:
+    """Whether it has a price, and whether a cost that nobody knows."""
+    return event.cost_nanousd is not None, bool(event.no_price) and event.no_price not in NOTHING_DUE
+
+
+def _store(runs: Mapping[Part, UsageRun]) -> None:
     """A statement for all that became the same, instead of one for each."""
-    alike: defaultdict[tuple[int, bool, bool], list[int]] = defaultdict(list)
-    for run in runs:
-        alike[run.organization_id, run.is_priced, run.is_incomplete].append(run.pk)
-    for (organization_id, is_priced, is_incomplete), ids in alike.items():
-        rows = UsageRun.objects.for_organization(organization_id).filter(pk__in=ids)
+    alike: defaultdict[tuple[bool, bool], list[int]] = defaultdict(list)
+    made = [part for part, run in runs.items() if run.pk is None]
+    stored = _locked(made)
+    for part in made:
+        runs[part].pk = stored[part].pk
+    for run in runs.values():
+        alike[run.is_priced, run.is_incomplete].append(run.pk)
+    organizations = {part.organization_id for part in runs}
+    for (is_priced, is_incomplete), ids in alike.items():
+        rows = UsageRun.objects.filter(organization__in=organizations, pk__in=ids)
         rows.update(is_priced=is_priced, is_incomplete=is_incomplete)
 
 
@@ -76,15 +91,29 @@ def _claim(first_calls: Iterable[tuple[Part, UsageEvent]]) -> dict[Part, UsageRu
     rows: dict[Part, UsageRun] = {}
     for part, event in first_calls:
         if part not in rows:
-            rows[part] = UsageRun(**part._asdict(), started_at=event.occurred_at, first_call_id=event.call_id)
+            is_priced, is_incomplete = _says(event)
+            rows[part] = UsageRun(
+                **part._asdict(),
+                started_at=event.occurred_at,
+                first_call_id=event.call_id,
+                is_priced=is_priced,
+                is_incomplete=is_incomplete,
+            )
     # In one order, which all writers keep.
-    UsageRun.objects.bulk_create([rows[part] for part in sorted(rows)], ignore_conflicts=True)
-    found: dict[Part, UsageRun] = {}
-    for organization_id in sorted({part.organization_id for part in rows}):
-        own = [part for part in rows if part.organization_id == organization_id]
-        runs = UsageRun.objects.for_organization(organization_id).filter(
-            run_id__in={part.run_id for part in own}, part__in={part.part for part in own}
-        )
-        for run in runs.select_for_update().order_by("run_id", "action", "part"):
-            found[Part(run.organization_id, run.run_id, run.action, run.part)] = run
-    return found
+    values = [_values_of_run(rows[part]) for part in sorted(rows)]
+    made = insert_rows(UsageRun, _NEW_RUN, values, ignore_conflicts=True)
+    return rows if made == len(rows) else _locked(list(rows))
+
+
+def _locked(parts: Sequence[Part]) -> dict[Part, UsageRun]:
+    if not parts:
+        return {}
+    runs = UsageRun.objects.filter(
+        organization__in={part.organization_id for part in parts},
+        run_id__in={part.run_id for part in parts},
+        part__in={part.part for part in parts},
+    )
+    return {
+        Part(run.organization_id, run.run_id, run.action, run.part): run
+        for run in runs.select_for_update().order_by("organization_id", "run_id", "action", "part")
+    }

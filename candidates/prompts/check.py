@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from candidates.evidence import Evidence
-from candidates.models import Profile, Requirement, RequirementVerdict
-from candidates.profiles.reading import profile_text
+from candidates.models import Requirement, RequirementVerdict
 from candidates.prompts.answers import entries_in, line, read_answer, word
 from candidates.prompts.foreign_text import bounded, neutralised
 from candidates.prompts.questions import question
@@ -41,6 +40,7 @@ You check one candidate's profile against requirements.
 Answer with this JSON object and nothing else, with exactly one entry for each id:
 {"verdicts": [{"id": 1, "verdict": "met|partly|not_met|unknown", "quote": "…", "reason": "…"}]}"""
 
+_VERDICTS = {verdict.value: verdict for verdict in RequirementVerdict.Verdict}
 _CLAIMS = (RequirementVerdict.Verdict.MET, RequirementVerdict.Verdict.PARTLY)
 _AROUND_QUOTES = "\"'“”„‘’«»…*•·–- "  # quotation marks, ellipses, and bullets of the profile's lists
 _NUMBER = re.compile(r"\s*#?\s*(\d{1,5})(?:\.0{1,9})?\s*", re.ASCII)
@@ -66,7 +66,7 @@ class Verdict:
         return self.claimed or self.verdict
 
 
-def check_request(*, model: str, requirements: Sequence[Requirement], profile: Profile) -> ChatRequest:
+def check_request(*, model: str, requirements: Sequence[Requirement], profile_text: str) -> ChatRequest:
     """
     The question for one check. Requirements are numbered from 1 in the order given; `parse_verdicts` needs the same.
     """
@@ -78,7 +78,7 @@ def check_request(*, model: str, requirements: Sequence[Requirement], profile: P
         model=model,
         system=SYSTEM,
         text=f"<requirements>\n{json.dumps(numbered, ensure_ascii=False)}\n</requirements>\n"
-        f"<profile>\n{bounded(profile_text(profile.content))}\n</profile>",
+        f"<profile>\n{bounded(profile_text)}\n</profile>",
     )
 
 
@@ -106,9 +106,9 @@ def _verdicts(answer: dict[str, Any], requirements: Sequence[Requirement], evide
         if number in found:
             raise refuse(f"it has more than one verdict for id {number}.")
         said = word(entry.get("verdict"))
-        if said not in RequirementVerdict.Verdict.values:
+        if said not in _VERDICTS:
             raise refuse(f"the verdict for id {number} is none of met, partly, not_met, unknown.")
-        found[number] = _verdict(entry, RequirementVerdict.Verdict(said), requirements[number - 1], evidence)
+        found[number] = _verdict(entry, _VERDICTS[said], requirements[number - 1], evidence)
     missing = [str(number) for number in range(1, len(requirements) + 1) if number not in found]
     if missing:
         raise refuse(f"it has no verdict for id {', '.join(missing[:20])}.")

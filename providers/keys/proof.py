@@ -13,8 +13,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
 from providers.adapters.base import (
     Adapter,
     ChatRequest,
@@ -131,20 +129,16 @@ def _ask_once(
     except ProviderError as error:
         refused, report = error, error.report
     finally:
-        with transaction.atomic(durable=True):
-            record_calls(
-                [
-                    Finished(
-                        call=call,
-                        status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
-                        latency_ms=round((time.perf_counter() - started) * 1000),
-                        report=report,
-                        http_status=refused.http_status if refused else 200,
-                        error_kind=refused.kind if refused else "",
-                        may_have_run=refused.may_have_run if refused else False,
-                    )
-                ]
-            )
+        ended = Finished(
+            call=call,
+            status=UsageEvent.Status.FAILED if refused else UsageEvent.Status.ANSWERED,
+            latency_ms=round((time.perf_counter() - started) * 1000),
+            report=report,
+            http_status=refused.http_status if refused else 200,
+            error_kind=refused.kind if refused else "",
+            may_have_run=refused.may_have_run if refused else False,
+        )
+        record_calls([ended], durable=True)
     return refused, quirk
 
 

@@ -27,13 +27,13 @@ from candidates.requirements import (
     save_requirements,
 )
 from candidates.worker import run_pending_checks
-from gateway import dispatch
 from providers.models import ProviderKey
 from routing.resolve import RouteUnavailable
 from simulator.app import OPENROUTER
 from simulator.wires.base import KeyState, Reply
 from tests.builders import (
     NOW,
+    before_settling,
     connect_managed_key,
     give_credits,
     import_people,
@@ -267,15 +267,13 @@ def test_drafting_twice_does_nothing_the_second_time(managed, acme):
 
 def test_a_late_draft_does_not_overwrite_what_was_written_since(managed, acme, monkeypatch):
     briefing = asked(acme, now=NOW)
-    settle = dispatch.settle
 
-    def settle_after_somebody_wrote(**call):
+    def somebody_writes() -> None:
         save_requirements(
             briefing=briefing, requirements=[RequirementInput("By hand", "must")], now=NOW + timedelta(minutes=6)
         )
-        return settle(**call)
 
-    monkeypatch.setattr(dispatch, "settle", settle_after_somebody_wrote)
+    before_settling(monkeypatch, somebody_writes)
     draft_briefing(briefing.pk, now=NOW)
 
     assert texts(briefing) == ["By hand"]
@@ -323,15 +321,13 @@ def test_a_draft_waits_for_a_provider_in_trouble_as_a_check_does(managed, acme, 
 def test_a_draft_that_was_written_by_hand_meanwhile_is_not_asked_for_again(managed, acme, simulator, monkeypatch):
     simulator.app.upcoming.append(completion("Sure!"))
     briefing = asked(acme, now=NOW)
-    settle = dispatch.settle
 
-    def settle_after_somebody_wrote(**call):
+    def somebody_writes() -> None:
         save_requirements(
             briefing=briefing, requirements=[RequirementInput("By hand", "must")], now=NOW + timedelta(minutes=6)
         )
-        return settle(**call)
 
-    monkeypatch.setattr(dispatch, "settle", settle_after_somebody_wrote)
+    before_settling(monkeypatch, somebody_writes)
     draft_briefing(briefing.pk, now=NOW)
 
     assert texts(briefing) == ["By hand"]

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing.ledger import NotEnoughCredits, balance
 from billing.verification import verify_ledger
-from candidates import acceptance, check_work, tasks
+from candidates import acceptance, result_writer, tasks
 from candidates.acceptance import (
     BriefingNotReady,
     PriceRose,
@@ -20,12 +20,12 @@ from candidates.acceptance import (
 from candidates.check_work import MAX_CLAIMS
 from candidates.models import CandidateCheck, ProfileSighting, RequirementVerdict
 from candidates.worker import run_pending_checks
-from gateway import dispatch
 from providers.models import ProviderKey
 from routing.models import RoutingRule
 from routing.resolve import RouteUnavailable
 from simulator.wires.base import Reply
 from tests.builders import (
+    before_settling,
     connect_key,
     connect_managed_key,
     give_credits,
@@ -269,13 +269,7 @@ def test_a_result_that_comes_after_its_lease_was_lost_is_dropped(acme, briefing,
     route_to_own_key(acme)
     give_credits(acme, 1)
     accept(briefing, import_people(acme, DJANGO))
-    settle = dispatch.settle
-
-    def settle_after_takeover(**arguments):
-        CandidateCheck.objects.update(lease_token=uuid.uuid4())
-        return settle(**arguments)
-
-    monkeypatch.setattr(dispatch, "settle", settle_after_takeover)
+    before_settling(monkeypatch, lambda: CandidateCheck.objects.update(lease_token=uuid.uuid4()))
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -293,16 +287,15 @@ def test_a_check_renews_its_lease_before_it_is_asked_again_without_a_refused_fie
     accept(briefing, import_people(acme, DJANGO))
     refused = {"error": {"code": 400, "message": "response_format is not supported"}}
     simulator.app.upcoming.extend([Reply(400, refused)] * 2)
-    settle, leases = dispatch.settle, []
+    leases = []
 
-    def settle_late(**arguments):
+    def late() -> None:
         lease = CandidateCheck.objects.get().lease_until
         assert lease is not None
         leases.append(lease)
         CandidateCheck.objects.update(lease_until=timezone.now() + timedelta(seconds=1))
-        return settle(**arguments)
 
-    monkeypatch.setattr(dispatch, "settle", settle_late)
+    before_settling(monkeypatch, late)
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -316,13 +309,7 @@ def test_a_check_that_was_taken_over_is_not_asked_again_without_a_refused_field(
     accept(briefing, import_people(acme, DJANGO))
     refused = {"error": {"code": 400, "message": "response_format is not supported"}}
     simulator.app.upcoming.append(Reply(400, refused))
-    settle = dispatch.settle
-
-    def settle_after_takeover(**arguments):
-        CandidateCheck.objects.update(lease_token=uuid.uuid4())
-        return settle(**arguments)
-
-    monkeypatch.setattr(dispatch, "settle", settle_after_takeover)
+    before_settling(monkeypatch, lambda: CandidateCheck.objects.update(lease_token=uuid.uuid4()))
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -337,7 +324,7 @@ def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkey
     def broken(requirements, verdicts):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(check_work, "score", broken)
+    monkeypatch.setattr(result_writer, "score", broken)
 
     run_pending_checks(organization_id=acme.pk)
 
@@ -356,7 +343,7 @@ def test_after_an_unexpected_error_a_worker_claims_nothing_more(acme, briefing, 
     route_to_own_key(acme)
     give_credits(acme, 3)
     accept(briefing, import_people(acme, DJANGO, DJANGO, DJANGO))
-    monkeypatch.setattr(check_work, "score", lambda *arguments: 1 // 0)
+    monkeypatch.setattr(result_writer, "score", lambda *arguments: 1 // 0)
 
     run_pending_checks(organization_id=acme.pk)
 

@@ -269,7 +269,7 @@ def noted(person: Candidate) -> CandidateCheck:
 def test_an_earlier_time_never_replaces_a_later_one(acme, network):
     jane = bring(acme)
     for at in (NOW, NOW + 20 * SECOND, NOW + 10 * SECOND):
-        note_for_network(check=noted(jane), now=at)
+        note_for_network(checks=[noted(jane)], now=at)
 
     assert ProfileSighting.objects.get().last_checked_at == NOW + 20 * SECOND
 
@@ -285,7 +285,7 @@ def test_old_sightings_are_dropped_by_the_migration(db):
 def test_acceptance_asks_as_often_for_many_as_for_few(acme, globex, network, django_assert_num_queries):
     people = [bring(globex, f"Person {word}", word.lower()) for word in ("Alpha", "Beta", "Gamma", "Delta")]
     for name in ("Alpha", "Beta"):
-        note_for_network(check=noted(bring(acme, f"Person {name}", name.lower())), now=NOW)
+        note_for_network(checks=[noted(bring(acme, f"Person {name}", name.lower()))], now=NOW)
 
     for some in (people[:2], people):
         with django_assert_num_queries(2):
@@ -301,9 +301,9 @@ def test_many_workers_may_note_the_same_people_at_once(acme, network):
 
     def note(offset: int) -> None:
         try:
-            for each in people[offset:] + people[:offset]:
+            for many in (people[offset:] + people[:offset], people[offset::-1]):
                 with transaction.atomic():
-                    note_for_network(check=noted(each), now=NOW + offset * SECOND)
+                    note_for_network(checks=[noted(each) for each in many], now=NOW + offset * SECOND)
         finally:
             connection.close()
 

@@ -99,7 +99,7 @@ def test_the_jobs_that_find_what_was_lost_take_nothing_that_goes_on(acme, accept
     request_validation(key=key, actor=None, now=clock.now())
     draft = briefings.request_draft(organization=acme, job_description="Django", actor=None, now=clock.now())
     (claim, *_) = OrganizationWork(acme)._claim(PEOPLE)
-    OrganizationWork(acme)._prepare(claim, 1)
+    OrganizationWork(acme)._prepare(claim, 2)
     be_off(monkeypatch, off)
 
     assert requeue_validations(now=clock.now()) == 0

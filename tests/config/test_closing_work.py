@@ -100,13 +100,13 @@ def test_a_check_under_way_ends_without_another_call_and_is_not_charged(accepted
 
 
 def test_a_check_claimed_before_the_close_begins_no_call_after_it(accepted, monkeypatch, simulator):
-    calls, prepare = simulator.app.model_calls, dispatch.prepare
+    calls, prepare = simulator.app.model_calls, dispatch.prepare_many
 
     def closed_first(**arguments):
         Organization.objects.filter(pk=accepted.pk).update(closed_at=NOW)
         return prepare(**arguments)
 
-    monkeypatch.setattr(dispatch, "prepare", closed_first)
+    monkeypatch.setattr(dispatch, "prepare_many", closed_first)
     run_pending_checks(organization_id=accepted.pk)
 
     assert simulator.app.model_calls == calls

@@ -237,7 +237,7 @@ SILENT = {
     "providers.keys.validation.requeue_validations": "asks again for what was audited",
     "providers.keys.validation.forget_old_validations": "what providers said; asking for it was audited",
     "providers.keys.validation.mark_key_refused": "what a provider says",
-    "providers.keys.validation.note_key_used": "a time",
+    "providers.keys.validation.note_keys_used": "a time",
     "routing.services.ensure_managed_defaults": "sets up the installation",
     "routing.services.routing_table": "reads",
     "routing.services.actions_using": "reads",

@@ -1,23 +1,20 @@
 from __future__ import annotations
 
-import asyncio
 import traceback
 import uuid
 from dataclasses import replace
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.db import transaction
 
 from gateway import dispatch
-from gateway.dispatch import Outcome
+from gateway.ticket import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
 from providers.adapters.openrouter import OpenRouterAdapter
-from providers.egress.connections import open_client
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable, resolve
-from tests.builders import NOW, connect_managed_key, route_to_own_key, run_call
+from tests.builders import NOW, admit, ask_with, connect_managed_key, route_to_own_key, run_call, settle
 from usage.models import InFlightCall, UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
@@ -85,6 +82,7 @@ def test_an_admitted_call_that_is_never_settled_stays_in_flight(acme):
     route_to_own_key(acme)
 
     ticket = prepare(acme)
+    admit(ticket)
 
     assert InFlightCall.objects.get().pk == ticket.call.id
     assert not UsageEvent.objects.exists()
@@ -95,9 +93,9 @@ def test_settling_twice_leaves_one_event(acme):
     ticket = prepare(acme)
     outcome = Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy."))
 
-    first = dispatch.settle(ticket=ticket, outcome=outcome, now=NOW)
+    settle(ticket, outcome)
+    settle(ticket, outcome)
 
-    assert dispatch.settle(ticket=ticket, outcome=outcome, now=NOW) == first
     assert UsageEvent.objects.count() == 1
 
 
@@ -118,12 +116,8 @@ def test_a_call_that_is_given_up_while_it_runs_is_in_the_books(acme, simulator):
     ticket = prepare(acme)
     simulator.app.delay_seconds = 5
 
-    async def give_up() -> None:
-        async with open_client() as client:
-            await asyncio.wait_for(dispatch.ask(client, ticket, QUESTION), 0.2)
-
     with pytest.raises(TimeoutError):
-        async_to_sync(give_up)()
+        ask_with(ticket, QUESTION, timeout=0.2)
 
     assert (UsageEvent.objects.get().status, UsageEvent.objects.get().no_price) == ("failed", "no_answer")
     assert not InFlightCall.objects.exists()
@@ -146,11 +140,7 @@ def test_a_call_that_nobody_took_was_not_billed(acme, settings, simulator):
     ticket = prepare(acme)
     nobody = replace(ticket, destination=replace(ticket.destination, base_url="http://127.0.0.1:9/api/v1"))
 
-    async def ask_nobody() -> Outcome:
-        async with open_client() as client:
-            return await dispatch.ask(client, nobody, QUESTION)
-
-    outcome = async_to_sync(ask_nobody)()
+    outcome = ask_with(nobody, QUESTION)
 
     assert outcome.error is not None
     assert not outcome.error.may_have_run
@@ -163,7 +153,7 @@ def test_a_call_is_not_settled_where_a_transaction_could_undo_it(acme):
     ticket = prepare(acme)
 
     with transaction.atomic(), pytest.raises(RuntimeError):
-        dispatch.settle(ticket=ticket, outcome=Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy.")), now=NOW)
+        settle(ticket, Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy.")))
 
 
 def test_a_route_to_somebody_elses_key_is_refused(acme, globex):

@@ -9,12 +9,13 @@ import pytest
 
 from gateway import dispatch
 from gateway.sweeping import sweep_lost_calls
+from gateway.ticket import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
-from tests.builders import NOW, connect_key, run_call
+from tests.builders import NOW, admit, connect_key, run_call, settle
 from usage.models import Mode, UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
@@ -83,15 +84,14 @@ def test_what_the_key_said_when_the_call_left_holds(acme, was_own):
     ticket = prepare(acme)
     ProviderKey.objects.filter(pk=key.pk).update(is_own_server=not was_own)
 
-    outcome = dispatch.Outcome(error=ProviderError(ErrorKind.UNREACHABLE, "Gone.", may_have_run=True))
-    event = dispatch.settle(ticket=ticket, outcome=outcome, now=NOW)
+    settle(ticket, Outcome(error=ProviderError(ErrorKind.UNREACHABLE, "Gone.", may_have_run=True)))
 
-    assert event.has_no_token_charges is was_own
+    assert UsageEvent.objects.get().has_no_token_charges is was_own
 
 
 def test_a_lost_call_to_ones_own_server_costs_nothing(acme):
     route_to(acme, "ollama")
-    prepare(acme)
+    admit(prepare(acme))
 
     sweep_lost_calls(now=NOW + timedelta(days=1))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from candidates.models import Candidate, CandidateWord, Profile
-from organizations.many_rows import change, insert_rows, insertion, new_ids, rows_with, sent_together, write
+from organizations.many_rows import change, insert_rows, insertion, new_ids, rows_with, sent_together, update, write
 from organizations.models import Organization
 from organizations.tenancy import scope
+from usage.models import UsageRun
 
 COLUMNS = ("id", "organization_id", "name", "headline", "link", "email", "external_id", "created_at")
 ODD = ['O\'Brien \\ "x" %s', "{},\n\t\\x41", "李 明 \u2028 é", "null", "' OR 1=1 --"]
@@ -139,3 +141,53 @@ def test_values_are_looked_up_in_an_index_whatever_the_statistics(acme, globex, 
         ((plan,),) = cursor.fetchone()
 
     assert any(column in str(node.get("Index Cond")) for node in nodes(plan["Plan"]))
+
+
+def test_columns_of_many_rows_are_set_and_of_nobody_elses(acme, globex):
+    ids = bring(acme, "Ann", "Ben", "Cem")
+    theirs = bring(globex, "Dan")
+    moment = timezone.now().replace(microsecond=123456)
+
+    rows = [(pk, word, moment) for pk, word in zip([*ids[:2], *theirs], ODD, strict=False)]
+    assert write(update(Candidate, acme, ("id", "headline", "created_at"), rows)) in (2, len(rows))
+
+    stored = Candidate.objects.order_by("pk").values_list("headline", flat=True)
+    assert list(stored) == [ODD[0], ODD[1], "", ""]
+    assert Candidate.objects.get(pk=ids[0]).created_at == moment
+    assert Candidate.objects.get(pk=ids[0]).name == "Ann"
+
+
+def test_a_column_of_json_is_set_from_its_text(acme):
+    (pk,) = bring(acme, "Ann")
+    profile = Profile.objects.create(organization=acme, candidate_id=pk, content={"a": 1}, digest="d")
+
+    write(update(Profile, acme, ("id", "content"), [(profile.pk, '{"b": [2, null]}')]))
+
+    profile.refresh_from_db()
+    assert profile.content == {"b": [2, None]}
+
+
+RUN = ("organization_id", "action", "run_id", "part", "started_at", "first_call_id", "is_priced", "is_incomplete")
+
+
+TRIED = ((0, True), (0, False), (1, True))
+
+
+def test_rows_that_are_there_already_stay_and_are_not_counted(acme):
+    moment, run = timezone.now(), uuid.uuid4()
+    first, again, new = ((acme.pk, "a", run, part, moment, None, price, False) for part, price in TRIED)
+    assert insert_rows(UsageRun, RUN, [first]) == 1
+
+    assert insert_rows(UsageRun, RUN, [again, new, new], ignore_conflicts=True) == 1
+    assert insert_rows(UsageRun, RUN, [], ignore_conflicts=True) == 0
+
+    assert list(UsageRun.objects.order_by("part").values_list("part", "is_priced")) == [(0, True), (1, True)]
+
+
+def test_ids_and_moments_are_stored_as_models_would_store_them(acme):
+    moment, run = timezone.now(), uuid.uuid4()
+
+    insert_rows(UsageRun, RUN, [(acme.pk, "a", run, 0, moment, None, True, False)])
+
+    stored = UsageRun.objects.get(run_id=run, started_at=moment)
+    assert (stored.first_call_id, stored.is_priced, stored.is_incomplete) == (None, True, False)

@@ -25,6 +25,7 @@ from candidates.models import Candidate
 from config.web import application as web
 from gateway import dispatch
 from gateway.ticket import Ticket
+from gateway.writer import Writer, open_writer
 from organizations import audit, tenancy
 from organizations.models import Invitation, Membership, Organization
 from organizations.paging import PageOfRows, page_of_rows
@@ -286,12 +287,9 @@ def test_interleaved_calls_leave_with_their_own_key_and_are_charged_to_their_own
                 organization=party.organization, route=route, run_id=uuid.uuid4(), iteration=number + 1, now=NOW
             )
 
-    def settle(party: Party, ticket: Ticket, outcome: dispatch.Outcome) -> None:
-        with scope(party.organization, "test"):
-            dispatch.settle(ticket=ticket, outcome=outcome, now=NOW)
-
-    async def call(client: Egress, party: Party, number: int) -> None:
+    async def call(client: Egress, writer: Writer, party: Party, number: int) -> None:
         ticket = await sync_to_async(prepare)(party, number)
+        await writer.admit(ticket)
         question = f"mark-{party.mark}-" + "word " * 100 * (party.number + 1)
         asking = dispatch.send(
             client, ticket, ChatRequest(ticket.call.facts.model, "Answer.", (Message("user", question),))
@@ -300,12 +298,12 @@ def test_interleaved_calls_leave_with_their_own_key_and_are_charged_to_their_own
             with suppress(TimeoutError):
                 await asyncio.wait_for(asking, 0.01)
             raise RuntimeError("injected")
-        await sync_to_async(settle)(party, ticket, await asking)
+        await writer.settle(ticket, await asking, NOW)
 
     async def everybody() -> list[BaseException | None]:
-        async with open_client() as client:
+        async with open_client() as client, open_writer() as writer:
             who = [(parties[(number + number // ORGANIZATIONS) % ORGANIZATIONS], number) for number in range(REQUESTS)]
-            return await asyncio.gather(*(call(client, *each) for each in who), return_exceptions=True)
+            return await asyncio.gather(*(call(client, writer, *each) for each in who), return_exceptions=True)
 
     problems = [problem for problem in async_to_sync(everybody)() if problem is not None]
 

@@ -42,10 +42,10 @@ NOT_OF_ONE_ORGANIZATION = {
     },
     ("config/account_events.py", "address_changed"): {"EVERY": "a person's organizations are several"},
     ("organizations/api_tokens.py", "use_token"): {"EVERY": "the token says which organization"},
-    ("gateway/dispatch.py", "prepare"): {
+    ("gateway/dispatch.py", "_opened"): {
         "_behind_the_wall_of(organization.pk, route.mode)": "a managed key is the platform's"
     },
-    ("gateway/dispatch.py", "settle"): {"EVERY": "a managed key is the platform's"},
+    ("gateway/writer.py", "Writer._store"): {"EVERY": "the writer of the calls of everybody"},
     ("gateway/dispatch.py", "_remember"): {
         "_behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode)": "a managed key is the platform's"
     },

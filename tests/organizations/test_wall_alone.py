@@ -19,7 +19,7 @@ from django.core.exceptions import MultipleObjectsReturned
 from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.test import Client
 
-from candidates import check_work
+from candidates import check_work, result_writer
 from candidates.worker import run_pending_checks
 from gateway import dispatch
 from organizations import tenancy
@@ -161,12 +161,12 @@ def test_checks_run_and_own_keys_are_opened_behind_the_wall_of_their_organizatio
     for owner, name in (
         (check_work.OrganizationWork, "_claim"),
         (dispatch, "_open_route"),
-        (dispatch, "note_key_used"),
+        (result_writer, "_complete"),
     ):
         watch(owner, name)
     run_pending_checks(organization_id=strangers_own.organization.pk)
 
-    assert {name for name, _ in seen} == {"_claim", "_open_route", "note_key_used"}
+    assert {name for name, _ in seen} == {"_claim", "_open_route", "_complete"}
     assert {value for _, value in seen} == {str(strangers_own.organization.pk)}
 
 

@@ -148,14 +148,14 @@ def test_a_seal_that_breaks_on_the_way_fails_the_check_free_of_charge_and_writes
     briefing = write_briefing(acme, ("Knows Django", "must"))
     people = import_people(acme, "Django for ten years.")
     accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
-    prepare = dispatch.prepare
+    prepare = dispatch.prepare_many
 
     def broken_afterwards(**arguments):
-        ticket = prepare(**arguments)
+        (ticket,) = prepare(**arguments)
         sealed = ticket.sealed_key
-        return replace(ticket, sealed_key=replace(sealed, associated_data=sealed.associated_data + b"x"))
+        return [replace(ticket, sealed_key=replace(sealed, associated_data=sealed.associated_data + b"x"))]
 
-    monkeypatch.setattr(dispatch, "prepare", broken_afterwards)
+    monkeypatch.setattr(dispatch, "prepare_many", broken_afterwards)
     run_pending_checks(organization_id=acme.pk)
 
     check = CandidateCheck.objects.get()

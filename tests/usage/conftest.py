@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from time import monotonic, sleep
 from typing import Any
@@ -92,11 +92,16 @@ def lost_or_failed(organization: Organization, status: UsageEvent.Status, **fiel
     return event(organization, **{"status": status, "cost_nanousd": None, "no_price": why, **fields})
 
 
+def recorded(finished: Sequence[Finished]) -> list[UsageEvent]:
+    """The events of these calls as they stand in the books."""
+    return [UsageEvent.objects.get(call_id=event.call_id, revision=0) for event in record_calls(finished)]
+
+
 def record_call(*, call: Admission, status: UsageEvent.Status, now: datetime, **how: Any) -> UsageEvent:
     """One call by itself, which took until `now` unless it is said otherwise."""
     if how.get("latency_ms") is None:
         how["latency_ms"] = (now - call.started_at) // timedelta(milliseconds=1)
-    (event,) = record_calls([Finished(call, status, **how)])
+    (event,) = recorded([Finished(call, status, **how)])
     return event
 
 

@@ -1,0 +1,130 @@
+"""
+The one writer of the books of calls: admissions before calls leave, events when they have ended.
+
+It writes for every organization at once, by group commit. Whoever awaits it has what was written durable: a call
+leaves after its admission, and an answer is handed on after its event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from gateway.group_commit import GroupCommit
+from gateway.ticket import NEVER_LEFT, Outcome, Ticket
+from organizations.tenancy import EVERY, scope
+from providers.keys.validation import mark_key_refused, note_keys_used
+from usage.facts import Admission
+from usage.metering import Finished, record_calls
+from usage.models import UsageEvent
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 2_000  # calls to be admitted; the next ones wait for a place before they are taken
+USE_NOTED_EVERY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that ended with `outcome` at `now`."""
+
+    ticket: Ticket
+    outcome: Outcome
+    now: datetime
+
+    @property
+    def finished(self) -> Finished:
+        error = self.outcome.error
+        return Finished(
+            call=self.ticket.call,
+            status=UsageEvent.Status.FAILED if self.outcome.result is None else UsageEvent.Status.ANSWERED,
+            latency_ms=self.outcome.latency_ms,
+            report=self.outcome.report,
+            http_status=error.http_status if error else 200,
+            error_kind=error.kind if error else "",
+            may_have_run=error.may_have_run if error else False,
+        )
+
+
+class Writer:
+    """Belongs to one event loop; `open_writer` makes it."""
+
+    def __init__(self) -> None:
+        self._commits = GroupCommit[Admission | Ended](self._store)
+        self._places = asyncio.Semaphore(MOST_WAITING)
+        self._noted_at: dict[UUID, float] = {}  # key → when its use was noted last, by the monotonic clock
+
+    async def admit(self, ticket: Ticket) -> None:
+        """Return once nothing can lose sight of the call. Waits for a place while too many wait already."""
+        async with self._places:
+            try:
+                await self._commits.write(ticket.call)
+            except asyncio.CancelledError:
+                await self.settle(ticket, Outcome(error=NEVER_LEFT), ticket.call.started_at)
+                raise
+
+    async def settle(self, ticket: Ticket, outcome: Outcome, now: datetime) -> None:
+        """
+        Return once the call is in the books. What its refusal says of the key is noted afterwards, in another
+        transaction. Settling twice writes one event.
+        """
+        await self._commits.write(Ended(ticket, outcome, now))
+
+    async def drain(self) -> None:
+        await self._commits.drain()
+
+    def _store(self, items: Sequence[Admission | Ended]) -> None:
+        ended = [item for item in items if isinstance(item, Ended)]
+        with scope(EVERY, "the writer of the calls of everybody"):
+            admitted = [item for item in items if isinstance(item, Admission)]
+            record_calls([each.finished for each in ended], admitted=admitted, durable=True)
+            self._note_on_keys(ended)
+
+    def _note_on_keys(self, ended: Sequence[Ended]) -> None:
+        """When keys were used, and that a provider refused them. The calls are in the books, whatever becomes of it."""
+        if not ended:
+            return
+        clock, now = time.monotonic(), max(each.now for each in ended)
+        used = {each.ticket.call.facts.key_id for each in ended}
+        due = {key for key in used if clock - self._noted_at.get(key, -math.inf) > USE_NOTED_EVERY_SECONDS}
+        try:
+            if due:
+                note_keys_used(key_ids=due, now=now)
+                self._noted_at.update(dict.fromkeys(due, clock))
+            note_refusals(ended)
+        except Exception:
+            logger.exception("What calls said of their keys could not be noted")
+
+
+@asynccontextmanager
+async def open_writer() -> AsyncIterator[Writer]:
+    """A writer for the running loop; at the end, whatever waits is written first."""
+    writer = Writer()
+    try:
+        yield writer
+    finally:
+        await writer.drain()
+
+
+def note_refusals(ended: Sequence[Ended]) -> None:
+    """Show on its key that a provider refused it, once for all calls that say the same."""
+    seen = set()
+    for each in ended:
+        error, ticket = each.outcome.error, each.ticket
+        if error is None or (said := (ticket.call.facts.key_id, ticket.secret_version, error.kind)) in seen:
+            continue
+        seen.add(said)
+        mark_key_refused(
+            key_id=ticket.call.facts.key_id,
+            secret_version=ticket.secret_version,
+            kind=error.kind,
+            detail=error.sentence_of_key,
+            now=each.now,
+        )

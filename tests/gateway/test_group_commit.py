@@ -1,0 +1,129 @@
+"""What waits while a transaction runs is written by the next one, and one item that cannot be stored harms no other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from gateway import group_commit
+from gateway.group_commit import GroupCommit
+
+
+class Store:
+    """Notes what is stored together, and waits for `may_go_on` where that is told."""
+
+    def __init__(self, refuses: Callable[[int], Exception | None] = lambda item: None) -> None:
+        self.tried: list[list[int]] = []
+        self.stored: list[int] = []
+        self.refuses = refuses
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.is_at_it = threading.Event()
+
+    def __call__(self, items: Sequence[int]) -> None:
+        self.is_at_it.set()
+        assert self.may_go_on.wait(10)
+        self.tried.append(list(items))
+        for item in items:
+            if error := self.refuses(item):
+                raise error
+        self.stored += items
+
+
+async def written_while_the_first_is(store: Store, items: Sequence[int]) -> list[Any]:
+    """What came of `items`, all of which were handed over while the first one was being stored."""
+    commits = GroupCommit[int](store)
+    store.may_go_on.clear()
+    tasks = [asyncio.create_task(commits.write(items[0]))]
+    while not store.is_at_it.is_set():
+        await asyncio.sleep(0)
+    tasks += [asyncio.create_task(commits.write(item)) for item in items[1:]]
+    await asyncio.sleep(0)
+    store.may_go_on.set()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_who_comes_alone_waits_for_nobody_and_who_come_meanwhile_go_together():
+    store = Store()
+
+    asyncio.run(written_while_the_first_is(store, range(10)))
+
+    assert store.tried == [[0], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
+
+
+def test_no_more_go_together_than_a_statement_takes(monkeypatch):
+    monkeypatch.setattr(group_commit, "MOST_TOGETHER", 4)
+    store = Store()
+
+    asyncio.run(written_while_the_first_is(store, range(10)))
+
+    assert store.tried == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+def test_one_that_cannot_be_stored_takes_no_other_along():
+    store = Store(lambda item: ValueError("poisoned") if item == 3 else None)
+
+    came = asyncio.run(written_while_the_first_is(store, range(6)))
+
+    assert [type(each) for each in came] == [type(None)] * 3 + [ValueError] + [type(None)] * 2
+    assert store.stored == [0, 1, 2, 4, 5]
+
+
+def test_where_the_database_is_gone_not_everybody_waits_for_it_anew():
+    store = Store(lambda item: OperationalError("gone") if item else None)
+
+    came = asyncio.run(written_while_the_first_is(store, range(100)))
+
+    assert [type(each) for each in came] == [type(None)] + [OperationalError] * 99
+    assert len(store.tried) == 3, "the first, all the others, and one of them alone"
+
+
+def test_what_a_caller_handed_over_is_stored_though_the_caller_is_cancelled():
+    store = Store()
+
+    async def give_up() -> None:
+        commits = GroupCommit[int](store)
+        store.may_go_on.clear()
+        task = asyncio.create_task(commits.write(1))
+        while not store.is_at_it.is_set():
+            await asyncio.sleep(0)
+        behind = asyncio.create_task(commits.write(2))
+        await asyncio.sleep(0)
+        task.cancel()
+        behind.cancel()
+        await asyncio.gather(task, behind, return_exceptions=True)
+        assert (task.cancelled(), behind.cancelled()) == (True, True)
+        store.may_go_on.set()
+        await commits.drain()
+
+    asyncio.run(give_up())
+
+    assert store.stored == [1, 2]
+
+
+def test_it_works_again_after_it_had_nothing_to_do():
+    store = Store()
+
+    async def one_by_one() -> None:
+        commits = GroupCommit[int](store)
+        for item in range(3):
+            await commits.write(item)
+            await commits.drain()
+
+    asyncio.run(one_by_one())
+
+    assert store.tried == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_an_error_reaches_those_whose_items_were_not_stored(count):
+    store = Store(lambda item: KeyError(item))
+
+    came = asyncio.run(written_while_the_first_is(store, range(count)))
+
+    assert [type(each) for each in came] == [KeyError] * count
