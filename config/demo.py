@@ -240,7 +240,7 @@ class Story:
         )
         key.refresh_from_db()
         if not key.is_usable:
-            raise StoryStuck(f"The {provider} key is {key.get_status_display().lower()}: {key.status_detail}")
+            raise StoryStuck(f"The {provider} key is {key.state.label.lower()}: {key.state.detail}")
 
     def _requeue_waiting_checks(self) -> None:
         if acceptance.organizations_with_waiting_checks(now=clock.now()):

@@ -31,11 +31,10 @@ def _names(sold: bool) -> str:
 def steps(*, organization: Organization) -> list[Step]:
     """In the order to take them; one query."""
     keys = ProviderKey.objects.for_organization(organization)
-    usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
     facts = {
         "saved": Exists(keys),
         "validated": Exists(keys.exclude(validated_at=None)),
-        "connected": Exists(keys.filter(status__in=usable)),
+        "connected": Exists(keys.usable()),
         "routed": Exists(RoutingRule.objects.for_organization(organization)),
         "imported": Exists(Candidate.objects.for_organization(organization)),
         "checked": Exists(

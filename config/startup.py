@@ -25,9 +25,10 @@ from organizations import clock
 from organizations.database_rights import missing_rights
 from organizations.tenancy import EVERY, refuse_role_above_the_wall, scope
 from providers.custody import system_checks
-from providers.custody.inspection import master_keys_open_something
+from providers.custody.inspection import look_at_stored_keys, master_keys_open_something
 
 logger = logging.getLogger(__name__)
+LOOKED_AT_BY_A_WEB_SERVER = 10_000  # keys, in less than a second; a worker tries all there are
 THIS_COMPUTER = ("localhost", "127.0.0.1", "::1")
 DEMO_FOR_OTHERS = (
     "KEYFARE_DEMO is on, which opens the staff admin without a second step and verifies no e-mail address, but "
@@ -50,7 +51,7 @@ def refuse_unsafe_start(*, serves_pages: bool = True) -> None:
     """
     # An ASGI server imports its application inside an event loop, where Django allows no queries.
     with ThreadPoolExecutor(1) as outside:
-        found = outside.submit(_before_start).result()
+        found = outside.submit(_before_start, LOOKED_AT_BY_A_WEB_SERVER if serves_pages else None).result()
     if found:
         raise SystemExit("Keyfare does not start. " + "\n".join(found))
     if serves_pages:
@@ -67,11 +68,12 @@ def set_aside_what_is_loaded() -> None:
     gc.freeze()
 
 
-def _before_start() -> list[str]:
+def _before_start(keys_looked_at: int | None) -> list[str]:
     keep_private()
     found = _bad_settings() or _missing_rights() or _wrong_schema() or problems()
     if not found:
         _warn_of_the_clock()
+        _look_at_stored_keys(keys_looked_at)
     return found
 
 
@@ -154,6 +156,20 @@ def _warn_of_the_clock() -> None:
             logger.warning(warning)
     except DatabaseError as error:
         logger.warning("The database did not answer, so its clock was not read: %s", error)
+    finally:
+        connection.close()
+
+
+@scope(EVERY, "tries the keys of everybody, so that pages and calls know which do not open")
+def _look_at_stored_keys(at_most: int | None) -> None:
+    try:
+        if broken := look_at_stored_keys(at_most=at_most):
+            logger.warning(
+                "%d stored provider keys do not open and show as Needs re-entry: `manage.py check_secrets` names them.",
+                broken,
+            )
+    except DatabaseError as error:
+        logger.warning("The database did not answer, so the stored provider keys were not tried: %s", error)
     finally:
         connection.close()
 

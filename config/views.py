@@ -30,8 +30,7 @@ from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of
-from providers.custody.inspection import show_unreadable
-from providers.models import USABLE_STATUSES, ProviderKey
+from providers.models import ProviderKey
 from routing.resolve import has_model, working_defaults
 from routing.services import RoutingRow, routing_table
 from routing.table import troubles
@@ -91,7 +90,7 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
         today=now.date(),
         show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
     )
-    keys = show_unreadable(keys_of(request.organization))
+    keys = list(keys_of(request.organization))
     routes = routing.views.panel_context(request, keys=keys, averages=averages, now=now)
     context = {
         "cost": cost,
@@ -132,8 +131,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "troubles": in_trouble,
         "has_model": not any(each.key is None and each.action.slug in ACTIONS_OF_A_CHECK for each in in_trouble),
         "is_managed": any(row.is_managed for row in rows),
-        "has_key": steps_open
-        and ProviderKey.objects.for_organization(request.organization).filter(status__in=USABLE_STATUSES).exists(),
+        "has_key": steps_open and ProviderKey.objects.for_organization(request.organization).usable().exists(),
         "latest_checks": checks.select_related("candidate", "briefing")
         .only("status", "category", "score", "charged", "price", "accepted_at", *NAMES_OF_A_CHECK)
         .order_by("-accepted_at", "pk")[:LATEST_CHECKS],

@@ -30,8 +30,7 @@ from organizations.tenancy import EVERY, scope
 from providers.adapters.base import ChatRequest, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
 from providers.catalog import PROVIDERS
-from providers.custody import sealing
-from providers.custody.inspection import show_unreadable
+from providers.custody.inspection import tried_seal
 from providers.custody.sealing import SealBroken, SealedKey
 from providers.egress.client import send as send_call
 from providers.egress.connections import Egress
@@ -239,14 +238,14 @@ def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, 
     name = f"Your {provider} key “{route.key_label}”" if route.mode == Mode.BYOK else f"The managed {provider} key"
     if key is None:
         raise RouteUnavailable(f"{name} was removed.")
-    show_unreadable([key])
-    if not key.is_usable:
-        raise RouteUnavailable(f"{name} has the status {key.get_status_display()}. {key.status_detail}".strip())
     try:
-        sealed_key = sealing.sealed_key(key)
-        destination = destination_of(key)
+        sealed_key = tried_seal(key)
     except SealBroken as broken:
         raise RouteUnavailable(f"{name} has the status Needs re-entry. {broken}") from None
+    if not key.is_usable:
+        raise RouteUnavailable(f"{name} has the status {key.state.label}. {key.state.detail}".strip())
+    try:
+        destination = destination_of(key)
     except BaseUrlRefused as refused:
         raise RouteUnavailable(f"{name} cannot be used. {refused}") from None
     return key, sealed_key, destination

@@ -7,6 +7,7 @@ organization, is in managed_keys_admin.py.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -31,7 +32,6 @@ from organizations.typed_numbers import WholeNumberField
 from providers.adapters.key_shapes import url_holds_key
 from providers.cards import key_row, usd_text
 from providers.catalog import PROVIDERS, effective_base_url, origin_of
-from providers.custody.inspection import show_unreadable
 from providers.forms import OpenText
 from providers.keys import validation
 from providers.keys.private_endpoints import (
@@ -96,13 +96,8 @@ class StatusFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[ProviderKey]) -> QuerySet[ProviderKey]:
         if not self.value():
             return queryset
-        return queryset.filter(pk__in=[key.pk for key in show_unreadable(queryset) if key.status == self.value()])
-
-
-class KeyList(NewestFirst):
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = show_unreadable(self.result_list)
+        keys = queryset.defer("ciphertext")
+        return queryset.filter(pk__in=[key.pk for key in keys if key.state.status == self.value()])
 
 
 @admin.register(ProviderKey)
@@ -113,7 +108,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         "label",
         "masked",
         "state",
-        "validated_at",
+        "established",
         "last_used_at",
         "route",
     )
@@ -136,8 +131,8 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         "label",
         "masked",
         "state",
-        "status_detail",
-        "validated_at",
+        "detail",
+        "established",
         "last_check",
         "new_key",
         "reported",
@@ -153,11 +148,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         return keys.filter(replaces=None)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
-        return KeyList
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ProviderKey | None:
-        key: ProviderKey | None = super().get_object(request, object_id, from_field)
-        return show_unreadable([key])[0] if key else None
+        return NewestFirst
 
     # Columns ----------------------------------------------------------------------------------------
 
@@ -175,7 +166,16 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
 
     @display(description="Status", ordering="status", label=LABELS)
     def state(self, key: ProviderKey) -> str:
-        return key.get_status_display()
+        return key.state.label
+
+    @display(description="Status detail")
+    def detail(self, key: ProviderKey) -> str:
+        return key.state.detail
+
+    @display(description="Validated at", ordering="validated_at")
+    def established(self, key: ProviderKey) -> datetime | None:
+        """When the status was last established."""
+        return key.state.validated_at
 
     @display(description="Sent to", label={OVERRIDDEN: "warning", MOVED: "danger"})
     def route(self, key: ProviderKey) -> str:
@@ -208,7 +208,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     @display(description="New key, not serving yet")
     def new_key(self, key: ProviderKey) -> str:
         return "; ".join(
-            f"…{new.last4}: {new.get_status_display()}. {new.status_detail}".strip() for new in key.replacements.all()
+            f"…{new.last4}: {new.state.label}. {new.state.detail}".strip() for new in key.replacements.all()
         )
 
     @display(description="Limits, as reported")

@@ -17,7 +17,6 @@ from organizations.edits import stamp
 from organizations.models import Organization
 from providers.adapters.base import MOST_MODELS
 from providers.catalog import PROVIDERS, Provider
-from providers.custody.inspection import show_unreadable
 from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
 from providers.keys.saving import proof_parts
 from providers.models import AvailableModel, KeyValidation, ProviderKey
@@ -70,13 +69,13 @@ class Replacement:
 
     @property
     def tone(self) -> str:
-        return "info" if self.is_validating else TONES[self.key.status]
+        return "info" if self.is_validating else TONES[self.key.state.status]
 
     @property
     def sentence(self) -> str:
         if self.is_validating:
             return f"{self.provider.name} is being asked about it. It takes over as soon as it is accepted."
-        return self.key.status_detail or "It has not been validated yet, so it has not taken over."
+        return self.key.state.detail or "It has not been validated yet, so it has not taken over."
 
     @property
     def masked(self) -> str:
@@ -105,20 +104,21 @@ class KeyRow:
 
     @property
     def tone(self) -> str:
-        return TONES[self.key.status]
+        return TONES[self.key.state.status]
 
     @property
     def sentence(self) -> str:
         """The reason behind the status; never empty."""
-        if self.key.status_detail:
-            return self.key.status_detail
-        if self.key.status == Status.SAVED:
+        state = self.key.state
+        if state.detail:
+            return state.detail
+        if state.status == Status.SAVED:
             return "Press Validate key to find out whether it works. Actions cannot use it before that."
-        if self.key.status == Status.VALIDATING:
+        if state.status == Status.VALIDATING:
             return f"Asking {self.provider.name} about this key…"
-        if self.key.status == Status.CONNECTED and not self.key.last4 and self.provider.takes_base_url:
+        if state.status == Status.CONNECTED and not self.key.last4 and self.provider.takes_base_url:
             return "The server answers. Actions can be routed to it."
-        if self.key.status == Status.CONNECTED:
+        if state.status == Status.CONNECTED:
             who = "The server" if self.provider.takes_base_url else self.provider.name
             return f"{who} accepts this key. Actions can be routed to it."
         return f"{self.provider.name} did not say why."
@@ -167,7 +167,7 @@ def keys_of(organization: Organization) -> QuerySet[ProviderKey]:
 
 
 def provider_cards(keys: Sequence[ProviderKey], *, now: datetime) -> list[ProviderCard]:
-    """A card a provider, of the keys of `keys_of` that `show_unreadable` has seen."""
+    """A card a provider, of the keys of `keys_of`."""
     return [
         _card(provider, (key for key in keys if key.provider == provider.slug), now=now)
         for provider in PROVIDERS.values()
@@ -187,7 +187,7 @@ def provider_card(
     """One card, with the form that holds errors, the key that was just saved, or why one was not validated."""
     return _card(
         provider,
-        show_unreadable(keys_of(organization).filter(provider=provider.slug)),
+        keys_of(organization).filter(provider=provider.slug),
         now=now,
         add_form=add_form,
         fresh_key=fresh_key,
@@ -303,7 +303,7 @@ def _replacement(pending: ProviderKey) -> Replacement:
 def _proof_form(key: ProviderKey, replacement: Replacement | None) -> ProofModelForm | None:
     """Asks for a model where the last validation could not do without, and where one was typed before."""
     waiting = replacement.key if replacement else key
-    could_not_be_checked = waiting.status == Status.SAVED and waiting.status_detail
+    could_not_be_checked = waiting.state.status == Status.SAVED and waiting.status_detail
     lists_nothing = key.is_usable and key.last_check_failed_at and not getattr(key, "model_count", 0)
     if not (
         waiting.proof_model or key.proof_model or waiting.must_prove_by_call or could_not_be_checked or lists_nothing
@@ -315,13 +315,13 @@ def _proof_form(key: ProviderKey, replacement: Replacement | None) -> ProofModel
 
 def _days_if_old(key: ProviderKey, *, now: datetime) -> int:
     days = (now - key.secret_since).days
-    if key.status == Status.DISABLED or not key.has_secret:
+    if key.state.status == Status.DISABLED or not key.has_secret:
         return 0
     return days if 0 < settings.KEYFARE_KEY_ROTATION_DAYS <= days else 0
 
 
 def _is_validating(key: ProviderKey) -> bool:
-    return bool(getattr(key, "has_queued_validation", False)) or key.status == Status.VALIDATING
+    return bool(getattr(key, "has_queued_validation", False)) or key.state.status == Status.VALIDATING
 
 
 def _masked(key: ProviderKey) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -12,7 +13,10 @@ from fernet_fields import EncryptedTextField
 
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
+from providers.catalog import PROVIDERS, origin_of
 from usage.names import provider_name
+
+UNREADABLE = "The stored key cannot be opened any more. Paste it again."
 
 
 class WrappedKeyField(EncryptedTextField):  # type: ignore[misc]  # published without types
@@ -62,6 +66,12 @@ class OrganizationKey(models.Model):
 
     def __str__(self) -> str:
         return f"organization {self.organization_id}, version {self.version}"
+
+
+class ProviderKeyQuerySet(TenantQuerySet["ProviderKey"]):
+    def usable(self) -> Self:
+        """Those that calls may leave with, as far as the database knows; `ProviderKey.is_usable` knows the rest."""
+        return self.filter(status__in=USABLE_STATUSES, unreadable_since=None)
 
 
 class ProviderKey(models.Model):
@@ -127,6 +137,12 @@ class ProviderKey(models.Model):
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.SAVED)
     status_detail = models.CharField(max_length=300, blank=True)
     validated_at = models.DateTimeField(null=True, blank=True, help_text="When the status was last established.")
+    unreadable_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When it was found that the secret does not open; empty again as soon as it opens.",
+    )
     last_check_failed_at = models.DateTimeField(
         null=True, blank=True, help_text="When a check that came after the status was established did not get through."
     )
@@ -152,7 +168,7 @@ class ProviderKey(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = TenantQuerySet["ProviderKey"].as_manager()
+    objects = ProviderKeyQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -177,9 +193,20 @@ class ProviderKey(models.Model):
         return f"{provider_name(self.provider)} · {self.label}"
 
     @property
+    def state(self) -> KeyState:
+        """
+        What is shown of the key and gone by: its status, unless its secret is known not to open, or not for where calls
+        go now. The status stays meanwhile, so that a key is as good as before once a missing master key is back.
+        """
+        is_moved = self.provider in PROVIDERS and self.origin != origin_of(self.provider, self.base_url)
+        if is_moved or self.unreadable_since is not None:
+            return KeyState(ProviderKey.Status.NEEDS_REENTRY, UNREADABLE, None)
+        return KeyState(ProviderKey.Status(self.status), self.status_detail, self.validated_at)
+
+    @property
     def is_usable(self) -> bool:
         """Whether a rule may name this key, and calls may leave with it. Temporary trouble does not unroute."""
-        return self.status in USABLE_STATUSES
+        return self.state.status in USABLE_STATUSES
 
     @property
     def has_secret(self) -> bool:
@@ -200,6 +227,19 @@ class ProviderKey(models.Model):
     def has_verdict(self) -> bool:
         """Whether it is known if the key works. Trouble on the way to its provider does not change what is known."""
         return self.status in USABLE_STATUSES | BROKEN_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """How a key stands now; `validated_at` is when that was established by its provider, if it was."""
+
+    status: ProviderKey.Status
+    detail: str
+    validated_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        return str(self.status.label)
 
 
 class PrivateEndpoint(models.Model):

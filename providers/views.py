@@ -34,7 +34,6 @@ from providers.cards import (
 )
 from providers.catalog import PROVIDERS, Provider
 from providers.custody import rotation
-from providers.custody.inspection import show_unreadable
 from providers.custody.sealing import SealBroken
 from providers.forms import AddKeyForm, KeyForm, ProofModelForm
 from providers.keys import model_quirks, replacement, saving, validation
@@ -292,10 +291,10 @@ def _provider_or_404(slug: str) -> Provider:
 
 
 def _key_or_404(request: OrganizationHttpRequest, key_id: UUID) -> ProviderKey:
-    found = show_unreadable(keys_of(request.organization).filter(pk=key_id))
-    if not found:
+    found = keys_of(request.organization).filter(pk=key_id).first()
+    if found is None:
         raise Http404
-    return found[0]
+    return found
 
 
 def _settings_url(request: OrganizationHttpRequest, key: ProviderKey) -> str:

@@ -17,9 +17,8 @@ from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
-from providers.custody.inspection import show_unreadable
 from providers.forms import OpenText
-from providers.models import USABLE_STATUSES, AvailableModel
+from providers.models import AvailableModel, ProviderKey
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
 from routing.resolve import managed_key
@@ -50,7 +49,7 @@ class ManagedDefaultForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  
     def clean(self) -> dict[str, Any] | None:
         provider, model = self.cleaned_data.get("provider"), self.cleaned_data.get("model")
         listed = AvailableModel.objects.filter(
-            organization__is_platform=True, key__provider=provider, key__status__in=USABLE_STATUSES
+            organization__is_platform=True, key__in=ProviderKey.objects.usable().filter(provider=provider)
         )
         if provider and model and listed.exists() and not listed.filter(model=model).exists():
             self.add_error("model", f"No managed {PROVIDERS[provider].name} key lists this model. Check its name.")
@@ -102,15 +101,6 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
         return f"{key.label} …{key.last4}" if key else NO_KEY
 
 
-class RuleList(NewestFirst):
-    """With the status that each key shows, which is asked for all of them at once."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = list(self.result_list)
-        show_unreadable(rule.key for rule in self.result_list)
-
-
 @admin.register(RoutingRule)
 class RoutingRuleAdmin(ReadOnlyAdmin):
     """What organizations chose. Read-only: routes are the organization's own decision."""
@@ -141,12 +131,7 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
     readonly_fields = ("action_name", "key_status")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
-        return RuleList
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> RoutingRule | None:
-        rule: RoutingRule | None = super().get_object(request, object_id, from_field)
-        show_unreadable([rule.key] if rule else [])
-        return rule
+        return NewestFirst
 
     @display(description="Action", ordering="action")
     def action_name(self, rule: RoutingRule) -> str:
@@ -154,7 +139,7 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
 
     @display(description="Key status")
     def key_status(self, rule: RoutingRule) -> str:
-        return rule.key.get_status_display()
+        return rule.key.state.label
 
 
 def _action_name(slug: str) -> str:

@@ -206,4 +206,4 @@ def _grouped(keys: Sequence[ProviderKey]) -> list[tuple[str, list[tuple[str, str
 
 def _option(key: ProviderKey) -> str:
     name = f"{PROVIDERS[key.provider].name} · {key.label}"
-    return name if key.is_usable else f"{name} ({key.get_status_display()})"
+    return name if key.is_usable else f"{name} ({key.state.label})"

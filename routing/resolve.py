@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers.catalog import PROVIDERS
-from providers.custody.inspection import show_unreadable
+from providers.custody.inspection import try_again
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
@@ -60,11 +60,19 @@ class Route:
 
 
 def resolve(*, organization: Organization, action: str) -> Route:
-    """The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back."""
+    """
+    The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back.
+
+    A key that is known to be unreadable is tried once more before it is refused: its master key may be back, or be in
+    this process alone.
+    """
     if organization.closed_at is not None:
         raise RouteUnavailable(CLOSED)
     rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
-    return own_route(rule) if rule else _managed_route(action)
+    if rule is None:
+        return _managed_route(action)
+    try_again(rule.key)
+    return own_route(rule)
 
 
 def has_model(
@@ -88,19 +96,13 @@ def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
 
 def own_route(rule: RoutingRule) -> Route:
     """Where an organization's own rule leads. Raises RouteUnavailable."""
-    show_unreadable([rule.key])
-    return shown_route(rule)
-
-
-def shown_route(rule: RoutingRule) -> Route:
-    """The same for a rule whose key `show_unreadable` has seen."""
     key = rule.key
     if not key.is_usable:
-        mend = "enable" if key.status == ProviderKey.Status.DISABLED else "validate or replace"
+        mend = "enable" if key.state.status == ProviderKey.Status.DISABLED else "validate or replace"
         instead = "reset the action to the managed default" if rule.action in working_defaults() else "choose another"
         raise RouteUnavailable(
             f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, whose "
-            f"status is {key.get_status_display()}. {key.status_detail} An owner or admin can {mend} the "
+            f"status is {key.state.label}. {key.state.detail} An owner or admin can {mend} the "
             f"key in Settings, or {instead}.".replace("  ", " ")
         )
     return Route(
@@ -116,7 +118,7 @@ def shown_route(rule: RoutingRule) -> Route:
 
 def _managed_route(action: str) -> Route:
     default = ManagedDefault.objects.filter(action=action).first()
-    key = managed_key(default.provider) if default else None
+    key = managed_key(default.provider, and_try=try_again) if default else None
     if default is None or key is None:
         raise NoModel(action)
     return Route(
@@ -138,8 +140,12 @@ def working_defaults(defaults: Iterable[ManagedDefault] | None = None) -> dict[s
     return {default.action: default for default in defaults if default.provider in served}
 
 
-def managed_key(provider: str) -> ProviderKey | None:
+def managed_key(provider: str, *, and_try: Callable[[ProviderKey], None] = lambda key: None) -> ProviderKey | None:
     """The managed key that calls to `provider` leave with: the oldest that works."""
     keys = ProviderKey.objects.filter(organization__is_platform=True, provider=provider, status__in=USABLE_STATUSES)
     with scope(EVERY, "managed keys are the platform's"):
-        return next((key for key in show_unreadable(keys.order_by("created_at")) if key.is_usable), None)
+        for key in keys.order_by("created_at"):
+            and_try(key)
+            if key.is_usable:
+                return key
+    return None

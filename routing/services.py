@@ -11,7 +11,6 @@ from django.db import transaction
 from organizations.audit import events_last, record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
-from providers.custody.inspection import show_unreadable
 from providers.keys.saving import delete_provider_key
 from providers.models import ProviderKey
 from routing.actions import ACTIONS, Action
@@ -59,7 +58,7 @@ def ensure_managed_defaults() -> None:
 def routing_table(organization: Organization, *, keys: Iterable[ProviderKey] = ()) -> list[RoutingRow]:
     """
     Every action with the organization's rule, if it has one, and the managed default. `keys` are those of its keys
-    that `show_unreadable` has seen already.
+    that were read before.
     """
     rules = {
         rule.action: rule
@@ -68,7 +67,6 @@ def routing_table(organization: Organization, *, keys: Iterable[ProviderKey] = (
     seen = {key.pk: key for key in keys}
     for rule in rules.values():
         rule.key = seen.get(rule.key_id, rule.key)
-    show_unreadable(rule.key for rule in rules.values() if rule.key_id not in seen)
     defaults = {default.action: default for default in ManagedDefault.objects.all()}
     working = working_defaults(defaults.values())
     return [
@@ -99,9 +97,9 @@ def save_routing(
         key = ProviderKey.objects.select_for_update().get(organization=key.organization_id, pk=key.pk)
         if key.organization_id != organization.pk:
             raise RuleRefused("Choose one of your own keys.")
-        show_unreadable([key])
         if not key.is_usable:
-            how = "Paste the key “{}” again" if key.status == key.Status.NEEDS_REENTRY else "Validate the key “{}”"
+            is_broken = key.state.status == key.Status.NEEDS_REENTRY
+            how = "Paste the key “{}” again" if is_broken else "Validate the key “{}”"
             raise RuleRefused(f"{how.format(key.label)} first: only a connected key can be chosen.")
         listed = key.available_models.filter(organization=organization).values_list("model", flat=True)
         if not model or (listed and model not in set(listed)):

@@ -16,11 +16,10 @@ from django.utils.safestring import SafeString
 from organizations.models import Organization
 from providers.cards import usd_text
 from providers.catalog import PROVIDERS
-from providers.custody.inspection import show_unreadable
-from providers.models import USABLE_STATUSES, AvailableModel, ProviderKey
+from providers.models import AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
-from routing.resolve import NoModel, RouteUnavailable, shown_route
+from routing.resolve import NoModel, RouteUnavailable, own_route
 from routing.services import RoutingRow, routing_table
 from usage.reports import MONTH, ActionAverages, action_averages
 
@@ -85,9 +84,9 @@ class RoutingTable:
 
 
 def selectable_keys(organization: Organization) -> list[ProviderKey]:
-    """The keys that a rule may name now: Connected or Limited, and they open."""
-    keys = ProviderKey.objects.for_organization(organization).filter(status__in=USABLE_STATUSES)
-    return [key for key in show_unreadable(keys.order_by("created_at")) if key.is_usable]
+    """The keys that a rule may name now: Connected or Limited, and not known to be unreadable."""
+    keys = ProviderKey.objects.for_organization(organization).usable()
+    return [key for key in keys.order_by("created_at") if key.is_usable]
 
 
 def route_forms(
@@ -99,8 +98,7 @@ def route_forms(
 ) -> list[RouteForm]:
     """
     A form for every action: bound to `posted`, or showing what is stored with the `unsaved` input of the page
-    laid over it. `keys` are all those of the organization as `show_unreadable` shows them, where they were read
-    before.
+    laid over it. `keys` are all those of the organization, where they were read before.
     """
     rows = routing_table(organization, keys=keys or ())
     keys = selectable_keys(organization) if keys is None else [key for key in keys if key.is_usable]
@@ -204,7 +202,7 @@ def trouble_of(row: RoutingRow) -> str:
     if row.rule is None:
         return "" if row.is_managed else str(NoModel(row.action.slug))
     try:
-        shown_route(row.rule)
+        own_route(row.rule)
     except RouteUnavailable as refusal:
         return str(refusal)
     return ""

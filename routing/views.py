@@ -20,7 +20,6 @@ from organizations.edits import ChangedMeanwhile
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.cards import keys_of, provider_card
 from providers.catalog import PROVIDERS
-from providers.custody.inspection import show_unreadable
 from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
@@ -89,7 +88,7 @@ def _keeps_private_key(request: OrganizationHttpRequest, key_id: UUID) -> bool:
 @recently_authenticated(back="settings#llm-providers", when=_keeps_private_key)
 def use_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     """What a key's card offers: to route actions to it. GET shows it as it is now, with what was typed meanwhile."""
-    key = next(iter(show_unreadable(keys_of(request.organization).filter(pk=key_id))), None)
+    key = keys_of(request.organization).filter(pk=key_id).first()
     if key is None:
         raise Http404
     if request.method == "GET":

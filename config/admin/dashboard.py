@@ -40,7 +40,6 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     )
     since = urlencode({"occurred_at__gte": today.isoformat(" ")})
     calls_today = f"{reverse('admin:usage_usageevent_changelist')}?{since}"
-    usable = (ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED)
     keys = ProviderKey.objects.filter(organization__is_platform=False, replaces=None)
     checks = CandidateCheck.objects.filter(accepted_at__gte=today)
     figures: list[dict[str, Any]] = [
@@ -53,7 +52,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         },
         {
             "label": "Keys connected",
-            "value": keys.filter(status__in=usable).count(),
+            "value": keys.usable().count(),
             "note": f"of {keys.count()} keys of customers",
             "link": reverse_lazy("admin:providers_providerkey_changelist"),
             "of": "providers.providerkey",

@@ -29,7 +29,7 @@ from organizations.once import Once, do_once
 from organizations.outbox.sending import rotate_outgoing_mail
 from organizations.second_factors import FactorRotation
 from providers.custody import sealing
-from providers.custody.inspection import opens
+from providers.custody.inspection import look_at, opens
 from providers.custody.sealing import SealBroken
 from providers.custody.shredding import sweep_after_commit
 from providers.models import OrganizationKey, ProviderKey
@@ -169,7 +169,7 @@ def _reseal_older(organization: Organization, current: OrganizationKey) -> tuple
         except SealBroken:
             # It may have been replaced or moved since it was read; the next pass finds out.
             if ProviderKey.objects.filter(pk=key.pk, ciphertext=before).exists():
-                broken.append(key.pk)
+                broken += look_at([key])
             continue
         values = {name: getattr(key, name) for name in sealing.SEALED_FIELDS}
         moved += ProviderKey.objects.filter(pk=key.pk, ciphertext=before).update(**values)

@@ -26,11 +26,12 @@ from django.db import transaction
 
 from organizations.models import Organization
 from providers.adapters.secret import Secret
-from providers.models import OrganizationKey, ProviderKey
+from providers.models import UNREADABLE, OrganizationKey, ProviderKey
 
 FORMAT = 1
 NONCE_BYTES = 12
-SEALED_FIELDS = ("ciphertext", "key_version", "fingerprint")  # of ProviderKey: what a seal writes together
+# Of ProviderKey: what a seal writes together.
+SEALED_FIELDS = ("ciphertext", "key_version", "fingerprint", "unreadable_since")
 FINGERPRINT_BYTES = 16
 
 
@@ -38,7 +39,7 @@ class SealBroken(Exception):
     """A stored key cannot be opened: moved, altered, or its master or organization key is gone."""
 
     def __init__(self) -> None:
-        super().__init__("The stored key cannot be opened any more. Paste it again.")
+        super().__init__(UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,7 @@ def _seal_under(organization_key: OrganizationKey, key: ProviderKey, secret: Sec
     nonce = os.urandom(NONCE_BYTES)
     sealed = AESGCM(data_key).encrypt(nonce, secret.reveal().encode(), _associated_data(key))
     key.ciphertext = struct.pack(">BI", FORMAT, key.key_version) + nonce + sealed
+    key.unreadable_since = None
 
 
 def _fingerprint(data_key: bytes, secret: Secret) -> str:

@@ -1,5 +1,5 @@
 """
-What is asked about a key, and what the answers say of it. Reads the key, writes nothing on it.
+What is asked about a key, and what the answers say of it. Writes nothing on the key but whether it opens.
 
 First the free calls: the one that proves the key, and the list of models. A call to a model follows only where those
 cannot prove it (`providers.keys.proof`).
@@ -14,7 +14,7 @@ from typing import Any
 
 from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, NoModelList, ProviderError
 from providers.catalog import PROVIDERS, origin_of
-from providers.custody import sealing
+from providers.custody.inspection import tried_seal
 from providers.custody.sealing import SealBroken
 from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
@@ -89,7 +89,7 @@ def ask_provider(key: ProviderKey, *, now: datetime) -> Finding:
     try:
         ends = time.monotonic() + VALIDATION_TIMEOUT_SECONDS
         destination = destination_of(key)
-        line = _Line(destination, adapter.credential_headers(sealing.sealed_key(key).open()), ends)
+        line = _Line(destination, adapter.credential_headers(tried_seal(key).open()), ends)
     except SealBroken as error:
         return Finding(Status.NEEDS_REENTRY, str(error))
     except BaseUrlRefused as error:

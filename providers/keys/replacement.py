@@ -26,7 +26,7 @@ from providers.custody import sealing
 from providers.custody.shredding import sweep_after_commit
 from providers.keys.destinations import normalized_base_url
 from providers.keys.saving import close_validations, locked, record_change
-from providers.models import ProviderKey
+from providers.models import USABLE_STATUSES, ProviderKey
 
 Status = ProviderKey.Status
 
@@ -53,7 +53,7 @@ def replace_provider_key(
         origin = origin_of(key.provider, base_url)
         key.replacements.all().delete()
         sweep_after_commit()
-        if key.is_usable:
+        if key.status in USABLE_STATUSES:
             pending = ProviderKey(
                 organization=key.organization,
                 provider=key.provider,

@@ -248,7 +248,7 @@ def _queue(validation_id: int, organization_id: int) -> None:
 def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None:
     if key.status == Status.DISABLED:  # a replacement took over while it was switched off
         return key.save()
-    was_usable = key.is_usable
+    was_usable = key.status in USABLE_STATUSES
     if finding.is_proven or finding.is_refused:
         key.must_prove_by_call = finding.is_refused
     if finding.status in SAYS_NOTHING and key.has_verdict:
@@ -256,7 +256,7 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
     else:
         key.status, key.status_detail, key.validated_at = finding.status, finding.detail[:300], now
         key.last_check_failed_at, key.last_check_failure = None, ""
-    if key.is_usable:
+    if key.status in USABLE_STATUSES:
         key.break_notice = ProviderKey.BreakNotice.NONE
     elif was_usable and key.status in BROKEN_STATUSES:
         key.break_notice = ProviderKey.BreakNotice.DUE

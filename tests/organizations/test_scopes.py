@@ -16,6 +16,9 @@ NOT_OF_ONE_ORGANIZATION = {
     ("manage.py", ""): {"EVERY": "commands are the operator's"},
     ("config/schedules.py", "run"): {"EVERY": "jobs serve the whole installation"},
     ("config/startup.py", "problems"): {"EVERY": "looks at the whole installation before anything is served"},
+    ("config/startup.py", "_look_at_stored_keys"): {
+        "EVERY": "tries the keys of everybody, so that pages and calls know which do not open"
+    },
     ("config/worker/cluster.py", "serve"): {"NOBODY": "every task opens a scope of its own"},
     ("candidates/tasks.py", "run_checks"): {
         "EVERY": "one worker serves the checks of everybody, each behind the wall of its organization"

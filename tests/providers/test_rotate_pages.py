@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from organizations.models import AuditEvent
+from providers.custody.inspection import look_at_stored_keys
 from providers.models import OrganizationKey, ProviderKey
 from tests.providers.master_keys import NEW, OLD, master_keys
-from tests.providers.test_rotation import opened, save
+from tests.providers.test_rotation import opened, save, torn
 
 ROTATE = "/o/acme/settings/keys/rotate/"
 SETTINGS = "/o/acme/settings"
@@ -51,7 +52,7 @@ def test_a_rotation_answers_only_get_and_post(as_alice, acme):
 
 def test_a_rotation_tells_which_keys_have_to_be_entered_again(as_alice, acme):
     key = save(acme)
-    ProviderKey.objects.update(ciphertext=bytes(key.ciphertext)[:-1] + b"?")
+    ProviderKey.objects.update(ciphertext=torn(key))
 
     assert "some keys do not open" in text(as_alice.post(ROTATE, follow=True))
 
@@ -75,9 +76,11 @@ def test_with_a_removed_master_key_every_page_loads_and_says_needs_re_entry(as_a
     staff_pages = ["/admin/", "/admin/providers/providerkey/", "/admin/providers/organizationkey/"]
 
     with master_keys(NEW):
+        look_at_stored_keys()
         answers = [as_alice.get(page) for page in pages]
         staff_answers = [as_staff.get(page) for page in staff_pages]
     with master_keys(NEW, OLD):
+        look_at_stored_keys()
         mended = as_alice.get(SETTINGS)
 
     assert {answer.status_code for answer in [*answers, *staff_answers]} == {200}
@@ -92,5 +95,6 @@ def test_a_key_that_was_tampered_with_shows_needs_re_entry_and_the_others_stay(a
     bad = save(acme)
     save(acme, "good")
     ProviderKey.objects.filter(pk=bad.pk).update(**damage)
+    look_at_stored_keys()
 
     assert text(as_alice.get(SETTINGS)).count("Needs re-entry") == 1

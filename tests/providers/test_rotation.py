@@ -23,6 +23,12 @@ from tests.providers.master_keys import NEW, OLD, master_keys
 PASTED = "sk-or-v1-simulated-rotation-0123456789"
 
 
+def torn(key: ProviderKey) -> bytes:
+    """Its ciphertext with one bit that is another."""
+    ciphertext = bytes(key.ciphertext)
+    return ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])
+
+
 def save(organization, label="Default", pasted=PASTED) -> ProviderKey:
     return save_provider_key(
         organization=organization, provider="openrouter", secret=Secret(pasted), label=label, actor=None, now=NOW
@@ -130,7 +136,7 @@ def test_check_secrets_counts_what_opens_and_names_what_does_not(acme, globex):
     save(acme)
     sound = command("check_secrets")
     bad = save(globex)
-    ProviderKey.objects.filter(pk=bad.pk).update(ciphertext=bytes(bad.ciphertext)[:-1] + b"?")
+    ProviderKey.objects.filter(pk=bad.pk).update(ciphertext=torn(bad))
 
     code, answer = command("check_secrets")
 
@@ -241,7 +247,7 @@ def test_a_replace_in_the_middle_of_an_organization_rotation_wins(acme, monkeypa
 
 def test_a_key_that_does_not_open_is_named_and_stops_neither_this_rotation_nor_the_next(acme):
     good, bad = save(acme), save(acme, "bad")
-    ProviderKey.objects.filter(pk=bad.pk).update(ciphertext=bytes(bad.ciphertext)[:-1] + b"?")
+    ProviderKey.objects.filter(pk=bad.pk).update(ciphertext=torn(bad))
 
     code, answer = command("rotate_organization_key", "--organization", "acme")
 
