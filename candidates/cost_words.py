@@ -14,7 +14,7 @@ from candidates.models import CandidateCheck
 from organizations.models import Organization
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
-from routing.resolve import Route, RouteUnavailable, resolve
+from routing.resolve import Route, RouteUnavailable, known_route
 from usage import amounts
 from usage.models import Mode, UsageEvent
 from usage.reports import action_averages
@@ -29,7 +29,7 @@ def expected_charge(*, organization: Organization, action: str, runs: int = 1, n
     to OpenRouter (…)". Empty in Managed mode, for no runs, and where the action cannot run.
     """
     try:
-        route = resolve(organization=organization, action=action)
+        route = known_route(organization=organization, action=action)
     except RouteUnavailable:
         return ""
     if route.mode == Mode.MANAGED or not runs:

@@ -16,7 +16,7 @@ from candidates.check_endings import OPEN
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
 from routing.actions import CANDIDATE_CHECK
-from routing.resolve import NoModel, RouteUnavailable, mode_of, resolve
+from routing.resolve import NoModel, RouteUnavailable, known_route, mode_of
 from usage.models import Mode
 
 Kind = CandidateCheck.Kind
@@ -110,7 +110,7 @@ def _served_by(organization: Organization) -> tuple[Mode, RouteUnavailable | Non
     modes, refused = set(), None
     for action in ACTIONS_OF_A_CHECK:
         try:
-            modes.add(resolve(organization=organization, action=action).mode)
+            modes.add(known_route(organization=organization, action=action).mode)
         except RouteUnavailable as refusal:
             modes.add(Mode.MANAGED if isinstance(refusal, NoModel) else Mode.BYOK)
             refused = refused or refusal

@@ -31,8 +31,7 @@ from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of
 from providers.models import ProviderKey
-from routing.resolve import has_model, working_defaults
-from routing.services import RoutingRow, routing_table
+from routing.resolve import RoutingRow, has_model, resolve_all, working_defaults
 from routing.table import troubles
 from usage import reports
 from usage.cells import add_up, first_day, read_cells
@@ -109,7 +108,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     steps = getting_started.steps(organization=request.organization)
     now = clock.now()
     month_start = _month_start(now)
-    rows = routing_table(request.organization)
+    rows = resolve_all(organization=request.organization)
     in_trouble = troubles(rows)
     balance = ledger.balance(organization=request.organization)
     steps_open = not all(step.is_done for step in steps)

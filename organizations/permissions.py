@@ -130,7 +130,7 @@ def recently_authenticated(
     *,
     back: str,
     when: Callable[..., bool] = lambda *_args, **_kwargs: True,
-    keep: Callable[[HttpRequest], dict[str, str]] = lambda _request: {},
+    keep: Callable[[OrganizationHttpRequest], dict[str, str]] = lambda _request: {},
 ) -> Callable[
     [Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse]],
     Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse],

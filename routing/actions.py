@@ -1,8 +1,10 @@
-"""The built-in actions: what a model can be chosen for. An action is listed once it is implemented."""
+"""What a model can be chosen for. An action is listed once it is implemented."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from organizations.models import Organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +38,10 @@ REQUIREMENT_GENERATION = Action(
     managed_model="openai/gpt-4.1-mini",
 )
 
+# The built-in ones, for what is the same in every organization. What one of them can choose: `actions_of`.
 ACTIONS: dict[str, Action] = {action.slug: action for action in (CANDIDATE_CHECK, REQUIREMENT_GENERATION)}
+
+
+def actions_of(organization: Organization | int) -> dict[str, Action]:
+    """The actions of an organization (or its id) by slug, in the order of pages. Ask once for what is done at once."""
+    return dict(ACTIONS)

@@ -20,7 +20,7 @@ from datetime import datetime
 from providers.cards import usd_text
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
-from routing.services import RoutingRow
+from routing.resolve import RoutingRow
 from usage.price_list import list_price_per_million
 
 # Who makes a model, as OpenRouter begins its ids, and the slug of the provider that is its maker.

@@ -17,7 +17,8 @@ from providers.models import ProviderKey
 from routing.actions import Action
 from routing.counterparts import counterpart
 from routing.models import RoutingRule
-from routing.services import KeyInUse, RoutingRow, route_parts
+from routing.resolve import RoutingRow
+from routing.services import KeyInUse, route_parts
 
 Choice = tuple[str, str]  # key id and model, both "" for the managed default
 MANAGED: Choice = ("", "")

@@ -10,7 +10,7 @@ from organizations.models import Organization
 from providers.models import ProviderKey
 from routing.counterparts import counterpart, listed_in_order, price_text
 from routing.forms import RouteForm, choice_of, write_choice
-from routing.services import RoutingRow, routing_table
+from routing.resolve import RoutingRow, resolve_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def offer_of(
     """
     given = posted if posted is not None else typed or {}
     if table is None:
-        table = routing_table(organization)
+        table = resolve_all(organization=organization)
     rows = [row for row in table if posted is not None or not _serves(key, row.rule)]
     if not key.is_usable:
         rows = []

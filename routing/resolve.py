@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from organizations.tenancy import EVERY, scope
 from providers.catalog import PROVIDERS
 from providers.custody.inspection import try_again
 from providers.models import USABLE_STATUSES, ProviderKey
-from routing.actions import ACTIONS
+from routing.actions import ACTIONS, Action, actions_of
 from routing.models import ManagedDefault, RoutingRule
 from usage.facts import CallFacts
 from usage.models import Mode
@@ -27,11 +27,8 @@ class RouteUnavailable(Exception):
 class NoModel(RouteUnavailable):
     """The action is not routed, and no managed default serves it."""
 
-    def __init__(self, action: str) -> None:
-        super().__init__(
-            f"No model serves {ACTIONS[action].work} yet: connect a key in Settings and route {ACTIONS[action].name} "
-            "to it."
-        )
+    def __init__(self, action: Action) -> None:
+        super().__init__(f"No model serves {action.work} yet: connect a key in Settings and route {action.name} to it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,56 @@ class Route:
         return cls(**{**fields, "key_id": uuid.UUID(fields["key_id"]), "mode": Mode(fields["mode"])})
 
 
+def _trust(key: ProviderKey) -> None:
+    """What is known of it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRow:
+    """How one action is routed: one line of the routing table."""
+
+    action: Action
+    rule: RoutingRule | None
+    default: ManagedDefault | None  # as staff set it, whether a managed key serves it or not
+    managed_key: ProviderKey | None  # the one that serves the default now
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the default can serve the action now."""
+        return self.managed_key is not None
+
+    @property
+    def unrouted(self) -> str:
+        """What the choice of no key of one's own is called."""
+        return "Managed default" if self.is_managed else "No key"
+
+    @property
+    def trouble(self) -> str:
+        """Why the action cannot run now, "" if it can."""
+        try:
+            self.route()
+        except RouteUnavailable as refusal:
+            return str(refusal)
+        return ""
+
+    def route(self) -> Route:
+        """Where calls go, by what is known of their key. Raises RouteUnavailable."""
+        if self.rule is not None:
+            if not self.rule.key.is_usable:
+                raise _broken(self.action, self.rule.key, is_managed=self.is_managed)
+            return _own_route(self.rule)
+        if self.default is None or self.managed_key is None:
+            raise NoModel(self.action)
+        return Route(
+            action=self.action.slug,
+            provider=self.default.provider,
+            model=self.default.model,
+            key_id=self.managed_key.pk,
+            key_label=self.managed_key.label,
+            mode=Mode.MANAGED,
+        )
+
+
 def resolve(*, organization: Organization, action: str) -> Route:
     """
     The route of `action` for `organization` as set now. Raises RouteUnavailable; never falls back.
@@ -66,13 +113,33 @@ def resolve(*, organization: Organization, action: str) -> Route:
     A key that is known to be unreadable is tried once more before it is refused: its master key may be back, or be in
     this process alone.
     """
-    if organization.closed_at is not None:
-        raise RouteUnavailable(CLOSED)
-    rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
-    if rule is None:
-        return _managed_route(action)
-    try_again(rule.key)
-    return own_route(rule)
+    return _resolve(organization, action, try_again)
+
+
+def known_route(*, organization: Organization, action: str) -> Route:
+    """The same by what is known of keys, for pages: no key is opened to show where calls would go."""
+    return _resolve(organization, action, _trust)
+
+
+def resolve_all(*, organization: Organization, keys: Iterable[ProviderKey] = ()) -> list[RoutingRow]:
+    """
+    Every action with the organization's rule, if it has one, and the managed default, by what is known of keys; three
+    statements, however many actions. `keys` are those of the organization's keys that were read before.
+    """
+    rules = {
+        rule.action: rule
+        for rule in RoutingRule.objects.for_organization(organization).select_related("key", "updated_by")
+    }
+    read = {key.pk: key for key in keys}
+    for rule in rules.values():
+        rule.key = read.get(rule.key_id, rule.key)
+    defaults = {default.action: default for default in ManagedDefault.objects.all()}
+    serving = managed_keys({default.provider for default in defaults.values()})
+    rows = []
+    for slug, action in actions_of(organization).items():
+        default = defaults.get(slug)
+        rows.append(RoutingRow(action, rules.get(slug), default, serving.get(default.provider) if default else None))
+    return rows
 
 
 def has_model(
@@ -94,58 +161,67 @@ def mode_of(*, organization: Organization, actions: Iterable[str]) -> Mode:
     return Mode.BYOK if own == len(wanted) else Mode.MANAGED
 
 
-def own_route(rule: RoutingRule) -> Route:
-    """Where an organization's own rule leads. Raises RouteUnavailable."""
-    key = rule.key
-    if not key.is_usable:
-        mend = "enable" if key.state.status == ProviderKey.Status.DISABLED else "validate or replace"
-        instead = "reset the action to the managed default" if rule.action in working_defaults() else "choose another"
-        raise RouteUnavailable(
-            f"{ACTIONS[rule.action].name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, whose "
-            f"status is {key.state.label}. {key.state.detail} An owner or admin can {mend} the "
-            f"key in Settings, or {instead}.".replace("  ", " ")
-        )
+def working_defaults() -> dict[str, ManagedDefault]:
+    """The managed defaults that a managed key serves now, by action."""
+    defaults = [default for default in ManagedDefault.objects.all() if default.action in ACTIONS]
+    serving = managed_keys({default.provider for default in defaults})
+    return {default.action: default for default in defaults if default.provider in serving}
+
+
+def managed_key(provider: str) -> ProviderKey | None:
+    """The managed key that calls to `provider` leave with: the oldest that works."""
+    return managed_keys([provider]).get(provider)
+
+
+def managed_keys(
+    providers: Collection[str], *, and_try: Callable[[ProviderKey], None] = _trust
+) -> dict[str, ProviderKey]:
+    """The same of several providers at once; a provider that no managed key serves is left out."""
+    keys = ProviderKey.objects.filter(
+        organization__is_platform=True, provider__in=providers, status__in=USABLE_STATUSES
+    )
+    serving: dict[str, ProviderKey] = {}
+    with scope(EVERY, "managed keys are the platform's"):
+        for key in keys.order_by("created_at"):
+            if key.provider in serving:
+                continue
+            and_try(key)
+            if key.is_usable:
+                serving[key.provider] = key
+    return serving
+
+
+def _resolve(organization: Organization, action: str, and_try: Callable[[ProviderKey], None]) -> Route:
+    if organization.closed_at is not None:
+        raise RouteUnavailable(CLOSED)
+    rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
+    if rule is not None:
+        and_try(rule.key)
+        if rule.key.is_usable:
+            return _own_route(rule)
+    default = ManagedDefault.objects.filter(action=action).first()
+    serving = managed_keys([default.provider], and_try=and_try).get(default.provider) if default else None
+    return RoutingRow(actions_of(organization)[action], rule, default, serving).route()
+
+
+def _own_route(rule: RoutingRule) -> Route:
     return Route(
         action=rule.action,
-        provider=key.provider,
+        provider=rule.key.provider,
         model=rule.model,
-        key_id=key.pk,
-        key_label=key.label,
+        key_id=rule.key_id,
+        key_label=rule.key.label,
         mode=Mode.BYOK,
         rule_version=rule.version,
     )
 
 
-def _managed_route(action: str) -> Route:
-    default = ManagedDefault.objects.filter(action=action).first()
-    key = managed_key(default.provider, and_try=try_again) if default else None
-    if default is None or key is None:
-        raise NoModel(action)
-    return Route(
-        action=action,
-        provider=default.provider,
-        model=default.model,
-        key_id=key.pk,
-        key_label=key.label,
-        mode=Mode.MANAGED,
+def _broken(action: Action, key: ProviderKey, *, is_managed: bool) -> RouteUnavailable:
+    state = key.state
+    mend = "enable" if state.status == ProviderKey.Status.DISABLED else "validate or replace"
+    instead = "reset the action to the managed default" if is_managed else "choose another"
+    return RouteUnavailable(
+        f"{action.name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, whose "
+        f"status is {state.label}. {state.detail} An owner or admin can {mend} the "
+        f"key in Settings, or {instead}.".replace("  ", " ")
     )
-
-
-def working_defaults(defaults: Iterable[ManagedDefault] | None = None) -> dict[str, ManagedDefault]:
-    """The managed defaults that a managed key serves now, by action; of all there are, where they were read before."""
-    if defaults is None:
-        defaults = ManagedDefault.objects.all()
-    defaults = [default for default in defaults if default.action in ACTIONS]
-    served = {provider for provider in {default.provider for default in defaults} if managed_key(provider)}
-    return {default.action: default for default in defaults if default.provider in served}
-
-
-def managed_key(provider: str, *, and_try: Callable[[ProviderKey], None] = lambda key: None) -> ProviderKey | None:
-    """The managed key that calls to `provider` leave with: the oldest that works."""
-    keys = ProviderKey.objects.filter(organization__is_platform=True, provider=provider, status__in=USABLE_STATUSES)
-    with scope(EVERY, "managed keys are the platform's"):
-        for key in keys.order_by("created_at"):
-            and_try(key)
-            if key.is_usable:
-                return key
-    return None

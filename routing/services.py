@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
@@ -13,9 +12,8 @@ from organizations.edits import check_seen
 from organizations.models import Organization, User
 from providers.keys.saving import delete_provider_key
 from providers.models import ProviderKey
-from routing.actions import ACTIONS, Action
+from routing.actions import ACTIONS, Action, actions_of
 from routing.models import ManagedDefault, RoutingRule
-from routing.resolve import working_defaults
 from usage.names import provider_name
 
 
@@ -32,47 +30,12 @@ class KeyInUse(Exception):
         super().__init__(f"This key is used by: {names}. Choose what they use from now on.")
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingRow:
-    """One line of the routing table."""
-
-    action: Action
-    rule: RoutingRule | None
-    default: ManagedDefault | None  # as staff set it, whether a managed key serves it or not
-    is_managed: bool = False  # the default can serve the action now
-
-    @property
-    def unrouted(self) -> str:
-        """What the choice of no key of one's own is called."""
-        return "Managed default" if self.is_managed else "No key"
-
-
 def ensure_managed_defaults() -> None:
     """Give every built-in action that has none its managed default; changes nothing that staff set."""
     for action in ACTIONS.values():
         ManagedDefault.objects.get_or_create(
             action=action.slug, defaults={"provider": action.managed_provider, "model": action.managed_model}
         )
-
-
-def routing_table(organization: Organization, *, keys: Iterable[ProviderKey] = ()) -> list[RoutingRow]:
-    """
-    Every action with the organization's rule, if it has one, and the managed default. `keys` are those of its keys
-    that were read before.
-    """
-    rules = {
-        rule.action: rule
-        for rule in RoutingRule.objects.for_organization(organization).select_related("key", "updated_by")
-    }
-    seen = {key.pk: key for key in keys}
-    for rule in rules.values():
-        rule.key = seen.get(rule.key_id, rule.key)
-    defaults = {default.action: default for default in ManagedDefault.objects.all()}
-    working = working_defaults(defaults.values())
-    return [
-        RoutingRow(action, rules.get(slug), defaults.get(slug), is_managed=slug in working)
-        for slug, action in ACTIONS.items()
-    ]
 
 
 def save_routing(
@@ -90,7 +53,8 @@ def save_routing(
 
     Only a Connected or Limited key can be chosen, and only a model that it lists (where its provider lists any).
     """
-    if action not in ACTIONS:
+    actions = actions_of(organization)
+    if action not in actions:
         raise RuleRefused("There is no such action.")
     with transaction.atomic():
         lock_routes(organization)
@@ -108,7 +72,7 @@ def save_routing(
         rule = rules.filter(action=action).first()
         if rule and (rule.key_id, rule.model) == (key.pk, model):
             return rule
-        _check_seen(organization, action, rule, seen, reader=actor)
+        _check_seen(organization, actions[action], rule, seen, reader=actor)
         rule = rule or RoutingRule(organization=organization, action=action, version=0)
         rule.key, rule.model, rule.updated_by = key, model, actor
         rule.version += 1
@@ -117,7 +81,7 @@ def save_routing(
             organization=organization,
             actor=actor,
             action="routing.saved",
-            target=ACTIONS[action].name,
+            target=actions[action].name,
             provider=key.provider,
             key_label=key.label,
             model=model,
@@ -137,7 +101,7 @@ def lock_routes(organization: Organization) -> None:
 
 
 def _check_seen(
-    organization: Organization, action: str, rule: RoutingRule | None, seen: str | None, *, reader: User | None
+    organization: Organization, action: Action, rule: RoutingRule | None, seen: str | None, *, reader: User | None
 ) -> None:
     now = f"{provider_name(rule.key.provider)} · {rule.key.label}, {rule.model}" if rule else "no key of yours"
     check_seen(
@@ -146,7 +110,7 @@ def _check_seen(
         what=f"this route to {now}",
         organization=organization,
         actions=["routing.saved", "routing.reset"],
-        target=ACTIONS[action].name,
+        target=action.name,
         reader=reader,
         what_to_do="Do it again to overrule.",
     )
@@ -169,9 +133,10 @@ def reset_routing(*, organization: Organization, action: str, actor: User | None
         rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
         if rule is None:
             return False
-        _check_seen(organization, action, rule, seen, reader=actor)
+        named = actions_of(organization)[action]
+        _check_seen(organization, named, rule, seen, reader=actor)
         rule.delete()
-        record(organization=organization, actor=actor, action="routing.reset", target=ACTIONS[action].name)
+        record(organization=organization, actor=actor, action="routing.reset", target=named.name)
     return True
 
 
@@ -181,7 +146,8 @@ def actions_using(key: ProviderKey) -> list[Action]:
         .order_by("action")
         .values_list("action", flat=True)
     )
-    return [ACTIONS[slug] for slug in slugs]
+    actions = actions_of(key.organization_id)
+    return [actions[slug] for slug in slugs]
 
 
 def remove_provider_key(

@@ -19,8 +19,7 @@ from providers.catalog import PROVIDERS
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
-from routing.resolve import NoModel, RouteUnavailable, own_route
-from routing.services import RoutingRow, routing_table
+from routing.resolve import RoutingRow, resolve_all
 from usage.reports import MONTH, ActionAverages, action_averages
 
 DAYS = MONTH
@@ -100,7 +99,7 @@ def route_forms(
     A form for every action: bound to `posted`, or showing what is stored with the `unsaved` input of the page
     laid over it. `keys` are all those of the organization, where they were read before.
     """
-    rows = routing_table(organization, keys=keys or ())
+    rows = resolve_all(organization=organization, keys=keys or ())
     keys = selectable_keys(organization) if keys is None else [key for key in keys if key.is_usable]
     typed = drafts(unsaved or {}, rows)
     forms = []
@@ -145,7 +144,7 @@ def routing_page(
                 row=form.row,
                 form=form,
                 averages=averages.get(form.row.action.slug),
-                trouble=trouble_of(form.row),
+                trouble=form.row.trouble,
                 is_unlisted=bool(rule and models and rule.model not in models),
             )
         )
@@ -193,16 +192,6 @@ class Trouble:
 
 def troubles(rows: Iterable[RoutingRow]) -> list[Trouble]:
     """The actions of these rows that cannot run now, in their order."""
-    found = [(row, trouble_of(row)) for row in rows]
-    return [Trouble(row.action, sentence, row.rule.key if row.rule else None) for row, sentence in found if sentence]
-
-
-def trouble_of(row: RoutingRow) -> str:
-    """Why the action cannot run now, "" if it can."""
-    if row.rule is None:
-        return "" if row.is_managed else str(NoModel(row.action.slug))
-    try:
-        own_route(row.rule)
-    except RouteUnavailable as refusal:
-        return str(refusal)
-    return ""
+    return [
+        Trouble(row.action, sentence, row.rule.key if row.rule else None) for row in rows if (sentence := row.trouble)
+    ]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -24,10 +24,11 @@ from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import offers, services
-from routing.actions import ACTIONS
+from routing.actions import actions_of
 from routing.counterparts import counterpart
 from routing.forms import RemoveKeyForm, RouteForm, choice_of, named
 from routing.models import RoutingRule
+from routing.resolve import resolve_all
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
 from usage.reports import ActionAverages
 
@@ -62,9 +63,9 @@ def _newly_chosen_private_key(request: OrganizationHttpRequest) -> bool:
     return any(key is not None and is_private(key) for key in chosen)
 
 
-def _choices(request: HttpRequest) -> dict[str, str]:
+def _choices(request: OrganizationHttpRequest) -> dict[str, str]:
     """What the table's fields hold, as the page of the table takes it unsaved."""
-    names = [f"{action}-{field}" for action in ACTIONS for field in ("key", "model", "was")]
+    names = [f"{action}-{field}" for action in actions_of(request.organization) for field in ("key", "model", "was")]
     return {name: request.POST[name] for name in names if name in request.POST}
 
 
@@ -115,10 +116,10 @@ def _offer(request: OrganizationHttpRequest, offer: offers.Offer, *, status: int
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
-    if action not in ACTIONS:
-        raise Http404
     posted = route_forms(request.organization, posted=request.POST)
-    form = next(each for each in posted if each.row.action.slug == action)
+    form = next((each for each in posted if each.row.action.slug == action), None)
+    if form is None:
+        raise Http404
     form.is_valid()  # whatever else stands in the row is given up
     try:
         services.reset_routing(organization=request.organization, action=action, actor=request.user, seen=form.seen)
@@ -127,7 +128,7 @@ def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
         others = route_forms(request.organization, unsaved=_choices(request))
         return _refused(request, [form if each.row.action.slug == action else each for each in others])
     uses = "uses the managed default" if form.row.is_managed else "is not routed any more: no model serves it"
-    messages.success(request, f"{ACTIONS[action].name} {uses}.")
+    messages.success(request, f"{form.row.action.name} {uses}.")
     unsaved = {name: str(value) for name, value in request.POST.items() if not name.startswith(f"{action}-")}
     return _saved(request, unsaved)
 
@@ -199,7 +200,7 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKeyForm:
     """Bound when posted; else with the choice made so far, and with the model where all actions have the same."""
     others = [other for other in selectable_keys(request.organization) if other.pk != key.pk]
-    rows = services.routing_table(request.organization)
+    rows = resolve_all(organization=request.organization)
     is_managed = all(row.is_managed for row in rows if row.rule and row.rule.key_id == key.pk)
     unrouted = "Managed default" if is_managed else "No key"
     if request.method == "POST":

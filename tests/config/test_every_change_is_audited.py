@@ -239,7 +239,6 @@ SILENT = {
     "providers.keys.validation.mark_key_refused": "what a provider says",
     "providers.keys.validation.note_keys_used": "a time",
     "routing.services.ensure_managed_defaults": "sets up the installation",
-    "routing.services.routing_table": "reads",
     "routing.services.actions_using": "reads",
     "billing.ledger.counted": "words",
     "billing.ledger.open_account": "an empty account",

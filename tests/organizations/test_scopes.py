@@ -52,7 +52,7 @@ NOT_OF_ONE_ORGANIZATION = {
     ("gateway/dispatch.py", "_remember"): {
         "_behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode)": "a managed key is the platform's"
     },
-    ("routing/resolve.py", "managed_key"): {"EVERY": "managed keys are the platform's"},
+    ("routing/resolve.py", "managed_keys"): {"EVERY": "managed keys are the platform's"},
 }
 # Our tables without an `organization` column, so without a policy → why their rows are nobody's.
 NOBODYS_TABLES = {

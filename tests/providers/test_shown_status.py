@@ -374,9 +374,11 @@ def test_on_a_database_for_reading_only_a_start_goes_on_and_says_so(acme, caplog
     assert states() == ["Connected"]
 
 
-def test_no_page_opens_a_key_to_show_its_status(as_alice, as_staff, acme, monkeypatch):
+@pytest.mark.parametrize("is_broken", [False, True], ids=["sound", "torn"])
+def test_no_page_opens_a_key_to_show_its_status(as_alice, as_staff, acme, monkeypatch, is_broken):
     key = route_to_own_key(acme)
-    break_seal(connect_key(acme, label="Torn"))
+    if is_broken:
+        break_seal(key)
     connect_managed_key()
     briefing = write_briefing(acme, ("Knows Django", "must"))
     (person,) = import_people(acme, "Django for ten years.")

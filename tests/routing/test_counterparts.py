@@ -12,7 +12,7 @@ from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
 from routing.counterparts import counterpart, price_text
 from routing.models import ManagedDefault
-from routing.services import routing_table
+from routing.resolve import resolve_all
 from tests.builders import connect_key
 from tests.routing.conftest import MODEL
 from tests.simulator_fixtures import simulated_providers, simulator
@@ -24,7 +24,7 @@ def proposed(key: ProviderKey, listed: list[str] | None = None, *, default: tupl
     ensure_platform()
     if default:
         ManagedDefault.objects.update(provider=default[0], model=default[1])
-    return counterpart(row=routing_table(key.organization)[0], key=key, listed=listed)
+    return counterpart(row=resolve_all(organization=key.organization)[0], key=key, listed=listed)
 
 
 def key_of(provider: str, **fields: Any) -> ProviderKey:
