@@ -29,6 +29,7 @@ from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from providers.adapters.base import ChatRequest, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
+from providers.adapters.reasons import reason
 from providers.catalog import PROVIDERS
 from providers.custody.inspection import tried_seal
 from providers.custody.sealing import SealBroken, SealedKey
@@ -177,8 +178,8 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
             result = adapter.parse_chat(answer)
         except ProviderError as said:
             error, refused = said, adapter.refused_option(answer, request, ticket.quirks)
-    except SealBroken as broken:
-        error = ProviderError(ErrorKind.NEEDS_REENTRY, str(broken))
+    except SealBroken:
+        error = ProviderError(ErrorKind.NEEDS_REENTRY, reason("unreadable"))
     except ProviderError as failed:
         error = failed
     return Outcome(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from providers.adapters.base import ChatResult, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
+from providers.adapters.reasons import reason
 from providers.custody.sealing import SealedKey
 from providers.keys.destinations import Destination
 from usage.facts import Admission
@@ -47,9 +48,5 @@ class Outcome:
         return answer.report if answer else NOTHING_SAID
 
 
-INTERRUPTED = ProviderError(
-    ErrorKind.UNEXPECTED,
-    "The call was interrupted here. Try again; if it stays so, tell whoever runs this installation.",
-    may_have_run=True,
-)
-NEVER_LEFT = ProviderError(ErrorKind.UNEXPECTED, "The call was given up before it left. Try again.")
+INTERRUPTED = ProviderError(ErrorKind.UNEXPECTED, reason("interrupted"), may_have_run=True)
+NEVER_LEFT = ProviderError(ErrorKind.UNEXPECTED, reason("never_left"))

@@ -125,6 +125,6 @@ def note_refusals(ended: Sequence[Ended]) -> None:
             key_id=ticket.call.facts.key_id,
             secret_version=ticket.secret_version,
             kind=error.kind,
-            detail=error.sentence_of_key,
+            why=error.reason,
             now=each.now,
         )

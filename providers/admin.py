@@ -203,7 +203,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     @display(description="Last check failed", empty_value="no")
     def last_check(self, key: ProviderKey) -> str | None:
         at = key.last_check_failed_at
-        return f"{at:%Y-%m-%d %H:%M} UTC: {key.last_check_failure}" if at else None
+        return f"{at:%Y-%m-%d %H:%M} UTC: {key.last_check}" if at else None
 
     @display(description="New key, not serving yet")
     def new_key(self, key: ProviderKey) -> str:
@@ -262,18 +262,22 @@ class OrganizationKeyAdmin(ReadOnlyAdmin):
 
 @admin.register(KeyValidation)
 class KeyValidationAdmin(ReadOnlyAdmin):
-    list_display = ("organization", "key", "result", "detail", "requested_at", "finished_at")
+    list_display = ("organization", "key", "result", "why", "requested_at", "finished_at")
     list_display_links = ("organization", "key")
     list_filter = (("outcome", ChoicesDropdownFilter), BY_ORGANIZATION)
     list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("organization__name", "organization__slug", "key__provider", "key__label")
-    fields = ("organization", "key", "result", "detail", "requested_at", "finished_at")
-    readonly_fields = ("result",)
+    fields = ("organization", "key", "result", "why", "requested_at", "finished_at")
+    readonly_fields = ("result", "why")
 
     @display(description="Result", label={**LABELS, "Queued": "info"})
     def result(self, validation: KeyValidation) -> str:
         return validation.get_outcome_display() or validation.get_state_display()
+
+    @display(description="Detail")
+    def why(self, validation: KeyValidation) -> str:
+        return validation.sentence
 
 
 @admin.register(AvailableModel)

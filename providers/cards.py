@@ -303,7 +303,7 @@ def _replacement(pending: ProviderKey) -> Replacement:
 def _proof_form(key: ProviderKey, replacement: Replacement | None) -> ProofModelForm | None:
     """Asks for a model where the last validation could not do without, and where one was typed before."""
     waiting = replacement.key if replacement else key
-    could_not_be_checked = waiting.state.status == Status.SAVED and waiting.status_detail
+    could_not_be_checked = waiting.state.status == Status.SAVED and waiting.state.detail
     lists_nothing = key.is_usable and key.last_check_failed_at and not getattr(key, "model_count", 0)
     if not (
         waiting.proof_model or key.proof_model or waiting.must_prove_by_call or could_not_be_checked or lists_nothing

@@ -13,10 +13,11 @@ from fernet_fields import EncryptedTextField
 
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
+from providers.adapters.reasons import Reason, reason
 from providers.catalog import PROVIDERS, origin_of
 from usage.names import provider_name
 
-UNREADABLE = "The stored key cannot be opened any more. Paste it again."
+UNREADABLE = reason("unreadable")
 
 
 class WrappedKeyField(EncryptedTextField):  # type: ignore[misc]  # published without types
@@ -135,7 +136,10 @@ class ProviderKey(models.Model):
         help_text="The key that serves until this one is validated; see `providers.keys.replacement`.",
     )
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.SAVED)
-    status_detail = models.CharField(max_length=300, blank=True)
+    status_detail = models.CharField(max_length=300, blank=True, help_text="The reason of rows from before reasons.")
+    status_reason = models.JSONField(
+        null=True, blank=True, editable=False, help_text="Why it has this status: a code and what it names."
+    )
     validated_at = models.DateTimeField(null=True, blank=True, help_text="When the status was last established.")
     unreadable_since = models.DateTimeField(
         null=True,
@@ -146,7 +150,10 @@ class ProviderKey(models.Model):
     last_check_failed_at = models.DateTimeField(
         null=True, blank=True, help_text="When a check that came after the status was established did not get through."
     )
-    last_check_failure = models.CharField(max_length=300, blank=True)
+    last_check_failure = models.CharField(
+        max_length=300, blank=True, help_text="The reason of rows from before reasons."
+    )
+    last_check_reason = models.JSONField(null=True, blank=True, editable=False, help_text="Why that did not.")
     replaced_at = models.DateTimeField(null=True, blank=True, editable=False)
     rotation_reminded_at = models.DateTimeField(null=True, blank=True, editable=False)
     break_notice = models.CharField(max_length=4, choices=BreakNotice.choices, blank=True, editable=False)
@@ -200,8 +207,23 @@ class ProviderKey(models.Model):
         """
         is_moved = self.provider in PROVIDERS and self.origin != origin_of(self.provider, self.base_url)
         if is_moved or self.unreadable_since is not None:
-            return KeyState(ProviderKey.Status.NEEDS_REENTRY, UNREADABLE, None)
-        return KeyState(ProviderKey.Status(self.status), self.status_detail, self.validated_at)
+            return KeyState(ProviderKey.Status.NEEDS_REENTRY, UNREADABLE.of_key, None)
+        detail = _said(self.status_reason) or self.status_detail
+        return KeyState(ProviderKey.Status(self.status), detail, self.validated_at)
+
+    @property
+    def last_check(self) -> str:
+        """Why the last check did not get through, as a sentence; "" if it did."""
+        return _said(self.last_check_reason) or self.last_check_failure
+
+    def set_status(self, status: str, why: Reason | None = None) -> None:
+        """Saves nothing."""
+        self.status, self.status_reason, self.status_detail = status, why.as_json() if why else None, ""
+
+    def set_last_check(self, failed_at: datetime | None = None, why: Reason | None = None) -> None:
+        """When and why a check did not get through, or that none did not since; saves nothing."""
+        self.last_check_failed_at, self.last_check_failure = failed_at, ""
+        self.last_check_reason = why.as_json() if why else None
 
     @property
     def is_usable(self) -> bool:
@@ -282,7 +304,8 @@ class KeyValidation(models.Model):
     secret_version = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     outcome = models.CharField(max_length=20, choices=ProviderKey.Status.choices, blank=True)
-    detail = models.CharField(max_length=300, blank=True)
+    detail = models.CharField(max_length=300, blank=True, help_text="The reason of rows from before reasons.")
+    reason = models.JSONField(null=True, blank=True, editable=False, help_text="A code and what it names.")
     requested_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -297,6 +320,11 @@ class KeyValidation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key_id}: {self.outcome or self.state}"
+
+    @property
+    def sentence(self) -> str:
+        """Why it came out so, "" where there is nothing to say."""
+        return _said(self.reason) or self.detail
 
 
 class AvailableModel(models.Model):
@@ -347,6 +375,11 @@ class ModelQuirk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}: {self.field}"
+
+
+def _said(stored: dict[str, Any] | None) -> str:
+    """The sentence of a stored reason, as it stands on the row of a key."""
+    return Reason.from_json(stored).of_key if stored else ""
 
 
 USABLE_STATUSES = frozenset({ProviderKey.Status.CONNECTED, ProviderKey.Status.LIMITED})

@@ -27,6 +27,7 @@ from providers.adapters.dialects.base import Dialect
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 
 # The status that belongs to an error type: errors inside HTTP 200 have no other.
@@ -104,27 +105,15 @@ class AnthropicAdapter(Adapter):
         if error.type == "billing_error":
             return self.no_credit()
         if "specified api usage limits" in said:
-            return Verdict(
-                ErrorKind.NO_CREDIT,
-                "The spending limit that you set yourself in the Anthropic console is reached. "
-                "Raise it there, or wait until next month (UTC).",
-            )
+            return Verdict(ErrorKind.NO_CREDIT, reason("anthropic.own_limit"))
         if status == 429 and member(error.details, "error_code") in SPEND_LIMIT_CODES:
             if "retry-after" in answer.headers:
                 return self.rate_limited()
-            return Verdict(
-                ErrorKind.NO_CREDIT,
-                "The monthly spending limit of this Anthropic account is reached. "
-                "Raise it in the Anthropic console, or wait until the 1st of next month, 00:00 UTC.",
-            )
+            return Verdict(ErrorKind.NO_CREDIT, reason("anthropic.monthly_limit"))
         if status == 404:
             return self.model_not_found() if "model" in said else self.unknown_error()
         if verdict := self.common_verdict(status, answer, error):
             return verdict
         if error.type == "permission_error" or status == 403:
-            return Verdict(
-                ErrorKind.LIMITED,
-                "Anthropic accepts this key, but it may not do this. Look at the key's workspace and "
-                f"permissions at {self.key_page}.",
-            )
+            return Verdict(ErrorKind.LIMITED, reason("anthropic.limited", key_page=self.key_page))
         return self.verdict_by_status(status)

@@ -29,6 +29,7 @@ from providers.adapters.exchange import NoModelList as NoModelList
 from providers.adapters.exchange import ProviderError as ProviderError
 from providers.adapters.quirks import OptionalFields, Quirk, with_quirks
 from providers.adapters.reading import read_json, request_id_of, rows
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from providers.adapters.verdicts import ErrorKind as ErrorKind
 from providers.adapters.verdicts import Verdict as Verdict
@@ -120,8 +121,7 @@ class Adapter(Verdicts, ABC):
         verdict = self.verdict_without_body(answer) if error.is_empty else self.classify(answer, error)
         return ProviderError(
             verdict.kind,
-            verdict.sentence,
-            sentence_of_key=verdict.of_key,
+            verdict.reason,
             http_status=answer.status,
             retry_after_seconds=retry_after(answer, error),
             report=report or self._report_of_error(answer, error),
@@ -187,22 +187,18 @@ class Adapter(Verdicts, ABC):
     def no_model_list(self, answer: HttpAnswer) -> NoModelList:
         return NoModelList(
             ErrorKind.UNEXPECTED,
-            f"{self.provider_name} gives no list of models where it is asked for it. Type the id of a model.",
+            reason("no_model_list", provider=self.provider_name),
             http_status=answer.status,
         )
 
     def empty_model_list(self) -> NoModelList:
         """Asked for where a server `may_list_nothing`: others prove the key by answering at all."""
-        return NoModelList(
-            ErrorKind.UNEXPECTED,
-            f"{self.provider_name}'s list of models is empty. Type the id of a model that it has.",
-        )
+        return NoModelList(ErrorKind.UNEXPECTED, reason("empty_model_list", provider=self.provider_name))
 
     def empty(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(
             ErrorKind.UNEXPECTED,
-            f"{self.provider_name} answered without an answer in it. Try again in a while, or choose another model for "
-            "the action.",
+            reason("empty", provider=self.provider_name),
             http_status=answer.status,
             report=report or Report(request_id=self.request_id(answer)),
             may_have_run=True,
@@ -212,8 +208,7 @@ class Adapter(Verdicts, ABC):
     def unexpected(self, answer: HttpAnswer, report: Report | None = None) -> ProviderError:
         return ProviderError(
             ErrorKind.UNEXPECTED,
-            f"{self.provider_name} answered in a form we do not know. Try again; if it stays so, tell "
-            "whoever runs this installation.",
+            reason("unexpected", provider=self.provider_name),
             http_status=answer.status,
             report=report or Report(request_id=self.request_id(answer)),
             may_have_run=200 <= answer.status < 300,
@@ -239,7 +234,7 @@ class Adapter(Verdicts, ABC):
         if fits(413, 429) and meanings.means_too_long_for_key(error):
             return self.too_long_for_key()
         if meanings.means_budget_of_a_model(error):
-            return self.quota_used_up("Its budget there is renewed as whoever set it decided.")
+            return self.quota_used_up(reason("renewed.by_budget"))
         if fits(400, 401, 402, 403, 412, 429) and meanings.means_no_credit(error):
             return self.no_credit()
         if fits(400, 401, 403):
@@ -278,10 +273,7 @@ class Adapter(Verdicts, ABC):
         if answer.status in (402, 429):
             return self.verdict_by_status(answer.status)
         if answer.status >= 500 or answer.status == 408:
-            return Verdict(
-                ErrorKind.UNREACHABLE,
-                f"{self.provider_name} could not be reached: something in front of it answered. Try again in a while.",
-            )
+            return Verdict(ErrorKind.UNREACHABLE, reason("in_front", provider=self.provider_name))
         return self.unknown_error()
 
 

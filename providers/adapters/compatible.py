@@ -23,6 +23,7 @@ from providers.adapters.base import (
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.openai import OpenAIAdapter
 from providers.adapters.reading import member, positive_or_none, read_json, text_of
+from providers.adapters.reasons import reason
 from usage.tokens import Report
 
 if TYPE_CHECKING:
@@ -62,32 +63,16 @@ class CompatibleAdapter(OpenAIAdapter):
         )
 
     def invalid(self) -> Verdict:
-        return Verdict(
-            ErrorKind.INVALID,
-            "The server does not accept this key, or expects one. Ask who runs it for a key, and replace it here.",
-        )
+        return Verdict(ErrorKind.INVALID, reason("server.invalid"))
 
     def account_closed(self) -> Verdict:
-        return Verdict(
-            ErrorKind.INVALID,
-            "The server has disabled the account or organization behind this key. Ask who runs it why, or replace the "
-            "key.",
-        )
+        return Verdict(ErrorKind.INVALID, reason("server.account_closed"))
 
     def limited(self) -> Verdict:
-        return Verdict(
-            ErrorKind.LIMITED,
-            "The server knows this key, but refused it this request. Ask who runs it what the key may do.",
-            "The server knows this key, but did not allow it what it was validated with. Ask who runs it what the key "
-            "may do.",
-        )
+        return Verdict(ErrorKind.LIMITED, reason("server.limited"))
 
     def no_credit(self) -> Verdict:
-        return Verdict(
-            ErrorKind.NO_CREDIT,
-            "The account behind this key has no credit or budget left at this server. Top it up or raise the limit "
-            "there, then validate the key again.",
-        )
+        return Verdict(ErrorKind.NO_CREDIT, reason("server.no_credit"))
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         if "litellm.authenticationerror" in error.message or "litellm.permissiondeniederror" in error.message:
@@ -112,35 +97,20 @@ class CompatibleAdapter(OpenAIAdapter):
         verdict = self.wrong_base_url()
         return ProviderError(
             verdict.kind,
-            verdict.sentence,
+            verdict.reason,
             http_status=answer.status,
             report=report or Report(request_id=self.request_id(answer)),
             may_have_run=200 <= answer.status < 300 and not _is_web_page(answer),
         )
 
     def no_model_list(self, answer: HttpAnswer) -> NoModelList:
-        return NoModelList(
-            ErrorKind.UNEXPECTED,
-            "The server gives no list of models at this base URL; most end in /v1. If this one is right, type the id "
-            "of a model.",
-            http_status=answer.status,
-        )
+        return NoModelList(ErrorKind.UNEXPECTED, reason("server.no_model_list"), http_status=answer.status)
 
     def wrong_base_url(self) -> Verdict:
-        return Verdict(
-            ErrorKind.UNEXPECTED,
-            "A server answers there, but not as an OpenAI-compatible one at this base URL. Most base URLs end in /v1; "
-            "check it, and replace the key to correct it.",
-        )
+        return Verdict(ErrorKind.UNEXPECTED, reason("server.wrong_base_url"))
 
     def _refused_behind_it(self) -> Verdict:
-        return Verdict(
-            ErrorKind.UNEXPECTED,
-            "The server's own access to the provider behind this model was refused; your key is not at fault. Tell who "
-            "runs the server, or choose another model for the action.",
-            "The server's own access to the provider behind it was refused; this key is not at fault. Tell who runs "
-            "the server.",
-        )
+        return Verdict(ErrorKind.UNEXPECTED, reason("server.upstream"))
 
 
 class OllamaAdapter(CompatibleAdapter):
@@ -169,52 +139,26 @@ class OllamaAdapter(CompatibleAdapter):
         """Models that run in Ollama's cloud are refused by it, while the server and its own models are fine."""
         in_cloud = member(read_json(answer.body), "signin_url") or CLOUD.search(error.message)
         if answer.status in (401, 402, 403) and in_cloud:
-            return Verdict(
-                ErrorKind.LIMITED,
-                "This model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or "
-                "look at its plan, or choose another model for the action.",
-                "The model runs in Ollama's cloud, which refuses it to this server. Have somebody sign in there or "
-                "look at its plan, or type the name of another one.",
-            )
+            return Verdict(ErrorKind.LIMITED, reason("ollama.cloud"))
         return super().classify(answer, error)
 
     def invalid(self) -> Verdict:
-        return Verdict(
-            ErrorKind.INVALID,
-            "This server asks for a key, which Ollama has none of: something guards it. Connect it on the card of "
-            "OpenAI-compatible servers, with /v1 at the end of its base URL.",
-        )
+        return Verdict(ErrorKind.INVALID, reason("ollama.guarded"))
 
     def limited(self) -> Verdict:
         return self.invalid()
 
     def model_not_found(self) -> Verdict:
-        return Verdict(
-            ErrorKind.MODEL_NOT_FOUND,
-            "This Ollama server does not have the model. Have it pulled there, or choose another model for the action.",
-            "This Ollama server does not have the model it was to be tried with. Have it pulled there, or type the "
-            "name of another one.",
-        )
+        return Verdict(ErrorKind.MODEL_NOT_FOUND, reason("ollama.model_not_found"))
 
     def wrong_base_url(self) -> Verdict:
-        return Verdict(
-            ErrorKind.UNEXPECTED,
-            "A server answers there, but it is no Ollama server. Its base URL has no path: https://ollama.example.com.",
-        )
+        return Verdict(ErrorKind.UNEXPECTED, reason("ollama.wrong_base_url"))
 
     def no_model_list(self, answer: HttpAnswer) -> NoModelList:
-        return NoModelList(
-            ErrorKind.UNEXPECTED,
-            "A server answers there, but it is no Ollama server with a list of models. Its base URL has no path: "
-            "https://ollama.example.com. If this one is right, type the name of a model.",
-            http_status=answer.status,
-        )
+        return NoModelList(ErrorKind.UNEXPECTED, reason("ollama.no_model_list"), http_status=answer.status)
 
     def empty_model_list(self) -> NoModelList:
-        return NoModelList(
-            ErrorKind.UNEXPECTED,
-            "This Ollama server has no model yet. Have one pulled there and validate again, or type its name.",
-        )
+        return NoModelList(ErrorKind.UNEXPECTED, reason("ollama.no_model"))
 
 
 def _is_web_page(answer: HttpAnswer) -> bool:

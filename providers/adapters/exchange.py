@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from providers.adapters.reasons import Reason
 from providers.adapters.verdicts import ErrorKind
 from usage.tokens import NOTHING_SAID, Report
 
@@ -80,8 +81,7 @@ class ProviderError(Exception):
     """
     A call that brought no answer.
 
-    `sentence` (also `str()`) is ours, says what to do next and holds nothing the provider wrote; `sentence_of_key` is
-    the same for the row of a key that was validated.
+    `reason` is ours and holds nothing the provider wrote; `sentence` (also `str()`) is what it says beside the work.
     `retry_after_seconds` is as the provider asked; `report` is what the answer says of itself all the same.
     `may_have_run` where the call left and no answer that tells its cost came back: a model may have worked on it.
     `is_empty` where it was a success in which nothing was answered.
@@ -90,24 +90,26 @@ class ProviderError(Exception):
     def __init__(
         self,
         kind: ErrorKind,
-        sentence: str,
+        reason: Reason,
         *,
         http_status: int | None = None,
         retry_after_seconds: float | None = None,
         report: Report = NOTHING_SAID,
         may_have_run: bool = False,
-        sentence_of_key: str = "",
         is_empty: bool = False,
     ) -> None:
-        super().__init__(sentence)
+        super().__init__(reason.sentence)
         self.kind = kind
-        self.sentence = sentence
-        self.sentence_of_key = sentence_of_key or sentence
+        self.reason = reason
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
         self.report = report
         self.may_have_run = may_have_run
         self.is_empty = is_empty
+
+    @property
+    def sentence(self) -> str:
+        return self.reason.sentence
 
 
 class NoModelList(ProviderError):

@@ -31,85 +31,31 @@ from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from usage.tokens import Report
 
-CONSOLE = "https://console.cloud.google.com/apis/credentials"
 # What bars a key from everything: the reason in Google's ErrorInfo (google.api.ErrorReason), words of its message for
-# answers without one, and how our sentence ends.
+# answers without one, and what we call it.
 BLOCKED: tuple[tuple[str, str, str], ...] = (
-    (
-        "API_KEY_HTTP_REFERRER_BLOCKED",
-        "requests from referer",
-        f"it is restricted to certain websites, which no server is. Lift that at {CONSOLE}, then validate it again.",
-    ),
-    (
-        "API_KEY_HTTP_REFERRER_BLOCKED",
-        "referrer restrictions",
-        f"it is restricted to certain websites, which no server is. Lift that at {CONSOLE}, then validate it again.",
-    ),
-    (
-        "API_KEY_IP_ADDRESS_BLOCKED",
-        "ip address restriction",
-        f"accepts it only from certain IP addresses. Add this server's address at {CONSOLE}, then validate it again.",
-    ),
-    (
-        "API_KEY_ANDROID_APP_BLOCKED",
-        "requests from this android",
-        f"it is restricted to Android apps. Lift that at {CONSOLE}, then validate it again.",
-    ),
-    (
-        "API_KEY_IOS_APP_BLOCKED",
-        "requests from this ios",
-        f"it is restricted to iOS apps. Lift that at {CONSOLE}, then validate it again.",
-    ),
-    (
-        "API_KEY_SERVICE_BLOCKED",
-        "requests to this api",
-        f"it is not allowed the Gemini API. Add the Generative Language API to its restrictions at {CONSOLE}, then "
-        "validate it again.",
-    ),
-    (
-        "SERVICE_DISABLED",
-        "has not been used in project",
-        "the Gemini API is switched off in its project. Enable the Generative Language API at "
-        "https://console.cloud.google.com/apis/library, then validate the key again.",
-    ),
-    (
-        "BILLING_DISABLED",
-        "requires billing to be enabled",
-        "billing is switched off in its project. Switch it on at https://console.cloud.google.com/billing, then "
-        "validate the key again.",
-    ),
-    *(
-        (
-            reason,
-            words,
-            "its project or account is suspended. Look at https://console.cloud.google.com, or replace the key by "
-            "one of another project.",
-        )
-        for reason, words in (
-            ("CONSUMER_SUSPENDED", "has been suspended"),
-            ("CONSUMER_INVALID", "project has been denied access"),
-            ("GCP_SUSPENDED", ""),
-            ("ACCOUNT_STATE_INVALID", ""),
-            ("USER_BLOCKED_BY_ADMIN", ""),
-            ("USER_PROJECT_DENIED", ""),
-        )
-    ),
-    *(
-        (
-            reason,
-            words,
-            "does not serve it from the country or network this server stands in. Use OpenRouter or another provider.",
-        )
-        for reason, words in (
-            ("LOCATION_POLICY_VIOLATED", "location is not supported"),
-            ("LOCATION_TAX_POLICY_VIOLATED", ""),
-            ("SECURITY_POLICY_VIOLATED", ""),
-            ("ORG_RESTRICTION_VIOLATION", ""),
-        )
-    ),
+    ("API_KEY_HTTP_REFERRER_BLOCKED", "requests from referer", "google.websites"),
+    ("API_KEY_HTTP_REFERRER_BLOCKED", "referrer restrictions", "google.websites"),
+    ("API_KEY_IP_ADDRESS_BLOCKED", "ip address restriction", "google.addresses"),
+    ("API_KEY_ANDROID_APP_BLOCKED", "requests from this android", "google.android"),
+    ("API_KEY_IOS_APP_BLOCKED", "requests from this ios", "google.ios"),
+    ("API_KEY_SERVICE_BLOCKED", "requests to this api", "google.api_not_allowed"),
+    ("SERVICE_DISABLED", "has not been used in project", "google.api_off"),
+    ("BILLING_DISABLED", "requires billing to be enabled", "google.billing_off"),
+    ("CONSUMER_SUSPENDED", "has been suspended", "google.suspended"),
+    ("CONSUMER_INVALID", "project has been denied access", "google.suspended"),
+    ("GCP_SUSPENDED", "", "google.suspended"),
+    ("ACCOUNT_STATE_INVALID", "", "google.suspended"),
+    ("USER_BLOCKED_BY_ADMIN", "", "google.suspended"),
+    ("USER_PROJECT_DENIED", "", "google.suspended"),
+    ("LOCATION_POLICY_VIOLATED", "location is not supported", "google.country"),
+    ("LOCATION_TAX_POLICY_VIOLATED", "", "google.country"),
+    ("SECURITY_POLICY_VIOLATED", "", "google.country"),
+    ("ORG_RESTRICTION_VIOLATION", "", "google.country"),
 )
 ROLES = {"user": "user", "assistant": "model"}
 # "limit: 0": the model is not in the account's tier at all, so waiting does not help.
@@ -165,8 +111,7 @@ class GoogleAdapter(Adapter):
             refused = self.content_refused()
             raise ProviderError(
                 refused.kind,
-                refused.sentence,
-                sentence_of_key=refused.of_key,
+                refused.reason,
                 http_status=answer.status,
                 report=report,
             )
@@ -212,34 +157,20 @@ class GoogleAdapter(Adapter):
         if verdict := self.common_verdict(status, answer, error):
             return verdict
         if status == 403:
-            return Verdict(
-                ErrorKind.LIMITED,
-                "Google accepts this key, but refused it this request. Look at the key's restrictions at "
-                f"{self.key_page}.",
-                "Google accepts this key, but did not allow it what it was validated with. Look at its restrictions "
-                f"at {self.key_page}.",
-            )
+            return Verdict(ErrorKind.LIMITED, reason("google.limited", key_page=self.key_page))
         return self.verdict_by_status(status)
 
     def _classify_key(self, status: int, error: ErrorBody) -> Verdict | None:
         """What keeps the key from every call."""
         said = error.message
         if "ACCESS_TOKEN_TYPE_UNSUPPORTED" in error.reasons:
-            return Verdict(
-                ErrorKind.INVALID,
-                "Google does not accept an auth key of this kind for this project. "
-                f"Make a new key for the Gemini API at {self.key_page} and replace it here.",
-            )
+            return Verdict(ErrorKind.INVALID, reason("google.kind", key_page=self.key_page))
         if status == 403 and "leaked" in said:
-            return Verdict(
-                ErrorKind.INVALID,
-                "Google has blocked this key because it was reported as leaked. "
-                f"Make a new one at {self.key_page} and replace it here.",
-            )
+            return Verdict(ErrorKind.INVALID, reason("google.leaked", key_page=self.key_page))
         if status in (400, 401, 403):
-            for reason, words, blocked in BLOCKED:
-                if reason in error.reasons or (words and words in said[:200]):
-                    return Verdict(ErrorKind.INVALID, f"Google knows this key, but {blocked}")
+            for named, words, blocked in BLOCKED:
+                if named in error.reasons or (words and words in said[:200]):
+                    return Verdict(ErrorKind.INVALID, reason(blocked))
         if "API_KEY_INVALID" in error.reasons:
             return self.invalid()
         return None
@@ -247,15 +178,9 @@ class GoogleAdapter(Adapter):
     def _classify_quota(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         said = error.message
         if NO_QUOTA_AT_ALL.search(said):
-            return Verdict(
-                ErrorKind.LIMITED,
-                "This model is not in the tier of this Google account. "
-                "Choose another model for the action, or set up billing at Google.",
-                "The model that the key was validated with is not in the tier of this Google account. "
-                "Type the id of another one, or set up billing at Google.",
-            )
+            return Verdict(ErrorKind.LIMITED, reason("google.no_tier"))
         if "prepay" in said or "credits are depleted" in said or meanings.means_no_credit(error):
             return self.no_credit()
         if any("PerDay" in quota for quota in error.quotas) or meanings.means_long_quota(error):
-            return self.quota_used_up("It is renewed at midnight Pacific time, which is 07:00 or 08:00 UTC.")
+            return self.quota_used_up(reason("renewed.pacific"))
         return self.common_verdict(429, answer, error) or self.rate_limited()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from providers.adapters.error_body import ErrorBody
+from providers.adapters.reasons import Reason, reason
 
 _BAD_KEY_CODES = frozenset({"invalid_api_key", "api_key_invalid", "incorrect_api_key", "expired_key"})
 _BAD_KEY = re.compile(
@@ -172,10 +173,16 @@ def means_no_such_model(error: ErrorBody) -> bool:
     return bool(_NO_SUCH_MODEL.search(error.message))
 
 
-def renewal_of(error: ErrorBody, retry_after_seconds: float | None) -> str:
-    """When a quota is renewed, as a sentence: as the provider says, or what is usual."""
+def renewal_of(error: ErrorBody, retry_after_seconds: float | None) -> Reason:
+    """When a quota is renewed: as the provider says, or what is usual."""
     seconds = retry_after_seconds or _wait_in(error.message)
-    return f"It says to come back in about {_duration(seconds)}." if seconds else "It is renewed within a day or month."
+    if not seconds:
+        return reason("renewed.usually")
+    for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= length:
+            number = round(seconds / length)
+            return reason(f"renewed.{unit}") if number == 1 else reason(f"renewed.{unit}s", number=number)
+    return reason("renewed.soon")
 
 
 def _beginning(error: ErrorBody) -> str:
@@ -193,11 +200,3 @@ def _wait_in(message: str) -> float | None:
         return None
     days, hours, minutes, seconds = (int((part or "0")[:6]) for part in found.groups())
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds) or None
-
-
-def _duration(seconds: float) -> str:
-    for length, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= length:
-            number = round(seconds / length)
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return "a minute"

@@ -12,6 +12,7 @@ from providers.adapters.base import ErrorKind, HttpAnswer, ListedModel, Verdict
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.openai import OpenAIAdapter
 from providers.adapters.reading import member, positive_or_none, text_of
+from providers.adapters.reasons import reason
 
 
 class MistralAdapter(OpenAIAdapter):
@@ -34,11 +35,7 @@ class MistralAdapter(OpenAIAdapter):
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
         said = error.message
         if answer.status == 401:
-            return Verdict(
-                ErrorKind.INVALID,
-                "Mistral does not accept this key: it was mistyped or revoked, or its plan's budget is used up, which "
-                f"Mistral answers alike. Look at {self.key_page}, then replace the key or validate it again.",
-            )
+            return Verdict(ErrorKind.INVALID, reason("mistral.invalid", key_page=self.key_page))
         if answer.status == 429 and "capacity" in said:
             return self.overloaded()
         if verdict := self.common_verdict(answer.status, answer, error):

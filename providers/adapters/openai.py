@@ -27,6 +27,7 @@ from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
 from providers.adapters.reading import clean, member, rows, text_of
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from usage.tokens import Doubt, Report
 
@@ -128,33 +129,17 @@ class OpenAIAdapter(Adapter):
         """A 401 is not always a mistyped key: it may be one that is not allowed this, or nothing at all from here."""
         if "missing scopes" in error.message or "insufficient permissions" in error.message:
             return Verdict(
-                ErrorKind.LIMITED,
-                f"{self.provider_name} accepts this key, but it lacks a permission. Allow it “Models” and "
-                f"“Model capabilities” at {self.key_page}, or make a key with all permissions.",
+                ErrorKind.LIMITED, reason("lacks_permission", provider=self.provider_name, key_page=self.key_page)
             )
         if ("ip" in error.message.split() and "authorized" in error.message) or error.code == "ip_not_authorized":
-            return Verdict(
-                ErrorKind.INVALID,
-                f"{self.provider_name} accepts this key only from certain IP addresses. Add this server's "
-                "address in the project's settings there, then validate the key again.",
-            )
+            return Verdict(ErrorKind.INVALID, reason("address_not_allowed", provider=self.provider_name))
         if "member of an organization" in error.message:
-            return Verdict(
-                ErrorKind.INVALID,
-                f"The owner of this key is no member of an {self.provider_name} organization any more. "
-                "Have them invited again, or make a key in your own organization.",
-            )
+            return Verdict(ErrorKind.INVALID, reason("no_member", provider=self.provider_name))
         if error.code == "unsupported_country_region_territory" or "country" in error.message[:100]:
-            return Verdict(
-                ErrorKind.INVALID,
-                f"{self.provider_name} does not serve the country this server stands in, whatever the key. Use "
-                "OpenRouter or another provider.",
-            )
+            return Verdict(ErrorKind.INVALID, reason("country", provider=self.provider_name))
         if "archived" in error.message:
             return Verdict(
-                ErrorKind.INVALID,
-                f"The {self.provider_name} project of this key was archived. Make a key in another project at "
-                f"{self.key_page} and replace it here.",
+                ErrorKind.INVALID, reason("project_archived", provider=self.provider_name, key_page=self.key_page)
             )
         return self.verdict_by_status(status)
 

@@ -25,6 +25,7 @@ from providers.adapters.base import (
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.openai import OpenAIAdapter
 from providers.adapters.reading import NANO, member, nanousd_of, positive_or_none, text_of, usd_of
+from providers.adapters.reasons import Reason, reason
 from usage.tokens import Doubt, Report
 
 TOKENS_IN_A_PRICE = 1_000_000
@@ -56,16 +57,14 @@ class OpenRouterAdapter(OpenAIAdapter):
         if key.get("is_management_key") is True or key.get("is_provisioning_key") is True:
             raise self._refuse(
                 ErrorKind.INVALID,
-                "This is an OpenRouter management key, which cannot call models. "
-                f"Make an ordinary key at {self.key_page} and replace it here.",
+                reason("openrouter.management", key_page=self.key_page),
                 answer,
             )
         remaining = key.get("limit_remaining")
         if isinstance(remaining, (int, Decimal)) and not isinstance(remaining, bool) and remaining <= 0:
             raise self._refuse(
                 ErrorKind.NO_CREDIT,
-                "OpenRouter accepts this key, but the key's own spending limit is used up. "
-                f"Raise it at {self.key_page}, then validate the key again.",
+                reason("openrouter.own_limit", key_page=self.key_page),
                 answer,
             )
         limits: dict[str, Any] = {
@@ -127,38 +126,24 @@ class OpenRouterAdapter(OpenAIAdapter):
         if status == 402:
             return self._classify_payment(answer, said)
         if status == 403 and "limit exceeded" in said:
-            return Verdict(
-                ErrorKind.NO_CREDIT,
-                "The spending limit that was set for this OpenRouter key is used up. "
-                f"Raise it at {self.key_page}, or wait until it is renewed, then validate the key again.",
-            )
+            return Verdict(ErrorKind.NO_CREDIT, reason("openrouter.limit_set", key_page=self.key_page))
         if status in (400, 403, 404) and (verdict := self._classify_no_endpoint(said)):
             return verdict
         if status == 404 or (status == 400 and "not a valid model" in said):
             return self.model_not_found()
         if status == 429 and (meanings.means_long_quota(error) or self._is_daily(error)):
-            return self.quota_used_up("It is renewed at 00:00 UTC.")
+            return self.quota_used_up(reason("renewed.utc"))
         upstream = member(error.metadata, "raw")
         if status == 400 and meanings.means_too_long(ErrorBody(message=str(upstream)[:2_000].lower())):
             return self.too_long()
         if status in (502, 503):
-            return Verdict(
-                ErrorKind.OVERLOADED,
-                "None of the providers behind OpenRouter could answer for this model. "
-                "Try again in a while, or choose another model for the action.",
-                "None of the providers behind OpenRouter could answer, which says nothing about the key. "
-                "Try again in a while.",
-            )
+            return Verdict(ErrorKind.OVERLOADED, reason("openrouter.none_could"))
         return self.common_verdict(status, answer, error) or self.verdict_by_status(status)
 
     def _classify_payment(self, answer: HttpAnswer, said: str) -> Verdict:
         """A 402 is about the account, about what other calls have reserved, or about one request too dear for it."""
         if "retry-after" in answer.headers:
-            return Verdict(
-                ErrorKind.RATE_LIMITED,
-                "Calls that are still running have reserved the rest of this OpenRouter key's budget. "
-                "Wait until they have ended, then try again.",
-            )
+            return Verdict(ErrorKind.RATE_LIMITED, reason("openrouter.reserved"))
         affordable = AFFORDABLE.search(said)
         if (affordable and int(affordable[1])) or "prompt tokens limit exceeded" in said:
             return self.too_dear()
@@ -167,42 +152,21 @@ class OpenRouterAdapter(OpenAIAdapter):
     def _classify_no_endpoint(self, said: str) -> Verdict | None:
         """No provider is left after the account's own settings, or after what the request asks for."""
         if "data policy" in said or "guardrail restrictions" in said or "settings/privacy" in said:
-            return Verdict(
-                ErrorKind.LIMITED,
-                "The privacy settings of this OpenRouter account leave no provider for this model. Change them at "
-                "https://openrouter.ai/settings/privacy, or choose another model for the action.",
-                "The privacy settings of this OpenRouter account leave no provider for what was tried. Change them at "
-                "https://openrouter.ai/settings/privacy.",
-            )
+            return Verdict(ErrorKind.LIMITED, reason("openrouter.privacy"))
         if "allowed providers" in said or "providers have been ignored" in said:
-            return Verdict(
-                ErrorKind.LIMITED,
-                "The provider settings of this OpenRouter account leave no provider for this model. Change them at "
-                "https://openrouter.ai/settings/preferences, or choose another model for the action.",
-                "The provider settings of this OpenRouter account leave no provider for what was tried. Change them "
-                "at https://openrouter.ai/settings/preferences.",
-            )
+            return Verdict(ErrorKind.LIMITED, reason("openrouter.preferences"))
         if "no endpoints" in said and ("support" in said or "requested parameters" in said):
             return self.bad_request()
         return None
 
     def _refused_upstream(self) -> Verdict:
-        return Verdict(
-            ErrorKind.UNEXPECTED,
-            "The provider behind OpenRouter did not accept OpenRouter's own access to this model, or the key you "
-            "deposited there. Look at https://openrouter.ai/settings/integrations, or choose another model for the "
-            "action.",
-            "The provider behind OpenRouter did not accept OpenRouter's own access, or the key you deposited there. "
-            "Look at https://openrouter.ai/settings/integrations.",
-        )
+        return Verdict(ErrorKind.UNEXPECTED, reason("openrouter.upstream"))
 
     def _is_daily(self, error: ErrorBody) -> bool:
         return "daily" in text_of(member(error.metadata, "limit_source"))
 
-    def _refuse(self, kind: ErrorKind, sentence: str, answer: HttpAnswer) -> ProviderError:
-        return ProviderError(
-            kind, sentence, http_status=answer.status, report=Report(request_id=self.request_id(answer))
-        )
+    def _refuse(self, kind: ErrorKind, why: Reason, answer: HttpAnswer) -> ProviderError:
+        return ProviderError(kind, why, http_status=answer.status, report=Report(request_id=self.request_id(answer)))
 
 
 def price_per_mtok(price: object) -> int | None:

@@ -39,7 +39,7 @@ class SealBroken(Exception):
     """A stored key cannot be opened: moved, altered, or its master or organization key is gone."""
 
     def __init__(self) -> None:
-        super().__init__(UNREADABLE)
+        super().__init__(UNREADABLE.sentence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from yarl import URL
 
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.error_body import LARGEST_ERROR_BODY
+from providers.adapters.reasons import Reason, reason
 from providers.egress.addresses import PUBLIC, Reach
 from providers.egress.connections import Departure, Egress
 from providers.egress.echoes import StreamedEchoes, without_echoes
@@ -38,15 +39,6 @@ LARGEST_BODY = 8 * 1024 * 1024  # of which Python's text takes up to four times 
 LARGEST_REQUEST = 10 * 1024 * 1024
 # No connection to a server that an organization named fails faster, whatever the reason.
 FASTEST_FAILURE_SECONDS = 1.0
-
-CHECK_CONNECTION = "Check this server's internet connection and try again in a while."
-CHECK_PROXY = (
-    "This installation's calls leave through a proxy. Try again in a while; if it stays so, tell whoever runs it."
-)
-CHECK_CUSTOM = (
-    "Check the base URL and that the server runs. One in a private network has to be allowed by whoever runs this "
-    "installation."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +102,27 @@ class Attempt:
         kind = ErrorKind.UNREACHABLE
         if isinstance(error, (aiohttp.ClientError, httpx.TransportError)):
             logger.info("No connection to %s: %s", self.host, type(error).__name__)
-            sentence = f"{self.host} could not be reached. {self._what_to_check()}"
+            why = self._no_connection()
         elif isinstance(error, TimeoutError):
-            sentence = f"{self.host} did not answer within {self._waited():g} seconds. Try again in a while."
+            why = reason("no_answer", host=self.host, seconds=f"{self._waited():g}")
         elif isinstance(error, OSError):
             logger.info("No connection to %s: %s", self.host, type(error).__name__)
-            sentence = f"{self.host} could not be reached. {self._what_to_check()}"
+            why = self._no_connection()
         else:  # whatever it is, its text may hold a header
             logger.error("A call to %s could not be made: %s", self.host, type(error).__name__)
             kind = ErrorKind.UNEXPECTED
-            sentence = (
-                f"The call to {self.host} could not be made. Try again; if it stays so, tell whoever runs this "
-                "installation."
-            )
-        return ProviderError(kind, sentence, may_have_run=self.departure.has_left)
+            why = reason("could_not_be_made", host=self.host)
+        return ProviderError(kind, why, may_have_run=self.departure.has_left)
 
     def _waited(self) -> float:
         idle, whole = self.limits.idle_seconds, self.limits.timeout_seconds
         is_over = time.monotonic() - self.started >= whole
         return round(whole if is_over or idle is None else idle, 1)
 
-    def _what_to_check(self) -> str:
+    def _no_connection(self) -> Reason:
         if self.reach.is_custom:
-            return CHECK_CUSTOM
-        return CHECK_PROXY if self.reach.proxy else CHECK_CONNECTION
+            return reason("no_connection.custom", host=self.host)
+        return reason("no_connection.proxy" if self.reach.proxy else "no_connection", host=self.host)
 
 
 class Answer:
@@ -201,11 +190,9 @@ class Answer:
             return chunk
         if self.is_error:
             return chunk[: budget - self._received]
-        larger = f"{self.attempt.host} sent an answer of more than {most} bytes."
         return ProviderError(
             ErrorKind.UNEXPECTED,
-            f"{larger} Choose another model for the action.",
-            sentence_of_key=f"{larger} Try again in a while.",
+            reason("too_large", host=self.attempt.host, bytes=most),
             http_status=self.status,
             may_have_run=True,
         )
@@ -285,14 +272,9 @@ async def _opened(
     attempt: Attempt, opener: Opener, egress: Egress, call: HttpCall, credential_headers: Mapping[str, str]
 ) -> Answer | ProviderError:
     if not all(value.isascii() and value.isprintable() for value in credential_headers.values()):
-        return ProviderError(
-            ErrorKind.UNEXPECTED,
-            "The key holds characters that no key has and that cannot be sent. Paste it again.",
-        )
+        return ProviderError(ErrorKind.UNEXPECTED, reason("odd_characters"))
     if call.body is not None and len(call.body) > LARGEST_REQUEST:
-        return ProviderError(
-            ErrorKind.BAD_REQUEST, "The text is longer than any model takes. Shorten the profile or the briefing."
-        )
+        return ProviderError(ErrorKind.BAD_REQUEST, reason("longer_than_any"))
     sent = {**call.headers, **credential_headers}
     head = await attempt.within(lambda: opener(egress, attempt.reach, call, sent))
     if isinstance(head, ProviderError):
@@ -302,7 +284,7 @@ async def _opened(
         await head.close()
         return ProviderError(
             ErrorKind.UNEXPECTED,
-            f"{attempt.host} sent a compressed answer, which was not asked for. Try again in a while.",
+            reason("compressed", host=attempt.host),
             http_status=head.status,
             may_have_run=True,
         )

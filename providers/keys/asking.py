@@ -13,17 +13,17 @@ from datetime import datetime
 from typing import Any
 
 from providers.adapters.base import Adapter, ErrorKind, HttpAnswer, HttpCall, ListedModel, NoModelList, ProviderError
+from providers.adapters.reasons import Reason, reason
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody.inspection import tried_seal
 from providers.custody.sealing import SealBroken
 from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
 from providers.keys.proof import TIMEOUT_SECONDS, model_to_ask, prove
-from providers.models import BROKEN_STATUSES, USABLE_STATUSES, ProviderKey
+from providers.models import BROKEN_STATUSES, UNREADABLE, USABLE_STATUSES, ProviderKey
 
 VALIDATION_TIMEOUT_SECONDS = 10  # for all free calls of one validation together
-KEY_NOT_CHECKED = "The server is reachable. It answers without a key too, so the key was not checked."
-CANNOT_BE_CHECKED = "Saved, cannot be checked without a model."
+CANNOT_BE_CHECKED = "cannot_be_checked"
 LONGEST_SHOWN_MODEL = 60
 Status = ProviderKey.Status
 
@@ -54,7 +54,7 @@ class Finding:
     """
 
     status: str
-    detail: str = ""
+    why: Reason | None = None
     limits: dict[str, Any] = field(default_factory=dict)
     models: list[ListedModel] = field(default_factory=list)
     is_proven: bool = False
@@ -85,15 +85,15 @@ class _Line:
 def ask_provider(key: ProviderKey, *, now: datetime) -> Finding:
     adapter = PROVIDERS[key.provider].adapter
     if key.origin != origin_of(key.provider, key.base_url):
-        return Finding(Status.NEEDS_REENTRY, str(SealBroken()))
+        return Finding(Status.NEEDS_REENTRY, UNREADABLE)
     try:
         ends = time.monotonic() + VALIDATION_TIMEOUT_SECONDS
         destination = destination_of(key)
         line = _Line(destination, adapter.credential_headers(tried_seal(key).open()), ends)
-    except SealBroken as error:
-        return Finding(Status.NEEDS_REENTRY, str(error))
+    except SealBroken:
+        return Finding(Status.NEEDS_REENTRY, UNREADABLE)
     except BaseUrlRefused as error:
-        return Finding(Status.UNREACHABLE, str(error))
+        return Finding(Status.UNREACHABLE, error.reason)
     try:
         finding = _ask_for_free(adapter, line)
     except NoModelList as missing:
@@ -124,7 +124,7 @@ def _ask_for_free(adapter: Adapter, line: _Line) -> Finding:
         except NoModelList:  # which does not matter: the key was proven without it
             models = []
     is_unchecked = adapter.may_be_open and line.headers and _answers_anybody(adapter, line, proof)
-    return Finding(Status.CONNECTED, KEY_NOT_CHECKED if is_unchecked else "", limits, models)
+    return Finding(Status.CONNECTED, reason("not_checked") if is_unchecked else None, limits, models)
 
 
 def _answers_anybody(adapter: Adapter, line: _Line, proof: HttpCall) -> bool:
@@ -140,7 +140,7 @@ def _refused(error: ProviderError) -> Finding:
     status = STATUS_OF_ERROR.get(error.kind, Status.UNREACHABLE)
     # A spending limit that its own number names (with HTTP 200) is lifted by that number; the rest by a call alone.
     is_refused = status == Status.NO_CREDIT and error.http_status != 200
-    return Finding(status, error.sentence_of_key, is_refused=is_refused)
+    return Finding(status, error.reason, is_refused=is_refused)
 
 
 def _ask_model(
@@ -158,24 +158,19 @@ def _ask_model(
         return _without_model(key, missing)
     base_url = line.destination.base_url
     refused = prove(key=key, adapter=adapter, model=model, base_url=base_url, ask=line.ask_model, now=now)
-    shown = f"“{model[:LONGEST_SHOWN_MODEL]}”"
+    shown = model[:LONGEST_SHOWN_MODEL]
     if refused is None:
-        no_list = f"{adapter.provider_name} gives no list of models. A test call to {shown} was answered."
-        return Finding(Status.CONNECTED, no_list if missing else "", is_proven=True)
+        no_list = reason("proven_by_call", provider=adapter.provider_name, model=shown)
+        return Finding(Status.CONNECTED, no_list if missing else None, is_proven=True)
     if status := STATUS_OF_REFUSED_PROOF.get(refused.kind):
-        return Finding(status, refused.sentence_of_key, is_refused=status in (Status.INVALID, Status.NO_CREDIT))
-    return Finding(_unproven(key), f"A test call to {shown} did not prove the key. {refused.sentence_of_key}")
+        return Finding(status, refused.reason, is_refused=status in (Status.INVALID, Status.NO_CREDIT))
+    return Finding(_unproven(key), reason("not_proven", model=shown, because=refused.reason))
 
 
 def _without_model(key: ProviderKey, missing: ProviderError | None) -> Finding:
     if key.must_prove_by_call:
-        name = PROVIDERS[key.provider].name
-        return Finding(
-            _unproven(key),
-            f"{name} answers, but it lists models to keys without credit too: only an answered test call would prove "
-            "this one, and no listed model can be asked. Type the id of one that is not free.",
-        )
-    return Finding(Status.SAVED, f"{CANNOT_BE_CHECKED} {missing}")
+        return Finding(_unproven(key), reason("only_a_call_proves", provider=PROVIDERS[key.provider].name))
+    return Finding(Status.SAVED, reason(CANNOT_BE_CHECKED, **({"because": missing.reason} if missing else {})))
 
 
 def _unproven(key: ProviderKey) -> str:

@@ -16,6 +16,7 @@ import idna
 from django.conf import settings
 
 from organizations.models import Organization
+from providers.adapters.reasons import reason
 from providers.catalog import PROVIDERS, effective_base_url
 from providers.egress.addresses import ANYWHERE, Reach, is_public
 from providers.models import PrivateEndpoint, ProviderKey
@@ -47,6 +48,10 @@ LOCAL_NAMES = (
 class BaseUrlRefused(Exception):
     """A base URL that is none, or that this organization may not use; the text says what to do."""
 
+    def __init__(self, code: str, **named: str | float) -> None:
+        self.reason = reason(f"base_url.{code}", **named)
+        super().__init__(self.reason.sentence)
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -75,7 +80,7 @@ def destination_of(key: ProviderKey) -> Destination:
     if not key.base_url:
         base_url = effective_base_url(key.provider)
         if not base_url:
-            raise BaseUrlRefused("Enter the base URL of the server.")
+            raise BaseUrlRefused("missing")
         is_own = not settings.KEYFARE_PROVIDER_ORIGINS.get(key.provider)
         return Destination(base_url, Reach(proxy=settings.KEYFARE_EGRESS_PROXY) if is_own else ANYWHERE)
     return _custom(key.organization, key.provider, key.base_url)
@@ -105,21 +110,21 @@ def server_address(base_url: str) -> ServerAddress:
     """Raises BaseUrlRefused for whatever is not exactly a base URL; its host is not judged yet."""
     typed = base_url.strip()
     if len(typed) > LONGEST_BASE_URL:
-        raise BaseUrlRefused(f"A base URL has at most {LONGEST_BASE_URL} characters.")
+        raise BaseUrlRefused("too_long", most=LONGEST_BASE_URL)
     if "@" in typed:
-        raise BaseUrlRefused("Leave user name and password out of the base URL; a key has a field of its own.")
+        raise BaseUrlRefused("credentials")
     if "?" in typed or "#" in typed:
-        raise BaseUrlRefused("Leave out what begins with “?” or “#”: the base URL ends with its path.")
+        raise BaseUrlRefused("query")
     parts = BASE_URL.fullmatch(typed)
     if parts is None or any(step in (".", "..") for step in parts["path"].split("/")):
-        raise BaseUrlRefused("This is no base URL. It looks like https://llm.example.com/v1.")
+        raise BaseUrlRefused("no_url")
     scheme = parts["scheme"].lower()
     port = int(parts["port"] or USUAL_PORT[scheme])
     if not 1 <= port <= 65535:
-        raise BaseUrlRefused("A port is a number from 1 to 65535.")
+        raise BaseUrlRefused("port")
     address = ServerAddress(scheme, _host(parts["host"]), port, parts["path"])
     if len(address.base_url) > LONGEST_BASE_URL:
-        raise BaseUrlRefused(f"A base URL has at most {LONGEST_BASE_URL} characters.")
+        raise BaseUrlRefused("too_long", most=LONGEST_BASE_URL)
     return address
 
 
@@ -143,23 +148,14 @@ def _custom(organization: Organization, provider: str, base_url: str) -> Destina
     if networks := tuple(ip_network(network) for network in endpoint.order_by("pk")):
         return Destination(address.base_url, Reach(networks, frozenset({address.port}), is_custom=True))
     if address.scheme != "https":
-        raise BaseUrlRefused(
-            "The base URL has to begin with https://. Without it only servers in a private network can be used, "
-            "which whoever runs this installation has to allow first."
-        )
+        raise BaseUrlRefused("no_https")
     ports = frozenset(settings.KEYFARE_CUSTOM_SERVER_PORTS)
     if address.port not in ports:
-        raise BaseUrlRefused(f"Only port {' or '.join(str(port) for port in sorted(ports))} can be used here.")
+        raise BaseUrlRefused("other_port", ports=" or ".join(str(port) for port in sorted(ports)))
     if _is_private(address.host):
-        raise BaseUrlRefused(
-            "This address is not on the internet. A server in a private network has to be allowed by whoever runs "
-            "this installation first."
-        )
+        raise BaseUrlRefused("private")
     if settings.KEYFARE_EGRESS_PROXY:  # it would look the name up itself, so that no address could be judged here
-        raise BaseUrlRefused(
-            "This installation reaches the internet through a proxy, which is for the built-in providers only. "
-            "Whoever runs it can allow servers in its own network."
-        )
+        raise BaseUrlRefused("proxy")
     return Destination(address.base_url, Reach(ports=ports, is_custom=True))
 
 
@@ -171,12 +167,12 @@ def _host(written: str) -> str:
         # Dots of other scripts become plain ones only here, so a last one is cut off after that.
         name = idna.encode(written, uts46=True).decode().lower().rstrip(".")
     except (ValueError, UnicodeError):  # IDNAError is a UnicodeError
-        raise BaseUrlRefused("The server's name in this base URL is not valid. Copy the URL again.") from None
+        raise BaseUrlRefused("name") from None
     if NUMBER.fullmatch(name.rpartition(".")[2]):  # an address, which resolvers also take as 127.1 or 0x7f000001
         try:
             return str(ip_address(name))
         except ValueError:
-            raise BaseUrlRefused("Write an IP address as four numbers from 0 to 255.") from None
+            raise BaseUrlRefused("address") from None
     return name
 
 

@@ -24,6 +24,7 @@ from providers.adapters.base import (
     ProviderError,
 )
 from providers.adapters.quirks import Quirk
+from providers.adapters.reasons import reason
 from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
 from usage.facts import Admission, CallFacts
@@ -45,7 +46,7 @@ FREE = ":free"
 A_SHORT_CALL = TokenUsage(uncached_input=20, output=OUTPUT_TOKENS)
 RECENT_EVENTS = 50
 # What a call is recorded as that ended by a fault of ours: it may have left, and been billed.
-INTERRUPTED = ProviderError(ErrorKind.UNEXPECTED, "The test call was interrupted.", may_have_run=True)
+INTERRUPTED = ProviderError(ErrorKind.UNEXPECTED, reason("interrupted.test"), may_have_run=True)
 
 
 def prove(

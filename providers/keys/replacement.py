@@ -20,6 +20,7 @@ from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from organizations.models import Organization, User
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from providers.catalog import origin_of
 from providers.custody import sealing
@@ -72,7 +73,8 @@ def replace_provider_key(
         sealing.seal(key, secret)
         _start_over(key, now=now)
         if key.status != Status.DISABLED:
-            key.status, key.status_detail, key.validated_at = Status.SAVED, "", None
+            key.set_status(Status.SAVED)
+            key.validated_at = None
         key.save()
         record_change(key, actor, "provider_key.replaced")
     return key
@@ -114,7 +116,7 @@ def _start_over(key: ProviderKey, *, now: datetime) -> None:
     key.secret_version += 1
     key.replaced_at, key.rotation_reminded_at = now, None
     key.provider_limits, key.must_prove_by_call = {}, False
-    key.last_check_failed_at, key.last_check_failure = None, ""
+    key.set_last_check()
     key.available_models.all().delete()
     key.model_quirks.all().delete()
-    close_validations(key, reason="The key was replaced.", now=now)
+    close_validations(key, why=reason("closed.replaced"), now=now)

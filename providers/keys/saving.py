@@ -10,6 +10,7 @@ from django.views.decorators.debug import sensitive_variables
 from organizations.audit import record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
+from providers.adapters.reasons import Reason, reason
 from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS, origin_of
 from providers.custody import sealing
@@ -17,6 +18,9 @@ from providers.custody.sealing import SealBroken
 from providers.custody.shredding import sweep_after_commit
 from providers.keys.destinations import normalized_base_url
 from providers.models import KeyValidation, ProviderKey
+
+STATUS_FIELDS = ("status", "status_reason", "status_detail")  # of ProviderKey: what `set_status` sets
+LAST_CHECK_FIELDS = ("last_check_failed_at", "last_check_reason", "last_check_failure")
 
 
 class KeyLabelTaken(Exception):
@@ -82,10 +86,10 @@ def disable_provider_key(*, key: ProviderKey, actor: User | None, now: datetime)
         key = locked(key)
         if key.status == ProviderKey.Status.DISABLED:
             return key
-        key.status, key.status_detail = ProviderKey.Status.DISABLED, "It was switched off here; enable it to use it."
-        key.last_check_failed_at, key.last_check_failure = None, ""
-        key.save(update_fields=["status", "status_detail", "last_check_failed_at", "last_check_failure"])
-        close_validations(key, reason="The key was disabled.", now=now)
+        key.set_status(ProviderKey.Status.DISABLED, reason("disabled"))
+        key.set_last_check()
+        key.save(update_fields=[*STATUS_FIELDS, *LAST_CHECK_FIELDS])
+        close_validations(key, why=reason("closed.disabled"), now=now)
         record_change(key, actor, "provider_key.disabled")
     return key
 
@@ -95,8 +99,9 @@ def enable_provider_key(*, key: ProviderKey, actor: User | None) -> ProviderKey:
     with transaction.atomic():
         key = locked(key)
         if key.status == ProviderKey.Status.DISABLED:
-            key.status, key.status_detail, key.validated_at = ProviderKey.Status.SAVED, "", None
-            key.save(update_fields=["status", "status_detail", "validated_at"])
+            key.set_status(ProviderKey.Status.SAVED)
+            key.validated_at = None
+            key.save(update_fields=[*STATUS_FIELDS, "validated_at"])
             record_change(key, actor, "provider_key.enabled")
     return key
 
@@ -143,10 +148,10 @@ def set_own_server(*, key: ProviderKey, is_own_server: bool, actor: User | None)
     return key
 
 
-def close_validations(key: ProviderKey, *, reason: str, now: datetime) -> None:
+def close_validations(key: ProviderKey, *, why: Reason, now: datetime) -> None:
     """End what is still being asked about `key` without a result."""
     key.validations.filter(state=KeyValidation.State.QUEUED).update(
-        state=KeyValidation.State.DONE, detail=reason, finished_at=now
+        state=KeyValidation.State.DONE, reason=why.as_json(), finished_at=now
     )
 
 

@@ -19,10 +19,11 @@ from django_q.tasks import async_task
 from organizations.audit import events_last
 from organizations.models import AuditEvent, Organization, User
 from providers.adapters.base import ErrorKind
+from providers.adapters.reasons import Reason
 from providers.keys.asking import CANNOT_BE_CHECKED, STATUS_OF_ERROR, Finding, ask_provider
 from providers.keys.notices import queue_break_notice
 from providers.keys.replacement import take_over
-from providers.keys.saving import locked, record_change
+from providers.keys.saving import STATUS_FIELDS, locked, record_change
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
 
 MAX_VALIDATIONS_A_MINUTE = 10  # that the people of one organization ask for
@@ -71,8 +72,8 @@ def request_validation(*, key: ProviderKey, actor: User | None, now: datetime) -
         key = _locked_with_replaced(key)
         queued, is_new = _open_validation(key, now=now)
         if key.status != Status.VALIDATING and not key.has_verdict:
-            key.status, key.status_detail = Status.VALIDATING, ""
-            key.save(update_fields=["status", "status_detail"])
+            key.set_status(Status.VALIDATING)
+            key.save(update_fields=STATUS_FIELDS)
         if is_new:
             record_change(key, actor, REQUESTED)
             _check_pace(key.organization, actor, now=now)
@@ -144,7 +145,10 @@ def validate_key(*, validation_id: int, now: datetime) -> KeyValidation | None:
         except ProviderKey.DoesNotExist:
             return None
         settled = KeyValidation.objects.filter(pk=validation.pk, state=KeyValidation.State.QUEUED).update(
-            state=KeyValidation.State.DONE, outcome=finding.status, detail=finding.detail[:300], finished_at=now
+            state=KeyValidation.State.DONE,
+            outcome=finding.status,
+            reason=finding.why.as_json() if finding.why else None,
+            finished_at=now,
         )
         if settled and key.secret_version == validation.secret_version:
             if key.replaces and finding.status in USABLE_STATUSES:
@@ -171,7 +175,7 @@ def forget_old_validations(*, now: datetime) -> int:
     return old.exclude(pk=Subquery(newest)).delete()[0]
 
 
-def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, detail: str, now: datetime) -> None:
+def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, why: Reason, now: datetime) -> None:
     """
     A call was refused because of the key itself: show that on the key, so that later calls stop at once.
 
@@ -182,7 +186,8 @@ def mark_key_refused(*, key_id: UUID, secret_version: int, kind: ErrorKind, deta
             keys = ProviderKey.objects.filter(pk=key_id, secret_version=secret_version, status__in=USABLE_STATUSES)
             broke = keys.update(
                 status=STATUS_OF_ERROR[kind],
-                status_detail=detail[:300],
+                status_detail="",
+                status_reason=why.as_json(),
                 validated_at=now,
                 must_prove_by_call=True,
                 break_notice=ProviderKey.BreakNotice.DUE,
@@ -252,10 +257,11 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
     if finding.is_proven or finding.is_refused:
         key.must_prove_by_call = finding.is_refused
     if finding.status in SAYS_NOTHING and key.has_verdict:
-        key.last_check_failed_at, key.last_check_failure = now, finding.detail.removeprefix(CANNOT_BE_CHECKED)[:300]
+        key.set_last_check(now, _of_the_check(finding.why))
     else:
-        key.status, key.status_detail, key.validated_at = finding.status, finding.detail[:300], now
-        key.last_check_failed_at, key.last_check_failure = None, ""
+        key.set_status(finding.status, finding.why)
+        key.validated_at = now
+        key.set_last_check()
     if key.status in USABLE_STATUSES:
         key.break_notice = ProviderKey.BreakNotice.NONE
     elif was_usable and key.status in BROKEN_STATUSES:
@@ -278,3 +284,9 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
             for model in finding.models
         )
     key.save()
+
+
+def _of_the_check(why: Reason | None) -> Reason | None:
+    """What a check failed for, without what it says of a key that was never checked."""
+    because = why.parameters.get("because") if why and why.code == CANNOT_BE_CHECKED else None
+    return because if isinstance(because, Reason) else why

@@ -11,6 +11,7 @@ from gateway import dispatch
 from gateway.ticket import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
 from providers.adapters.openrouter import OpenRouterAdapter
+from providers.adapters.reasons import reason
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import RouteUnavailable, resolve
@@ -91,7 +92,7 @@ def test_an_admitted_call_that_is_never_settled_stays_in_flight(acme):
 def test_settling_twice_leaves_one_event(acme):
     route_to_own_key(acme)
     ticket = prepare(acme)
-    outcome = Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy."))
+    outcome = Outcome(error=ProviderError(ErrorKind.OVERLOADED, reason("overloaded", provider="OpenRouter")))
 
     settle(ticket, outcome)
     settle(ticket, outcome)
@@ -153,7 +154,7 @@ def test_a_call_is_not_settled_where_a_transaction_could_undo_it(acme):
     ticket = prepare(acme)
 
     with transaction.atomic(), pytest.raises(RuntimeError):
-        settle(ticket, Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy.")))
+        settle(ticket, Outcome(error=ProviderError(ErrorKind.OVERLOADED, reason("overloaded", provider="OpenRouter"))))
 
 
 def test_a_route_to_somebody_elses_key_is_refused(acme, globex):

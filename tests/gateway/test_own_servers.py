@@ -11,6 +11,7 @@ from gateway import dispatch
 from gateway.sweeping import sweep_lost_calls
 from gateway.ticket import Outcome
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
+from providers.adapters.reasons import reason
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
@@ -84,7 +85,10 @@ def test_what_the_key_said_when_the_call_left_holds(acme, was_own):
     ticket = prepare(acme)
     ProviderKey.objects.filter(pk=key.pk).update(is_own_server=not was_own)
 
-    settle(ticket, Outcome(error=ProviderError(ErrorKind.UNREACHABLE, "Gone.", may_have_run=True)))
+    settle(
+        ticket,
+        Outcome(error=ProviderError(ErrorKind.UNREACHABLE, reason("no_connection", host="h"), may_have_run=True)),
+    )
 
     assert UsageEvent.objects.get().has_no_token_charges is was_own
 

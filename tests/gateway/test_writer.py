@@ -18,6 +18,7 @@ from gateway.sweeping import sweep_lost_calls
 from gateway.ticket import Outcome, Ticket
 from gateway.writer import Writer, open_writer
 from providers.adapters.base import ChatRequest, ErrorKind, Message, ProviderError
+from providers.adapters.reasons import reason
 from providers.models import ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
@@ -26,7 +27,7 @@ from usage.models import InFlightCall, UsageEvent
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("simulated_providers")]
 ACTION = REQUIREMENT_GENERATION.slug
-BUSY = Outcome(error=ProviderError(ErrorKind.OVERLOADED, "Busy."), latency_ms=5)
+BUSY = Outcome(error=ProviderError(ErrorKind.OVERLOADED, reason("overloaded", provider="OpenRouter")), latency_ms=5)
 QUESTION = ChatRequest(
     model="openai/gpt-4.1-mini",
     system="Answer in JSON.",
@@ -201,7 +202,7 @@ def test_the_use_of_a_key_is_noted_at_most_once_a_minute_and_its_refusal_once(ac
     monkeypatch.setattr(writer, "note_keys_used", lambda **said: used.append(said["key_ids"]))
     monkeypatch.setattr(writer, "mark_key_refused", lambda **said: refused.append(said["kind"]))
     calls = tickets(acme, 6)
-    invalid = Outcome(error=ProviderError(ErrorKind.INVALID, "Refused."))
+    invalid = Outcome(error=ProviderError(ErrorKind.INVALID, reason("interrupted")))
 
     async def twice(made: Writer) -> None:
         await asyncio.gather(*(made.settle(ticket, invalid, NOW) for ticket in calls[:3]))

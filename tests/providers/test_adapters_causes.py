@@ -208,7 +208,7 @@ def test_the_cause_is_what_the_provider_means(slug, status, body, kind, words):
     ("slug", "status", "body"), [*((row[0], row[1], row[2]) for row in ERRORS), *(row[:3] for row in CAUSES)]
 )
 def test_a_sentence_beside_a_validated_key_speaks_of_the_key_alone(slug, status, body):
-    sentence = refuse(slug, status, body).sentence_of_key
+    sentence = refuse(slug, status, body).reason.of_key
 
     for words in (
         "this model",

@@ -86,13 +86,13 @@ def test_a_key_that_the_server_does_not_look_at_is_reported_as_not_checked(acme,
     key = connect_key(acme, "openai_compatible")
 
     assert key.status == Status.CONNECTED
-    assert "the key was not checked" in key.status_detail
+    assert "the key was not checked" in key.state.detail
 
 
 def test_a_key_that_the_server_looks_at_is_simply_connected(acme, simulated_providers):
     key = connect_key(acme, "openai_compatible")
 
-    assert (key.status, key.status_detail) == (Status.CONNECTED, "")
+    assert (key.status, key.state.detail) == (Status.CONNECTED, "")
 
 
 def test_a_compatible_server_without_a_key_says_when_it_wants_one(acme, simulated_providers):
@@ -100,7 +100,7 @@ def test_a_compatible_server_without_a_key_says_when_it_wants_one(acme, simulate
     key = validated(key)
 
     assert key.status == Status.INVALID
-    assert "expects one" in key.status_detail
+    assert "expects one" in key.state.detail
 
 
 # Lists of models ------------------------------------------------------------------------------------------

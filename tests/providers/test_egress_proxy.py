@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from providers.adapters.base import ErrorKind, HttpCall, ProviderError
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
 from providers.custody.system_checks import egress_proxy
-from providers.egress import client as egress
 from providers.egress import connections, short_calls
 from providers.egress.addresses import Reach
 from providers.egress.short_calls import send_now
@@ -243,7 +243,7 @@ def test_a_proxy_that_refuses_reads_as_unreachable(network, answer):
     error = ask(network.proxy)
 
     assert error.kind is ErrorKind.UNREACHABLE
-    assert error.sentence == f"{OPENAI} could not be reached. {egress.CHECK_PROXY}"
+    assert error.sentence == reason("no_connection.proxy", host=OPENAI).sentence
     assert network.heads == []
     assert KEY.encode() not in network.seen
 
@@ -262,7 +262,7 @@ def test_a_wrong_address_of_the_proxy_reads_as_unreachable_and_nothing_goes_arou
         key = validated(openai_key(acme) if not ProviderKey.objects.exists() else ProviderKey.objects.get())
 
         assert key.status == ProviderKey.Status.UNREACHABLE
-        assert key.status_detail == f"{OPENAI} could not be reached. {egress.CHECK_PROXY}"
+        assert key.state.detail == reason("no_connection.proxy", host=OPENAI).sentence
     assert OPENAI not in looked_up
 
 
@@ -285,7 +285,7 @@ def test_a_custom_server_is_refused_with_a_sentence_where_calls_leave_through_a_
     key = validated(key)
 
     assert key.status == ProviderKey.Status.UNREACHABLE
-    assert NOT_THROUGH in key.status_detail
+    assert NOT_THROUGH in key.state.detail
     assert (looked_up, bytes(network.seen)) == ([], b"")
 
 
@@ -313,7 +313,7 @@ def test_private_servers_and_those_the_environment_names_are_called_directly(
 
     assert not destination_of(private).reach.proxy
     assert not destination_of(simulated).reach.proxy
-    assert simulated.last_check_failure == ""
+    assert simulated.last_check == ""
     assert simulated.status != ProviderKey.Status.UNREACHABLE
     assert bytes(network.seen) == b""
 

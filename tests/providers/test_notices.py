@@ -15,6 +15,7 @@ from organizations import clock
 from organizations.models import AuditEvent, User
 from providers import tasks
 from providers.adapters.base import ErrorKind
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from providers.keys.notices import remind_key_rotation, send_due_break_notices, tell_key_broke
 from providers.keys.replacement import replace_provider_key
@@ -39,7 +40,7 @@ def key(acme) -> ProviderKey:
 
 
 def broken_at_provider(key: ProviderKey) -> ProviderKey:
-    ProviderKey.objects.filter(pk=key.pk).update(status=Status.CONNECTED, status_detail="")
+    ProviderKey.objects.filter(pk=key.pk).update(status=Status.CONNECTED, status_reason=None)
     return ProviderKey.objects.get(pk=key.pk)
 
 
@@ -98,10 +99,16 @@ def test_a_refused_call_tells_it_too_and_once(acme, committed, kind):
 
     for _ in range(2):
         with committed():
-            mark_key_refused(key_id=key.pk, secret_version=1, kind=kind, detail="The reason.", now=NOW)
+            mark_key_refused(
+                key_id=key.pk,
+                secret_version=1,
+                kind=kind,
+                why=reason("invalid", provider="OpenRouter", key_page="there"),
+                now=NOW,
+            )
 
     assert receivers() == ["ada@acme.example", "alice@acme.example"]
-    assert "The reason." in mail.outbox[0].body
+    assert "OpenRouter does not accept this key." in mail.outbox[0].body
 
 
 @pytest.mark.parametrize("kind", ["rate-limited", "overloaded"])

@@ -11,6 +11,7 @@ from config.onboarding import ensure_platform
 from organizations.models import AuditEvent
 from providers.adapters.base import ErrorKind
 from providers.adapters.compatible import CompatibleAdapter
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from providers.keys.replacement import replace_provider_key
 from providers.keys.saving import disable_provider_key, enable_provider_key, save_provider_key, type_proof_model
@@ -21,6 +22,7 @@ from tests.providers.stub_server import ANSWERED, Answer, Stub, serving
 from usage.models import InFlightCall, UsageEvent
 
 Status = ProviderKey.Status
+USED_UP = reason("no_credit", provider="OpenRouter")
 NO_CREDIT: Answer = (429, {"error": {"message": "x", "type": "insufficient_quota", "code": "insufficient_quota"}})
 INVALID: Answer = (401, {"error": {"message": "Invalid API key"}})
 LISTED: Answer = (200, {"data": [{"id": "gpt-4o-mini"}, {"id": "text-embedding-3-small"}, {"id": "gpt-5"}]})
@@ -56,9 +58,7 @@ def out_of_credit(organization, stub: Stub, provider: str = "openai") -> Provide
     stub.answers["/v1/models"] = LISTED
     key = validated(saved(organization, provider))
     assert key.status == Status.CONNECTED
-    mark_key_refused(
-        key_id=key.pk, secret_version=key.secret_version, kind=ErrorKind.NO_CREDIT, detail="No credit.", now=NOW
-    )
+    mark_key_refused(key_id=key.pk, secret_version=key.secret_version, kind=ErrorKind.NO_CREDIT, why=USED_UP, now=NOW)
     return ProviderKey.objects.get(pk=key.pk)
 
 
@@ -85,13 +85,13 @@ def test_a_server_without_a_list_asks_for_a_model_and_is_proven_by_it(acme, stub
     key = validated(saved(acme, provider))
 
     assert key.status == Status.SAVED
-    assert key.status_detail.startswith("Saved, cannot be checked without a model.")
+    assert key.state.detail.startswith("Saved, cannot be checked without a model.")
     assert not stub.chats
 
     type_proof_model(key=key, model="my-model", actor=None)
     key = validated(key)
 
-    assert key.status == Status.CONNECTED, key.status_detail
+    assert key.status == Status.CONNECTED, key.state.detail
     assert key.is_usable
     assert list(key.available_models.values_list("model", flat=True)) == ["my-model"]
     assert stub.chats[0]["model"] == "my-model"
@@ -146,7 +146,7 @@ def test_a_model_that_refuses_an_optional_field_is_asked_without_it(acme, stub):
 
     key = validated(key)
 
-    assert key.status == Status.CONNECTED, key.status_detail
+    assert key.status == Status.CONNECTED, key.state.detail
     assert stub.chats[-1]["max_completion_tokens"] <= 16
     events = UsageEvent.objects.order_by("iteration")
     assert [event.status for event in events] == ["failed", "answered"]
@@ -217,7 +217,7 @@ def test_a_list_that_goes_away_does_not_break_a_connected_key(acme, stub):
     key = validated(key)
 
     assert (key.status, key.last_check_failed_at) == (Status.CONNECTED, NOW)
-    assert not key.last_check_failure.startswith("Saved")
+    assert not key.last_check.startswith("Saved")
 
 
 def test_a_replacement_is_proven_by_the_model_of_the_key_it_replaces(acme, stub):
@@ -259,7 +259,7 @@ def test_an_answered_call_lifts_no_credit_and_the_next_validation_is_free_again(
     stub.answers[CHAT] = ANSWERED
 
     key = validated(key)
-    assert (key.status, key.status_detail) == (Status.CONNECTED, "")
+    assert (key.status, key.state.detail) == (Status.CONNECTED, "")
 
     chats = len(stub.chats)
     assert validated(key).status == Status.CONNECTED
@@ -273,7 +273,7 @@ def test_without_a_model_to_ask_it_stays_no_credit_and_says_what_was_tried(acme,
     key = validated(key)
 
     assert key.status == Status.NO_CREDIT
-    assert "no listed model can be asked" in key.status_detail
+    assert "no listed model can be asked" in key.state.detail
     assert not stub.chats
 
 
@@ -284,7 +284,7 @@ def test_a_model_that_is_gone_leaves_no_credit_and_says_so(acme, stub):
     key = validated(key)
 
     assert key.status == Status.NO_CREDIT
-    assert "“gpt-4o-mini”" in key.status_detail
+    assert "“gpt-4o-mini”" in key.state.detail
 
 
 def test_trouble_on_the_way_to_the_proof_keeps_what_is_known(acme, stub):
@@ -323,9 +323,7 @@ def test_a_free_model_proves_no_credit(acme, stub):
         CHAT: (402, {"error": {"code": 402, "message": "Insufficient credits"}}),
     }
     key = validated(saved(acme, "openrouter"))
-    mark_key_refused(
-        key_id=key.pk, secret_version=key.secret_version, kind=ErrorKind.NO_CREDIT, detail="No credit.", now=NOW
-    )
+    mark_key_refused(key_id=key.pk, secret_version=key.secret_version, kind=ErrorKind.NO_CREDIT, why=USED_UP, now=NOW)
 
     # The key's own limit has 4 dollars left, which says nothing about the account behind it.
     assert validated(key).status == Status.NO_CREDIT

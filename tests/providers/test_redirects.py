@@ -179,7 +179,7 @@ def test_no_redirect_is_followed_and_all_read_like_any_other_strange_answer(
     for status in STATUSES:
         server.status = status
         checked = validated(key)
-        assert (checked.status, checked.status_detail) == (ProviderKey.Status.UNREACHABLE, strange)
+        assert (checked.status, checked.state.detail) == (ProviderKey.Status.UNREACHABLE, strange)
     failed = ask_a_model(acme, key)
 
     assert (failed.kind, failed.sentence) == (ErrorKind.UNEXPECTED, strange)
@@ -207,7 +207,7 @@ def test_all_calls_of_a_validation_together_end_by_its_deadline(acme, settings, 
     checked = validated(key)
 
     assert checked.status == ProviderKey.Status.UNREACHABLE
-    assert "did not answer within" in checked.status_detail
+    assert "did not answer within" in checked.state.detail
     assert len(server.requests) == 2
     assert time.monotonic() - started < 1.35
 

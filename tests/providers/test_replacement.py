@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from gateway import dispatch
 from organizations.models import AuditEvent
 from providers.adapters.base import ErrorKind
+from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from providers.custody import sealing
 from providers.custody.sealing import SealBroken
@@ -23,6 +24,7 @@ from tests.builders import NOW, connect_key, route_to_own_key
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
 Status = ProviderKey.Status
+REFUSED = reason("invalid", provider="OpenRouter", key_page="https://openrouter.ai/keys")
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_a_refused_replacement_leaves_the_old_key_serving(key, kind):
     assert key.status == Status.CONNECTED
     assert secret_of(key) == "sk-or-v1-simulated-valid-0001"
     assert key.available_models.exists()
-    assert pending.status_detail
+    assert pending.state.detail
 
 
 def test_a_pending_replacement_can_be_asked_about_again_until_it_takes_over(key, settings):
@@ -130,24 +132,24 @@ def test_a_second_replacement_gives_the_first_one_no_say(key, monkeypatch):
 def test_a_late_result_about_the_old_secret_changes_nothing(key, monkeypatch):
     pending = replaced(key)
     late = waiting_validation(key)
-    ProviderKey.objects.filter(pk=key.pk).update(status_detail="")
-    _then(monkeypatch, lambda: validated(pending), answer=Finding(Status.INVALID, "Refused."))
+    ProviderKey.objects.filter(pk=key.pk).update(status_reason=None)
+    _then(monkeypatch, lambda: validated(pending), answer=Finding(Status.INVALID, REFUSED))
 
     validate_key(validation_id=late, now=NOW)
 
     key.refresh_from_db()
     assert (key.status, key.last4) == (Status.CONNECTED, "0002")
-    assert KeyValidation.objects.get(pk=late).detail == "The key was replaced."
+    assert KeyValidation.objects.get(pk=late).sentence == "The key was replaced."
 
 
 def test_a_call_that_left_with_the_old_secret_says_nothing_about_the_new_one(key):
     validated(replaced(key))
 
-    mark_key_refused(key_id=key.pk, secret_version=1, kind=ErrorKind.INVALID, detail="Refused.", now=NOW)
+    mark_key_refused(key_id=key.pk, secret_version=1, kind=ErrorKind.INVALID, why=REFUSED, now=NOW)
     key.refresh_from_db()
     assert key.status == Status.CONNECTED
 
-    mark_key_refused(key_id=key.pk, secret_version=2, kind=ErrorKind.INVALID, detail="Refused.", now=NOW)
+    mark_key_refused(key_id=key.pk, secret_version=2, kind=ErrorKind.INVALID, why=REFUSED, now=NOW)
     key.refresh_from_db()
     assert key.status == Status.INVALID
 

@@ -52,7 +52,7 @@ def test_a_validation_ends_at_what_the_provider_says(acme, simulated_providers, 
     key = validated(saved(acme, provider, kind))
 
     assert key.status == status
-    assert bool(key.status_detail) == (status != Status.CONNECTED)
+    assert bool(key.state.detail) == (status != Status.CONNECTED)
 
 
 @pytest.mark.parametrize("provider", PREFIXES)
@@ -80,8 +80,8 @@ def test_an_unreachable_provider_does_not_break_a_connected_key(acme, simulated_
 
     assert key.status == Status.CONNECTED
     assert key.last_check_failed_at == NOW
-    assert "overloaded" in key.last_check_failure
-    assert base_url not in key.last_check_failure
+    assert "overloaded" in key.last_check
+    assert base_url not in key.last_check
 
 
 @pytest.mark.parametrize("kind", ["rate-limited", "overloaded"])
@@ -95,7 +95,7 @@ def test_trouble_on_the_way_keeps_the_last_verdict_with_its_reason(acme, simulat
     validate_key(validation_id=KeyValidation.objects.get().pk, now=NOW)
 
     key = ProviderKey.objects.get()
-    assert (key.status, key.status_detail, key.validated_at) == (verdict, "The reason.", None)
+    assert (key.status, key.state.detail, key.validated_at) == (verdict, "The reason.", None)
     assert key.last_check_failed_at == NOW
 
 
@@ -111,7 +111,7 @@ def test_a_verdict_changes_a_connected_key_and_ends_what_is_said_of_failed_check
 
     key = validated(key)
 
-    assert (key.status, key.last_check_failed_at, key.last_check_failure) == (status, None, "")
+    assert (key.status, key.last_check_failed_at, key.last_check) == (status, None, "")
 
 
 def test_a_disabled_key_is_asked_about_only_when_it_is_enabled_again(acme, alice, simulated_providers):

@@ -54,8 +54,8 @@ def test_a_recorded_refusal_breaks_a_connected_key_and_what_it_echoes_is_not_kep
     key = validated(acme, "openai", before=Status.CONNECTED)
 
     assert key.status == Status.INVALID
-    assert "sk-fake" not in key.status_detail
-    assert "sk-fake" not in KeyValidation.objects.get().detail
+    assert "sk-fake" not in f"{key.status_reason} {key.state.detail}"
+    assert "sk-fake" not in f"{KeyValidation.objects.get().reason} {KeyValidation.objects.get().sentence}"
 
 
 def test_a_recorded_rate_limit_keeps_a_connected_key(acme, answered):

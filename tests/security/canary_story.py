@@ -230,7 +230,7 @@ def main() -> None:
             key = save(provider, state, state, htmx=state == "valid")
             with mock.patch("providers.keys.asking.VALIDATION_TIMEOUT_SECONDS", 0.5 if state == "slow" else 10):
                 on_key(key, "validate")
-            details[state] = ProviderKey.objects.get(pk=key.pk).status_detail
+            details[state] = ProviderKey.objects.get(pk=key.pk).state.detail
             visit("get", f"/o/acme/settings/keys/{key.pk}/models/")
             visit("get", f"/admin/providers/providerkey/{key.pk}/change/")
             outcomes.add(ProviderKey.objects.get(pk=key.pk).status)
