@@ -35,7 +35,7 @@ HOSTILE = [f"Acme{line_break}{line_break}{SPOOF}" for line_break in BREAKS] + [
 OURS = re.compile(
     r"\w*url|\w+_url|site|site_url|days|age|code|provider(\.name)?|provider\.key_page_url|"
     r'timestamp\|date:"[-\w:]+"|'
-    r"invitation\.get_role_display\|lower|key\.get_status_display"
+    r"invitation\.get_role_display\|lower|key\.state\.label"
 )
 TEMPLATES = sorted(path for path in Path(settings.BASE_DIR, "templates").rglob("email/*.txt"))
 
