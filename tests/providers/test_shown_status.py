@@ -23,6 +23,7 @@ from candidates.models import CandidateCheck
 from candidates.worker import run_pending_checks
 from config import startup
 from gateway import dispatch
+from gateway.ticket import Ticket
 from organizations.models import Organization
 from providers.adapters.secret import Secret
 from providers.custody import inspection
@@ -193,6 +194,7 @@ def test_a_seal_that_breaks_on_the_way_fails_the_check_free_of_charge_and_writes
 
     def broken_afterwards(**arguments):
         (ticket,) = prepare(**arguments)
+        assert isinstance(ticket, Ticket)
         sealed = ticket.sealed_key
         return [replace(ticket, sealed_key=replace(sealed, associated_data=sealed.associated_data + b"x"))]
 
