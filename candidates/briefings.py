@@ -14,7 +14,6 @@ from django_q.tasks import async_task
 from candidates.models import FAILED_RANK, Briefing, Candidate, CandidateCheck, Requirement
 from candidates.profiles.pictures import text_without_pictures
 from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
-from candidates.prompts.foreign_text import cleaned
 from candidates.requirements import (
     DRAFT_PATIENCE,
     BriefingRefused,
@@ -36,6 +35,7 @@ from gateway.ticket import Ticket
 from organizations import clock
 from organizations.models import Organization, User
 from organizations.once import Once, do_once
+from organizations.storable import storable
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
 from usage.days import midnight_before
@@ -82,7 +82,7 @@ def create_briefing(
         briefing = Briefing.objects.create(
             organization=organization,
             title=checked_title(title),
-            job_description=cleaned(job_description),
+            job_description=storable(job_description),
             created_by=actor,
         )
         if requirements:
@@ -186,7 +186,7 @@ def request_draft(
     Costs no credits. Raises RouteUnavailable, DailyCapReached (Managed mode), TextsLocked, StillDrafting and other
     BriefingRefused, and BriefingChanged where `briefing` is not as its page had `seen` it; then nothing was started.
     """
-    job_description = text_without_pictures(cleaned(job_description)).strip()
+    job_description = text_without_pictures(storable(job_description)).strip()
     if not job_description:
         raise BriefingRefused("Paste the job description that the requirements are to be drafted from.")
     if len(job_description) > MAX_JOB_DESCRIPTION_CHARACTERS:

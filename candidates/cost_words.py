@@ -17,6 +17,7 @@ from providers.models import ProviderKey
 from routing.resolve import Route, RouteUnavailable, known_route
 from usage import amounts
 from usage.models import Mode, UsageEvent
+from usage.names import provider_name
 from usage.reports import action_averages
 
 NO_CHARGES = "no token charges"
@@ -42,7 +43,7 @@ def expected_charge(*, organization: Organization, action: str, runs: int = 1, n
     basis = f"average of your last 30 days: {_counted(averages.charged_runs, 'run')}"
     amount = _usd(averages.average_charge_nanousd * runs)
     how_sure = "at least" if averages.is_incomplete else "about"
-    return f"{how_sure} {amount} to {PROVIDERS[route.provider].name} ({basis})"
+    return f"{how_sure} {amount} to {provider_name(route.provider)} ({basis})"
 
 
 def charge_of_failed(check: CandidateCheck) -> str:
@@ -59,7 +60,7 @@ def charge_of_failed(check: CandidateCheck) -> str:
 
 
 def _billed(route: Route, calls: list[UsageEvent]) -> str:
-    provider = PROVIDERS[route.provider].name if route.provider in PROVIDERS else route.provider
+    provider = provider_name(route.provider)
     key = "your key" if route.mode == Mode.BYOK else "the operator’s key"
     priced = [call for call in calls if call.cost_nanousd is not None and not call.has_no_token_charges]
     unknown = [call for call in calls if call.cost_nanousd is None and call.no_price not in NOT_BILLED]

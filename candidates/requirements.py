@@ -19,12 +19,12 @@ from django.db.models import Prefetch
 from candidates.check_endings import OPEN
 from candidates.models import Briefing, CandidateCheck, Requirement, RequirementVerdict
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
-from candidates.prompts.foreign_text import cleaned
 from candidates.requirement_conflicts import BriefingChanged, briefing_parts
 from candidates.scoring import score
 from organizations.edits import Seen
 from organizations.models import User
 from organizations.names import clean_name
+from organizations.storable import storable
 
 MAX_REQUIREMENTS = 30
 # Longer than a call to a model and the wait after it may take; a draft without a new call for longer was lost.
@@ -207,7 +207,7 @@ def _completed_checks(briefing: Briefing) -> Iterator[CandidateCheck]:
 
 
 def _checked(requirement: RequirementInput) -> RequirementInput:
-    text = " ".join(cleaned(requirement.text).split())
+    text = " ".join(storable(requirement.text).split())
     if not text:
         raise BriefingRefused("Every requirement needs a text.")
     if len(text) > MAX_REQUIREMENT_CHARACTERS:

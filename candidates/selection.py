@@ -16,6 +16,7 @@ from candidates.credit_costs import affordable
 from candidates.models import Briefing, Candidate
 from candidates.search import found_by
 from organizations.reading import whole_number
+from organizations.storable import storable
 from organizations.typed_numbers import WholeNumberField
 
 UNCHECKED, CHECKED, EVERYBODY = "unchecked", "checked", "all"
@@ -62,14 +63,14 @@ class Selection:
     @classmethod
     def read(cls, data: QueryDict) -> Self:
         """What a form sent. Only what was typed can be wrong; whatever else makes no sense counts as not sent."""
-        show, who, typed = data.get("show", ""), data.get("who", ""), data.get("first", "").replace("\x00", "").strip()
+        show, who, typed = data.get("show", ""), data.get("who", ""), storable(data.get("first", "")).strip()
         first, problem = None, ""
         try:
             first = AT_MOST.clean(typed)
         except ValidationError as error:
             problem = error.messages[0]
         return cls(
-            query=data.get("q", "").replace("\x00", "").strip()[:200],
+            query=storable(data.get("q", "")).strip()[:200],
             show=show if show in SHOW else UNCHECKED,
             who=Who(who) if who in list(Who) else Who.TICKED,
             shown=_ids(data.getlist("shown")),

@@ -20,6 +20,7 @@ from django_q.models import OrmQ, Task
 from django_q.signing import SignedPackage
 
 from organizations import clock
+from organizations.storable import storable
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +129,8 @@ def _is_text(value: Any, length: int) -> bool:
 
 
 def _text(value: Any, length: int) -> str:
-    """As text that every database takes."""
     try:
         text = "" if value is None else str(value)
     except Exception:
         text = "?"
-    return text[:length].encode(errors="replace").decode().replace("\0", "?")
+    return storable(text)[:length]

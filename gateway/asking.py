@@ -23,8 +23,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from gateway import dispatch
 from gateway.ticket import Outcome, Ticket
 from gateway.writer import Writer, open_writer
+from organizations.storable import storable
 from providers.adapters.base import ChatRequest, Finish, Message, ProviderError
-from providers.adapters.reading import clean
 from providers.catalog import PROVIDERS
 from providers.egress.connections import Egress, open_client
 
@@ -149,7 +149,7 @@ def retry_request(request: ChatRequest, answer: str, fault: str) -> ChatRequest:
         request,
         messages=(
             *request.messages,
-            Message("assistant", clean(answer)[:MAX_REPEATED_CHARACTERS].strip() or "(empty)"),
+            Message("assistant", storable(answer)[:MAX_REPEATED_CHARACTERS].strip() or "(empty)"),
             Message("user", f"{fault} Answer again, completely, with the JSON object only."),
         ),
     )

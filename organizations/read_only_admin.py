@@ -9,14 +9,18 @@ from unfold.admin import ModelAdmin
 from organizations.long_lists import LongList
 
 
-class ReadOnly:
-    """For a ModelAdmin or an inline."""
+class NeverWritten:
+    """For a ModelAdmin or an inline whose rows staff may delete, and no more."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class ReadOnly(NeverWritten):
+    """For a ModelAdmin or an inline."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

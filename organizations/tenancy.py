@@ -6,7 +6,8 @@ a value there are no rows, and writing one is an error. `scope` sets the variabl
 
     requests    begin with NOBODY (`TenancyMiddleware`); `organization_view` opens the organization of the address,
                 the admin opens EVERY
-    commands    run as EVERY (manage.py); background tasks and jobs open EVERY, or their organization, by themselves
+    commands    run as EVERY (manage.py), but qcluster with NOBODY: background tasks and jobs open EVERY, or their
+                organization, by themselves
     elsewhere   NOBODY, until something is opened: in a thread of its own, in a script
 
 The scope belongs to the running context, as `contextvars` do: threads of one request share it through asgiref, a

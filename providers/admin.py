@@ -42,6 +42,7 @@ from providers.keys.private_endpoints import (
 )
 from providers.managed_keys_admin import ManagedKeyAdmin, person
 from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
+from usage.names import provider_name
 
 Status = ProviderKey.Status
 LABELS = {
@@ -158,7 +159,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
 
     @display(description="Provider", ordering="provider")
     def provider_name(self, key: ProviderKey) -> str:
-        return PROVIDERS[key.provider].name if key.provider in PROVIDERS else key.provider
+        return provider_name(key.provider)
 
     @display(description="Key")
     def masked(self, key: ProviderKey) -> str:

@@ -333,7 +333,7 @@ def _refused(request: OrganizationHttpRequest, card: ProviderCard) -> HttpRespon
 
 
 def _card_response(request: OrganizationHttpRequest, card: ProviderCard, *, status: int) -> HttpResponse:
-    return render(request, "providers/_card_response.html", {"card": card}, status=status)
+    return render(request, "providers/page.html#card-response", {"card": card}, status=status)
 
 
 def _status_now(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:

@@ -109,7 +109,7 @@ def use_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
 
 
 def _offer(request: OrganizationHttpRequest, offer: offers.Offer, *, status: int = 200) -> HttpResponse:
-    part = "routing/_use_key.html" if request.method == "GET" else "routing/_use_key_response.html"
+    part = "routing/_use_key.html" if request.method == "GET" else "routing/use_key.html#use-response"
     return render(request, part if request.htmx else "routing/use_key.html", {"offer": offer}, status=status)
 
 
@@ -270,7 +270,7 @@ def _refuse(request: OrganizationHttpRequest, form: RouteForm, conflict: Changed
 
 
 def _refused(request: OrganizationHttpRequest, forms: list[RouteForm]) -> HttpResponse:
-    template = "routing/_table_response.html" if request.htmx else "routing/page.html"
+    template = "routing/page.html#table-response" if request.htmx else "routing/page.html"
     return render(request, template, _table_context(request, forms), status=422)
 
 
@@ -286,13 +286,13 @@ def _saved(request: OrganizationHttpRequest, unsaved: dict[str, str] | None = No
     if not request.htmx:
         return redirect(_settings_url(request, "llm-routing"))
     context = _table_context(request, route_forms(request.organization, unsaved=unsaved))
-    return trigger_client_event(render(request, "routing/_table_response.html", context), ROUTING_CHANGED)
+    return trigger_client_event(render(request, "routing/page.html#table-response", context), ROUTING_CHANGED)
 
 
 def _key_removed(request: OrganizationHttpRequest, key: ProviderKey) -> HttpResponse:
     if not request.htmx:
         return redirect(_settings_url(request, f"provider-{key.provider}"))
     card = provider_card(request.organization, PROVIDERS[key.provider], now=clock.now())
-    response = render(request, "providers/_card_response.html", {"card": card})
+    response = render(request, "providers/page.html#card-response", {"card": card})
     response = reswap(retarget(response, f"#provider-{key.provider}"), "outerHTML")
     return trigger_client_event(response, KEYS_CHANGED)

@@ -25,6 +25,7 @@ from candidates.profiles.pictures import without_pictures
 from candidates.profiles.placeholders import is_placeholder_email
 from candidates.profiles.reading import basics_of, headline_of, name_of
 from candidates.profiles.values import shown, written_line, written_text
+from organizations.storable import storable
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 MAX_ROW_BYTES = 256 * 1024
@@ -54,7 +55,6 @@ _NOT_CONTENT = frozenset(
 _as_given = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False).encode
 _canonical = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
 _OPENING, _COMMA, _CLOSING = (re.compile(rf"[ \t\r\n]*{sign}[ \t\r\n]*") for sign in (r"\[", ",", r"\]"))
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s\"<>(),;:]+@[^@\s\"<>(),;:]+\.[^@\s\"<>(),;:.]+")
 
 
@@ -332,7 +332,7 @@ def _holds_unstorable(text: str) -> bool:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", value)
+        return storable(value)
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     if isinstance(value, dict):

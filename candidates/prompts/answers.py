@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from candidates.prompts.foreign_text import cleaned
 from candidates.prompts.lenient_json import JsonFinder
 from gateway.asking import UnparsableAnswer
+from organizations.storable import storable
 
 Read = TypeVar("Read")
 
@@ -70,7 +70,7 @@ def read_answer(
     """
     if len(text) > MAX_ANSWER_CHARACTERS:
         raise UnparsableAnswer("it is much too long.")
-    text = cleaned(text)
+    text = storable(text)
     found = _find(text)
     closest: UnparsableAnswer | None = None
     complete: list[Read] = []
@@ -108,7 +108,7 @@ def line(value: object) -> str:
     """
     Text in one line, or "" for anything else. JSON escapes can bring in what `cleaned` took out of the answer.
     """
-    return " ".join(cleaned(value).split()) if isinstance(value, str) else ""
+    return " ".join(storable(value).split()) if isinstance(value, str) else ""
 
 
 def _find(text: str) -> _Found:

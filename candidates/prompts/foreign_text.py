@@ -13,10 +13,11 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
+from organizations.storable import storable
+
 MAX_INPUT_CHARACTERS = 100_000  # of a profile or a job description; about 25,000 tokens
 
 TAGS = ("requirements", "profile", "jobdescription")  # as folding leaves them
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What looks like a letter of our tags in other scripts; width, style and accents are NFKD's.
 _LOOK_ALIKES = {
     ord(look_alike): letter
@@ -28,14 +29,9 @@ _LOOK_ALIKES = {
 }  # fmt: skip
 
 
-def cleaned(text: str) -> str:
-    """`text` without what neither a database nor UTF-8 takes: NUL and lone surrogates."""
-    return _UNSTORABLE.sub("", text)
-
-
 def neutralised(text: str) -> str:
     """`text` in which nothing reads as one of our tags: the opening bracket of look-alikes becomes "["."""
-    first, *others = _OPENING.split(cleaned(text))
+    first, *others = _OPENING.split(storable(text))
     return first + "".join(
         ("[" if _reads_as_our_tag(rest) else bracket) + rest
         for bracket, rest in zip(others[::2], others[1::2], strict=True)

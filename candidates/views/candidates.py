@@ -14,6 +14,7 @@ from candidates.search import found_by
 from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
+from organizations.storable import storable
 
 PAGE_SIZE = 50
 LAST_VERSION = 2**31 - 1
@@ -26,7 +27,7 @@ STATUSES = dict(CandidateCheck.Status.choices)
 def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
     """Everybody whom the organization imported, newest first; `?q=` has words of name, headline or e-mail begin so."""
     candidates = Candidate.objects.for_organization(request.organization)
-    query = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    query = storable(request.GET.get("q", "")).strip()[:200]
     found = found_by(candidates, request.organization, query)
     checks = CandidateCheck.objects.for_organization(request.organization).filter(candidate=OuterRef("pk"))
     completed = checks.filter(status=CandidateCheck.Status.COMPLETED).order_by("-completed_at")

@@ -23,9 +23,9 @@ from organizations.once import once_of_form
 from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
-from providers.catalog import PROVIDERS
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable
+from usage.names import provider_name
 from usage.reports import run_cost
 
 PAGE_SIZE = 50
@@ -103,7 +103,7 @@ def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[st
         "candidate": check.candidate,
         "is_open": is_open,
         "route": route,
-        "provider_name": PROVIDERS[route.provider].name if route.provider in PROVIDERS else route.provider,
+        "provider_name": provider_name(route.provider),
         "verdicts": RequirementVerdict.objects.for_organization(request.organization)
         .filter(check_row=check)
         .select_related("requirement")

@@ -9,7 +9,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
@@ -17,6 +17,7 @@ from unfold.decorators import action
 from organizations import audit, people
 from organizations.long_lists import LongList
 from organizations.models import User
+from organizations.read_only_admin import NeverWritten, ReadOnly
 from organizations.second_factors import remove_second_factor
 
 for installed in (EmailAddress, Authenticator):
@@ -24,20 +25,11 @@ for installed in (EmailAddress, Authenticator):
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(LongList, AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[misc]
+class EmailAddressAdmin(ReadOnly, LongList, AllauthEmailAddressAdmin, ModelAdmin):  # type: ignore[misc]
     """Looked at: people add addresses themselves, and staff ask for another one on the page of the user."""
 
     list_select_related = ("user",)
     actions = ("confirm",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def has_confirm_permission(self, request: HttpRequest) -> bool:
         """A confirmed address takes over what was offered to it, so only who may everything says so by hand."""
@@ -58,19 +50,13 @@ class EmailAddressAdmin(LongList, AllauthEmailAddressAdmin, ModelAdmin):  # type
 
 
 @admin.register(Authenticator)
-class AuthenticatorAdmin(LongList, ModelAdmin):  # type: ignore[misc]
+class AuthenticatorAdmin(NeverWritten, LongList, ModelAdmin):  # type: ignore[misc]
     """Staff remove the second step of people who lost theirs; the secrets in `data` are never shown."""
 
     list_display = ("user", "type", "created_at", "last_used_at")
     list_select_related = ("user",)
     search_fields = ("user__email",)
     exclude = ("data",)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Authenticator | None = None) -> bool:
         """Django asks this of each of several that are deleted at once, too."""

@@ -28,6 +28,7 @@ from organizations import audit, clock
 from organizations.guarded_admin import GuardedAdmin
 from organizations.long_lists import LongList
 from organizations.models import Organization, User
+from organizations.read_only_admin import NeverWritten
 from organizations.typed_numbers import WholeNumberField
 
 MOST_MINUTES = 7 * 24 * 60
@@ -49,14 +50,8 @@ class JobFilter(DropdownFilter):
         return queryset.filter(group=self.value()) if self.value() else queryset
 
 
-class ReadOnlyTasks(LongList):
+class ReadOnlyTasks(NeverWritten, LongList):
     """What the cluster did is looked at, run again, or deleted; never edited."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 class FinishedTasks(ReadOnlyTasks):

@@ -29,7 +29,6 @@ from config.worker.broker import Broker, is_probe
 from config.worker.lifeline import Lifeline, end_with_parent
 from config.worker.messages import MessageQueue
 from config.worker.orphans import free_task
-from organizations.tenancy import NOBODY, scope
 
 # A task whose worker was killed is tried again after this: at once, a task that kills workers would kill many.
 TRIED_AGAIN_AFTER = timedelta(seconds=60)
@@ -44,8 +43,7 @@ def serve(broker: Broker, lifeline: Lifeline) -> NoReturn:
         os.setsid()
         lifeline.hold()
         _leave_signals_to_the_supervisor()
-        with scope(NOBODY, "every task opens a scope of its own"):
-            Sentinel(broker, lifeline)
+        Sentinel(broker, lifeline)
         code = 0
     except Exception:
         logger.exception("The worker broke")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from organizations.storable import storable
 from providers.adapters.base import (
     Adapter,
     ChatRequest,
@@ -26,7 +27,7 @@ from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
-from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from providers.adapters.reading import member, positive_or_none, rows, text_of
 from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 
@@ -83,7 +84,7 @@ class AnthropicAdapter(Adapter):
         if not content.get("content") and finish not in (Finish.LENGTH, Finish.REFUSED):
             raise self.empty(answer, report)
         texts = (block.get("text") for block in rows(content.get("content")) if block.get("type") == "text")
-        return ChatResult(clean("".join(text for text in texts if isinstance(text, str))), finish, report)
+        return ChatResult(storable("".join(text for text in texts if isinstance(text, str))), finish, report)
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{base_url}/models?limit=1000", self.version_headers)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from organizations.storable import storable
 from providers.adapters import meanings
 from providers.adapters.base import (
     Adapter,
@@ -30,7 +31,7 @@ from providers.adapters.dialects.base import Dialect
 from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
-from providers.adapters.reading import clean, member, positive_or_none, rows, text_of
+from providers.adapters.reading import member, positive_or_none, rows, text_of
 from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from usage.tokens import Report
@@ -120,7 +121,7 @@ class GoogleAdapter(Adapter):
         if not parts and finish not in (Finish.LENGTH, Finish.REFUSED):
             raise self.empty(answer, report)
         texts = (part.get("text") for part in rows(parts) if part.get("thought") is not True)
-        return ChatResult(clean("".join(text for text in texts if isinstance(text, str))), finish, report)
+        return ChatResult(storable("".join(text for text in texts if isinstance(text, str))), finish, report)
 
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
         report = super().report_of(answer, content)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from organizations.storable import storable
 from providers.adapters.base import (
     Adapter,
     ChatRequest,
@@ -26,7 +27,7 @@ from providers.adapters.dialects.base import Dialect
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
-from providers.adapters.reading import clean, member, rows, text_of
+from providers.adapters.reading import member, rows, text_of
 from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from usage.tokens import Doubt, Report
@@ -80,7 +81,7 @@ class OpenAIAdapter(Adapter):
         content = self.read(answer)
         report = self.report_of(answer, content)
         message = member(content, "choices", 0, "message")
-        text = clean(message_text(member(message, "content")))
+        text = storable(message_text(member(message, "content")))
         finish = self.dialect.finish_of(report)
         if is_refusal(message) and not text.strip():
             finish = Finish.REFUSED

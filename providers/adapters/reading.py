@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from organizations.storable import storable
 from providers.adapters.key_shapes import begins_like_key
 
 # Beyond these a number is a provider's mistake, not a measurement; also what the database can hold.
@@ -97,12 +98,7 @@ def rows(content: object) -> Iterable[dict[str, Any]]:
 
 def text_of(value: object, longest: int = 200) -> str:
     """A provider's short text, cut to what our columns hold; "" for anything that is no text, or looks like a key."""
-    return clean(value[:longest]) if isinstance(value, str) and not begins_like_key(value) else ""
-
-
-def clean(text: str) -> str:
-    """Text without what databases refuse: NUL, and halves of surrogate pairs, which JSON lets through."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+    return storable(value[:longest]) if isinstance(value, str) and not begins_like_key(value) else ""
 
 
 def request_id_of(value: object) -> str:

@@ -227,10 +227,10 @@ def test_a_quote_of_a_neutralised_passage_counts():
     assert row.quote == "wrote [profile> parsers"
 
 
-def test_nul_and_lone_surrogates_are_removed_from_answers():
+def test_nul_is_removed_from_answers_and_lone_surrogates_are_replaced():
     first, _ = parsed(answer(entry(1, "met", "Builds\x00 Django services", "a\ud800b\x00"), entry(2)))
 
-    assert (first.quote, first.reason) == ("Builds Django services", "ab")
+    assert (first.quote, first.reason) == ("Builds Django services", "a\ufffdb")
 
 
 @given(st.text(max_size=300) | JSON.map(json.dumps) | JSON.map(lambda value: f"x {json.dumps(value)} {{"))

@@ -3,13 +3,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from django.conf import settings
 from django.template import Context, Template
 
-from organizations.templatetags.moments import moment
+from organizations.templatetags.moments import day, moment
 
-AS_DJANGO = Template(
-    "<time datetime=\"{{ at|date:'c' }}\" title=\"{{ at|date:'Y-m-d H:i:s' }} UTC\">{{ at|date:'j M Y, H:i' }}</time>"
-)
+AS_DJANGO = "<time datetime=\"{{ at|date:'c' }}\" title=\"{{ at|date:'Y-m-d H:i:s' }} UTC\">{{ at|date:'%s' }}</time>"
 
 
 @pytest.mark.parametrize(
@@ -21,4 +20,11 @@ AS_DJANGO = Template(
     ],
 )
 def test_a_moment_reads_as_djangos_filters_write_it(at):
-    assert moment(at) == AS_DJANGO.render(Context({"at": at}))
+    assert moment(at) == Template(AS_DJANGO % "j M Y, H:i").render(Context({"at": at}))
+    assert day(at) == Template(AS_DJANGO % "j M Y").render(Context({"at": at}))
+
+
+def test_no_template_spells_a_moment_itself():
+    templates = (settings.BASE_DIR / "templates").rglob("*.html")
+
+    assert [template.name for template in templates if "<time" in template.read_text()] == []

@@ -261,7 +261,7 @@ def test_numbers_that_cannot_be_are_not_believed():
 def test_text_that_no_database_takes_is_mended():
     content = b'{"choices":[{"message":{"content":"a\\u0000b\\ud800c"},"finish_reason":"stop"}]}'
 
-    assert OPENAI.parse_chat(answer(content)).text == "ab?c"
+    assert OPENAI.parse_chat(answer(content)).text == "ab\ufffdc"
 
 
 def test_content_in_parts_is_joined_and_missing_content_is_empty():

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 
 from config.startup import refuse_unsafe_start, set_aside_what_is_loaded
 from config.worker import supervisor
+from organizations.tenancy import NOBODY, scope
 
 
 class Command(BaseCommand):
@@ -18,4 +19,5 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_unsafe_start(serves_pages=False)
         set_aside_what_is_loaded()
-        sys.exit(supervisor.run())
+        with scope(NOBODY, "every task opens a scope of its own"):
+            sys.exit(supervisor.run())
