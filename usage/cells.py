@@ -6,7 +6,7 @@ that are not in it yet. Because it is one, each event is seen exactly once, what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -23,6 +23,13 @@ from usage.rollups import not_rolled_up
 Key = TypeVar("Key")
 DIMENSIONS = ("day", "provider", "model", "action", "mode")
 STAND_INS = (Organization(pk=-1), date(1, 1, 1), date(1, 1, 2))
+
+
+class Grouping(NamedTuple):
+    """By what to sum up, and what: the sums that a page does not show took as long as those it shows."""
+
+    dimensions: tuple[str, ...]
+    measures: tuple[str, ...] = MEASURES
 
 
 class Cell(NamedTuple):
@@ -76,14 +83,16 @@ class Totals:
 
 def read_cells(organization: Organization, today: date, days: int, *dimensions: str) -> list[Cell]:
     """What was used in the `days` days that end with today, by `dimensions` of UsageDaily."""
-    (cells,) = read_groupings(organization, today, days, dimensions)
+    (cells,) = read_groupings(organization, today, days, Grouping(dimensions))
     return cells
 
 
-def read_groupings(
-    organization: Organization, today: date, days: int, *groupings: Sequence[str]
-) -> tuple[list[Cell], ...]:
-    """The same by each of several `groupings`, from one reading: a page needs few cells of each, not all of all."""
+def read_groupings(organization: Organization, today: date, days: int, *groupings: Grouping) -> tuple[list[Cell], ...]:
+    """
+    The same by each of several `groupings`, from one reading: a page needs few cells of each, not all of all.
+
+    Measures that a grouping does not ask for are 0.
+    """
     sql, parameters = _statement(groupings)
     meant = dict(zip(_stand_ins(), _as_stored(organization.pk, first_day(today, days), today), strict=True))
     dimensions = _dimensions(groupings)
@@ -91,19 +100,20 @@ def read_groupings(
     with connection.cursor() as cursor:
         cursor.execute(sql, [meant.get(parameter, parameter) for parameter in parameters])
         for place, *row in cursor.fetchall():
-            of_group = {name: value for name, value in zip(dimensions, row, strict=False) if name in groupings[place]}
+            wanted = groupings[place].dimensions
+            of_group = {name: value for name, value in zip(dimensions, row, strict=False) if name in wanted}
             if isinstance(day := of_group.get("day"), str):
                 of_group["day"] = date.fromisoformat(day)
             tables[place].append(Cell(Sums(*map(int, row[len(dimensions) :])), **of_group))
     return tables
 
 
-def _dimensions(groupings: Sequence[Sequence[str]]) -> list[str]:
-    return [name for name in DIMENSIONS if any(name in grouping for grouping in groupings)]
+def _dimensions(groupings: Sequence[Grouping]) -> list[str]:
+    return [name for name in DIMENSIONS if any(name in grouping.dimensions for grouping in groupings)]
 
 
 @cache
-def _statement(groupings: tuple[Sequence[str], ...]) -> tuple[str, tuple[Any, ...]]:
+def _statement(groupings: tuple[Grouping, ...]) -> tuple[str, tuple[Any, ...]]:
     """
     What `read_groupings` asks, with `_stand_ins` for the organization and the days.
 
@@ -121,13 +131,17 @@ def _statement(groupings: tuple[Sequence[str], ...]) -> tuple[str, tuple[Any, ..
         all=True,
     )
     of_cells, parameters = cells.query.get_compiler(connection=connection).as_sql()
-    sums = ", ".join(f"SUM(sum_{name})" for name in MEASURES)
     grouped = " UNION ALL ".join(
-        f"SELECT {place}, {', '.join(name if name in grouping else 'NULL' for name in dimensions)}, {sums}"  # noqa: S608
-        f" FROM cell GROUP BY {', '.join(grouping)}"
+        f"SELECT {place}, {', '.join(_selected(grouping, dimensions))} FROM cell "  # noqa: S608  # names of ours
+        f"GROUP BY {', '.join(grouping.dimensions)}"
         for place, grouping in enumerate(groupings)
     )
     return f"WITH cell AS ({of_cells}) {grouped}", tuple(parameters)
+
+
+def _selected(grouping: Grouping, dimensions: Sequence[str]) -> Iterator[str]:
+    yield from (name if name in grouping.dimensions else "NULL" for name in dimensions)
+    yield from (f"SUM(sum_{name})" if name in grouping.measures else "0" for name in MEASURES)
 
 
 def _stand_ins() -> tuple[Any, ...]:

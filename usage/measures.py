@@ -122,7 +122,7 @@ def _call_aggregates() -> dict[str, Aggregate | Coalesce]:
     }
 
 
-CALL_MEASURES = tuple(_call_aggregates())
+CALL_MEASURES, RUN_MEASURES = tuple(_call_aggregates()), tuple(_run_aggregates())
 MEASURES = Sums._fields
 if tuple(_aggregates()) != MEASURES:
     raise TypeError("Sums and its aggregates name other measures, or in another order.")

@@ -17,9 +17,9 @@ from decimal import Decimal
 
 from organizations.models import Organization
 from usage import amounts
-from usage.cells import Cell, Totals, add_up, first_day, grouped, read_cells, read_groupings, shown, totals
+from usage.cells import Cell, Grouping, Totals, add_up, first_day, grouped, read_groupings, shown, totals
 from usage.charts import Chart, Series, Unit, stacked_bars
-from usage.measures import Sums
+from usage.measures import CALL_MEASURES, RUN_MEASURES, Sums
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
 
@@ -34,7 +34,9 @@ SMALL_USD = Unit(
 TOKENS = Unit("tokens", amounts.count, amounts.count_tick, unknown=amounts.NOT_REPORTED)
 ONE_USD = 10**9
 MODELS_SHOWN = 10
-BY_DAY, BY_MODEL, BY_ACTION = ("day", "provider", "mode"), ("provider", "model", "mode"), ("action", "mode")
+BY_DAY = Grouping(("day", "provider", "mode"), CALL_MEASURES)
+BY_MODEL = Grouping(("provider", "model", "mode"), CALL_MEASURES)
+BY_ACTION = Grouping(("action", "mode"), RUN_MEASURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,8 @@ def action_averages(
     *, organization: Organization, today: date, show_managed_usd: bool, days: int = MONTH
 ) -> dict[str, ActionAverages]:
     """By action, of the runs that began in the period, with all their calls; an action without runs is not in it."""
-    return _averages(read_cells(organization, today, days, *BY_ACTION), show_managed_usd)
+    (by_action,) = read_groupings(organization, today, days, BY_ACTION)
+    return _averages(by_action, show_managed_usd)
 
 
 def _averages(cells: Iterable[Cell], show_managed_usd: bool) -> dict[str, ActionAverages]:
