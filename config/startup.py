@@ -165,7 +165,7 @@ def _look_at_stored_keys(at_most: int | None) -> None:
     try:
         if broken := look_at_stored_keys(at_most=at_most):
             logger.warning(
-                "%d stored provider keys do not open and show as Needs re-entry: `manage.py check_secrets` names them.",
+                "Provider keys that do not open, and show as Needs re-entry: %d. `manage.py check_secrets` names them.",
                 broken,
             )
     except DatabaseError as error:

@@ -213,6 +213,21 @@ def test_a_database_of_a_newer_version_is_said_and_served_so_that_servers_can_be
 
 
 @FILE_DATABASE
+def test_a_start_finds_out_which_keys_do_not_open_and_which_do_again(own_copy):
+    def start(origin: str) -> tuple[bool, bool]:
+        """Whether it says that a key does not open, and whether that is known from then on."""
+        change_database(own_copy, "UPDATE providers_providerkey SET origin = ?", origin)
+        said = run(own_copy, SERVERS["wsgi"]).stderr
+        with sqlite3.connect(own_copy / "keyfare.sqlite3") as database:
+            ((since,),) = database.execute("SELECT unreadable_since FROM providers_providerkey")
+        database.close()
+        return "Provider keys that do not open, and show as Needs re-entry: 1." in said, since is not None
+
+    assert start("https://elsewhere.example") == (True, True)
+    assert start("https://api.openai.com") == (False, False)
+
+
+@FILE_DATABASE
 @pytest.mark.parametrize("server", SERVERS)
 def test_nothing_starts_with_another_digest_key_than_the_first_start_had(own_copy, server):
     assert run(own_copy, SERVERS["wsgi"]).stdout.strip() == "serving"

@@ -372,7 +372,7 @@ def test_on_a_database_for_reading_only_a_start_goes_on_and_says_so(acme, caplog
         startup._look_at_stored_keys(None)
 
     assert "could not be written down" in caplog.text
-    assert "1 stored provider keys do not open" in caplog.text
+    assert "Provider keys that do not open, and show as Needs re-entry: 1." in caplog.text
     assert states() == ["Connected"]
 
 
