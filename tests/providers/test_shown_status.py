@@ -302,6 +302,19 @@ def test_what_another_process_could_not_open_is_tried_before_it_is_refused(acme)
     assert states() == ["Connected"]
 
 
+def test_checks_are_accepted_on_a_key_that_opens_here(acme):
+    key = route_to_own_key(acme)
+    give_credits(acme, 10)
+    briefing = write_briefing(acme, ("Knows Django", "must"))
+    people = import_people(acme, "Django for ten years.")
+    with master_keys(NEW):
+        inspection.look_at([key])
+
+    accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
+
+    assert states() == ["Connected"]
+
+
 def test_a_managed_key_is_tried_again_too(acme):
     key = connect_managed_key()
     with master_keys(NEW):
