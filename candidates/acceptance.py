@@ -20,6 +20,7 @@ from candidates.check_endings import BATCH, OPEN, make_way
 from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
 from candidates.failure_cap import refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
+from organizations.many_rows import insert_models
 from organizations.models import Organization, User
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import mode_of, resolve
@@ -90,8 +91,8 @@ def accept_checks(
         profiles = _newest_profiles(organization, wanted)
         checks = [
             CandidateCheck(
-                organization=organization,
-                briefing=briefing,
+                organization_id=organization.pk,
+                briefing_id=briefing.pk,
                 candidate=candidate,
                 profile_id=profiles[candidate.pk],
                 mode=mode,
@@ -99,7 +100,7 @@ def accept_checks(
                 price=CREDIT_COSTS[mode, kinds[candidate.pk]],
                 route=route.as_json(),
                 accepted_at=now,
-                created_by=actor,
+                created_by_id=actor.pk if actor else None,
             )
             for candidate in wanted
         ]
@@ -118,7 +119,7 @@ def accept_checks(
         )
         for check in checks:
             check.hold_id = check.pk if check.price else None
-        CandidateCheck.objects.bulk_create(checks)
+        insert_models(checks)
         if checks:
             transaction.on_commit(queue_checks)
     return Accepted(checks, skipped=len(candidates) - len(wanted), cheaper=cheaper)

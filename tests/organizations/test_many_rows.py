@@ -10,10 +10,22 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from candidates.models import Candidate, CandidateWord, Profile
-from organizations.many_rows import change, insert_rows, insertion, new_ids, rows_with, sent_together, update, write
+from candidates.briefings import create_briefing
+from candidates.models import Candidate, CandidateCheck, CandidateWord, Profile
+from organizations.many_rows import (
+    change,
+    insert_models,
+    insert_rows,
+    insertion,
+    new_ids,
+    rows_with,
+    sent_together,
+    update,
+    write,
+)
 from organizations.models import Organization
 from organizations.tenancy import scope
+from tests.builders import import_people
 from usage.models import UsageRun
 
 COLUMNS = ("id", "organization_id", "name", "headline", "link", "email", "external_id", "created_at")
@@ -74,6 +86,45 @@ def test_what_is_sent_together_is_stored_or_refused_as_one_by_one(acme):
     assert [person.name for person in Candidate.objects.order_by("pk")] == ["Ann", "Ben", "Cem"]
 
 
+def test_models_are_stored_as_bulk_create_stores_them(acme, alice):
+    briefing = create_briefing(organization=acme, title="Engineer", actor=alice, now=timezone.now())
+    people = import_people(acme, "One.", "Two.")
+
+    def checks() -> list[CandidateCheck]:
+        both = [
+            CandidateCheck(
+                organization=acme,
+                briefing=briefing,
+                candidate=person,
+                profile=person.profiles.get(),
+                mode="byok",
+                kind=CandidateCheck.Kind.NEW,
+                price=number,
+                route={"model": ODD, "rule": None},
+                accepted_at=briefing.created_at,
+                created_by=alice if number else None,
+            )
+            for number, person in enumerate(people)
+        ]
+        both[1].status, both[1].score, both[1].completed_at = "completed", 70, timezone.now()
+        return both
+
+    def kept(made: list[CandidateCheck]) -> list[dict[str, Any]]:
+        own = {"id": None, "run_id": None, "completed_at": None}
+        return [CandidateCheck.objects.filter(pk=check.pk).values().get() | own for check in made]
+
+    in_bulk = kept(CandidateCheck.objects.bulk_create(checks()))
+    CandidateCheck.objects.all().delete()
+    made = checks()
+    insert_models(made)
+
+    assert kept(made) == in_bulk
+    assert made[1].completed_at == CandidateCheck.objects.get(pk=made[1].pk).completed_at
+    made[0].failure = "Changed"
+    made[0].save()  # the row, not a second one
+    assert CandidateCheck.objects.count() == 2
+
+
 def test_rows_are_changed_by_their_ids_where_they_are_as_they_should_be(acme, globex):
     ann, ben, cem = bring(acme, "Ann", "Ben", "Cem")
     [dan] = bring(globex, "Dan")
@@ -104,6 +155,7 @@ def test_what_is_written_together_is_written_or_refused_as_a_whole(acme):
 def test_nothing_to_store_and_nothing_to_look_for_ask_nothing(acme, django_assert_num_queries):
     with django_assert_num_queries(0):
         insert_rows(Candidate, COLUMNS, [])
+        insert_models([])
         assert rows_with(Candidate, acme, "email", [], ["id"]) == []
 
 
