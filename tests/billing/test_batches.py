@@ -186,7 +186,7 @@ def test_many_captures_cost_a_fixed_number_of_queries(acme, django_assert_max_nu
 def overtaken(monkeypatch: pytest.MonkeyPatch, name: str, answer: Any) -> None:
     """The first time, what is read is older than what somebody else has committed since."""
     real, answers = getattr(ledger, name), [answer]
-    monkeypatch.setattr(ledger, name, lambda *args: answers.pop() if answers else real(*args))
+    monkeypatch.setattr(ledger, name, lambda *args, **more: answers.pop() if answers else real(*args, **more))
 
 
 def test_a_twin_that_captured_first_is_joined(acme, monkeypatch):
@@ -250,6 +250,15 @@ def test_a_twin_that_took_back_first_is_joined(acme, staff, monkeypatch):
     assert take_back() == entry
 
 
+def test_credits_that_came_since_are_taken(acme, monkeypatch):
+    grant(acme, 4)
+    overtaken(monkeypatch, "move", None)
+
+    hold(acme, 4)
+
+    assert ledger.balance(organization=acme).held == 4
+
+
 def test_a_broken_ledger_moves_nothing(acme):
     grant(acme, 10)
     held, other = hold(acme, 4, 4)
@@ -264,6 +273,8 @@ def test_a_broken_ledger_moves_nothing(acme):
         HoldAllocation.objects.filter(hold=other).update(amount=3)
         refuse(lambda: spend(acme, (held, 4), (other, 4)))
         refuse(lambda: release(acme, held, other))
+        HoldAllocation.objects.filter(hold=other).delete()
+        refuse(lambda: spend(acme, (other, 0)))
         CreditAccount.objects.update(held=0)
         refuse(lambda: spend(acme, (held, 4)))
         CreditLot.objects.update(remaining=1, held=0)

@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """A call that succeeds, its arguments and its answer, to be repeated later."""
         return service, arguments, answer_of(service(organization=self.organization, **arguments))
 
-    def refused(self, error: type[Exception], service: Any, **arguments: Any) -> None:
+    def refused(self, error: type[Exception] | tuple[type[Exception], ...], service: Any, **arguments: Any) -> None:
         with pytest.raises(error):
             service(organization=self.organization, **arguments)
 
@@ -146,6 +146,24 @@ class LedgerMachine(RuleBasedStateMachine):
         if hold.state == "pending":
             self.model.end(hold, "captured", amount)
         return self.call(ledger.capture_hold, hold_id=hold_id, amount=amount)
+
+    @rule(wanted=st.lists(holds, unique=True, max_size=4), share=st.integers(min_value=0, max_value=4))
+    def capture_many(self, wanted: list[uuid.UUID], share: int) -> None:
+        captures = [ledger.Capture(hold_id, self.model.holds[hold_id].amount * share // 4) for hold_id in wanted]
+        models = [self.model.holds[hold_id] for hold_id in wanted]
+        if any(
+            hold.state == "released" or (hold.state == "captured" and hold.captured != capture.amount)
+            for hold, capture in zip(models, captures, strict=True)
+        ):
+            refusals = (ledger.HoldGone, ledger.IdempotencyConflict)
+            self.refused(refusals, ledger.capture_holds, captures=captures)
+            return
+        for hold, capture in zip(models, captures, strict=True):
+            if hold.state == "pending":
+                self.model.end(hold, "captured", capture.amount)
+        made = ledger.capture_holds(organization=self.organization, captures=captures)
+        assert [entry.hold_id for entry in made] == wanted
+        assert ledger.capture_holds(organization=self.organization, captures=captures[::-1]) == made[::-1]
 
     @rule(target=calls, hold_id=holds)
     def release(self, hold_id: uuid.UUID) -> Any:
