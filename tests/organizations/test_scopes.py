@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.apps import apps
+from django.core.management import call_command
 
+from organizations import tenancy
 from organizations.tenancy import tenant_tables
 from tests.config.test_incidents import APPS, sources
 
@@ -167,3 +169,15 @@ def test_nobodys_tables_point_to_nothing_of_an_organization(label):
     for field in apps.get_model(label)._meta.get_fields(include_hidden=False):
         if field.many_to_one or (field.one_to_one and not field.auto_created):
             assert field.related_model._meta.db_table not in tenant_tables(apps), field
+
+
+def test_qcluster_begins_with_nobodys_rows_its_supervisor_too(monkeypatch):
+    seen: list[str] = []
+    monkeypatch.setattr("config.management.commands.qcluster.refuse_unsafe_start", lambda **_: None)
+    monkeypatch.setattr("config.management.commands.qcluster.set_aside_what_is_loaded", lambda: None)
+    monkeypatch.setattr("config.worker.supervisor.run", lambda: seen.append(tenancy._scope.get()))
+
+    with tenancy.scope(tenancy.EVERY, "as manage.py does"), pytest.raises(SystemExit):
+        call_command("qcluster")
+
+    assert seen == [tenancy.NOBODY]
