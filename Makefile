@@ -7,7 +7,9 @@ SERVE ?= 1
 BIN := .venv/bin
 CHECK_ENV := KEYFARE_ENV_FILE=none SECRET_KEY=unused-by-checks KEYFARE_MASTER_KEYS=only-for-make-check-0123456789abcdef KEYFARE_DIGEST_KEY=only-for-make-check-fedcba9876543210 DATABASE_URL=sqlite:///:memory:
 COVERED := billing/*,usage/*,providers/custody/*
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+LONG := tests/security tests/config/test_startup.py tests/config/test_upgrade.py tests/config/test_documents_walked.py
+# Three on two cores: much of the suite waits, for processes, browsers and time-outs.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: help demo test test-security coverage audit check format lock
 
@@ -32,13 +34,13 @@ help: ## What there is
 demo: .venv/base ## The main job on simulated providers, then the product on PORT (SERVE=0: exit after the summary)
 	@unset DATABASE_URL; KEYFARE_ENV_FILE="$(CURDIR)/var/demo/keyfare.env" exec $(BIN)/python manage.py demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
-test: .venv/dev ## All tests, on SQLite and on PostgreSQL (yours by DATABASE_URL, else one that comes by pip)
+test: .venv/dev ## All tests, on SQLite and, where a database has a part in it, on PostgreSQL (yours by DATABASE_URL, else one by pip)
 	$(PYTEST)
 	KEYFARE_TEST_DATABASE=postgresql $(PYTEST)
 
 test-security: .venv/dev ## The long tests in full, of security (docs/security.md), upgrade and installation, on both databases
-	KEYFARE_SECURITY_BUDGET=full $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
-	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) tests/security tests/config/test_upgrade.py tests/config/test_documents_walked.py
+	KEYFARE_SECURITY_BUDGET=full $(PYTEST) $(LONG)
+	KEYFARE_SECURITY_BUDGET=full KEYFARE_TEST_DATABASE=postgresql $(PYTEST) $(LONG)
 
 coverage: .venv/dev ## Which lines and branches the tests of both databases run; first those of money, metering and custody
 	$(PYTEST) --cov --cov-report=

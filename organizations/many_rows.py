@@ -112,19 +112,17 @@ def insert_models(rows: Sequence[models.Model]) -> None:
         return
     model = type(rows[0])
     fields = [field for field in model._meta.concrete_fields if not field.generated and not field.has_db_default()]
-    to_plain = [(field.pre_save, _plain(field)) for field in fields]
-    values = ([plain(value_of(row, True)) for value_of, plain in to_plain] for row in rows)
+    values = ([_stored(field, row) for field in fields] for row in rows)
     insert_rows(model, [field.attname for field in fields], values)
     for row in rows:
         row._state.adding, row._state.db = False, connection.alias
 
 
-def _plain(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
-    if isinstance(field, models.JSONField):
-        return lambda value: None if value is None else json.dumps(value, ensure_ascii=False, cls=field.encoder)
-    if isinstance(field, models.DateTimeField):
-        return connection.ops.adapt_datetimefield_value
-    return lambda value: value
+def _stored(field: models.Field[Any, Any], row: models.Model) -> Any:
+    value = field.pre_save(row, True)
+    if value is not None and isinstance(field, models.JSONField):
+        return json.dumps(value, ensure_ascii=False, cls=field.encoder)
+    return value
 
 
 def insertion(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:

@@ -143,12 +143,17 @@ def needs_pg_dump() -> None:
         pytest.skip("this machine has no pg_dump that is as new as the server")
 
 
-@pytest.fixture(scope="module")
-def new_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchDatabase]:
-    """As `init` leaves it, to be copied: owner@acme.example owns Acme."""
+@pytest.fixture(scope="session")
+def new_installation(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[ScratchDatabase]:
+    """As `init` leaves it without a terminal, to be copied: owner@acme.example owns Acme."""
     with scratch_databases(tmp_path_factory.mktemp("new")) as make:
         scratch = make("new")
-        scratch.manage("init", "--email", "owner@acme.example", "--organization", "Acme", role=OWNER)
+        if connection.vendor == "sqlite":
+            shutil.copy(request.getfixturevalue("migrated_file"), scratch.name)
+        said = scratch.manage("init", "--email", "owner@acme.example", "--organization", "Acme", role=OWNER)
+        assert "Acme is open" in said
         yield scratch
 
 

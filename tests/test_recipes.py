@@ -79,8 +79,6 @@ setup_test_environment()
 plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}  # no files were collected
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-call_command("migrate", verbosity=0)
-call_command("createcachetable", verbosity=0)
 call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 
 from candidates.models import Profile
@@ -124,7 +122,8 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="brings its own SQLite database")
-def test_what_the_recipes_add_is_connected_validated_routed_and_called(tmp_path):
+def test_what_the_recipes_add_is_connected_validated_routed_and_called(tmp_path, migrated_file):
+    shutil.copy(migrated_file, tmp_path / "keyfare.sqlite3")
     tree = tmp_path / "tree"
     for folder in (*APPS, "templates", "static", "tests"):
         shutil.copytree(ROOT / folder, tree / folder)

@@ -20,10 +20,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-pytestmark = [
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="the demo brings its own SQLite database"),
-    pytest.mark.xdist_group("demo"),
-]
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the demo brings its own SQLite database")
 ARRANGED_BY_TESTS = {"SECRET_KEY", "DATABASE_URL", "DEBUG", "EMAIL_URL", "SITE_URL"}
 ROLLED_UP = "SELECT day, provider, model, action, key_id, mode, calls, runs, cost_nanousd FROM usage_usagedaily"
 ENTRIES, EVENTS = "SELECT count(*) FROM billing_ledgerentry", "SELECT count(*) FROM usage_usageevent"

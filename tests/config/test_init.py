@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.urls import reverse
 from django.utils.module_loading import import_string
 from django_q.models import Schedule
@@ -29,6 +30,7 @@ from routing.models import ManagedDefault
 from tests.config.test_mfa import code_of
 
 PASSWORD = "correct horse battery"
+FILE_DATABASE = pytest.mark.skipif(connection.vendor != "sqlite", reason="brings its own SQLite database")
 
 
 def environment(env_file: Path, **settings_: str | None) -> dict[str, str]:
@@ -51,6 +53,7 @@ def init(env_file: Path, *arguments: str, **settings_: str | None) -> subprocess
     )
 
 
+@FILE_DATABASE
 def test_init_takes_a_bare_machine_to_a_first_owner_and_repeating_it_changes_nothing(tmp_path):
     env_file = tmp_path / "var" / "keyfare.env"
 
@@ -67,9 +70,11 @@ def test_init_takes_a_bare_machine_to_a_first_owner_and_repeating_it_changes_not
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory) -> Path:
+def installation(tmp_path_factory, migrated_file) -> Path:
     """The folder of an installation that `init` has made, on SQLite."""
     folder = tmp_path_factory.mktemp("installation") / "var"
+    folder.mkdir()
+    shutil.copy(migrated_file, folder / "keyfare.sqlite3")
     process = init(folder / "keyfare.env", "--email", "owner@acme.example", "--organization", "Acme")
     assert process.returncode == 0, process.stderr
     return folder
@@ -81,6 +86,7 @@ def installed(installation, tmp_path) -> Path:
     return Path(shutil.copytree(installation, tmp_path / "var")) / "keyfare.env"
 
 
+@FILE_DATABASE
 def test_init_makes_no_new_secrets_beside_a_database_whose_env_file_is_gone(installed):
     written = installed.read_text()
     installed.unlink()
@@ -96,6 +102,7 @@ def test_init_makes_no_new_secrets_beside_a_database_whose_env_file_is_gone(inst
     assert init(installed).returncode == 0
 
 
+@FILE_DATABASE
 def test_an_env_file_that_lost_its_master_keys_is_no_reason_for_new_ones_either(installed):
     installed.write_text("SECRET_KEY=abc\n")
 
@@ -103,6 +110,7 @@ def test_an_env_file_that_lost_its_master_keys_is_no_reason_for_new_ones_either(
     assert installed.read_text() == "SECRET_KEY=abc\n"
 
 
+@FILE_DATABASE
 def test_secrets_that_are_lost_for_good_are_made_anew_on_request_and_the_next_step_is_said(installed):
     installed.unlink()
 
@@ -113,6 +121,7 @@ def test_secrets_that_are_lost_for_good_are_made_anew_on_request_and_the_next_st
     assert "adopt_digest_key --yes" in process.stderr
 
 
+@FILE_DATABASE
 def test_a_database_that_does_not_answer_gets_no_secrets(tmp_path):
     env_file = tmp_path / "var" / "keyfare.env"
 
@@ -132,6 +141,7 @@ def test_a_filled_database_of_any_kind_is_known_as_one(alice, monkeypatch):
         refuse_new_secrets_for_old_database()
 
 
+@FILE_DATABASE
 @pytest.mark.parametrize(
     ("arguments", "password", "sentence"),
     [
@@ -153,8 +163,11 @@ def test_init_without_a_terminal_says_all_that_is_missing_before_it_writes_anyth
     assert list(tmp_path.iterdir()) == []
 
 
-def test_init_asks_what_it_was_not_told_once_and_makes_the_installation_of_the_answers(tmp_path):
+@FILE_DATABASE
+def test_init_asks_what_it_was_not_told_once_and_makes_the_installation_of_the_answers(tmp_path, migrated_file):
     env_file = tmp_path / "var" / "keyfare.env"
+    env_file.parent.mkdir()
+    shutil.copy(migrated_file, env_file.parent / "keyfare.sqlite3")
     main, side = pty.openpty()
     command = [sys.executable, "manage.py", "init", "--slug", "acme-berlin"]
     process = subprocess.Popen(
@@ -198,8 +211,10 @@ def read_until(terminal: int, words: str) -> str:
     return said
 
 
-def test_settings_may_be_written_before_the_first_init_which_adds_the_secrets(tmp_path):
+@FILE_DATABASE
+def test_settings_may_be_written_before_the_first_init_which_adds_the_secrets(tmp_path, migrated_file):
     env_file = tmp_path / "keyfare.env"
+    shutil.copy(migrated_file, tmp_path / "own.db")
     env_file.write_text(
         f"# ours\nSECRET_KEY=\nKEYFARE_DIGEST_KEY={'d1g-' * 9}xyz\nDATABASE_URL=sqlite:///{tmp_path}/own.db"
     )
@@ -220,6 +235,7 @@ def test_settings_may_be_written_before_the_first_init_which_adds_the_secrets(tm
     assert init(env_file).returncode == 0
 
 
+@FILE_DATABASE
 def test_a_file_that_cannot_be_written_is_said_and_nothing_is_made(tmp_path):
     (tmp_path / "taken").write_text("")
 
@@ -230,6 +246,7 @@ def test_a_file_that_cannot_be_written_is_said_and_nothing_is_made(tmp_path):
     assert "Traceback" not in process.stderr
 
 
+@FILE_DATABASE
 def test_a_database_that_is_away_later_is_said_too(installed):
     process = init(installed, DATABASE_URL="postgresql://nobody:wrong-password@127.0.0.1:1/nothing")
 

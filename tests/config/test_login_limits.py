@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_page_tells_who_asks_too_often(db):
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the processes share a file of their own")
-def test_processes_count_together(tmp_path):
+def test_processes_count_together(tmp_path, migrated_file):
     """Each process fails three times; the second one is stopped by the failures of the first."""
     own = {"DATABASE_URL": f"sqlite:///{tmp_path}/shared.sqlite3", "DJANGO_SETTINGS_MODULE": "config.settings"}
     environment = {**os.environ, **own, "DEBUG": "1"}  # static files without their manifest
@@ -91,7 +92,7 @@ def test_processes_count_together(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("from config.installation import prepare_database; prepare_database(verbosity=0)")
+    shutil.copy(migrated_file, tmp_path / "shared.sqlite3")
     guess = (
         "from django.test import Client\n"
         "for _ in range(3):\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -12,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -20,6 +22,7 @@ from django.db import connection
 
 from config.worker import supervisor
 from providers.custody.system_checks import digest_key, master_keys
+from tests.security.budget import IS_FULL
 
 SECRET = "an-installation-secret-that-is-long-enough-0123456789"
 MASTER = "Zt7pQ2mX9vB4nK8sLw3yRf6hJc1dGa5eUo0i"
@@ -66,11 +69,25 @@ BAD = {
 }
 
 
+def by(first: str, *cases: Any) -> pytest.MarkDecorator:
+    """
+    Every case with every server by `make test-security`; else each with one of them in turn, beginning with `first`:
+    a start takes a second and a half.
+    """
+    servers = list(SERVERS)
+    turn = servers.index(first)
+    pairs = [
+        (case, server)
+        for number, case in enumerate(cases, start=turn)
+        for server in (servers if IS_FULL else [servers[number % len(servers)]])
+    ]
+    return pytest.mark.parametrize(("case", "server"), pairs)
+
+
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("what", BAD)
-def test_nothing_starts_with_a_bad_secret_and_the_sentence_names_the_setting(tmp_path, server, what):
-    changes, sentence = BAD[what]
+@by("asgi", *BAD)
+def test_nothing_starts_with_a_bad_secret_and_the_sentence_names_the_setting(tmp_path, case, server):
+    changes, sentence = BAD[case]
 
     process = run(tmp_path, SERVERS[server], **changes)
 
@@ -84,9 +101,9 @@ def test_nothing_starts_with_a_bad_secret_and_the_sentence_names_the_setting(tmp
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_nothing_starts_with_an_egress_proxy_that_is_no_address(tmp_path, server):
-    process = run(tmp_path, SERVERS[server], KEYFARE_EGRESS_PROXY="http://keyfare:let-me-out@proxy")
+@by("qcluster", "http://keyfare:let-me-out@proxy")
+def test_nothing_starts_with_an_egress_proxy_that_is_no_address(tmp_path, case, server):
+    process = run(tmp_path, SERVERS[server], KEYFARE_EGRESS_PROXY=case)
 
     said = process.stdout + process.stderr
     assert process.returncode != 0
@@ -96,14 +113,13 @@ def test_nothing_starts_with_an_egress_proxy_that_is_no_address(tmp_path, server
 
 
 @pytest.fixture(scope="module")
-def filled_database(tmp_path_factory) -> Path:
+def filled_database(tmp_path_factory, migrated_file) -> Path:
     """A database with one sealed key under MASTER."""
     home = tmp_path_factory.mktemp("filled")
+    shutil.copy(migrated_file, home / "keyfare.sqlite3")
     fill = """
 import django
 django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from django.utils import timezone
 from config.onboarding import open_organization
 from organizations.models import User
@@ -119,9 +135,9 @@ save_provider_key(organization=organization, provider="openai", secret=Secret("s
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_nothing_starts_with_master_keys_that_do_not_fit_the_database(filled_database, server):
-    process = run(filled_database, SERVERS[server], KEYFARE_MASTER_KEYS=MASTER[::-1])
+@by("asgi", MASTER[::-1])
+def test_nothing_starts_with_master_keys_that_do_not_fit_the_database(filled_database, case, server):
+    process = run(filled_database, SERVERS[server], KEYFARE_MASTER_KEYS=case)
 
     assert process.returncode != 0
     assert "opens none of the organization keys" in process.stderr
@@ -162,8 +178,8 @@ def test_static_files_that_were_not_collected_are_said_by_who_serves_pages(fille
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_nothing_starts_on_a_database_without_tables_and_none_is_made(tmp_path, server):
+@by("qcluster", "no tables")
+def test_nothing_starts_on_a_database_without_tables_and_none_is_made(tmp_path, case, server):
     process = run(tmp_path, SERVERS[server])
 
     assert process.returncode != 0
@@ -189,14 +205,14 @@ def change_database(home: Path, statement: str, *values: str) -> None:
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_nothing_starts_on_a_database_that_lacks_migrations_of_this_version(own_copy, server):
-    change_database(own_copy, "DELETE FROM django_migrations WHERE app = 'config' AND name = '0004_sentinel'")
+@by("wsgi", "0004_sentinel")
+def test_nothing_starts_on_a_database_that_lacks_migrations_of_this_version(own_copy, case, server):
+    change_database(own_copy, "DELETE FROM django_migrations WHERE app = 'config' AND name = ?", case)
 
     process = run(own_copy, SERVERS[server])
 
     assert process.returncode != 0
-    assert "is of an older version and lacks config.0004_sentinel. Run `manage.py init`" in process.stderr
+    assert f"is of an older version and lacks config.{case}. Run `manage.py init`" in process.stderr
     assert "Traceback" not in process.stderr
 
 
@@ -228,15 +244,15 @@ def test_a_start_finds_out_which_keys_do_not_open_and_which_do_again(own_copy):
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_nothing_starts_with_another_digest_key_than_the_first_start_had(own_copy, server):
+@by("asgi", DIGEST[::-1])
+def test_nothing_starts_with_another_digest_key_than_the_first_start_had(own_copy, case, server):
     assert run(own_copy, SERVERS["wsgi"]).stdout.strip() == "serving"
 
-    process = run(own_copy, SERVERS[server], KEYFARE_DIGEST_KEY=DIGEST[::-1])
+    process = run(own_copy, SERVERS[server], KEYFARE_DIGEST_KEY=case)
 
     assert process.returncode != 0
     assert "KEYFARE_DIGEST_KEY is another one than this database was filled under" in process.stderr
-    assert DIGEST[::-1] not in process.stderr
+    assert case not in process.stderr
     assert "Traceback" not in process.stderr
     assert run(own_copy, SERVERS["wsgi"]).stdout.strip() == "serving"
 
@@ -286,9 +302,11 @@ def test_uvicorn_and_the_worker_start_with_fitting_keys(filled_database):
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_clock_that_is_off_from_the_databases_is_said_at_start(filled_database, tmp_path, server):
-    (tmp_path / "sitecustomize.py").write_text("import time\ntruth = time.time\ntime.time = lambda: truth() + 3600\n")
+@by("qcluster", 3600)
+def test_a_clock_that_is_off_from_the_databases_is_said_at_start(filled_database, tmp_path, case, server):
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import time\ntruth = time.time\ntime.time = lambda: truth() + {case}\n"
+    )
     log = tmp_path / "log"
     with log.open("wb") as written:
         process = subprocess.Popen(
@@ -358,9 +376,9 @@ def test_what_init_writes_is_accepted(settings, tmp_path):
 
 
 @FILE_DATABASE
-@pytest.mark.parametrize("server", SERVERS)
-def test_the_doors_of_the_demo_open_on_this_computer_only(tmp_path, server):
-    process = run(tmp_path, SERVERS[server], KEYFARE_DEMO="1", SITE_URL="https://keyfare.example.com")
+@by("wsgi", "https://keyfare.example.com")
+def test_the_doors_of_the_demo_open_on_this_computer_only(tmp_path, case, server):
+    process = run(tmp_path, SERVERS[server], KEYFARE_DEMO="1", SITE_URL=case)
 
     assert process.returncode != 0
     assert "Take KEYFARE_DEMO out of the environment" in process.stdout + process.stderr

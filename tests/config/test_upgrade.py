@@ -15,10 +15,10 @@ from django.db.models import IntegerField
 
 from config import upgrade
 from organizations.models import User
-from tests.scratch_database import OWNER, ScratchDatabase, scratch_database
+from tests.scratch_database import OWNER, ScratchDatabase, new_installation, scratch_database
 from tests.security.budget import IS_FULL
 
-__all__ = ["scratch_database"]
+__all__ = ["new_installation", "scratch_database"]
 
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 PAGES = ("settings", "usage/", "credits/", "audit/", "members/", "candidates/", "briefings/")
@@ -100,12 +100,8 @@ def test_a_database_of_the_first_version_is_upgraded_and_its_figures_stay(scratc
     assert scratch.query(DAILY) == daily
 
 
-def test_an_upgrade_that_is_done_asks_nothing(scratch_database):
-    scratch = scratch_database("new")
-    arguments = ("init", "--email", "owner@acme.example", "--organization", "Acme")
-
-    assert "Acme is open" in scratch.manage(*arguments, role=OWNER)  # fresh, without a terminal
-    assert "up to date" in scratch.manage("init", role=OWNER)
+def test_an_upgrade_that_is_done_asks_nothing(scratch_database, new_installation):
+    assert "up to date" in scratch_database("new", like=new_installation).manage("init", role=OWNER)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
@@ -30,6 +31,7 @@ own_tasks.TASKS |= set({TASKS_OF_TESTS!r})
 sys.argv = ["manage.py", "qcluster"]
 runpy.run_path("manage.py", run_name="__main__")
 """
+ZOMBIE = psutil.STATUS_ZOMBIE
 PATIENCE_SECONDS = 60  # generous: the machine may be busy with other tests
 WORKERS = 2
 
@@ -181,15 +183,13 @@ def running(database: Database, **environment: str) -> Iterator[Worker]:
         worker.process.wait()
 
 
-def _table() -> list[tuple[int, int, str]]:
-    command = ["ps", "-A", "-o", "pid=,ppid=,stat="]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [(int(pid), int(parent), state) for pid, parent, state in map(str.split, listed.splitlines())]
-
-
 def children(pid: int) -> list[int]:
-    return sorted(child for child, parent, state in _table() if parent == pid and not state.startswith("Z"))
+    found = psutil.process_iter(["ppid", "status"])
+    return sorted(each.pid for each in found if each.info["ppid"] == pid and each.info["status"] != ZOMBIE)
 
 
 def is_alive(pid: int) -> bool:
-    return any(found == pid and not state.startswith("Z") for found, _, state in _table())
+    try:
+        return bool(psutil.Process(pid).status() != ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

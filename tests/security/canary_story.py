@@ -82,6 +82,19 @@ def breaking(target: str):
         yield
 
 
+class OnceAPage(logging.Filter):
+    """A variable that a template lacks is told once a page, with all that the page knows, not once for every row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[object] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_new = record.args not in self.told
+        self.told.add(record.args)
+        return is_new
+
+
 BREAKABLE_ON_SAVE = [
     "providers.forms.KeyForm.clean",
     "providers.forms._complaint",
@@ -140,6 +153,8 @@ def main() -> None:
     logging.getLogger().setLevel(logging.DEBUG)
     for name in ("httpx", "httpcore", "aiohttp", "django-q", "django.db.backends", "django.template", "asyncio"):
         logging.getLogger(name).setLevel(logging.DEBUG)
+    once_a_page = OnceAPage()
+    logging.getLogger("django.template").addFilter(once_a_page)
     settings.ADMINS = [("Ops", "ops@keyfare.example")]
     logging.getLogger("django.request").addHandler(AdminEmailHandler(include_html=True))
     nasty = ThreadingHTTPServer(("127.0.0.1", 0), Nasty)
@@ -179,6 +194,7 @@ def main() -> None:
 
     def visit(method: str, path: str, data: dict | None = None, *, htmx: bool = False):
         headers = {"HX-Request": "true"} if htmx else {}
+        once_a_page.told.clear()
         answer = getattr(client, method)(path, data or {}, headers=headers)
         responses.write(f"{method} {path} {answer.status_code} {dict(answer.items())}\n{answer.content.decode()}\n")
         responses.write(f"{client.cookies}\n")

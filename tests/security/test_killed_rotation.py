@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,6 @@ ORGANIZATIONS = 60
 FILL = f"""
 import django
 django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from config.onboarding import open_organization
 from organizations.models import User
 from providers.custody.sealing import new_organization_key
@@ -43,7 +42,8 @@ rotation.rotate_master_key(batch=1)
 """
 
 
-def test_a_killed_master_rotation_loses_nothing_and_the_next_finishes_it(tmp_path):
+def test_a_killed_master_rotation_loses_nothing_and_the_next_finishes_it(tmp_path, migrated_file):
+    shutil.copy(migrated_file, tmp_path / "keyfare.sqlite3")
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings",

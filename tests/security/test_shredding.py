@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,8 +18,6 @@ import sys
 from pathlib import Path
 import django
 django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from django.utils import timezone
 from config.onboarding import close_organization
 from organizations.models import Organization
@@ -70,7 +69,9 @@ assert not holds(token), "organization key of the closed"
 """
 
 
-def test_removed_replaced_discarded_rotated_and_closed_keys_leave_the_files_of_sqlite(tmp_path):
+def test_removed_replaced_discarded_rotated_and_closed_keys_leave_the_files_of_sqlite(tmp_path, migrated_file):
+    shutil.copy(migrated_file, tmp_path / "keyfare.sqlite3")
+
     process = subprocess.run(
         [sys.executable, "-c", STORY, str(tmp_path)],
         cwd=settings.BASE_DIR,
