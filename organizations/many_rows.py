@@ -137,7 +137,7 @@ def update(
     """Sets columns of rows of the organization, named by their ids, which come first. Values as for `insert_rows`."""
     sql = _update_many(connection.vendor, model, tuple(columns))
     if connection.vendor == "postgresql":
-        return Statement(sql, [[_document(columns, rows), organization.pk]])
+        return Statement(sql, [[_document(columns, rows), [str(row[0]) for row in rows], organization.pk]])
     return Statement(sql, [(*row[1:], row[0], organization.pk) for row in _plain(rows)])
 
 
@@ -176,7 +176,9 @@ def _update_many(vendor: str, model: type[models.Model], columns: tuple[str, ...
         setting = ", ".join(f"{name} = %s" for name in others)
         return f'UPDATE {table} SET {setting} WHERE {key} = %s AND ("organization_id" = %s) IS TRUE'  # noqa: S608  # names of ours
     setting = ", ".join(f"{name} = given.{_values(named)[name]}" for name in others)
-    where = f'{table}.{key} = given.{key} AND ({table}."organization_id" = %s) IS TRUE'
+    # By its ids, for the reason given above: without them all rows were joined to the one that PostgreSQL expects.
+    found = f"{table}.{key} = ANY(%s::{named[key]}[])"
+    where = f'{table}.{key} = given.{key} AND {found} AND ({table}."organization_id" = %s) IS TRUE'
     return f"UPDATE {table} SET {setting} FROM {_given(named)} WHERE {where}"  # noqa: S608  # names of ours
 
 

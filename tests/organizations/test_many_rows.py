@@ -195,6 +195,21 @@ def test_values_are_looked_up_in_an_index_whatever_the_statistics(acme, globex, 
     assert any(column in str(node.get("Index Cond")) for node in nodes(plan["Plan"]))
 
 
+@pytest.mark.postgresql
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no statistics of its own accord")
+def test_rows_to_be_changed_are_looked_up_by_their_ids_whatever_the_statistics(acme):
+    people = Candidate.objects.bulk_create(
+        Candidate(organization=acme, name="Person", link=f"l{number}") for number in range(3000)
+    )
+    statement = update(Candidate, acme, ("id", "headline"), [(person.pk, "x") for person in people[:20]])
+
+    with scope(acme, "as its pages do"), connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.sql}", statement.rows[0])
+        ((plan,),) = cursor.fetchone()
+
+    assert any("id = ANY" in str(node.get("Index Cond")) for node in nodes(plan["Plan"]))
+
+
 def test_columns_of_many_rows_are_set_and_of_nobody_elses(acme, globex):
     ids = bring(acme, "Ann", "Ben", "Cem")
     theirs = bring(globex, "Dan")
