@@ -41,7 +41,7 @@ def simulator() -> Iterator[RunningSimulator]:
             assert time.monotonic() < deadline, "The simulator did not start."
             time.sleep(0.01)
         yield RunningSimulator(f"http://127.0.0.1:{listening.getsockname()[1]}", app)
-        server.should_exit = True
+        server.force_exit = server.should_exit = True  # connections are kept open by who asked
         thread.join(timeout=10)
 
 
