@@ -40,7 +40,8 @@ _IN_A_NUMBER = re.compile(r"(?<=\d)[.,:](?=\d)")
 _MINUS = re.compile(r"(?<!\S)(?<!\d\s)[-−](?=\d)")
 _AFTER_A_WORD = re.compile(r"(?<=[\w+])[+](?!\w)|(?<=\w)#(?!\w)")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])[-‐‑]\s*(?=[^\W\d_])")
-# Without any of these nothing of the above, and of the below, is in a text.
+# Without any of these nothing of the above, and of the below, is in a text. The first is quick.
+_MAY_BE_SIGN = re.compile(r"['’ʼ`´\-‐‑−+#\d]")
 _SIGN = re.compile(r"['’ʼ`´]|[^\W\d_][-‐‑]|[-−]\d|[\w+]\+|\w#|\d[.,:]\d")
 _MARK_UP = re.compile(r"[&<>\[]")
 _QUOTED_LINE = re.compile(r"^\s*>+(?=\s)", re.MULTILINE)
@@ -155,7 +156,7 @@ def folded(text: str, hyphen: str = " ") -> str:
 
 def _words_of(plain: str, hyphen: str = " ") -> str:
     text = unicodedata.normalize("NFKC", plain.casefold())
-    if not _SIGN.search(text):
+    if not (_MAY_BE_SIGN.search(text) and _SIGN.search(text)):
         return " ".join(text.translate(_WORDS).split())
     text = _IN_A_WORD.sub("", _HYPHEN.sub(hyphen, text))
     # What belongs to a number or word is kept as a capital letter: all others are small by now.

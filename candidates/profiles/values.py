@@ -63,6 +63,8 @@ def text_of(value: object) -> str:
 
 def line_of(value: object) -> str:
     """A value as one line of plain text; of an object, what its fields say without their names."""
+    if value is None:  # what most fields of most profiles are
+        return ""
     return _one_line(_joined(value, plain))
 
 
