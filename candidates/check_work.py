@@ -11,6 +11,7 @@ that asks the database goes behind the wall of the organization first.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -72,14 +73,25 @@ class _LeaseLost(Exception):
 
 
 class OrganizationWork:
-    """One organization's checks in one worker. `on_finished` is called with each final status as it is written."""
+    """
+    One organization's checks in one worker.
 
-    def __init__(self, organization: Organization, on_finished: Callable[[Status], None] | None = None) -> None:
+    `on_finished` is called with each final status as it is written, `on_place` when there is room for another call.
+    """
+
+    def __init__(
+        self,
+        organization: Organization,
+        on_finished: Callable[[Status], None] | None = None,
+        *,
+        on_place: Callable[[], None] = lambda: None,
+    ) -> None:
         self.organization = organization
         self.organization_id = organization.pk
-        self.on_finished = on_finished
+        self.on_finished, self.on_place = on_finished, on_place
         self.is_broken = False  # no new claims: what broke may break every check, at the price of a call each
         self.in_hand: set[tuple[uuid.UUID, uuid.UUID]] = set()  # checks, with the tokens of their leases
+        self.in_flight = 0  # checks whose model is being asked; the results of others wait to be written
         self.leased_at = time.monotonic()
         self.claimed_at = float("-inf")
         self.counts: Counter[Status] = Counter()
@@ -90,12 +102,20 @@ class OrganizationWork:
         self.claimed_at = time.monotonic()
         claims = await self._behind_wall(self._claim, limit)
         self.in_hand |= {(claim.check_id, claim.token) for claim in claims}
+        self.in_flight += len(claims)
         return claims
 
     async def check(self, client: Egress, writer: Writer, claim: Claim) -> None:
         """One check from claim to result. Raises nothing."""
         try:
-            await self._check(client, writer, claim)
+            try:
+                result = await self._asked(client, writer, claim)
+                written = self._results.add(result) if result else None
+            finally:
+                self.in_flight -= 1
+                self.on_place()
+            if written:
+                await asyncio.shield(written)
         except Exception:
             # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
             # claimed again, and after MAX_CLAIMS it fails free of charge.
@@ -103,10 +123,7 @@ class OrganizationWork:
             logger.exception("Check %s was interrupted", claim.check_id)
         finally:
             self.in_hand.discard((claim.check_id, claim.token))
-
-    @property
-    def in_flight(self) -> int:
-        return len(self.in_hand)
+            self.on_place()
 
     async def keep_leases(self) -> None:
         """Renew those of the checks in hand now and then, however long their calls take. Ask often."""
@@ -131,6 +148,8 @@ class OrganizationWork:
             rows.filter(pk__in=ids).update(lease_until=_lease(clock.now()))
 
     def _claim(self, limit: int) -> list[Claim]:
+        if self.is_broken:
+            return []
         now, token = clock.now(), uuid.uuid4()
         with transaction.atomic():
             rows = list(
@@ -200,7 +219,9 @@ class OrganizationWork:
                 ]
         return tickets
 
-    async def _check(self, client: Egress, writer: Writer, claim: Claim) -> None:
+    async def _asked(self, client: Egress, writer: Writer, claim: Claim) -> Result | None:
+        """What is to be written of the check; None if its lease was lost."""
+
         def prepare(iteration: int) -> Ticket:
             with scope(self.organization, "the worker on one organization's checks"):
                 return self._prepare(claim, iteration)
@@ -216,10 +237,10 @@ class OrganizationWork:
                 client, writer, first=claim.first, prepare=prepare, request=claim.request, read=read
             )
         except _LeaseLost:
-            return
+            return None
         except (RouteUnavailable, TooManyFailures, NoAnswer) as failure:
             result = str(failure)
-        await self._results.write(Result(claim.check_id, claim.token, result))
+        return Result(claim.check_id, claim.token, result)
 
     def _prepare(self, claim: Claim, iteration: int) -> Ticket:
         """A ticket for a further call of the check, whose lease is renewed. Raises _LeaseLost and RouteUnavailable."""
@@ -238,10 +259,14 @@ class OrganizationWork:
 
     def _write(self, results: Sequence[Result]) -> None:
         with scope(self.organization, "the worker on one organization's checks"):
-            for status in write_results(self.organization, results):
-                self.counts[status] += 1
-                if self.on_finished:
-                    self.on_finished(status)
+            try:
+                for status in write_results(self.organization, results):
+                    self.counts[status] += 1
+                    if self.on_finished:
+                        self.on_finished(status)
+            except Exception:
+                self.is_broken |= len(results) == 1  # at once, before the next ones are claimed
+                raise
 
 
 def to_claim(now: datetime) -> QuerySet[CandidateCheck]:

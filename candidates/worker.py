@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -65,6 +66,7 @@ class _Loop:
         self.waiting: set[int] = set()  # organizations that have checks to claim, as far as we know
         self.looked_at = float("-inf")
         self.running: set[asyncio.Task[None]] = set()
+        self.has_place = asyncio.Event()
         self.trouble: Exception | None = None
 
     async def run(self, time_budget_seconds: float | None, is_stopping: Callable[[], bool]) -> Worked:
@@ -77,9 +79,9 @@ class _Loop:
                     await self._begin_more(client, writer)
                 if not self.running:
                     break
-                _, self.running = await asyncio.wait(
-                    self.running, timeout=CLAIM_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.has_place.wait(), CLAIM_EVERY_SECONDS)
+                self.has_place.clear()
                 await self._keep_leases()
         if self.trouble:
             raise self.trouble
@@ -93,7 +95,9 @@ class _Loop:
             await self._look()
             for work, room in self._rooms():
                 for claim in await self._claim(work, room):
-                    self.running.add(asyncio.create_task(work.check(client, writer, claim)))
+                    task = asyncio.create_task(work.check(client, writer, claim))
+                    self.running.add(task)
+                    task.add_done_callback(self.running.discard)
         except Exception as error:
             self.trouble = error
 
@@ -110,7 +114,10 @@ class _Loop:
             return
         ids = {self.only} if self.only else await sync_to_async(_organizations_that_wait)()
         new = await sync_to_async(Organization.objects.in_bulk)(ids - self.works.keys())
-        self.works |= {pk: OrganizationWork(organization, self.on_finished) for pk, organization in new.items()}
+        self.works |= {
+            pk: OrganizationWork(organization, self.on_finished, on_place=self.has_place.set)
+            for pk, organization in new.items()
+        }
         self.waiting = {pk for pk in ids if not self.works[pk].is_broken}
         self.looked_at = time.monotonic()
 
@@ -122,7 +129,7 @@ class _Loop:
         now, many = time.monotonic(), max(self.most // 2, 1)
         works = [self.works[pk] for pk in self.waiting if not self.works[pk].is_broken]
         for work in sorted(works, key=lambda work: work.in_flight):
-            free = ORGANIZATIONS_AT_FULL * self.most - len(self.running)
+            free = ORGANIZATIONS_AT_FULL * self.most - sum(each.in_flight for each in self.works.values())
             room = min(self.most - work.in_flight, max(free, LEAST - work.in_flight))
             if room > 0 and (room >= many or not work.in_flight or now - work.claimed_at > CLAIM_EVERY_SECONDS):
                 yield work, room

@@ -35,11 +35,15 @@ class GroupCommit(Generic[Item]):
 
     async def write(self, item: Item) -> None:
         """Return once `item` is stored; raises what `store` did. Who is cancelled meanwhile leaves it to be stored."""
+        await asyncio.shield(self.add(item))
+
+    def add(self, item: Item) -> asyncio.Future[None]:
+        """The same for who goes on meanwhile: what comes of it is told by the future, which nobody may cancel."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((item, stored))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
-        await asyncio.shield(stored)
+        return stored
 
     async def drain(self) -> None:
         """Return once nothing waits."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -113,7 +112,7 @@ def test_one_organization_alone_has_no_more_in_flight_than_its_share(server, set
     loop.works, loop.waiting = {alone.organization_id: alone}, {alone.organization_id}
 
     assert [room for _, room in loop._rooms()] == [4]
-    alone.in_hand = {(uuid.uuid4(), uuid.uuid4()) for _ in range(4)}
+    alone.in_flight = 4
     assert list(loop._rooms()) == []
 
 
