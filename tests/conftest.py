@@ -48,6 +48,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     with django_db_blocker.unblock():
         if connection.vendor == "sqlite":  # as `make_database_file` makes it
             file = Path(connection.settings_dict["NAME"])
+            connection.ensure_connection()
             with closing(sqlite3.connect(file.with_name(MIGRATED))) as copy:
                 cast(Any, connection.connection).backup(copy)
             for each in file.parent.iterdir():

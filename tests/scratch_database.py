@@ -145,7 +145,7 @@ def needs_pg_dump() -> None:
 
 @pytest.fixture(scope="session")
 def new_installation(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, django_db_setup: None
 ) -> Iterator[ScratchDatabase]:
     """As `init` leaves it without a terminal, to be copied: owner@acme.example owns Acme."""
     with scratch_databases(tmp_path_factory.mktemp("new")) as make:

@@ -33,7 +33,7 @@ def pg_dump() -> str | None:
 
 
 @pytest.fixture
-def database(tmp_path, request) -> Iterator[str]:
+def database(tmp_path, request, django_db_setup) -> Iterator[str]:
     """The address of a database of the story's own: a file, or one beside the test run's."""
     if connection.vendor == "sqlite":
         shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "keyfare.sqlite3")
