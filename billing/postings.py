@@ -18,6 +18,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -143,7 +144,7 @@ def take_from_lots(organization: Organization, amount: int) -> None:
 
 def write_entry(moved: Moved, kind: LedgerEntry.Kind, movement: Movement) -> LedgerEntry:
     entries = _entries(moved, kind, [movement])
-    write(insertion(LedgerEntry, _ENTRY, entries))
+    write(_dated(LedgerEntry, _ENTRY, entries))
     [entry] = _as_stored(LedgerEntry, _ENTRY, entries)
     return entry
 
@@ -161,10 +162,10 @@ def write_holds(
             pins.append((organization.pk, pk, lot_id, position, part, 0))
             held[lot_id] += part
     write(
-        insertion(CreditHold, _HOLD, holds),
+        _dated(CreditHold, _HOLD, holds),
         insertion(HoldAllocation, _ALLOCATION, pins),
         *_change_lots(organization, {lot_id: (0, part) for lot_id, part in held.items()}),
-        insertion(LedgerEntry, _ENTRY, _entries(moved, LedgerEntry.Kind.HOLD, movements)),
+        _dated(LedgerEntry, _ENTRY, _entries(moved, LedgerEntry.Kind.HOLD, movements)),
     )
     return _as_stored(CreditHold, _HOLD, holds)
 
@@ -232,7 +233,7 @@ def write_ends(
         change(CreditHold, organization, "captured", captured, also={"state": state.value}, only=pending),
         change(HoldAllocation, organization, "captured", spent),
         *_change_lots(organization, {lot_id: (remaining[lot_id], part) for lot_id, part in held.items()}),
-        insertion(LedgerEntry, _ENTRY, entries),
+        _dated(LedgerEntry, _ENTRY, entries),
     )
     return _as_stored(LedgerEntry, _ENTRY, entries) if ended == len(holds) else None
 
@@ -258,6 +259,17 @@ def _change_lots(organization: Organization, changes: Mapping[int, tuple[int, in
         'WHERE "organization_id" = %s AND "id" = %s'
     )
     return [Statement(sql, [[*by, organization.pk, lot_id]]) for lot_id, by in changes.items()]
+
+
+def written_at() -> datetime | None:
+    """When holds and entries are written. None: the database's clock says it, but for the demo's history."""
+    return None
+
+
+def _dated(model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> Statement:
+    if (moment := written_at()) is None:
+        return insertion(model, columns, rows)
+    return insertion(model, (*columns, "created_at"), [(*row, moment) for row in rows])
 
 
 def _columns(model: type[models.Model], without: str) -> tuple[str, ...]:

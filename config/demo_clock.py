@@ -19,7 +19,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from django_q.conf import Conf
 
-from billing.models import CreditHold, CreditLot, LedgerEntry
+from billing import postings
+from billing.models import CreditLot
 from organizations import clock
 
 
@@ -46,8 +47,8 @@ def story_time() -> Iterator[StoryClock]:
     with ExitStack() as changes:
         changes.enter_context(_replaced(clock, "now", story.now))
         changes.enter_context(_replaced(timezone, "now", story.now))
-        for model in (CreditLot, CreditHold, LedgerEntry):
-            changes.enter_context(_replaced(model._meta.get_field("created_at"), "get_default", story.now))
+        changes.enter_context(_replaced(postings, "written_at", story.now))
+        changes.enter_context(_replaced(CreditLot._meta.get_field("created_at"), "get_default", story.now))
         changes.enter_context(_replaced(Conf, "SYNC", True))
         changes.enter_context(_replaced(settings, "EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend"))
         yield story
