@@ -22,6 +22,7 @@ from providers.models import AvailableModel, ProviderKey
 from routing.actions import ACTIONS
 from routing.models import ManagedDefault, RoutingRule
 from routing.resolve import managed_key
+from usage.names import provider_name
 
 NO_KEY = "No working key"
 
@@ -92,7 +93,7 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
 
     @display(description="Provider", ordering="provider")
     def provider_name(self, default: ManagedDefault) -> str:
-        return PROVIDERS[default.provider].name if default.provider in PROVIDERS else default.provider
+        return provider_name(default.provider)
 
     @display(description="Managed key", label={NO_KEY: "danger"})
     def served_by(self, default: ManagedDefault) -> str:

@@ -15,11 +15,11 @@ from django.utils.safestring import SafeString
 
 from organizations.models import Organization
 from providers.cards import usd_text
-from providers.catalog import PROVIDERS
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
 from routing.resolve import RoutingRow, resolve_all
+from usage.names import provider_name
 from usage.reports import MONTH, ActionAverages, action_averages
 
 DAYS = MONTH
@@ -63,7 +63,7 @@ class RouteLine:
     @property
     def provider_name(self) -> str:
         source = self.row.rule.key if self.row.rule else self.row.default
-        return PROVIDERS[source.provider].name if source and source.provider in PROVIDERS else ""
+        return provider_name(source.provider) if source else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import CharField
 
 from organizations.many_rows import insert_rows
+from organizations.storable import storable
 from usage.facts import Admission, CallFacts
 from usage.models import InFlightCall, UsageEvent
 from usage.pricing import OWN_SERVER, Price, price, unpriced
@@ -228,7 +229,7 @@ def _within_reason(call: Admission, report: Report) -> Report:
 
 
 def _text(value: str, field: str) -> str:
-    """PostgreSQL refuses NUL and what is too long; a provider may send either."""
+    """PostgreSQL refuses what is too long; a provider may send it."""
     column = UsageEvent._meta.get_field(field)
     assert isinstance(column, CharField)  # noqa: S101  # for the type checker
-    return (value or "").replace("\x00", "")[: column.max_length]
+    return storable(value or "")[: column.max_length]
