@@ -76,7 +76,8 @@ class Evidence:
         self._lines = [line for line in plain.split("\n") if line.strip()]
         # A hyphen may part a word, or only the lines it stands on.
         self._spoken = [_words_of(plain, hyphen) for hyphen in (" ", "")]
-        self._items: frozenset[str] | None = None
+        self._letters: list[str] | None = None
+        self._items: dict[str, frozenset[str]] = {}
         self._denials: _Denials | None = None
 
     def says(self, quote: str) -> bool:
@@ -99,17 +100,26 @@ class Evidence:
         words = folded(quote)
         if not self.says(quote) or self._is_denied(words):
             return False
-        return _weight(_plain(quote)) >= LEAST_WORDS or words in self._whole_items() or _is_date(words)
+        return _weight(_plain(quote)) >= LEAST_WORDS or self._is_whole_item(words) or _is_date(words)
 
     def _is_denied(self, words: str) -> bool:
         if self._denials is None:
             self._denials = _Denials(self._lines)
         return self._denials.deny(words)
 
-    def _whole_items(self) -> frozenset[str]:
-        if self._items is None:
-            self._items = frozenset(map(_words_of, {item for line in self._lines for item in _items_of(line)}))
-        return self._items
+    def _is_whole_item(self, words: str) -> bool:
+        """Of a line that has their letters: the others are not taken apart."""
+        if self._letters is None:
+            self._letters = [_letters_of(line) for line in self._lines]
+        wanted = _letters_of("".join(char for char in words if not char.isupper()))
+        for line, letters in zip(self._lines, self._letters, strict=True):
+            if wanted not in letters:
+                continue
+            if line not in self._items:
+                self._items[line] = frozenset(map(_words_of, set(_items_of(line))))
+            if words in self._items[line]:
+                return True
+        return False
 
 
 class _Denials:
@@ -163,6 +173,11 @@ def _words_of(plain: str, hyphen: str = " ") -> str:
     text = _AFTER_A_WORD.sub(lambda sign: "P" if sign.group() == "+" else "H", text)
     text = _IN_A_NUMBER.sub("D", _MINUS.sub("M", text))
     return " ".join(text.translate(_WORDS).split())
+
+
+def _letters_of(plain: str) -> str:
+    """Letters and digits alone, as folding leaves them: of a part of a text they are a part."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", plain.casefold())))
 
 
 def _plain(text: str) -> str:

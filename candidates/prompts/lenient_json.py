@@ -18,6 +18,7 @@ MAX_WORK = 20  # times the length of the text is looked at before we give up, a 
 _STEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
 _ESCAPE = re.compile(r'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|(.))', re.DOTALL)
+_DECODER = json.JSONDecoder(strict=False)
 _PAIRS = {"{": "}", "[": "]"}
 
 
@@ -39,7 +40,7 @@ class JsonFinder:
         written = self.text[start:end]
         for attempt in (written, _mended(written)):
             try:
-                return json.loads(attempt, strict=False), end
+                return _DECODER.decode(attempt), end
             except (ValueError, RecursionError):
                 continue
         return None, None
