@@ -110,12 +110,15 @@ class OrganizationWork:
         try:
             try:
                 result = await self._asked(client, writer, claim)
-                written = self._results.add(result) if result else None
+                if result is None:
+                    return
+                written = asyncio.shield(self._results.add(result))
+                if isinstance(result.outcome, str):
+                    await written  # failures are counted before further checks are claimed
             finally:
                 self.in_flight -= 1
                 self.on_place()
-            if written:
-                await asyncio.shield(written)
+            await written
         except Exception:
             # A bug of ours, or the database is gone. The others in flight go on; the lease of this one runs out, it is
             # claimed again, and after MAX_CLAIMS it fails free of charge.
