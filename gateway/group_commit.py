@@ -25,7 +25,8 @@ class GroupCommit(Generic[Item]):
     Hands items to `store`, in the order they came, as many at a time as there are.
 
     `store` is synchronous, and stores all it is given or raises. Where it raises for many, each is tried alone, so that
-    one which cannot be stored takes no other along.
+    one which cannot be stored takes no other along. What it was interrupted at (by Ctrl-C, the time limit of a task,
+    the end of the loop) it is given again, so it stores the same twice as once.
     """
 
     def __init__(self, store: Callable[[Sequence[Item]], None]) -> None:
@@ -41,31 +42,40 @@ class GroupCommit(Generic[Item]):
         """The same for who goes on meanwhile: what comes of it is told by the future, which nobody may cancel."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((item, stored))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_all())
+        self._begin()
         return stored
 
     async def drain(self) -> None:
         """Return once nothing waits."""
-        while self._writing is not None:
-            await asyncio.wait([self._writing])
+        while self._waiting or self._writing:
+            await asyncio.wait([self._begin()])
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+            self._writing.add_done_callback(self._end)  # also of a task that was cancelled before it began
+        return self._writing
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._writing = None
 
     async def _write_all(self) -> None:
         while batch := self._waiting[:MOST_TOGETHER]:
-            del self._waiting[:MOST_TOGETHER]
             errors = await sync_to_async(self._errors_of)([item for item, _ in batch])
+            del self._waiting[: len(batch)]
             for (_, stored), error in zip(batch, errors, strict=True):
                 if error is None:
                     stored.set_result(None)
                 else:
                     stored.set_exception(error)
-        self._writing = None
 
-    def _errors_of(self, items: Sequence[Item]) -> list[Exception | None]:
+    def _errors_of(self, items: Sequence[Item]) -> list[BaseException | None]:
         """What kept each item from being stored."""
         try:
             self._store(items)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):  # they end the loop; the items still wait
+            raise
+        except BaseException as error:
             if len(items) == 1:
                 return [error]
             logger.warning(
@@ -74,8 +84,8 @@ class GroupCommit(Generic[Item]):
             return self._errors_one_by_one(items)
         return [None] * len(items)
 
-    def _errors_one_by_one(self, items: Sequence[Item]) -> list[Exception | None]:
-        errors: list[Exception | None] = []
+    def _errors_one_by_one(self, items: Sequence[Item]) -> list[BaseException | None]:
+        errors: list[BaseException | None] = []
         for place, item in enumerate(items):
             errors += self._errors_of([item])
             if isinstance(errors[-1], OperationalError | InterfaceError):

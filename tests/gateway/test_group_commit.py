@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ from gateway.group_commit import GroupCommit
 class Store:
     """Notes what is stored together, and waits for `may_go_on` where that is told."""
 
-    def __init__(self, refuses: Callable[[int], Exception | None] = lambda item: None) -> None:
+    def __init__(self, refuses: Callable[[int], BaseException | None] = lambda item: None) -> None:
         self.tried: list[list[int]] = []
         self.stored: list[int] = []
         self.refuses = refuses
@@ -127,3 +129,71 @@ def test_an_error_reaches_those_whose_items_were_not_stored(count):
     came = asyncio.run(written_while_the_first_is(store, range(count)))
 
     assert [type(each) for each in came] == [KeyError] * count
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_whatever_the_store_raises_nobody_waits_for_ever(count):
+    class Odd(BaseException):
+        pass
+
+    store = Store(lambda item: Odd())
+
+    came = asyncio.run(asyncio.wait_for(written_while_the_first_is(store, range(count)), 30))
+
+    assert [type(each) for each in came] == [Odd] * count
+
+
+def test_what_waits_is_written_when_the_loop_is_ended_meanwhile():
+    store = Store()
+
+    async def ended() -> None:
+        commits = GroupCommit[int](store)
+        store.may_go_on.clear()
+        callers = [asyncio.create_task(commits.write(item)) for item in range(3)]
+        while not store.is_at_it.is_set():
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:  # as asyncio.run does
+            task.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        store.may_go_on.set()
+        await commits.drain()
+
+    asyncio.run(ended())
+
+    assert set(store.stored) == {0, 1, 2}
+
+
+INTERRUPTED = """
+import asyncio, sys
+from asgiref.sync import async_to_sync
+from gateway.group_commit import GroupCommit
+
+tried = []
+
+def store(items):
+    tried.append(list(items))
+    if len(tried) == 1:
+        raise {raised}
+
+async def run():
+    commits = GroupCommit(store)
+    try:
+        await asyncio.gather(*(commits.write(item) for item in range(3)))
+    finally:
+        await commits.drain()
+
+try:
+    async_to_sync(run)()
+except {raised}:
+    print("ended", tried)
+"""
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "SystemExit"])
+def test_an_interrupted_process_writes_what_waits_and_ends(raised):
+    """django-q2 ends a task that takes too long by SystemExit, raised wherever its main thread is."""
+    program = INTERRUPTED.replace("{raised}", raised)
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert ended.stdout.startswith("ended [[0, 1, 2], [0, 1, 2]]"), ended.stderr
