@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 MOST_TOGETHER = 500
+DATABASE_TROUBLE = (OperationalError, InterfaceError)
 
 
 class GroupCommit(Generic[Item]):
@@ -25,8 +26,9 @@ class GroupCommit(Generic[Item]):
     Hands items to `store`, in the order they came, as many at a time as there are.
 
     `store` is synchronous, and stores all it is given or raises. Where it raises for many, each is tried alone, so that
-    one which cannot be stored takes no other along. What it was interrupted at (by Ctrl-C, the time limit of a task,
-    the end of the loop) it is given again, so it stores the same twice as once.
+    one which cannot be stored takes no other along; one by itself is tried again where the database was in trouble.
+    What `store` was interrupted at (by Ctrl-C, the time limit of a task, the end of the loop) it is given once more:
+    storing twice is as good as once.
     """
 
     def __init__(self, store: Callable[[Sequence[Item]], None]) -> None:
@@ -71,24 +73,25 @@ class GroupCommit(Generic[Item]):
 
     def _errors_of(self, items: Sequence[Item]) -> list[BaseException | None]:
         """What kept each item from being stored."""
+        error = self._error_of(items)
+        if error is None:
+            return [None] * len(items)
+        if len(items) == 1 and not isinstance(error, DATABASE_TROUBLE):
+            return [error]
+        logger.warning("%d could not be stored (%s); each is tried alone.", len(items), type(error).__name__)
+        errors: list[BaseException | None] = []
+        for place, item in enumerate(items):
+            errors.append(self._error_of([item]))
+            if isinstance(errors[-1], DATABASE_TROUBLE):
+                # The database is gone or blocked, and each further one would wait for it as long.
+                return errors + [errors[-1]] * (len(items) - place - 1)
+        return errors
+
+    def _error_of(self, items: Sequence[Item]) -> BaseException | None:
         try:
             self._store(items)
         except (KeyboardInterrupt, SystemExit):  # they end the loop; the items still wait
             raise
         except BaseException as error:
-            if len(items) == 1:
-                return [error]
-            logger.warning(
-                "%d could not be stored together (%s); each is tried alone.", len(items), type(error).__name__
-            )
-            return self._errors_one_by_one(items)
-        return [None] * len(items)
-
-    def _errors_one_by_one(self, items: Sequence[Item]) -> list[BaseException | None]:
-        errors: list[BaseException | None] = []
-        for place, item in enumerate(items):
-            errors += self._errors_of([item])
-            if isinstance(errors[-1], OperationalError | InterfaceError):
-                # The database is gone or blocked, and each further one would wait for it as long.
-                return errors + [errors[-1]] * (len(items) - place - 1)
-        return errors
+            return error
+        return None

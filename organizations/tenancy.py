@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections, migrations
 from django.db import connection as default_connection
-from django.db import connections, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.http import HttpRequest, HttpResponse
@@ -90,18 +90,30 @@ def forget_scope(connection: Any) -> None:
 
 
 def _apply() -> None:
-    """Bring the open connections of this thread to the scope; those not open get it when they are opened."""
+    """
+    Bring the open connections of this thread to the scope; those not open get it when they are opened.
+
+    One that turns out to be lost is closed, so that the next statement opens another: nobody else would do so. In a
+    transaction what was written is lost with it, so there it is an error, as for every statement that follows.
+    """
     if not installed.ready:  # manage.py opens a scope before the settings are read
         return
     for connection in connections.all(initialized_only=True):
-        if connection.connection is not None:
+        if connection.connection is None or connection.vendor != "postgresql":
+            continue
+        try:
             _set(connection, _scope.get())
+        except DatabaseError:
+            if connection.in_atomic_block or not connection.connection.closed:
+                raise
+        if connection.connection.closed and not connection.in_atomic_block:
+            connection.close()
 
 
 def _set(connection: BaseDatabaseWrapper, value: str) -> None:
     if connection.vendor != "postgresql" or _is_broken(connection):
         return
-    with connection.connection.cursor() as cursor:
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         cursor.execute("SELECT set_config(%s, %s, false)", [VARIABLE, value])
 
 

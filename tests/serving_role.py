@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 from django.utils.http import urlencode
@@ -71,3 +72,18 @@ def _take_role(connection: Any, **kwargs: Any) -> None:
     if connection.vendor == "postgresql":
         with connection.connection.cursor() as cursor:
             cursor.execute(f"SET ROLE {ROLE}")
+
+
+def lose_connection() -> None:
+    """The server ends our connection, which we do not know of until we use it."""
+    ours = connection.connection.info.backend_pid
+    settings = connection.settings_dict
+    with psycopg.connect(
+        dbname=settings["NAME"],
+        user=settings["USER"],
+        password=settings["PASSWORD"],
+        host=settings["OPTIONS"].get("host") or settings["HOST"],
+        port=settings["PORT"] or None,
+        autocommit=True,
+    ) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", [ours])

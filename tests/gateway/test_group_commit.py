@@ -85,6 +85,14 @@ def test_where_the_database_is_gone_not_everybody_waits_for_it_anew():
     assert len(store.tried) == 3, "the first, all the others, and one of them alone"
 
 
+def test_one_that_comes_alone_is_tried_once_more_where_the_database_was_gone_for_a_moment():
+    store = Store(lambda item: OperationalError("gone") if len(store.tried) == 1 else None)
+
+    came = asyncio.run(written_while_the_first_is(store, [7]))
+
+    assert (came, store.tried) == ([None], [[7], [7]])
+
+
 def test_what_a_caller_handed_over_is_stored_though_the_caller_is_cancelled():
     store = Store()
 

@@ -23,6 +23,7 @@ from providers.models import ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from tests.builders import NOW, admit, ask_with, route_to_own_key
+from tests.serving_role import lose_connection
 from usage.models import InFlightCall, UsageEvent
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("simulated_providers")]
@@ -110,7 +111,7 @@ def test_a_transaction_asks_as_often_for_many_calls_as_for_few(acme, django_asse
         for ticket in calls:
             admit(ticket)
         made._noted_at = {ticket.call.facts.key_id: float("inf") for ticket in calls}
-        with django_assert_num_queries(5 if connection.vendor == "sqlite" else 6):
+        with django_assert_num_queries(5):
             made._store([writer.Ended(ticket, replace(BUSY, error=None), NOW) for ticket in calls])
 
     settle(tickets(acme, 2))
@@ -133,6 +134,23 @@ def test_a_call_that_cannot_be_recorded_takes_no_other_out_of_the_books(acme):
     assert UsageEvent.objects.count() == 4
     assert InFlightCall.objects.get().pk == poisoned.call.id
     assert sweep_lost_calls(now=NOW + timedelta(days=1)) == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="of a server that ends connections")
+def test_a_call_whose_connection_was_lost_while_it_was_answered_is_in_the_books_and_has_its_answer(acme, monkeypatch):
+    route_to_own_key(acme)
+    (ticket,) = tickets(acme, 1)
+    send = dispatch.send
+
+    async def meanwhile(*arguments):
+        await sync_to_async(lose_connection)()
+        return await send(*arguments)
+
+    monkeypatch.setattr(dispatch, "send", meanwhile)
+
+    assert ask_with(ticket, QUESTION).result is not None
+
+    assert UsageEvent.objects.get().status == "answered"
 
 
 def test_a_call_that_cannot_be_admitted_never_leaves_and_keeps_no_other_back(acme, simulator):

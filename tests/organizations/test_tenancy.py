@@ -14,14 +14,14 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import ProgrammingError, connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.db.backends.signals import connection_created
 
 from organizations import audit, tenancy
 from organizations.models import AuditEvent, Membership, Organization
 from organizations.tenancy import EVERY, NOBODY, scope
 from tests import serving_role
-from tests.serving_role import as_owner
+from tests.serving_role import as_owner, lose_connection
 
 pytestmark = pytest.mark.skipif(
     "connection.vendor != 'postgresql'", reason="needs PostgreSQL: SQLite has no row-level security"
@@ -245,3 +245,30 @@ def test_a_connection_opened_within_a_scope_takes_it_over(acme):
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting(%s)", [tenancy.VARIABLE])
         assert cursor.fetchone() == (EVERY,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_found_lost_when_a_scope_opens_or_ends_is_replaced_by_one_of_that_scope(two_audit_logs, acme):
+    with scope(EVERY, "a test"):
+        assert targets() == ["Acme", "Globex"]
+        lose_connection()
+        with scope(acme, "a test"):
+            assert targets() == ["Acme"]
+            lose_connection()
+        assert targets() == ["Acme", "Globex"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_lost_within_a_transaction_is_an_error_however_little_is_done_after(acme, globex):
+    @transaction.atomic
+    def lose_it() -> None:
+        audit.record(organization=acme, actor=None, action="test.noted", target="Acme")
+        lose_connection()
+        with scope(globex, "a test"):
+            pass
+
+    with pytest.raises(OperationalError):
+        lose_it()
+
+    with scope(EVERY, "a test"):
+        assert targets() == []
