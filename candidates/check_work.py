@@ -35,7 +35,7 @@ from candidates.result_writer import Result, requirements_of, write_results
 from gateway import asking, dispatch
 from gateway.asking import NoAnswer
 from gateway.dispatch import Planned
-from gateway.group_commit import GroupCommit
+from gateway.group_commit import DATABASE_TROUBLE, GroupCommit
 from gateway.ticket import Ticket
 from gateway.writer import Writer
 from organizations import clock
@@ -183,7 +183,25 @@ class OrganizationWork:
         checks = [check for check in rows if check.attempts < MAX_CLAIMS]
         if not checks:
             return self._claim(limit)
-        return self._claims(checks, token, now)
+        return self._claims_apart(checks, token, now)
+
+    def _claims_apart(self, checks: Sequence[CandidateCheck], token: uuid.UUID, now: datetime) -> list[Claim]:
+        """Of those checks of which something is broken, none, so that no other is interrupted with them."""
+        try:
+            return self._claims(checks, token, now)
+        except DATABASE_TROUBLE:
+            raise
+        except Exception:
+            claims = []
+            for check in checks:
+                try:
+                    claims += self._claims([check], token, now)
+                except Exception:
+                    self.is_broken = True
+                    logger.exception("Check %s was interrupted", check.pk)
+            if not claims:
+                raise
+            return claims
 
     def _claims(self, checks: Sequence[CandidateCheck], token: uuid.UUID, now: datetime) -> list[Claim]:
         requirements = requirements_of(self.organization_id, {check.briefing_id for check in checks})

@@ -338,6 +338,19 @@ def test_a_bug_in_one_check_leaves_it_to_be_claimed_again(acme, briefing, monkey
     assert not InFlightCall.objects.exists()
 
 
+def test_a_check_that_cannot_even_be_claimed_interrupts_none_that_is_claimed_with_it(acme, briefing, caplog):
+    route_to_own_key(acme)
+    give_credits(acme, 3)
+    _, odd, _ = accept(briefing, import_people(acme, DJANGO, DJANGO, DJANGO)).checks
+    CandidateCheck.objects.filter(pk=odd.pk).update(route={**odd.route, "provider": "of-a-former-version"})
+
+    run_pending_checks(organization_id=acme.pk)
+
+    assert set(CandidateCheck.objects.exclude(pk=odd.pk).values_list("status", flat=True)) == {Status.COMPLETED}
+    assert CandidateCheck.objects.get(pk=odd.pk).status == Status.IN_PROGRESS
+    assert f"Check {odd.pk} was interrupted" in caplog.text
+
+
 def test_after_an_unexpected_error_a_worker_claims_nothing_more(acme, briefing, monkeypatch, settings):
     settings.KEYFARE_CHECKS_IN_FLIGHT = 1
     route_to_own_key(acme)
