@@ -53,13 +53,14 @@ class GroupCommit(Generic[Item]):
             await asyncio.wait([self._begin()])
 
     def _begin(self) -> asyncio.Task[None]:
-        if self._writing is None:
+        if self._writing is None or self._writing.done():  # of which `_end` may not have been told yet
             self._writing = asyncio.create_task(self._write_all())
             self._writing.add_done_callback(self._end)  # also of a task that was cancelled before it began
         return self._writing
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        self._writing = None
+        if self._writing is task:
+            self._writing = None
 
     async def _write_all(self) -> None:
         while batch := self._waiting[:MOST_TOGETHER]:

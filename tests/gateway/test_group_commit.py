@@ -139,6 +139,24 @@ def test_an_error_reaches_those_whose_items_were_not_stored(count):
     assert [type(each) for each in came] == [KeyError] * count
 
 
+def test_what_comes_at_the_moment_when_the_last_one_is_stored_waits_for_nobody():
+    store = Store()
+
+    async def one_after_the_other() -> None:
+        commits = GroupCommit[int](store)
+        first = commits.add(1)
+        assert commits._writing is not None
+        commits._writing.remove_done_callback(commits._end)  # as if it were called later
+        await first
+        while not commits._writing.done():
+            await asyncio.sleep(0)
+        await asyncio.wait_for(commits.write(2), 10)
+
+    asyncio.run(one_after_the_other())
+
+    assert store.stored == [1, 2]
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_whatever_the_store_raises_nobody_waits_for_ever(count):
     class Odd(BaseException):
