@@ -61,6 +61,8 @@ class GroupCommit(Generic[Item]):
     def _end(self, task: asyncio.Task[None]) -> None:
         if self._writing is task:
             self._writing = None
+        if not task.cancelled():
+            task.exception()  # which the loop has raised already: it is no news to the log
 
     async def _write_all(self) -> None:
         while batch := self._waiting[:MOST_TOGETHER]:
