@@ -22,9 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from pathlib import Path
-from typing import Any
 
 from benchmarks import databases
 
@@ -36,18 +33,8 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--database", choices=("sqlite", "postgresql"))
     options = parser.parse_args()
-    figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for vendor in [options.database] if options.database else ["sqlite", "postgresql"]:
-            if vendor == "sqlite":
-                database = databases.sqlite(folder, "checks")
-            else:
-                database = databases.postgresql(folder, "keyfare_checks", databases.postgresql_server(folder))
-            database.run("manage.py", "migrate", "-v0", as_owner=True)
-            given = map(str, (options.checks, options.rounds, options.many, folder / "checks.json"))
-            database.run("-m", "benchmarks.checks_once", *given)
-            figures[vendor] = json.loads((folder / "checks.json").read_text())
+    given = (options.checks, options.rounds, options.many)
+    figures = databases.measured("benchmarks.checks_once", *given, only=options.database)
     statements = max(each.pop("statements_per_check") for each in figures.values())
     print(json.dumps({**figures, "statements_per_check": statements}))
 

@@ -5,10 +5,15 @@ docs/operations.md, of which one owns the tables and the other one serves (row-l
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +78,40 @@ class Database:
 
             with sqlite3.connect(self.owner_url.removeprefix("sqlite:///")) as file:
                 file.execute(sql)
+
+
+@contextmanager
+def fresh(vendor: str) -> Iterator[Database]:
+    """A new database, migrated, for as long as it is needed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if vendor == "sqlite":
+            database = sqlite(folder, "fresh")
+            database.run("manage.py", "migrate", "-v0", as_owner=True)
+            yield database
+            return
+        server, name = postgresql_server(folder), f"keyfare_{uuid.uuid4().hex[:12]}"
+        try:
+            database = postgresql(folder, name, server)
+            database.run("manage.py", "migrate", "-v0", as_owner=True)
+            yield database
+        finally:
+            with psycopg.connect(server, autocommit=True) as session:
+                session.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+def measured(module: str, *given: int, only: str | None = None) -> dict[str, dict[str, Any]]:
+    """
+    By vendor, the figures that a module writes as JSON to the file named last of what it is given, in a process of its
+    own on a fresh database.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    for vendor in [only] if only else ["sqlite", "postgresql"]:
+        with fresh(vendor) as database:
+            file = database.folder / "figures.json"
+            database.run("-m", module, *map(str, given), str(file))
+            figures[vendor] = json.loads(file.read_text())
+    return figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 from benchmarks import databases
 
 if TYPE_CHECKING:
@@ -70,29 +68,19 @@ def main() -> None:
         options.once.write_text(json.dumps(measure()))
         return
     wanted = [options.database] if options.database else ["postgresql", "sqlite"]
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps({vendor: measured(Path(folder), vendor) for vendor in wanted}))
+    print(json.dumps({vendor: measured(vendor) for vendor in wanted}))
 
 
-def measured(folder: Path, vendor: str) -> dict[str, Any]:
+def measured(vendor: str) -> dict[str, Any]:
     """In a database of its own and a process of its own, whose settings name it."""
-    server, name = "", f"keyfare_ledger_{uuid.uuid4().hex[:8]}"
-    if vendor == "postgresql":
-        server = databases.postgresql_server(folder)
-        database = databases.postgresql(folder, name, server)
-    else:
-        database = databases.sqlite(folder, name)
-    database.run("manage.py", "migrate", "-v0", as_owner=True)
-    number = "bigserial" if vendor == "postgresql" else "integer"
-    database.execute("CREATE TABLE floor_account (id bigint PRIMARY KEY, posted bigint, held bigint)")
-    database.execute("INSERT INTO floor_account VALUES (1, 1000000000000, 0)")
-    database.execute(f"CREATE TABLE floor_entry (id {number} PRIMARY KEY, account bigint, amount bigint)")
-    result = folder / f"{vendor}.json"
-    database.run("-m", "benchmarks.ledger", "--once", str(result))
-    if server:
-        with psycopg.connect(server, autocommit=True) as session:
-            session.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-    figures: dict[str, Any] = json.loads(result.read_text())
+    with databases.fresh(vendor) as database:
+        number = "bigserial" if vendor == "postgresql" else "integer"
+        database.execute("CREATE TABLE floor_account (id bigint PRIMARY KEY, posted bigint, held bigint)")
+        database.execute("INSERT INTO floor_account VALUES (1, 1000000000000, 0)")
+        database.execute(f"CREATE TABLE floor_entry (id {number} PRIMARY KEY, account bigint, amount bigint)")
+        result = database.folder / "figures.json"
+        database.run("-m", "benchmarks.ledger", "--once", str(result))
+        figures: dict[str, Any] = json.loads(result.read_text())
     return figures
 
 

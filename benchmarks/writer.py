@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from pathlib import Path
-from typing import Any
 
 from benchmarks import databases
 
@@ -32,20 +29,8 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=200)
     parser.add_argument("--database", choices=("sqlite", "postgresql"))
     options = parser.parse_args()
-    figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for vendor in [options.database] if options.database else ["sqlite", "postgresql"]:
-            if vendor == "sqlite":
-                database = databases.sqlite(folder, "writer")
-            else:
-                database = databases.postgresql(folder, "keyfare_writer", databases.postgresql_server(folder))
-            database.run("manage.py", "migrate", "-v0", as_owner=True)
-            database.run(
-                "-m", "benchmarks.writer_once", str(options.calls), str(options.callers), str(folder / "writer.json")
-            )
-            figures[vendor] = json.loads((folder / "writer.json").read_text())
-    print(json.dumps(figures))
+    given = (options.calls, options.callers)
+    print(json.dumps(databases.measured("benchmarks.writer_once", *given, only=options.database)))
 
 
 if __name__ == "__main__":
