@@ -91,6 +91,7 @@ def prepare_many(
             started_at=now,
             deadline_at=deadline_at,
             no_token_charges=route.no_token_charges,
+            rule_version=call.route.rule_version,
         )
         tickets.append(
             Ticket(

@@ -44,6 +44,7 @@ class Permission(enum.StrEnum):
     SHARE_RECENCY = "share_recency"  # tells other organizations something
     MANAGE_MEMBERS = "manage_members"
     MANAGE_API_TOKENS = "manage_api_tokens"
+    CALL_AGENTS = "call_agents"  # model calls through the gateway, on the organization's keys
 
 
 _EVERYONE = frozenset({Role.OWNER, Role.ADMIN, Role.MEMBER})
@@ -59,12 +60,14 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.SHARE_RECENCY: _OWNERS,
     Permission.MANAGE_MEMBERS: _MANAGERS,
     Permission.MANAGE_API_TOKENS: _MANAGERS,
+    Permission.CALL_AGENTS: _EVERYONE,
 }
 
 # What an API token can be made for; the rest is for people only.
 API_SCOPES: dict[Permission, str] = {
     Permission.VIEW: "Read checks and their results",
     Permission.CHECK_CANDIDATES: "Start checks, which spend credits",
+    Permission.CALL_AGENTS: "Call agents through the gateway, at the cost of your keys",
 }
 
 

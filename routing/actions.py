@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from organizations.models import Organization
+from routing.models import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +15,11 @@ class Action:
     description: str
     work: str  # what it makes, in a sentence: "No model serves checks yet"
     # The managed default of a new installation; staff change it in the admin.
-    managed_provider: str
-    managed_model: str
+    managed_provider: str = ""
+    managed_model: str = ""
     # The URL name of the page that lists its runs by day; without one, their calls are listed.
     runs_page: str = ""
+    is_agent: bool = False
 
 
 CANDIDATE_CHECK = Action(
@@ -38,10 +40,27 @@ REQUIREMENT_GENERATION = Action(
     managed_model="openai/gpt-4.1-mini",
 )
 
+# What calls are counted by that name a provider and a model themselves. It is routed by nobody, and no agent's slug.
+DIRECT = "direct"
+
 # The built-in ones, for what is the same in every organization. What one of them can choose: `actions_of`.
 ACTIONS: dict[str, Action] = {action.slug: action for action in (CANDIDATE_CHECK, REQUIREMENT_GENERATION)}
 
 
 def actions_of(organization: Organization | int) -> dict[str, Action]:
-    """The actions of an organization (or its id) by slug, in the order of pages. Ask once for what is done at once."""
-    return dict(ACTIONS)
+    """
+    The actions of an organization (or its id) by slug, in the order of pages: those built in, then its agents that are
+    not archived. Ask once for what is done at once.
+    """
+    agents = Agent.objects.for_organization(organization).filter(archived_at=None).order_by("name", "pk")
+    return {**ACTIONS, **{agent.slug: action_of(agent) for agent in agents}}
+
+
+def action_of(agent: Agent) -> Action:
+    return Action(
+        slug=agent.slug,
+        name=agent.name,
+        description=agent.description,
+        work=f"the agent {agent.name}",
+        is_agent=True,
+    )

@@ -8,7 +8,8 @@ their uniqueness derive from it.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 # With the organization and the day, what a row of the rollup stands for.
@@ -31,13 +32,29 @@ class CallFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """
+    Who asked for a call from outside; all empty for what Keyfare does by itself. `member_id` is the user in whose name
+    the API token `token_id` stands, `labels` are what the caller sorts its calls by.
+    """
+
+    token_id: int | None = None
+    member_id: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+OURSELVES = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """
     One call that may leave: a value, to be carried along without the database.
 
     `id` becomes the call id of its event, `started_at` its moment. After `deadline_at` whoever made the call is dead,
     and the call counts as lost. `no_token_charges`: it goes to a server of one's own, and costs nothing by the token
-    whatever becomes of it.
+    whatever becomes of it. `rule_version` is that of the routing rule, None without one. What is sent again before
+    anything was answered is an attempt more of the call `attempt_of`.
     """
 
     id: uuid.UUID
@@ -48,3 +65,8 @@ class Admission:
     started_at: datetime
     deadline_at: datetime
     no_token_charges: bool = False
+    rule_version: int | None = None
+    attempt: int = 1
+    attempt_of: uuid.UUID | None = None
+    is_stream: bool = False
+    origin: Origin = OURSELVES

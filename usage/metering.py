@@ -7,12 +7,14 @@ Metering: every model call becomes exactly one usage event.
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import CharField
@@ -35,6 +37,7 @@ MOST_TOKENS = 10**12
 
 _ADMITTED = tuple(field.attname for field in InFlightCall._meta.concrete_fields)
 _FACTS = tuple(field.name for field in fields(CallFacts))
+_ASKED = ("run_id", "iteration", "rule_version", "attempt", "attempt_of", "is_stream")
 # The database gives the others.
 _EVENT = tuple(
     field.attname for field in UsageEvent._meta.concrete_fields if field.name not in ("id", "ingest_position")
@@ -58,6 +61,8 @@ class Finished:
     http_status: int | None = None
     error_kind: str = ""
     may_have_run: bool = False
+    first_byte_ms: int | None = None
+    are_tokens_estimated: bool = False
 
 
 def admit_call(
@@ -86,7 +91,22 @@ def admit_call(
 
 
 def _admitted(call: Admission) -> Iterator[object]:
-    return (getattr(call.facts if name in _FACTS else call, name) for name in _ADMITTED)
+    known = {**_known_before(call), "labels": _labels(call)}
+    return (known[name] if name in known else getattr(call, name) for name in _ADMITTED)
+
+
+def _known_before(call: Admission) -> dict[str, Any]:
+    """What an event takes over from the call's admission."""
+    return {
+        **{name: getattr(call.facts, name) for name in _FACTS},
+        **{name: getattr(call, name) for name in _ASKED},
+        "token_id": call.origin.token_id,
+        "member_id": call.origin.member_id,
+    }
+
+
+def _labels(call: Admission) -> str:
+    return json.dumps(dict(call.origin.labels), ensure_ascii=False) if call.origin.labels else "{}"
 
 
 def admit_calls(calls: Sequence[Admission]) -> None:
@@ -176,11 +196,10 @@ def _event_of(finished: Finished) -> UsageEvent:
     return UsageEvent(
         organization_id=call.organization_id,
         call_id=call.id,
-        **{name: getattr(call.facts, name) for name in _FACTS},
+        **_known_before(call),
+        labels=_labels(call),
         occurred_at=call.started_at,
         served_model=_text(report.served_model, "served_model"),
-        run_id=call.run_id,
-        iteration=call.iteration,
         status=finished.status,
         error_kind=_text(finished.error_kind, "error_kind"),
         finish_reason=_text(report.finish_reason, "finish_reason"),
@@ -199,6 +218,8 @@ def _event_of(finished: Finished) -> UsageEvent:
         price_version=cost.version,
         no_price=cost.no_price or "",
         latency_ms=max(finished.latency_ms, 0),
+        first_byte_ms=finished.first_byte_ms,
+        are_tokens_estimated=finished.are_tokens_estimated,
     )
 
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from organizations.models import Organization, TenantQuerySet
-from usage.facts import COUNTED_BY, Admission, CallFacts
+from usage.facts import COUNTED_BY, Admission, CallFacts, Origin
 from usage.ingest import IngestPosition
 from usage.names import provider_name
 from usage.querysets import UsageEventQuerySet
@@ -39,7 +39,26 @@ class CalledBy(models.Model):
         return CallFacts(**{field.name: getattr(self, field.name) for field in fields(CallFacts)})
 
 
-class InFlightCall(CalledBy):
+class Asked(models.Model):
+    """The columns of Origin, and what else is known of a call before it leaves."""
+
+    token_id = models.BigIntegerField(null=True, blank=True, help_text="The API token that it came by.")
+    member_id = models.BigIntegerField(null=True, blank=True, help_text="The user whose token that was then.")
+    labels = models.JSONField(default=dict, blank=True, help_text="What the caller sorts its calls by.")
+    rule_version = models.PositiveIntegerField(null=True, blank=True, help_text="Of the routing rule that it went by.")
+    attempt = models.PositiveSmallIntegerField(default=1)
+    attempt_of = models.UUIDField(null=True, blank=True, help_text="The call that this is a further attempt of.")
+    is_stream = models.BooleanField(default=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.token_id, self.member_id, self.labels)
+
+
+class InFlightCall(CalledBy, Asked):
     """
     A model call that was admitted and has no usage event yet.
 
@@ -64,8 +83,7 @@ class InFlightCall(CalledBy):
 
     @property
     def admission(self) -> Admission:
-        others = {field.name: getattr(self, field.name) for field in fields(Admission) if field.name != "facts"}
-        return Admission(facts=self.facts, **others)
+        return Admission(**{field.name: getattr(self, field.name) for field in fields(Admission)})
 
 
 class UsageRun(models.Model):
@@ -102,7 +120,7 @@ class UsageRun(models.Model):
         return self.started_at.astimezone(UTC).date()
 
 
-class UsageEvent(CalledBy):
+class UsageEvent(CalledBy, Asked):
     """
     One model call: what was used and what it cost, as known when it ended.
 
@@ -115,6 +133,9 @@ class UsageEvent(CalledBy):
         ANSWERED = "answered", "Answered"
         FAILED = "failed", "Failed"
         LOST = "lost", "Lost"
+        CUT_OFF = "cut_off", "Cut off"  # a stream that ended before its end
+        CANCELLED = "cancelled", "Cancelled"  # by who asked, who hung up
+        BROKE = "broke", "Broke"  # a stream that ended with an error
         CORRECTED = "corrected", "Cost corrected"
 
     class PriceSource(models.TextChoices):
@@ -178,6 +199,10 @@ class UsageEvent(CalledBy):
         null=True, blank=True, help_text="The UTC day its run belongs to, where that is not the day the call left."
     )
     latency_ms = models.PositiveBigIntegerField(default=0)
+    first_byte_ms = models.PositiveBigIntegerField(null=True, blank=True, help_text="Until the answer began.")
+    are_tokens_estimated = models.BooleanField(
+        default=False, help_text="Counted by us, as the answer broke off before the provider had."
+    )
     ingest_position = models.BigIntegerField(
         db_default=IngestPosition(), editable=False, help_text="See usage/ingest.py."
     )
