@@ -62,6 +62,27 @@ class SealedKey:
             raise SealBroken from None
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """
+    The same with the data key still wrapped under the master keys, as the database has it: what may stay in memory
+    for long. `opened` unwraps it for one call.
+    """
+
+    ciphertext: bytes
+    associated_data: bytes
+    wrapped_data_key: bytes = field(repr=False)
+    organization_id: int
+    key_version: int
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A sealed key with its data key cannot be pickled.")
+
+    def opened(self) -> SealedKey:
+        """Raises SealBroken."""
+        raise NotImplementedError
+
+
 def fingerprint(organization: Organization, secret: Secret) -> str:
     """
     The same for the same secret in the same organization, as long as its data key is not rotated; 128 bits in hex.
