@@ -50,6 +50,7 @@ SPEND_LIMIT_CODES = frozenset({"enforced_spend_limit_reached", "contract_spend_l
 class AnthropicAdapter(Adapter):
     provider_name: ClassVar[str] = "Anthropic"
     dialect: ClassVar[Dialect] = ANTHROPIC_MESSAGES
+    speaks: ClassVar[frozenset[str]] = frozenset({"messages"})
     key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
     request_id_header: ClassVar[str] = "request-id"
     optional_fields: ClassVar[OptionalFields] = OptionalFields(

@@ -27,7 +27,7 @@ from providers.adapters.reasons import reason
 from usage.tokens import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from providers.adapters.base import ChatRequest
     from providers.adapters.quirks import Quirk
@@ -124,6 +124,9 @@ class OllamaAdapter(CompatibleAdapter):
 
     def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
         return super().chat_call(f"{base_url}/v1", request, quirks)
+
+    def door_call(self, base_url: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
+        return super().door_call(f"{base_url}/v1", path, headers, body)
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{base_url}/api/tags")

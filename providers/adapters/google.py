@@ -66,6 +66,7 @@ NO_QUOTA_AT_ALL = re.compile(r"\blimit: 0(?![\d.])")
 class GoogleAdapter(Adapter):
     provider_name: ClassVar[str] = "Google"
     dialect: ClassVar[Dialect] = GEMINI
+    speaks: ClassVar[frozenset[str]] = frozenset({"generateContent"})
     key_page: ClassVar[str] = "https://aistudio.google.com/app/apikey"
 
     optional_fields: ClassVar[OptionalFields] = OptionalFields(
@@ -123,8 +124,8 @@ class GoogleAdapter(Adapter):
         texts = (part.get("text") for part in rows(parts) if part.get("thought") is not True)
         return ChatResult(storable("".join(text for text in texts if isinstance(text, str))), finish, report)
 
-    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        report = super().report_of(answer, content)
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any], dialect: Dialect | None = None) -> Report:
+        report = super().report_of(answer, content, dialect)
         if member(content, "usageMetadata", "serviceTier"):
             return report
         tier = text_of(answer.headers.get("x-gemini-service-tier"), 40)

@@ -50,6 +50,7 @@ OPTIONAL_FIELDS = OptionalFields(
 class OpenAIAdapter(Adapter):
     provider_name: ClassVar[str] = "OpenAI"
     dialect: ClassVar[Dialect] = OPENAI_CHAT
+    speaks: ClassVar[frozenset[str]] = frozenset({"chat completions", "responses", "embeddings"})
     optional_fields: ClassVar[OptionalFields] = OPTIONAL_FIELDS
     key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
     # Reasoning models refuse the older `max_tokens`.
@@ -77,6 +78,9 @@ class OpenAIAdapter(Adapter):
         content = {"model": request.model, "messages": messages, **options}
         return json_call(f"{base_url}/chat/completions", content, self.extra_headers)
 
+    def door_call(self, base_url: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
+        return super().door_call(base_url, path, {**self.extra_headers, **headers}, body)
+
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
         report = self.report_of(answer, content)
@@ -89,8 +93,8 @@ class OpenAIAdapter(Adapter):
             raise self.empty(answer, report)
         return ChatResult(text, finish, report)
 
-    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        report = super().report_of(answer, content)
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any], dialect: Dialect | None = None) -> Report:
+        report = super().report_of(answer, content, dialect)
         cost = self.reported_cost(content)
         if isinstance(cost, Doubt):
             return replace(report, doubt=cost)

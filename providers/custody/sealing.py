@@ -80,7 +80,7 @@ class WrappedKey:
 
     def opened(self) -> SealedKey:
         """Raises SealBroken."""
-        raise NotImplementedError
+        raise SealBroken
 
 
 def fingerprint(organization: Organization, secret: Secret) -> str:

@@ -98,6 +98,14 @@ class Body:
         space = _SPACE.match(self.text, at)
         return space.end() if space else at
 
+    def refuse_repeated(self) -> None:
+        """Raises BadBody where a name of the outermost object stands there twice, whether we read it or not."""
+        seen: set[str] = set()
+        for name, _ in self._members:
+            if name in seen:
+                raise BadBody("twice", name)
+            seen.add(name)
+
     def get(self, name: str) -> Member | None:
         """The member of this name. Two of them would be read by us as the one and by a provider as the other."""
         return only(self._members, name)
