@@ -206,7 +206,9 @@ def _event_of(finished: Finished) -> UsageEvent:
         http_status=finished.http_status,
         request_id=_text(report.request_id, "request_id"),
         service_tier=_text(report.service_tier, "service_tier"),
-        usage_reported=report.usage is not None and report.doubt != Doubt.UNCLEAR_TOKENS,
+        usage_reported=not finished.are_tokens_estimated
+        and report.usage is not None
+        and report.doubt != Doubt.UNCLEAR_TOKENS,
         uncached_input_tokens=tokens.uncached_input,
         cache_read_tokens=tokens.cache_read,
         cache_write_tokens=tokens.cache_write + tokens.cache_write_1h,

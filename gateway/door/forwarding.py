@@ -18,11 +18,13 @@ from typing import Any
 
 from gateway.callers import Caller
 from gateway.door import headers as door_headers
+from gateway.door import parameters
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.choice import Chosen
-from gateway.door.endpoints import Endpoint, Wire
+from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
-from gateway.door.estimates import estimated, written_in
+from gateway.door.estimates import estimated
+from gateway.door.flow import Flow
 from gateway.ticket import INTERRUPTED, Ticket
 from gateway.writer import Writer
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
@@ -48,12 +50,9 @@ AGAIN_STATUSES = frozenset({429, 503, 529})
 AGAIN_KINDS = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED, ErrorKind.UNREACHABLE})
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 8.0  # who is asked to wait for longer is told so
-PING_SECONDS = 15.0
 LARGEST_ANSWER = 64 * 1024**2
 LARGEST_STREAM = 1024**3
 SETTLE_GRACE = timedelta(seconds=60)
-PINGS = {Wire.ANTHROPIC: b'event: ping\ndata: {"type": "ping"}\n\n'}
-COMMENT = b": waiting\n\n"
 
 
 @dataclass(slots=True)
@@ -75,7 +74,7 @@ class Ending:
             latency_ms=self.latency_ms,
             report=self.report,
             http_status=self.http_status,
-            error_kind=self.error.kind if self.error else "",
+            error_kind=self.error.kind if self.error and self.status is not Status.CANCELLED else "",
             may_have_run=self.error.may_have_run if self.error else False,
             first_byte_ms=self.first_byte_ms,
             are_tokens_estimated=self.is_estimated,
@@ -191,7 +190,13 @@ class Forwarding:
     def _http_call(self) -> HttpCall:
         asked, model = self.asked, self.asked.chosen.model
         path = asked.endpoint.path or f"/{asked.request.path(model=model)}"
-        body = asked.request.rewritten(model=model, asks_for_usage=self._asks_for_usage)
+        also = parameters.edits(
+            asked.endpoint,
+            asked.request.body,
+            asked.chosen.target.parameters,
+            limit_field=self.adapter.output_limit_field,
+        )
+        body = asked.request.rewritten(model=model, asks_for_usage=self._asks_for_usage, also=also)
         headers = door_headers.upstream(asked.headers, asked.endpoint.wire)
         return self.adapter.door_call(asked.chosen.target.destination.base_url, path, headers, body)
 
@@ -261,7 +266,7 @@ class Forwarding:
         headers = self._answer_headers(answer.headers)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         self._has_started = True
-        flow = _Flow(self.send, stream, self.asked.endpoint.wire, is_events=_is_events(answer))
+        flow = Flow(self.send, stream, self.asked.endpoint.wire, is_events=_is_events(answer))
         failure: ProviderError | None = None
         is_whole = False
         try:
@@ -278,14 +283,14 @@ class Forwarding:
             rest = b"".join(stream.close())
             self._conclude(answer, stream, flow, ending, failure, is_whole=is_whole)
         if failure is not None and flow.is_events:
-            rest += _not_answered(failure).event(self.asked.endpoint.wire)
+            rest += _broke_off(failure).event(self.asked.endpoint.wire)
         return Reply(rest, starts=False)
 
     def _conclude(
         self,
         answer: Answer,
         stream: Stream,
-        flow: _Flow,
+        flow: Flow,
         ending: Ending,
         failure: ProviderError | None,
         *,
@@ -337,63 +342,6 @@ class Forwarding:
         return self._has_started
 
 
-class _Flow:
-    """What goes to the caller while a stream runs, and pings while the provider is silent."""
-
-    def __init__(self, send: Send, stream: Stream, wire: Wire, *, is_events: bool) -> None:
-        self._send, self._stream = send, stream
-        self._ping = PINGS.get(wire, COMMENT)
-        self.is_events = is_events
-        self.written = 0
-        self._sent_at = time.monotonic()
-        self._is_sending = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._pings: set[asyncio.Task[None]] = set()
-
-    async def hand_on(self, chunk: bytes) -> None:
-        self.written += written_in(chunk)
-        self._is_sending = True
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self._is_sending = False
-        self._sent_at = time.monotonic()
-
-    def pinging(self) -> _Pinging:
-        return _Pinging(self)
-
-    def begin(self) -> None:
-        if self.is_events:
-            self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._look)
-
-    async def end(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        for ping in self._pings:
-            await ping
-
-    def _look(self) -> None:
-        is_silent = time.monotonic() - self._sent_at >= PING_SECONDS * 0.9
-        if is_silent and not self._is_sending and self._stream.is_between_events:
-            ping = asyncio.ensure_future(self._send_ping())
-            self._pings.add(ping)
-            ping.add_done_callback(self._pings.discard)
-        self.begin()
-
-    async def _send_ping(self) -> None:
-        await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})
-        self._sent_at = time.monotonic()
-
-
-@dataclass(slots=True)
-class _Pinging:
-    flow: _Flow
-
-    async def __aenter__(self) -> None:
-        self.flow.begin()
-
-    async def __aexit__(self, *raised: object) -> None:
-        await self.flow.end()
-
-
 def _is_events(answer: Answer) -> bool:
     return answer.headers.get("content-type", "").startswith("text/event-stream")
 
@@ -407,3 +355,9 @@ def _not_answered(error: ProviderError) -> DoorError:
             504, "upstream_timeout", f"{error.sentence} It may have been billed, so it was not sent again."
         )
     return DoorError(502, "upstream_unreachable", error.sentence, can_retry=True)
+
+
+def _broke_off(error: ProviderError) -> DoorError:
+    """What the reader of a stream is told that does not go on."""
+    sentence = error.sentence if error.reason.code == "no_answer" else "The provider's answer broke off."
+    return DoorError(502, "upstream_broke_off", f"{sentence} What came until then may be billed.")

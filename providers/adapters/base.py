@@ -49,6 +49,7 @@ class Adapter(Verdicts, ABC):
     # What the gateway may forward to it: names of `gateway.door.endpoints`.
     speaks: ClassVar[frozenset[str]] = frozenset()
     takes_stream_options: ClassVar[bool] = True
+    output_limit_field: ClassVar[str] = ""  # what a chat in OpenAI's protocol calls its output limit
     request_id_header: ClassVar[str] = "x-request-id"
     may_be_open: ClassVar[bool] = False  # to callers with any key or none
     # Whether it may well have models, and answer for them, where its list of them is empty or no list at all.

@@ -175,16 +175,17 @@ class Request:
         """
         return self.usage_edit is not None
 
-    def rewritten(self, *, model: str, asks_for_usage: bool = True) -> bytes:
+    def rewritten(self, *, model: str, asks_for_usage: bool = True, also: Iterable[Edit] = ()) -> bytes:
         """
         The same body for `model`. Where the client does not ask for the usage of a stream, it is asked for all the
-        same, but for servers that refuse to be asked (`asks_for_usage=False`).
+        same, but for servers that refuse to be asked (`asks_for_usage=False`). `also` are edits of whoever sends it.
         """
         edits = [
             Edit(member.start, member.end, json.dumps(_in_the_form_of(member.value, model), ensure_ascii=False))
             for member in self.models
             if _in_the_form_of(member.value, model) != member.value
         ]
+        edits += also
         if asks_for_usage and self.usage_edit:
             edits.append(self.usage_edit)
         return self.body.edited(edits)
