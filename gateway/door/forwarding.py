@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -151,7 +152,7 @@ class Forwarding:
                 self.report = ending.report
                 await self.way.writer.settle(ticket, ending, ticket.call.started_at + timedelta(seconds=took))
             if isinstance(result, Again):
-                await asyncio.sleep(result.after_seconds)
+                await sleep(result.after_seconds)
                 continue
             if isinstance(result, DoorError):
                 raise result
