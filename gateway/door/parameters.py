@@ -16,12 +16,13 @@ from gateway.door.endpoints import CHAT, GENERATE, MESSAGES, RESPONSES, Endpoint
 from providers.adapters.dialects.request import Body, Edit
 
 _CONFIGS = ("generationConfig", "generation_config")
+NOTHING = Parameters()
 ANTHROPIC_EFFORTS = frozenset({"low", "medium", "high"})
 
 
 def edits(endpoint: Endpoint, body: Body, parameters: Parameters, *, limit_field: str) -> list[Edit]:
     """What is added to `body`. `limit_field` is how the provider calls the output limit of a chat."""
-    if parameters == Parameters():
+    if parameters == NOTHING:
         return []
     if endpoint is GENERATE:
         return list(_in_gemini(body, parameters))

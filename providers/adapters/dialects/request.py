@@ -56,6 +56,7 @@ class Body:
         try:
             self.text = body.decode()
             self._members = self.members_at(self._skip(0))
+            self._named = dict(self._members)
         except (ValueError, RecursionError) as error:
             raise error if isinstance(error, BadBody) else BadBody("not_json") from None
 
@@ -100,15 +101,14 @@ class Body:
 
     def refuse_repeated(self) -> None:
         """Raises BadBody where a name of the outermost object stands there twice, whether we read it or not."""
-        seen: set[str] = set()
-        for name, _ in self._members:
-            if name in seen:
-                raise BadBody("twice", name)
-            seen.add(name)
+        if len(self._named) < len(self._members):
+            names = [name for name, _ in self._members]
+            raise BadBody("twice", next(name for name in names if names.count(name) > 1))
 
     def get(self, name: str) -> Member | None:
         """The member of this name. Two of them would be read by us as the one and by a provider as the other."""
-        return only(self._members, name)
+        member = self._named.get(name)
+        return member and only(self._members, name) if len(self._named) < len(self._members) else member
 
     def value(self, *names: str) -> Any:
         """The value of the first of these names that is there and not null."""
