@@ -278,11 +278,9 @@ def alone(door: Door) -> Application:
 
 async def live(door: Door, receive: Receive, send: Send) -> None:
     """The server's life: the door is closed at its end; it opens with the first call, so pages wait for nothing."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
+    try:
+        while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await door.close()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    finally:  # also where the server is made to end at once
+        await door.close()
+    await send({"type": "lifespan.shutdown.complete"})

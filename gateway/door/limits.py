@@ -6,11 +6,11 @@ Counted in memory by each process for itself: with several web servers the bound
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 
 from gateway.callers import Caller
 from gateway.door.errors import DoorError
@@ -37,7 +37,7 @@ class Limits:
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
         """Takes a place for one call as long as it lasts. Raises DoorError where there is none."""
-        limits, now = caller.limits, time.monotonic()
+        limits, now = caller.limits, monotonic()
         used = self._used.setdefault(caller.token_id, _Used())
         most = limits.calls_at_once or self._most_at_once
         if self._in_all >= self._most_in_all:
@@ -67,7 +67,7 @@ class Limits:
         """What an answer used counts against the minute in which it ended."""
         if caller.limits.tokens_a_minute is not None and tokens:
             used = self._used.setdefault(caller.token_id, _Used())
-            used.tokens.append((time.monotonic(), tokens))
+            used.tokens.append((monotonic(), tokens))
             used.tokens_in_all += tokens
 
 

@@ -9,16 +9,19 @@ from typing import Any
 import httpx
 import pytest
 from django.db.models import QuerySet
-from gateway.snapshots import open_snapshots
 
 from gateway.door.application import Door, alone
+from gateway.snapshots import open_snapshots
 from organizations.api_tokens import make_token
 from organizations.models import Organization, User
 from organizations.permissions import Permission
 from organizations.tenancy import EVERY, scope
+from providers.adapters.secret import Secret
+from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
 from routing.models import Agent, CallableAgent, CallAccess, DirectKey, RoutingRule
-from tests.builders import connect_key
+from tests.builders import NOW, connect_key
+from tests.gateway.door.upstream import Upstream
 from tests.served import served
 from usage.models import UsageEvent
 
@@ -28,6 +31,11 @@ MODELS = {
     "anthropic": "claude-haiku-4-5",
     "google": "gemini-2.5-flash",
     "mistral": "mistral-small-latest",
+}
+SECRETS = {
+    "openai": "sk-proj-of-the-tests-of-the-door-0001",
+    "anthropic": "sk-ant-api03-of-the-tests-of-the-door-02",
+    "google": "AQ.of-the-tests-of-the-door-000000003",
 }
 
 
@@ -119,3 +127,30 @@ def short_waits(monkeypatch) -> list[float]:
 
     monkeypatch.setattr("gateway.door.forwarding.sleep", sleep)
     return noted
+
+
+@dataclass
+class DoorBefore(RunningDoor):
+    """One whose providers are an `Upstream`."""
+
+    upstream: Upstream = field(default_factory=Upstream)
+
+
+@pytest.fixture
+def door(transactional_db, settings, acme, alice) -> Iterator[DoorBefore]:
+    """With the agents "openai-agent", "anthropic-agent" and "google-agent"; the keys are SECRETS."""
+    upstream = Upstream()
+    with served(upstream) as upstream_port:
+        address = f"http://127.0.0.1:{upstream_port}"
+        settings.KEYFARE_PROVIDER_ORIGINS = {provider: f"{address}/{provider}" for provider in SECRETS}
+        with scope(EVERY, "a test"):
+            for provider, secret in SECRETS.items():
+                key = save_provider_key(
+                    organization=acme, provider=provider, secret=Secret(secret), actor=None, now=NOW, label="Default"
+                )
+                ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
+                make_agent(acme, f"{provider}-agent", key, MODELS[provider])
+            running = DoorBefore(acme, alice, token_for(acme, alice), upstream=upstream)
+        with served(alone(Door(open_snapshots)), lifespan="on", http="httptools", loop="uvloop") as port:
+            running.address = f"http://127.0.0.1:{port}"
+            yield running
