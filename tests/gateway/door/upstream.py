@@ -74,7 +74,9 @@ class Upstream:
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.received.append(Received(scope["method"], scope["path"], scope["query_string"].decode(), headers, body))
-        answer = self.answers.popleft() if self.answers else Scripted([chat_answer()])
+        await self.reply(self.answers.popleft() if self.answers else Scripted([chat_answer()]), receive, send)
+
+    async def reply(self, answer: Scripted, receive: Any, send: Any) -> None:
         raw = [(name.encode(), value.encode()) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": raw})
         leaving = asyncio.ensure_future(receive())
