@@ -15,7 +15,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import connections
 
 from gateway.callers import Caller, CallerRefused, Callers
 from gateway.door import headers as door_headers
@@ -61,6 +63,7 @@ class Door:
             if self._opened is not None:
                 return
             async with AsyncExitStack() as stack:
+                stack.push_async_callback(sync_to_async(connections.close_all))  # of the thread that writes
                 self._moments = await stack.enter_async_context(Moments.kept())
                 self._callers = await stack.enter_async_context(self._open_callers())
                 egress = await stack.enter_async_context(open_client())
