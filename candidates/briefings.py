@@ -301,7 +301,7 @@ def _ask(briefing: Briefing, route: Route, now: datetime) -> Draft:
         )
 
     request = requirements_request(model=route.model, job_description=briefing.job_description)
-    return ask_now(prepare=prepare, request=request, read=parse_requirements)
+    return ask_now(prepare=prepare, request=route.sent_with(request), read=parse_requirements)
 
 
 def _go_on_waiting(asked: Briefing) -> None:

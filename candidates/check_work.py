@@ -220,7 +220,7 @@ class OrganizationWork:
                     route=route,
                     requirements=wanted,
                     profile_text=text,
-                    request=check_request(model=route.model, requirements=wanted, profile_text=text),
+                    request=route.sent_with(check_request(model=route.model, requirements=wanted, profile_text=text)),
                     first=ticket,
                 )
             )

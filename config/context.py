@@ -36,9 +36,27 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "candidates:checks",
         ("candidates:checks", "candidates:check", "candidates:check-again"),
     ),
+    (
+        "Agents",
+        "bot",
+        "routing:agents",
+        (
+            "routing:agents",
+            "routing:new-agent",
+            "routing:agent",
+            "routing:edit-agent",
+            "routing:route-agent",
+            "routing:archive-agent",
+        ),
+    ),
     ("Usage", "chart-column", "usage", ("usage",)),
     ("Credits", "coins", "credits", ("credits",)),
-    ("Members", "users-round", "organizations:members", ("organizations:",)),
+    (
+        "Members",
+        "users-round",
+        "organizations:members",
+        ("organizations:", "routing:api-tokens", "routing:make-api-token", "routing:revoke-api-token"),
+    ),
     (
         "Settings",
         "settings",

@@ -35,7 +35,7 @@ from providers.adapters.secret import Secret
 from providers.keys.saving import save_provider_key
 from providers.keys.validation import request_validation, requeue_validations
 from providers.models import KeyValidation, ProviderKey
-from routing.actions import actions_of
+from routing.actions import ACTIONS
 from routing.services import save_routing
 from usage import amounts, gaps
 from usage.models import Mode, UsageEvent
@@ -121,7 +121,7 @@ class Story:
 
     def route(self) -> None:
         key = ProviderKey.objects.for_organization(self.organization).get(provider="openrouter", label=LABEL)
-        for action in actions_of(self.organization):
+        for action in ACTIONS:
             save_routing(organization=self.organization, action=action, key=key, model=ROUTED_MODEL, actor=self.owner)
 
     def check(self, briefing: str, people: Callable[[], list[Candidate]]) -> None:

@@ -39,7 +39,7 @@ from providers.adapters.secret import Secret
 from providers.keys.saving import save_provider_key
 from providers.keys.validation import request_validation, validate_due_keys, validate_key
 from providers.models import ProviderKey
-from routing.actions import CANDIDATE_CHECK, actions_of
+from routing.actions import ACTIONS, CANDIDATE_CHECK
 from routing.services import reset_routing, save_routing
 from usage.days import start_of_day
 
@@ -152,10 +152,9 @@ class History:
     def _change_route(self, day: date, hour: int, key: Key, model: str) -> None:
         self._at(day, hour, 30)
         row = self._connected(key)
-        every = actions_of(self.organization)
-        actions = every if key == OPENROUTER else (CANDIDATE_CHECK.slug,)
+        actions = ACTIONS if key == OPENROUTER else (CANDIDATE_CHECK.slug,)
         for action in actions:
-            if not self._happened("routing.saved", every[action].name):
+            if not self._happened("routing.saved", ACTIONS[action].name):
                 save_routing(organization=self.organization, action=action, key=row, model=model, actor=self._owner)
 
     def _connected(self, key: Key) -> ProviderKey:
@@ -242,7 +241,7 @@ class History:
 
     def _end_in_managed_mode(self, day: date) -> None:
         self._at(day, 17)
-        for action in actions_of(self.organization):
+        for action in ACTIONS:
             reset_routing(organization=self.organization, action=action, actor=self._owner)
         self.clock.set(self.clock.begun_at)  # so that the scheduled job has nothing to ask about on the first day
         validate_due_keys(now=self.clock.now(), older_than=timedelta(hours=1))

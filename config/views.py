@@ -31,6 +31,7 @@ from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of
 from providers.models import ProviderKey
+from routing.actions import action_names_of
 from routing.resolve import RoutingRow, has_model, resolve_all, working_defaults
 from routing.table import troubles
 from usage import reports
@@ -109,7 +110,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     now = clock.now()
     month_start = _month_start(now)
     rows = resolve_all(organization=request.organization)
-    in_trouble = troubles(rows)
+    in_trouble = [trouble for trouble in troubles(rows) if not trouble.is_meant]
     balance = ledger.balance(organization=request.organization)
     steps_open = not all(step.is_done for step in steps)
     context = {
@@ -150,7 +151,8 @@ def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
             for check in checks.select_related("candidate")
         }
 
-    return render(request, "usage/events.html", events_context(request, purposes=purposes))
+    names = action_names_of(request.organization)
+    return render(request, "usage/events.html", events_context(request, purposes=purposes, action_names=names))
 
 
 @organization_view(Permission.VIEW)
@@ -233,7 +235,8 @@ def _mode_note(rows: Iterable[RoutingRow]) -> ModeNote:
     """What checks run on and cost; or why none can run now, which leaves nothing to say about the price."""
     used = [row for row in rows if row.action.slug in ACTIONS_OF_A_CHECK]
     for trouble in troubles(used):
-        return ModeNote("bad" if trouble.key else "warn", trouble.sentence, trouble.key)
+        broken = None if trouble.is_paused else trouble.key
+        return ModeNote("bad" if broken else "warn", trouble.sentence, broken)
     mode = Mode.BYOK if all(row.rule for row in used) else Mode.MANAGED
     new, recent = CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT]
     why = (

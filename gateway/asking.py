@@ -128,7 +128,7 @@ class _Asking:
         assert result is not None  # noqa: S101  # it was read
         if result.finish is Finish.LENGTH:
             allows_more = outcome.output_limit is not None and outcome.output_limit >= self.request.max_output_tokens
-            if self.is_larger or not allows_more:
+            if self.is_larger or not allows_more or self.request.is_limit_fixed:
                 raise NoAnswer(
                     f"The model reached its output limit{_of_tokens(outcome.output_limit)} before its answer was "
                     "complete. Thinking counts towards that limit: choose a model that thinks less or allows more "

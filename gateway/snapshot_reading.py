@@ -177,5 +177,5 @@ class _Rights:
             allowed_models=frozenset(access.allowed_models),
             limits=CallLimits(access.requests_a_minute, access.tokens_a_minute, access.calls_at_once),
             expires_at=token.expires_at,
-            is_bound=not access.every_agent and len(named) == 1,
+            is_bound=access.is_bound,
         )

@@ -19,7 +19,7 @@ from providers.keys.model_quirks import quirks_of_models
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import DIRECT
 from routing.models import Agent
-from routing.resolve import NoModel, RouteUnavailable, RoutingRow, resolve_all
+from routing.resolve import NoModel, Paused, RouteUnavailable, RoutingRow, resolve_all
 from usage.facts import CallFacts
 from usage.models import Mode
 
@@ -86,6 +86,8 @@ def _of_agent(row: RoutingRow, managed: Agent | None, keys: Mapping[UUID, _Usabl
         route = row.route()
     except NoModel as unrouted:
         return Refusal(str(unrouted), "unrouted")
+    except Paused as paused:
+        return Refusal(str(paused), "paused")
     except RouteUnavailable as unavailable:
         return Refusal(str(unavailable), "key_unusable")
     usable = keys[route.key_id]

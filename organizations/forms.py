@@ -8,9 +8,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
 from organizations import services
-from organizations.models import ApiToken, Membership, Organization, User
-from organizations.names import NameFormField
-from organizations.permissions import API_SCOPES, Permission
+from organizations.models import Membership, Organization, User
 
 CHOOSE_SHARING = "Choose whether this organization takes part."
 
@@ -26,26 +24,6 @@ class InviteForm(forms.Form):
 
 class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Membership.Role.choices)
-
-
-class ApiTokenForm(forms.Form):
-    NEVER = 0
-    LIFETIMES = ((30, "30 days"), (90, "90 days"), (365, "1 year"), (NEVER, "Never"))
-
-    name = NameFormField(
-        max_length=ApiToken._meta.get_field("name").max_length,
-        help_text="What will use it, so that you know later what a revocation stops.",
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-    days = forms.TypedChoiceField(label="Expires after", coerce=int, choices=LIFETIMES, initial=90)
-    scopes = forms.TypedMultipleChoiceField(
-        label="It may",
-        coerce=Permission,
-        choices=[(scope.value, label) for scope, label in API_SCOPES.items()],
-        initial=[scope.value for scope in API_SCOPES],
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Tick at least one, else the token could do nothing."},
-    )
 
 
 class RecencyWindowForm(forms.Form):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from organizations import api_token_views, invitation_views, views
+from organizations import invitation_views, views
 
 app_name = "organizations"
 urlpatterns = [
@@ -13,9 +13,6 @@ urlpatterns = [
     path("members/<int:membership_id>/role/", views.change_role, name="change-role"),
     path("members/<int:membership_id>/remove/", views.remove_member, name="remove-member"),
     path("members/leave/", views.leave, name="leave"),
-    path("api-tokens/", api_token_views.api_tokens, name="api-tokens"),
-    path("api-tokens/new/", api_token_views.make, name="make-api-token"),
-    path("api-tokens/<int:token_id>/revoke/", api_token_views.revoke, name="revoke-api-token"),
     path("audit/", views.audit_log, name="audit"),
     path("settings/recency-window/", views.save_recency_window, name="recency-window"),
     path("settings/recency-sharing/", views.save_recency_sharing, name="recency-sharing"),

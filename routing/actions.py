@@ -14,7 +14,7 @@ class Action:
     name: str
     description: str
     work: str  # what it makes, in a sentence: "No model serves checks yet"
-    # The managed default of a new installation; staff change it in the admin.
+    # The managed default of a new installation; staff change it in the admin. Of an agent: what staff opened for it.
     managed_provider: str = ""
     managed_model: str = ""
     # The URL name of the page that lists its runs by day; without one, their calls are listed.
@@ -41,7 +41,7 @@ REQUIREMENT_GENERATION = Action(
 )
 
 # What calls are counted by that name a provider and a model themselves. It is routed by nobody, and no agent's slug.
-DIRECT = "direct"
+DIRECT, DIRECT_NAME = "direct", "Direct calls"
 
 # The built-in ones, for what is the same in every organization. What one of them can choose: `actions_of`.
 ACTIONS: dict[str, Action] = {action.slug: action for action in (CANDIDATE_CHECK, REQUIREMENT_GENERATION)}
@@ -56,11 +56,19 @@ def actions_of(organization: Organization | int) -> dict[str, Action]:
     return {**ACTIONS, **{agent.slug: action_of(agent) for agent in agents}}
 
 
+def action_names_of(organization: Organization) -> dict[str, str]:
+    """What calls of an organization are counted by, by slug: for lists of them. Archived agents are among them."""
+    agents = Agent.objects.for_organization(organization).values_list("slug", "name")
+    return {**{slug: action.name for slug, action in ACTIONS.items()}, DIRECT: DIRECT_NAME, **dict(agents)}
+
+
 def action_of(agent: Agent) -> Action:
     return Action(
         slug=agent.slug,
         name=agent.name,
         description=agent.description,
         work=f"the agent {agent.name}",
+        managed_provider=agent.managed_provider,
+        managed_model=agent.managed_model,
         is_agent=True,
     )

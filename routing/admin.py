@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
@@ -15,14 +16,18 @@ from organizations.guarded_admin import GuardedAdmin
 from organizations.long_lists import BY_ORGANIZATION, NewestFirst
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
+from organizations.typed_numbers import WholeNumberField
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import ACTIONS
-from routing.models import ManagedDefault, RoutingRule
+from routing.agents import close_managed, open_managed
+from routing.models import Agent, CallableAgent, CallAccess, DirectKey, ManagedDefault, RoutingRule
 from routing.resolve import managed_key
+from routing.services import lock_routes
 from usage.names import provider_name
+from usage.reports import ONE_USD
 
 NO_KEY = "No working key"
 
@@ -102,6 +107,131 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
         return f"{key.label} …{key.last4}" if key else NO_KEY
 
 
+class AgentManagedForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """What staff open for an agent: a model on the managed key, and how much of it a day. All four, or none."""
+
+    open_fields = {"managed_model": model_holds_key}
+    MOST_CALLS, MOST_USD = 10_000_000, 1_000_000
+
+    managed_provider = forms.ChoiceField(label="Managed provider", required=False, widget=UnfoldAdminSelectWidget)
+    managed_model = forms.CharField(
+        max_length=200,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="As the provider names it, for example openai/gpt-4.1-mini.",
+    )
+    managed_calls_a_day = WholeNumberField(
+        label="Calls a day",
+        required=False,
+        min_value=1,
+        max_value=MOST_CALLS,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="UTC days.",
+    )
+    usd_a_day = forms.DecimalField(
+        label="USD a day",
+        required=False,
+        min_value=Decimal("0.01"),
+        max_value=MOST_USD,
+        decimal_places=2,
+        max_digits=9,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What its calls may cost the operator.",
+    )
+
+    class Meta:
+        model = Agent
+        fields = ("managed_provider", "managed_model", "managed_calls_a_day")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        providers = [(each.slug, each.name) for each in PROVIDERS.values() if not each.takes_base_url]
+        self.fields["managed_provider"].choices = [("", "None: its own keys alone"), *providers]  # type: ignore[attr-defined]
+        nano = self.instance.managed_nanousd_a_day
+        self.initial["usd_a_day"] = None if nano is None else (Decimal(nano) / ONE_USD).quantize(Decimal("0.01"))
+
+    def clean(self) -> dict[str, Any] | None:
+        names = ("managed_provider", "managed_model", "managed_calls_a_day", "usd_a_day")
+        if self.errors:
+            return self.cleaned_data
+        filled = {name: self.cleaned_data.get(name) for name in names}
+        if any(filled.values()):
+            for name, value in filled.items():
+                if not value:
+                    self.add_error(name, "Fill in provider, model and both limits, or none of them.")
+        if self.instance.archived_at:
+            self.add_error(None, "This agent is archived.")
+        return self.cleaned_data
+
+
+@admin.register(Agent)
+class AgentAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
+    """Agents are the organization's; staff may let one run on a managed key, for so much a day."""
+
+    form = AgentManagedForm
+    list_display = ("name", "slug", "organization", "managed_model", "managed_calls_a_day", "created_at", "archived_at")
+    list_filter = (BY_ORGANIZATION,)
+    list_filter_submit = True
+    list_select_related = ("organization", "created_by")
+    search_fields = ("organization__name", "organization__slug", "name", "slug")
+    readonly_fields = ("organization", "name", "slug", "description", "created_by", "created_at", "archived_at")
+    fields = (*readonly_fields, "managed_provider", "managed_model", "managed_calls_a_day", "usd_a_day")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
+        return NewestFirst
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def lock(self, row: Agent) -> None:
+        lock_routes(row.organization)
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: Any) -> None:
+        chosen, actor = form.cleaned_data, cast(User, request.user)
+        agent = Agent.objects.select_related("organization").get(pk=obj.pk)  # as it is, not as the form made it
+        if not chosen["managed_provider"]:
+            return close_managed(agent=agent, actor=actor)
+        return open_managed(
+            agent=agent,
+            provider=chosen["managed_provider"],
+            model=chosen["managed_model"],
+            calls_a_day=chosen["managed_calls_a_day"],
+            nanousd_a_day=int(chosen["usd_a_day"] * ONE_USD),
+            actor=actor,
+        )
+
+
+class OfTokens(ReadOnlyAdmin):
+    """What tokens may call: the organization's own decision."""
+
+    list_filter = (BY_ORGANIZATION,)
+    list_filter_submit = True
+
+
+@admin.register(CallAccess)
+class CallAccessAdmin(OfTokens):
+    list_display = ("token", "organization", "member", "every_agent", "is_bound")
+    list_select_related = ("organization", "token", "member")
+    search_fields = ("organization__name", "organization__slug", "token__name", "token__prefix", "member__email")
+
+
+@admin.register(CallableAgent)
+class CallableAgentAdmin(OfTokens):
+    list_display = ("agent", "organization", "access")
+    list_select_related = ("organization", "agent", "access__token")
+    search_fields = ("organization__name", "organization__slug", "agent__name", "agent__slug", "access__token__name")
+
+
+@admin.register(DirectKey)
+class DirectKeyAdmin(OfTokens):
+    list_display = ("access", "organization", "provider", "key")
+    list_select_related = ("organization", "access__token", "key")
+    search_fields = ("organization__name", "organization__slug", "provider", "key__label", "access__token__name")
+
+
 @admin.register(RoutingRule)
 class RoutingRuleAdmin(ReadOnlyAdmin):
     """What organizations chose. Read-only: routes are the organization's own decision."""
@@ -125,6 +255,11 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
         "key",
         "key_status",
         "model",
+        "temperature",
+        "most_output_tokens",
+        "reasoning_effort",
+        "allowed_models",
+        "paused_at",
         "version",
         "updated_by",
         "updated_at",

@@ -39,7 +39,8 @@ def counterpart(*, row: RoutingRow, key: ProviderKey, listed: Collection[str] | 
         listed = listed_in_order(key)
     provider = row.default.provider if row.default else row.action.managed_provider
     model = row.default.model if row.default else row.action.managed_model
-    wanted = [*_own_names(provider, model, at=key.provider), *PROVIDERS[key.provider].usual_models]
+    own_names = _own_names(provider, model, at=key.provider) if model else ()
+    wanted = [*own_names, *PROVIDERS[key.provider].usual_models]
     if not listed:
         return key.proof_model or next(iter(wanted), "")
     if provider == key.provider and model in listed:

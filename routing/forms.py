@@ -61,7 +61,7 @@ class RouteForm(OpenText, forms.Form):
         self.keys = {str(key.pk): key for key in keys}
         self._choice = self._shown = choice_of(row.rule)
         key_field = cast(forms.ChoiceField, self.fields["key"])
-        key_field.choices = [("", row.unrouted), *_grouped(keys)]
+        key_field.choices = [("", row.unrouted), *grouped_keys(keys)]
         key_field.widget.attrs |= {"class": "input", "aria-label": f"Key for {row.action.name}"}
         typed = self.fields["model"].widget.attrs
         key_field.widget.attrs["data-saved"], typed["data-saved"] = choice_of(row.rule)
@@ -83,8 +83,11 @@ class RouteForm(OpenText, forms.Form):
     def clean(self) -> dict[str, Any]:
         if "key" not in self.cleaned_data or "model" not in self.cleaned_data:
             return self.cleaned_data
-        key, model = self._choice = self.cleaned_data["key"], self.cleaned_data["model"]
         stored = choice_of(self.row.rule)
+        if not any(self.add_prefix(name) in self.data for name in self.fields):
+            self._choice = stored  # a page that was opened before there was this action
+            return self.cleaned_data
+        key, model = self._choice = self.cleaned_data["key"], self.cleaned_data["model"]
         self._shown = read_choice(self.cleaned_data.get("was", "")) or stored
         if not key and model in ("", self._shown[1]):
             key, model = self._choice = MANAGED
@@ -150,7 +153,7 @@ class RemoveKeyForm(OpenText, forms.Form):
         self.others = {str(other.pk): other for other in others}
         cast(forms.ChoiceField, self.fields["instead"]).choices = [
             ("", "Choose…"),
-            *_grouped(others),
+            *grouped_keys(others),
             (self.RESET, unrouted),
         ]
         self.fields["model"].widget.attrs["list"] = f"remove-{key.pk}-models"
@@ -196,7 +199,7 @@ def read_choice(text: str) -> Choice | None:
     return (key, model) if key and model else None
 
 
-def _grouped(keys: Sequence[ProviderKey]) -> list[tuple[str, list[tuple[str, str]]]]:
+def grouped_keys(keys: Sequence[ProviderKey]) -> list[tuple[str, list[tuple[str, str]]]]:
     order = list(PROVIDERS)
     in_order = sorted(keys, key=lambda key: (order.index(key.provider), key.created_at))
     return [

@@ -44,7 +44,10 @@ class Agent(models.Model):
     slug = models.SlugField(max_length=40)
     name = NameField(max_length=80)
     description = models.CharField(max_length=300, blank=True)
-    # Staff may let it run on a managed key, for so much a UTC day. Empty: on the organization's own keys alone.
+    # Staff may let it run on a managed key: the model that serves it there, and for how much a UTC day. Empty: on the
+    # organization's own keys alone.
+    managed_provider = models.CharField(max_length=40, blank=True)
+    managed_model = models.CharField(max_length=200, blank=True)
     managed_calls_a_day = models.PositiveIntegerField(null=True, blank=True)
     managed_nanousd_a_day = models.PositiveBigIntegerField(null=True, blank=True)
     created_by = models.ForeignKey(
@@ -65,6 +68,11 @@ class Agent(models.Model):
                 condition=Q(managed_calls_a_day=None, managed_nanousd_a_day=None)
                 | Q(managed_calls_a_day__isnull=False, managed_nanousd_a_day__isnull=False),
                 name="a_managed_agent_has_both_caps",
+            ),
+            models.CheckConstraint(
+                condition=Q(managed_calls_a_day=None, managed_provider="", managed_model="")
+                | Q(managed_calls_a_day__isnull=False) & ~Q(managed_provider="") & ~Q(managed_model=""),
+                name="a_managed_agent_has_a_model",
             ),
         ]
 
@@ -110,7 +118,8 @@ class CallAccess(models.Model):
     """
     What an API token may call through the gateway; a token without one calls nothing.
 
-    A token of exactly one agent is bound to it: whatever model its client names, that agent's route serves.
+    A token that was made for one agent alone is bound to it: whatever model its client names, that agent's route
+    serves. That is noted, not counted: a token of two agents is not bound once one of them is archived.
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
@@ -123,6 +132,7 @@ class CallAccess(models.Model):
         help_text="In whose name its calls stand in the books.",
     )
     every_agent = models.BooleanField(default=False)
+    is_bound = models.BooleanField(default=False)
     agents = models.ManyToManyField(Agent, through="CallableAgent", related_name="accesses")
     allowed_models = models.JSONField(
         default=list, blank=True, help_text="“provider” or “provider/model” of all that it may reach; empty: anything."

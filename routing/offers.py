@@ -24,7 +24,7 @@ class OfferLine:
 class Offer:
     key: ProviderKey
     lines: Sequence[OfferLine]
-    is_open: bool  # something has no key of the organization's own yet
+    is_open: bool  # something built in has no key of the organization's own yet
     problem: str = ""
 
 
@@ -41,7 +41,8 @@ def offer_of(
     The actions that `key` could serve and does not, as forms: bound to `posted`, or with the models that were `typed`.
 
     `table` is the routing table where the page has it.
-    Ticked at first is what has no key of the organization's own. Nothing is offered of a key that cannot be chosen.
+    Ticked at first is what is built in and has no key of the organization's own: an agent may be meant to wait. Nothing
+    is offered of a key that cannot be chosen.
     """
     given = posted if posted is not None else typed or {}
     if table is None:
@@ -55,11 +56,16 @@ def offer_of(
         slug = row.action.slug
         model = given.get(f"{slug}-model") or counterpart(row=row, key=key, listed=listed)
         initial = {"key": str(key.pk), "model": model, "was": write_choice(choice_of(row.rule))}
-        is_ticked = given.get(f"{slug}-key") == str(key.pk) if f"{slug}-model" in given else row.rule is None
+        is_ticked = given.get(f"{slug}-key") == str(key.pk) if f"{slug}-model" in given else _waits(row)
         form = RouteForm(posted, row=row, keys=[key], initial=initial, auto_id=f"use-{key.pk}-%s")
         form.fields["model"].widget.attrs |= {"list": f"models-of-{key.pk}", "data-saved": model}
         lines.append(OfferLine(form, is_ticked, price_text(key, model, at=now, offered=listed)))
-    return Offer(key, lines, is_open=posted is not None or any(line.form.row.rule is None for line in lines))
+    return Offer(key, lines, is_open=posted is not None or any(_waits(line.form.row) for line in lines))
+
+
+def _waits(row: RoutingRow) -> bool:
+    """Whether it has no key of the organization's own, and is no agent."""
+    return row.rule is None and not row.action.is_agent
 
 
 def _serves(key: ProviderKey, rule: object) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from typing import Any, Self
 
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
+from providers.adapters.base import ChatRequest
 from providers.catalog import PROVIDERS
 from providers.custody.inspection import try_again
 from providers.models import USABLE_STATUSES, ProviderKey
@@ -18,6 +20,7 @@ from usage.facts import CallFacts
 from usage.models import Mode
 
 CLOSED = "This organization was closed."
+GONE = "There is no such agent any more: it was archived, or never made. Make one under Agents."
 
 
 class RouteUnavailable(Exception):
@@ -28,7 +31,18 @@ class NoModel(RouteUnavailable):
     """The action is not routed, and no managed default serves it."""
 
     def __init__(self, action: Action) -> None:
-        super().__init__(f"No model serves {action.work} yet: connect a key in Settings and route {action.name} to it.")
+        where = f"on its page under Agents, route {action.name}" if action.is_agent else f"route {action.name}"
+        super().__init__(f"No model serves {action.work} yet: connect a key in Settings and {where} to it.")
+
+
+class Paused(RouteUnavailable):
+    """The action is routed, and somebody has paused it."""
+
+    def __init__(self, action: Action, since: datetime) -> None:
+        where = "on its page under Agents" if action.is_agent else "in Settings, LLM Routing by Action"
+        super().__init__(
+            f"{action.name} is paused since {since:%Y-%m-%d %H:%M} UTC. An owner or admin can resume it {where}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,20 @@ class Route:
     key_label: str
     mode: Mode
     rule_version: int | None = None
+    # Of its rule, see `sent_with`.
+    temperature: float | None = None
+    most_output_tokens: int | None = None
+    reasoning_effort: str = ""
+
+    def sent_with(self, request: ChatRequest) -> ChatRequest:
+        """A question of ours with what the rule says of how it is sent."""
+        return replace(
+            request,
+            max_output_tokens=self.most_output_tokens or request.max_output_tokens,
+            is_limit_fixed=self.most_output_tokens is not None,
+            temperature=self.temperature,
+            reasoning_effort=self.reasoning_effort,
+        )
 
     @property
     def facts(self) -> CallFacts:
@@ -91,6 +119,8 @@ class RoutingRow:
     def route(self) -> Route:
         """Where calls go, by what is known of their key. Raises RouteUnavailable."""
         if self.rule is not None:
+            if self.rule.paused_at is not None:
+                raise Paused(self.action, self.rule.paused_at)
             if not self.rule.key.is_usable:
                 raise _broken(self.action, self.rule.key, is_managed=self.is_managed)
             return _own_route(self.rule)
@@ -123,7 +153,7 @@ def known_route(*, organization: Organization, action: str) -> Route:
 
 def resolve_all(*, organization: Organization, keys: Iterable[ProviderKey] = ()) -> list[RoutingRow]:
     """
-    Every action with the organization's rule, if it has one, and the managed default, by what is known of keys; three
+    Every action with the organization's rule, if it has one, and the managed default, by what is known of keys; four
     statements, however many actions. `keys` are those of the organization's keys that were read before.
     """
     rules = {
@@ -133,11 +163,13 @@ def resolve_all(*, organization: Organization, keys: Iterable[ProviderKey] = ())
     read = {key.pk: key for key in keys}
     for rule in rules.values():
         rule.key = read.get(rule.key_id, rule.key)
-    defaults = {default.action: default for default in ManagedDefault.objects.all()}
-    serving = managed_keys({default.provider for default in defaults.values()})
+    actions = actions_of(organization)
+    stored = {default.action: default for default in ManagedDefault.objects.all()}
+    defaults = {slug: _opened(action) if action.is_agent else stored.get(slug) for slug, action in actions.items()}
+    serving = managed_keys({default.provider for default in defaults.values() if default})
     rows = []
-    for slug, action in actions_of(organization).items():
-        default = defaults.get(slug)
+    for slug, action in actions.items():
+        default = defaults[slug]
         rows.append(RoutingRow(action, rules.get(slug), default, serving.get(default.provider) if default else None))
     return rows
 
@@ -197,11 +229,21 @@ def _resolve(organization: Organization, action: str, and_try: Callable[[Provide
     rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
     if rule is not None:
         and_try(rule.key)
-        if rule.key.is_usable:
+        if rule.key.is_usable and rule.paused_at is None:
             return _own_route(rule)
-    default = ManagedDefault.objects.filter(action=action).first()
+    named = actions_of(organization).get(action)
+    if named is None:
+        raise RouteUnavailable(GONE)
+    default = _opened(named) if named.is_agent else ManagedDefault.objects.filter(action=action).first()
     serving = managed_keys([default.provider], and_try=and_try).get(default.provider) if default else None
-    return RoutingRow(actions_of(organization)[action], rule, default, serving).route()
+    return RoutingRow(named, rule, default, serving).route()
+
+
+def _opened(agent: Action) -> ManagedDefault | None:
+    """The managed model of an agent, where staff opened it one: not stored, since it is in its row."""
+    if not agent.managed_model:
+        return None
+    return ManagedDefault(action=agent.slug, provider=agent.managed_provider, model=agent.managed_model)
 
 
 def _own_route(rule: RoutingRule) -> Route:
@@ -213,6 +255,9 @@ def _own_route(rule: RoutingRule) -> Route:
         key_label=rule.key.label,
         mode=Mode.BYOK,
         rule_version=rule.version,
+        temperature=None if rule.temperature is None else float(rule.temperature),
+        most_output_tokens=rule.most_output_tokens,
+        reasoning_effort=rule.reasoning_effort,
     )
 
 

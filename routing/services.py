@@ -13,6 +13,8 @@ from organizations.models import Organization, User
 from providers.keys.saving import delete_provider_key
 from providers.models import ProviderKey
 from routing.actions import ACTIONS, Action, actions_of
+from routing.allowed_models import is_allowed
+from routing.call_access import forget_direct_key
 from routing.models import ManagedDefault, RoutingRule
 from usage.names import provider_name
 
@@ -72,6 +74,11 @@ def save_routing(
         rule = rules.filter(action=action).first()
         if rule and (rule.key_id, rule.model) == (key.pk, model):
             return rule
+        if rule and not is_allowed(rule.allowed_models, key.provider, model):
+            raise RuleRefused(
+                f"“{key.provider}/{model}” is not among the models that {actions[action].name} may be routed to. "
+                "Choose one of them, or change that list first."
+            )
         _check_seen(organization, actions[action], rule, seen, reader=actor)
         rule = rule or RoutingRule(organization=organization, action=action, version=0)
         rule.key, rule.model, rule.updated_by = key, model, actor
@@ -125,8 +132,8 @@ def lock_keys(organization: Organization, keys: Iterable[ProviderKey]) -> dict[U
 
 def reset_routing(*, organization: Organization, action: str, actor: User | None, seen: str | None = None) -> bool:
     """
-    Back to the managed default. Returns whether there was a rule to remove. Raises ChangedMeanwhile where the route is
-    not the one that the page had `seen`.
+    Back to the managed default, or to no route at all where there is none. Returns whether there was a rule to remove.
+    Raises ChangedMeanwhile where the route is not the one that the page had `seen`.
     """
     with transaction.atomic():
         lock_routes(organization)
@@ -163,9 +170,9 @@ def remove_provider_key(
     Remove `key` for good, once no action is routed to it any more.
 
     Its actions go to `model` on `successor`, another usable key of the organization; or, with `reset_actions`, to
-    the managed default. Raises KeyInUse where neither was chosen, or where one of them is not among those that were
-    `shown` when it was (None: whoever asks means all); RuleRefused where the successor cannot serve them
-    and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
+    the managed default. Tokens that call its provider directly lose that. Raises KeyInUse where neither was chosen, or
+    where one of them is not among those that were `shown` when it was (None: whoever asks means all); RuleRefused where
+    the successor cannot serve them and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
     """
     if successor and successor.organization_id != key.organization_id:
         raise RuleRefused("Choose one of your own keys.")
@@ -189,4 +196,5 @@ def remove_provider_key(
                 )
             else:
                 reset_routing(organization=key.organization, action=action.slug, actor=actor)
+        forget_direct_key(key=key, actor=actor)
         delete_provider_key(key=key, actor=actor)

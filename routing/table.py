@@ -19,6 +19,7 @@ from providers.models import AvailableModel, ProviderKey
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
 from routing.resolve import RoutingRow, resolve_all
+from routing.rule_settings import words_of_settings
 from usage.names import provider_name
 from usage.reports import MONTH, ActionAverages, action_averages
 
@@ -64,6 +65,11 @@ class RouteLine:
     def provider_name(self) -> str:
         source = self.row.rule.key if self.row.rule else self.row.default
         return provider_name(source.provider) if source else ""
+
+    @property
+    def sent_with(self) -> str:
+        """What its rule says beside key and model."""
+        return words_of_settings(self.row.rule) if self.row.rule else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +189,26 @@ def _label(model: str, name: str, context_tokens: int | None, price_in: int | No
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An action that cannot run now. `key` is the broken one that it is routed to; None: no model serves it yet."""
+    """
+    An action that cannot run now. `key` is the one that it is routed to, broken unless the action `is_paused`; None: no
+    model serves it yet.
+    """
 
     action: Action
     sentence: str
     key: ProviderKey | None
+    is_paused: bool
+
+    @property
+    def is_meant(self) -> bool:
+        """An agent that is not routed yet, or paused: somebody left it so, and nothing of ours waits for it."""
+        return self.action.is_agent and (self.key is None or self.is_paused)
 
 
 def troubles(rows: Iterable[RoutingRow]) -> list[Trouble]:
     """The actions of these rows that cannot run now, in their order."""
     return [
-        Trouble(row.action, sentence, row.rule.key if row.rule else None) for row in rows if (sentence := row.trouble)
+        Trouble(row.action, sentence, row.rule.key if row.rule else None, bool(row.rule and row.rule.paused_at))
+        for row in rows
+        if (sentence := row.trouble)
     ]

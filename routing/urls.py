@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from routing import views
+from routing import agent_views, api_token_views, rule_views, views
 
 app_name = "routing"
 urlpatterns = [
@@ -10,6 +10,19 @@ urlpatterns = [
     path("settings/routing/save/", views.save, name="save"),
     path("settings/routing/<slug:action>/model/", views.model_field, name="model-field"),
     path("settings/routing/<slug:action>/reset/", views.reset, name="reset"),
+    path("settings/routing/<slug:action>/rule/", rule_views.rule, name="rule"),
+    path("settings/routing/<slug:action>/rule/save/", rule_views.save, name="save-rule"),
+    path("settings/routing/<slug:action>/pause/", rule_views.pause, name="pause"),
+    path("settings/routing/<slug:action>/resume/", rule_views.resume, name="resume"),
     path("settings/keys/<uuid:key_id>/use/", views.use_key, name="use-key"),
     path("settings/keys/<uuid:key_id>/remove/", views.remove_key, name="remove-key"),
+    path("agents/", agent_views.agents, name="agents"),
+    path("agents/new/", agent_views.new, name="new-agent"),
+    path("agents/<slug:agent>/", agent_views.agent, name="agent"),
+    path("agents/<slug:agent>/edit/", agent_views.edit, name="edit-agent"),
+    path("agents/<slug:agent>/route/", agent_views.route, name="route-agent"),
+    path("agents/<slug:agent>/archive/", agent_views.archive, name="archive-agent"),
+    path("api-tokens/", api_token_views.api_tokens, name="api-tokens"),
+    path("api-tokens/new/", api_token_views.make, name="make-api-token"),
+    path("api-tokens/<int:token_id>/revoke/", api_token_views.revoke, name="revoke-api-token"),
 ]

@@ -25,10 +25,11 @@ from providers.models import ProviderKey
 from providers.views import KEYS_CHANGED
 from routing import offers, services
 from routing.actions import actions_of
+from routing.call_access import tokens_calling_with
 from routing.counterparts import counterpart
 from routing.forms import RemoveKeyForm, RouteForm, choice_of, named
 from routing.models import RoutingRule
-from routing.resolve import resolve_all
+from routing.resolve import RoutingRow, resolve_all
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
 from usage.reports import ActionAverages
 
@@ -75,7 +76,7 @@ def _choices(request: OrganizationHttpRequest) -> dict[str, str]:
 def save(request: OrganizationHttpRequest) -> HttpResponse:
     """Save the changed rows: all of them, or none where one has an error."""
     forms = route_forms(request.organization, posted=request.POST)
-    return _saved(request) if _save_rows(request, forms) else _refused(request, forms)
+    return _saved(request) if save_rows(request, forms) else _refused(request, forms)
 
 
 def _keeps_private_key(request: OrganizationHttpRequest, key_id: UUID) -> bool:
@@ -97,7 +98,7 @@ def use_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
         return _offer(request, offer)
     offer = offers.offer_of(request.organization, key, posted=request.POST, now=clock.now())
     chosen = [line.form for line in offer.lines if line.is_ticked]
-    if not chosen or not _save_rows(request, chosen):
+    if not chosen or not save_rows(request, chosen):
         problem = "" if chosen else "Tick what this key is to be used for."
         return _offer(request, replace(offer, problem=problem), status=422)
     if not request.htmx:
@@ -190,6 +191,7 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
         "key": key,
         "provider": PROVIDERS[key.provider],
         "actions": actions,
+        "calling_tokens": tokens_calling_with(key),
         "form": form,
         "models": sorted(listed_models(form.successor)) if form else [],
     }
@@ -201,8 +203,7 @@ def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKe
     """Bound when posted; else with the choice made so far, and with the model where all actions have the same."""
     others = [other for other in selectable_keys(request.organization) if other.pk != key.pk]
     rows = resolve_all(organization=request.organization)
-    is_managed = all(row.is_managed for row in rows if row.rule and row.rule.key_id == key.pk)
-    unrouted = "Managed default" if is_managed else "No key"
+    unrouted = _unrouted([row for row in rows if row.rule and row.rule.key_id == key.pk])
     if request.method == "POST":
         return RemoveKeyForm(request.POST, key=key, others=others, unrouted=unrouted)
     models = set(key.routing_rules.values_list("model", flat=True))
@@ -219,7 +220,13 @@ def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKe
     return form
 
 
-def _save_rows(request: OrganizationHttpRequest, forms: list[RouteForm]) -> bool:
+def _unrouted(rows: Sequence[RoutingRow]) -> str:
+    """What becomes of these rows without a key of the organization's own."""
+    words = {row.unrouted for row in rows}
+    return words.pop() if len(words) == 1 else "Managed default where there is one, else no key"
+
+
+def save_rows(request: OrganizationHttpRequest, forms: list[RouteForm]) -> bool:
     """Save those of the rows that were changed, all or none; if none, their forms say why."""
     are_valid = [form.is_valid() for form in forms]
     if not all(are_valid):

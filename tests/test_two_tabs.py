@@ -92,6 +92,10 @@ def _unrouted(world: Tenant) -> None:
     RoutingRule.objects.filter(organization=world.organization, action="candidate_check").delete()
 
 
+def _paused(world: Tenant) -> None:
+    RoutingRule.objects.filter(organization=world.organization).update(paused_at=timezone.now())
+
+
 def _replaced(world: Tenant) -> None:
     replace_provider_key(
         key=_key(world), secret=Secret("sk-or-v1-simulated-valid-0009"), actor=None, now=timezone.now()
@@ -102,7 +106,7 @@ def _proof_asked_for(world: Tenant) -> None:
     ProviderKey.objects.filter(pk=_key(world).pk).update(proof_model="openai/gpt-4.1-mini")
 
 
-MEMBERS, SETTINGS, TOKENS = "organizations:members", "settings", "organizations:api-tokens"
+MEMBERS, SETTINGS, TOKENS = "organizations:members", "settings", "routing:api-tokens"
 CHECKED = {"candidates": "{candidate_id}", "show": "all", "agreed": "2", "count": "1"}
 KIM = '{"basics": {"name": "Kim", "email": "kim@people.example"}}'
 NEW_KEY = "sk-or-v1-simulated-valid-0003"
@@ -114,8 +118,8 @@ ORGANIZATIONS: dict[str, Twice] = {
     "organizations:change-role": Twice(DONE, REFUSED, MEMBERS, {"role": "admin"}),
     "organizations:remove-member": Twice(GONE, REFUSED, MEMBERS),
     "organizations:leave": Twice(GONE, AIM, "organizations:leave"),
-    "organizations:make-api-token": Twice(TOLD, NEW, TOKENS, {"name": "ATS", "days": "90", "scopes": ["view"]}),
-    "organizations:revoke-api-token": Twice(DONE, AIM, TOKENS),
+    "routing:make-api-token": Twice(TOLD, NEW, TOKENS, {"name": "ATS", "days": "90", "scopes": ["view"]}),
+    "routing:revoke-api-token": Twice(DONE, AIM, TOKENS),
     "organizations:recency-window": Twice(DONE, REFUSED, SETTINGS, {"days": "60"}),
     "organizations:recency-sharing": Twice(DONE, AIM, "", {"shares": "yes"}),
     "providers:save": Twice(TOLD, NEW, SETTINGS, {"key": NEW_KEY, "label": "Other"}),
@@ -132,6 +136,13 @@ ORGANIZATIONS: dict[str, Twice] = {
     "routing:save": Twice(DONE, REFUSED, SETTINGS, {"candidate_check-model": "openai/gpt-4o-mini"}),
     "routing:reset": Twice(DONE, REFUSED, ""),
     "routing:use-key": Twice(DONE, REFUSED, SETTINGS, None, _unrouted),
+    "routing:save-rule": Twice(DONE, REFUSED, "routing:rule", {"most_output_tokens": "1000"}),
+    "routing:pause": Twice(DONE, AIM, "routing:rule"),
+    "routing:resume": Twice(DONE, AIM, "routing:rule", None, _paused),
+    "routing:new-agent": Twice(TOLD, NEW, "routing:new-agent", {"name": "Bot"}),
+    "routing:edit-agent": Twice(DONE, REFUSED, "routing:agent", {"name": "Another name"}),
+    "routing:route-agent": Twice(DONE, REFUSED, "routing:agent", {"zanzibar-agent-model": "openai/gpt-4o-mini"}),
+    "routing:archive-agent": Twice(DONE, AIM, "routing:archive-agent"),
     "routing:remove-key": Twice(GONE, KEEPS, "routing:remove-key", {"instead": "managed"}),
     "candidates:import": Twice(DONE, NEW, "candidates:import", {"text": KIM}),
     "candidates:briefing-new": Twice(SAME, NEW, "candidates:briefing-new", {"how": "hand", "hand-title": "Engineer"}),
@@ -259,7 +270,7 @@ def test_forms_that_change_something_say_what_they_showed(world, alice, name):
     page = logged_in(alice).get(_address(line.page, world), {"tab": "requirements"})
 
     fields = form_of(page, _address(name, world))
-    assert {"seen", "new_key", "candidate_check-was"} & fields.keys()
+    assert {"seen", "new_key", "candidate_check-was", "zanzibar-agent-was"} & fields.keys()
 
 
 def test_an_address_added_twice_is_one_and_one_mail(alice):

@@ -31,6 +31,9 @@ from organizations.invitations import invite_member
 from organizations.models import ApiToken, Membership, Organization
 from organizations.permissions import API_SCOPES, PERMISSIONS, Permission
 from providers.models import ProviderKey
+from routing.agents import create_agent
+from routing.call_access import Access, make_calling_token
+from routing.services import save_routing
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
 from usage.models import UsageEvent
@@ -53,6 +56,7 @@ ROLES: dict[Permission, set[Membership.Role]] = {
     Permission.SHARE_RECENCY: OWNERS,
     Permission.MANAGE_MEMBERS: MANAGERS,
     Permission.MANAGE_API_TOKENS: MANAGERS,
+    Permission.CALL_AGENTS: EVERYBODY,
 }
 
 # Under /o/<slug>/: the permission it takes, and the methods it answers.
@@ -71,9 +75,9 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:change-role": (Permission.MANAGE_MEMBERS, POST),
     "organizations:remove-member": (Permission.MANAGE_MEMBERS, FORM),
     "organizations:leave": (Permission.VIEW, FORM),
-    "organizations:api-tokens": (Permission.MANAGE_API_TOKENS, SAFE),
-    "organizations:make-api-token": (Permission.MANAGE_API_TOKENS, POST),
-    "organizations:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),
+    "routing:api-tokens": (Permission.MANAGE_API_TOKENS, SAFE),
+    "routing:make-api-token": (Permission.MANAGE_API_TOKENS, POST),
+    "routing:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
@@ -95,6 +99,16 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:save": (Permission.MANAGE_ROUTING, POST),
     "routing:model-field": (Permission.MANAGE_ROUTING, GET),
     "routing:reset": (Permission.MANAGE_ROUTING, POST),
+    "routing:rule": (Permission.VIEW, SAFE),
+    "routing:save-rule": (Permission.MANAGE_ROUTING, POST),
+    "routing:pause": (Permission.MANAGE_ROUTING, POST),
+    "routing:resume": (Permission.MANAGE_ROUTING, POST),
+    "routing:agents": (Permission.VIEW, SAFE),
+    "routing:new-agent": (Permission.MANAGE_ROUTING, FORM),
+    "routing:agent": (Permission.VIEW, SAFE),
+    "routing:edit-agent": (Permission.MANAGE_ROUTING, POST),
+    "routing:route-agent": (Permission.MANAGE_ROUTING, POST),
+    "routing:archive-agent": (Permission.MANAGE_ROUTING, FORM),
     "routing:use-key": (Permission.MANAGE_ROUTING, FORM),
     "routing:remove-key": (Permission.MANAGE_KEYS, FORM),
     "candidates:list": (Permission.VIEW, GET),
@@ -248,6 +262,17 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
         now=timezone.now(),
     ).invitation
     api_token = token(organization, name=f"{word} token")
+    agent = create_agent(organization=organization, name=f"{word} agent", actor=None)
+    save_routing(organization=organization, action=agent.slug, key=key, model="openai/gpt-4.1-mini", actor=None)
+    owner = Membership.objects.filter(organization=organization, role=Role.OWNER)[0].user
+    make_calling_token(
+        organization=organization,
+        name=f"{word} calls",
+        scopes=[Permission.CALL_AGENTS],
+        expires_at=None,
+        access=Access(member=owner, agents=[agent], direct_keys=[key], allowed_models=["openrouter"]),
+        actor=owner,
+    )
     return Tenant(
         organization,
         {
@@ -259,6 +284,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "section": "llm-providers",
             "key_id": key.pk,
             "action": "candidate_check",
+            "agent": agent.slug,
             "candidate_id": person.pk,
             "briefing_id": briefing.pk,
             "check_id": check.pk,
@@ -404,6 +430,7 @@ def test_ids_of_another_organization_are_as_absent_under_ones_own_address(world,
         "membership_id": ABSENT_ID,
         "token_id": ABSENT_ID,
         "key_id": ABSENT_UUID,
+        "agent": "no-such-agent",
         "candidate_id": ABSENT_ID,
         "briefing_id": ABSENT_ID,
         "check_id": ABSENT_UUID,

@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from usage import gaps
 from usage.models import Mode, UsageEvent
-from usage.names import action_name, action_names, provider_name, provider_names, provider_slug
+from usage.names import action_name, provider_name, provider_names, provider_slug
 from usage.querysets import UsageEventQuerySet
 
 Source = UsageEvent.PriceSource
@@ -31,7 +31,8 @@ TOKENS = {
 }
 ALL = ("", "All")
 BY_RUN = "run"
-EXACT = ("provider", "action", "mode", "status")
+ERRORS = "errors"  # of a status: all that the sum of failed calls counts
+EXACT = ("provider", "action", "mode")
 
 
 class DayInput(forms.DateInput):
@@ -110,7 +111,7 @@ class UsageFilterForm(FilterForm):
     )
     action = forms.CharField(required=False, max_length=60, widget=forms.Select)
     mode = forms.ChoiceField(required=False, choices=[ALL, *Mode.choices])
-    status = forms.ChoiceField(required=False, choices=[ALL, *UsageEvent.Status.choices])
+    status = forms.ChoiceField(required=False, choices=[ALL, *UsageEvent.Status.choices, (ERRORS, "Any error")])
     price = forms.ChoiceField(required=False, choices=choices_of(PRICES))
     tokens = forms.ChoiceField(required=False, choices=choices_of(TOKENS))
     by = forms.ChoiceField(
@@ -121,7 +122,9 @@ class UsageFilterForm(FilterForm):
         required=False, error_messages={"invalid": "That is not the id of a run; follow a link to it."}
     )
 
-    def __init__(self, address: QueryDict) -> None:
+    def __init__(self, address: QueryDict, *, action_names: Mapping[str, str]) -> None:
+        """`action_names` are those of the organization, by slug: its agents are actions of its own."""
+        self._action_names = action_names
         address = address.copy()
         if "provider" in address:
             address["provider"] = provider_slug(str(address["provider"]))
@@ -135,7 +138,7 @@ class UsageFilterForm(FilterForm):
         """
         self.models = sorted(models)
         self._offer("provider", providers, provider_names(), provider_name)
-        self._offer("action", actions, action_names(), action_name)
+        self._offer("action", actions, self._action_names, action_name)
 
     def _offer(self, field: str, slugs: Iterable[str], known: Mapping[str, str], name: Callable[[str], str]) -> None:
         wanted = self.data.get(field, "")
@@ -156,6 +159,8 @@ class UsageFilterForm(FilterForm):
                 calls = calls.filter(meanings[wanted[name]][1])
         if model := wanted.get("model"):  # a whole name means this model alone
             calls = calls.filter(model=model) if model in self.models else calls.filter(model__icontains=model)
+        if status := wanted.get("status"):
+            calls = calls.filter(status__in=UsageEvent.ERRORS if status == ERRORS else [status])
         return calls.filter(**{name: wanted[name] for name in EXACT if name in wanted})
 
     def of_time(self, calls: UsageEventQuerySet) -> list[UsageEventQuerySet]:

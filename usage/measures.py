@@ -106,7 +106,7 @@ def _call_aggregates() -> dict[str, Aggregate | Coalesce]:
     return {
         "calls": Count("id", filter=Q(revision=0)),
         "answered": Count("id", filter=Q(status=Status.ANSWERED)),
-        "failed": Count("id", filter=Q(status=Status.FAILED)),
+        "failed": Count("id", filter=Q(status__in=UsageEvent.ERRORS)),
         "lost": Count("id", filter=Q(status=Status.LOST)),
         "unpriced_calls": Count("id", filter=gaps.UNPRICED),
         "unknown_calls": Count("id", filter=gaps.UNKNOWN),

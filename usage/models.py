@@ -157,6 +157,8 @@ class UsageEvent(CalledBy, Asked):
         TIER = "tier", "The price list has no price for the tier, speed or region that served the call"
         NOT_LISTED = "not_listed", "The price list does not know the model, or not all that it used"
 
+    # What sums count as failed: it ended with an error, before its answer or in the midst of it.
+    ERRORS = (Status.FAILED, Status.CUT_OFF, Status.BROKE)
     NOTHING_DUE = (NoPrice.NOT_BILLED, NoPrice.NOTHING_USED)
     KIND = ("provider", "model", "action", "mode", "status", "price_source", "no_price", "usage_reported")
 

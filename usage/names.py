@@ -37,9 +37,5 @@ def provider_names() -> dict[str, str]:
 
 
 def action_name(slug: str) -> str:
-    """As people write it; of one that is no action any more, its slug in words."""
+    """As people write it; of one that is not built in, or not any more, its slug in words."""
     return _actions.get(slug) or slug.replace("_", " ").replace("-", " ").capitalize()
-
-
-def action_names() -> dict[str, str]:
-    return dict(_actions)

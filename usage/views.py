@@ -12,6 +12,7 @@ from organizations.reading import whole_number
 from usage import kinds
 from usage.forms import UsageFilterForm
 from usage.models import UsageEvent
+from usage.names import action_name
 from usage.querysets import UsageEventQuerySet
 
 ROWS = 50
@@ -26,13 +27,16 @@ class Purpose:
 
 
 def events_context(
-    request: OrganizationHttpRequest, *, purposes: Callable[[set[UUID]], Mapping[UUID, Purpose]]
+    request: OrganizationHttpRequest,
+    *,
+    purposes: Callable[[set[UUID]], Mapping[UUID, Purpose]],
+    action_names: Mapping[str, str],
 ) -> dict[str, Any]:
     """
     What usage/events.html needs: the calls behind every number of usage and cost, latest first. `purposes` is asked for
-    those of the runs on the page.
+    those of the runs on the page; `action_names` are those of this organization, by slug.
     """
-    form = UsageFilterForm(request.GET)
+    form = UsageFilterForm(request.GET, action_names=action_names)
     known = kinds.known_kinds(request.organization)
     providers, models, actions = ({getattr(kind, name) for kind in known} for name in ("provider", "model", "action"))
     form.offer(providers=providers, models=models, actions=actions)
@@ -44,7 +48,10 @@ def events_context(
     return {
         "form": form,
         "events": events,
-        "calls": [(event, of_runs.get(event.run_id)) for event in events],
+        "calls": [
+            (event, of_runs.get(event.run_id), action_names.get(event.action) or action_name(event.action))
+            for event in events
+        ],
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "show_managed_usd": settings.KEYFARE_SHOW_MANAGED_USD,

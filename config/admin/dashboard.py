@@ -35,7 +35,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     )
     outcomes = calls.aggregate(
         calls=Count("pk"),
-        failed=Count("pk", filter=Q(status=UsageEvent.Status.FAILED)),
+        failed=Count("pk", filter=Q(status__in=UsageEvent.ERRORS)),
         unanswered=Count("pk", filter=gaps.UNKNOWN),
     )
     since = urlencode({"occurred_at__gte": today.isoformat(" ")})

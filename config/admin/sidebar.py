@@ -76,6 +76,10 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Private endpoints", "lan", "providers.privateendpoint"),
             ("Managed defaults", "tune", "routing.manageddefault"),
             ("Routing rules", "alt_route", "routing.routingrule"),
+            ("Agents", "smart_toy", "routing.agent"),
+            ("What tokens call", "hub", "routing.callaccess"),
+            ("Agents of tokens", "linked_services", "routing.callableagent"),
+            ("Direct keys of tokens", "key_visualizer", "routing.directkey"),
         ),
     ),
     (

@@ -47,6 +47,9 @@ TYPE_STATUS = {
 SPEND_LIMIT_CODES = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
 
+HOTTEST = 1.0  # temperatures go up to 2 elsewhere
+
+
 class AnthropicAdapter(Adapter):
     provider_name: ClassVar[str] = "Anthropic"
     dialect: ClassVar[Dialect] = ANTHROPIC_MESSAGES
@@ -54,7 +57,7 @@ class AnthropicAdapter(Adapter):
     key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
     request_id_header: ClassVar[str] = "request-id"
     optional_fields: ClassVar[OptionalFields] = OptionalFields(
-        spellings={"max_tokens": ("max_tokens",)},
+        spellings={"max_tokens": ("max_tokens",), "temperature": ("temperature",)},
         limit_fields=frozenset({"max_tokens"}),
         twins={},
         required=frozenset({"max_tokens"}),
@@ -65,7 +68,10 @@ class AnthropicAdapter(Adapter):
         return {"x-api-key": secret.reveal()}
 
     def options(self, request: ChatRequest) -> dict[str, Any]:
-        return {"max_tokens": request.max_output_tokens}
+        options: dict[str, Any] = {"max_tokens": request.max_output_tokens}
+        if request.temperature is not None:
+            options["temperature"] = min(request.temperature, HOTTEST)
+        return options
 
     def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
         """JSON is asked for by the prompt alone: this API has no switch for it that all models know."""

@@ -20,13 +20,19 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One question to a model, in no provider's dialect. `max_output_tokens` includes reasoning."""
+    """
+    One question to a model, in no provider's dialect. `max_output_tokens` includes reasoning; `temperature` and
+    `reasoning_effort` are left to the model where they are empty, and where its wire has no word for them.
+    """
 
     model: str
     system: str
     messages: tuple[Message, ...]
     max_output_tokens: int = 4096
     json_output: bool = True
+    temperature: float | None = None
+    reasoning_effort: str = ""
+    is_limit_fixed: bool = False  # somebody chose the output limit, so it is not raised where it cuts an answer off
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class GoogleAdapter(Adapter):
         spellings={
             "maxOutputTokens": ("maxoutputtokens", "max_output_tokens", "max output tokens"),
             "responseMimeType": ("responsemimetype", "response_mime_type", "response mime type", "json mode"),
+            "temperature": ("temperature",),
             "systemInstruction": (
                 "systeminstruction", "system_instruction", "system instruction", "developer instruction",
             ),
@@ -88,6 +89,8 @@ class GoogleAdapter(Adapter):
         options: dict[str, Any] = {"maxOutputTokens": request.max_output_tokens}
         if request.json_output:
             options["responseMimeType"] = "application/json"
+        if request.temperature is not None:
+            options["temperature"] = request.temperature
         if request.system:
             options["systemInstruction"] = request.system
         return options

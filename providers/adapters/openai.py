@@ -41,6 +41,8 @@ OPTIONAL_FIELDS = OptionalFields(
             "messages[0].role", "messages.0.role", "'system'", "\"system\"", "system role", "system message",
             "system prompt", "system instruction", "developer instruction",
         ),
+        "temperature": ("temperature",),
+        "reasoning_effort": ("reasoning_effort", "reasoning effort", "reasoning.effort"),
     },
     limit_fields=frozenset({"max_completion_tokens", "max_tokens"}),
     twins={"max_completion_tokens": "max_tokens", "max_tokens": "max_completion_tokens"},
@@ -64,6 +66,10 @@ class OpenAIAdapter(Adapter):
         options: dict[str, Any] = {self.output_limit_field: request.max_output_tokens}
         if request.json_output:
             options["response_format"] = {"type": "json_object"}
+        if request.temperature is not None:
+            options["temperature"] = request.temperature
+        if request.reasoning_effort:
+            options["reasoning_effort"] = request.reasoning_effort
         if system := system_prompt(request):
             options["system"] = system
         return options

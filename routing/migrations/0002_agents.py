@@ -62,6 +62,8 @@ class Migration(migrations.Migration):
                 ("slug", models.SlugField(max_length=40)),
                 ("name", models.CharField(max_length=80)),
                 ("description", models.CharField(blank=True, max_length=300)),
+                ("managed_provider", models.CharField(blank=True, max_length=40)),
+                ("managed_model", models.CharField(blank=True, max_length=200)),
                 ("managed_calls_a_day", models.PositiveIntegerField(blank=True, null=True)),
                 ("managed_nanousd_a_day", models.PositiveBigIntegerField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
@@ -109,6 +111,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("every_agent", models.BooleanField(default=False)),
+                ("is_bound", models.BooleanField(default=False)),
                 (
                     "allowed_models",
                     models.JSONField(
@@ -202,6 +205,21 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="a_managed_agent_has_both_caps",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="agent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("managed_calls_a_day", None), ("managed_provider", ""), ("managed_model", "")),
+                    models.Q(
+                        ("managed_calls_a_day__isnull", False),
+                        models.Q(("managed_provider", ""), _negated=True),
+                        models.Q(("managed_model", ""), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="a_managed_agent_has_a_model",
             ),
         ),
         migrations.AddConstraint(

@@ -14,6 +14,8 @@ from candidates import acceptance
 from candidates.check_endings import end_checks
 from candidates.models import Briefing
 from organizations import clock
+from routing.agents import create_agent
+from routing.services import save_routing
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.config.browser import add_passkey_device, assert_accessible, browsing, chromium, in_a_browser, page
 from tests.conftest import logged_in
@@ -151,6 +153,9 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
     give_credits(acme, 10)
     briefing = write_briefing(acme, ("Django", "must"))
     import_people(acme, "Builds Django services.")
+    key = route_to_own_key(acme)
+    create_agent(organization=acme, name="Bot", actor=None)
+    save_routing(organization=acme, action="bot", key=key, model="openai/gpt-4.1-mini", actor=None)
     page = browsing
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -165,6 +170,10 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "credits/",
         "members/",
         "api-tokens/",
+        "agents/",
+        "agents/new/",
+        "agents/bot/",
+        "settings/routing/candidate_check/rule/",
     ):
         page.goto(f"{live_server.url}/o/acme/{path}")
         assert_accessible(page)

@@ -24,7 +24,9 @@ from providers.custody import rotation
 from providers.keys import model_quirks, replacement, validation
 from providers.keys import saving as keys
 from providers.models import ModelQuirk, ProviderKey
+from routing import agents, call_access, rule_settings
 from routing import services as routing
+from routing.models import Agent
 from tests.builders import NOW
 
 PLAINTEXT = "sk-proj-simulated-valid-0001-audited"
@@ -57,6 +59,35 @@ class Change:
     def route(self) -> ProviderKey:
         key = self.key()
         routing.save_routing(organization=self.organization, action=CHECK, key=key, model="m", actor=self.actor)
+        return key
+
+    def paused_route(self) -> ProviderKey:
+        key = self.route()
+        rule_settings.pause_routing(organization=self.organization, action=CHECK, actor=self.actor, now=NOW)
+        return key
+
+    def agent(self) -> Agent:
+        return agents.create_agent(organization=self.organization, name="Bot", actor=self.actor)
+
+    def opened(self, agent: Agent) -> Agent:
+        agents.open_managed(
+            agent=agent, provider="openai", model="m", calls_a_day=1, nanousd_a_day=10**9, actor=self.actor
+        )
+        return agent
+
+    def calling_token(self, **access: Any) -> ApiToken:
+        return call_access.make_calling_token(
+            organization=self.organization,
+            name="Calls",
+            scopes=[Permission.CALL_AGENTS],
+            expires_at=None,
+            access=call_access.Access(member=self.actor, **access),
+            actor=self.actor,
+        ).token
+
+    def direct_key(self) -> ProviderKey:
+        key = self.key()
+        self.calling_token(direct_keys=[key])
         return key
 
     def membership(self) -> Membership:
@@ -191,6 +222,74 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, key: routing.remove_provider_key(key=key, reset_actions=True, actor=c.actor),
         ["routing.reset", "provider_key.removed"],
     ),
+    "routing.rule_settings.save_rule_settings": (
+        Change.route,
+        lambda c, _: rule_settings.save_rule_settings(
+            organization=c.organization,
+            action=CHECK,
+            settings=rule_settings.RuleSettings(most_output_tokens=1000),
+            actor=c.actor,
+        ),
+        ["routing.settings_saved"],
+    ),
+    "routing.rule_settings.pause_routing": (
+        Change.route,
+        lambda c, _: rule_settings.pause_routing(organization=c.organization, action=CHECK, actor=c.actor, now=NOW),
+        ["routing.paused"],
+    ),
+    "routing.rule_settings.resume_routing": (
+        Change.paused_route,
+        lambda c, _: rule_settings.resume_routing(organization=c.organization, action=CHECK, actor=c.actor),
+        ["routing.resumed"],
+    ),
+    "routing.agents.create_agent": (
+        lambda c: None,
+        lambda c, _: agents.create_agent(organization=c.organization, name="Bot", actor=c.actor),
+        ["agent.created"],
+    ),
+    "routing.agents.open_agent": (
+        Change.key,
+        lambda c, key: agents.open_agent(
+            organization=c.organization,
+            name="Bot",
+            key=key,
+            model="m",
+            with_token=True,
+            token_expires_at=None,
+            actor=c.actor,
+        ),
+        ["agent.created", "routing.saved", "api_token.created", "api_token.calls_allowed"],
+    ),
+    "routing.agents.edit_agent": (
+        Change.agent,
+        lambda c, agent: agents.edit_agent(agent=agent, name="Other", description="", actor=c.actor),
+        ["agent.edited"],
+    ),
+    "routing.agents.archive_agent": (
+        Change.agent,
+        lambda c, agent: agents.archive_agent(agent=agent, actor=c.actor, now=NOW),
+        ["agent.archived"],
+    ),
+    "routing.agents.open_managed": (
+        Change.agent,
+        lambda c, agent: c.opened(agent),
+        ["agent.managed_opened"],
+    ),
+    "routing.agents.close_managed": (
+        lambda c: c.opened(c.agent()),
+        lambda c, agent: agents.close_managed(agent=agent, actor=c.actor),
+        ["agent.managed_closed"],
+    ),
+    "routing.call_access.make_calling_token": (
+        Change.agent,
+        lambda c, agent: c.calling_token(agents=[agent]),
+        ["api_token.created", "api_token.calls_allowed"],
+    ),
+    "routing.call_access.forget_direct_key": (
+        Change.direct_key,
+        lambda c, key: call_access.forget_direct_key(key=key, actor=c.actor),
+        ["api_token.direct_key_removed"],
+    ),
     "billing.ledger.grant_credits": (
         lambda c: None,
         lambda c, _: ledger.grant_credits(
@@ -221,6 +320,13 @@ SILENT = {
     "providers.keys.saving.locked": "reads",
     "providers.keys.saving.proof_parts": "reads",
     "providers.keys.saving.target_of": "words",
+    "routing.agents.agent_parts": "reads",
+    "routing.agents.proposed_slug": "reads",
+    "routing.call_access.tokens_calling": "reads",
+    "routing.call_access.tokens_calling_with": "reads",
+    "routing.call_access.words_of": "reads",
+    "routing.rule_settings.settings_of": "reads",
+    "routing.rule_settings.words_of_settings": "words",
     "routing.services.lock_keys": "locks",
     "routing.services.lock_routes": "locks",
     "routing.services.route_parts": "reads",
@@ -258,6 +364,9 @@ MODULES = [
     "providers.custody.rotation",
     "providers.keys.validation",
     "routing.services",
+    "routing.agents",
+    "routing.call_access",
+    "routing.rule_settings",
     "billing.ledger",
 ]
 

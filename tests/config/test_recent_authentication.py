@@ -36,7 +36,7 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
         f"{reverse('settings', args=['acme'])}#llm-providers",
         reverse("organizations:members", args=["acme"]),
     )
-    tokens = reverse("organizations:api-tokens", args=["acme"])
+    tokens = reverse("routing:api-tokens", args=["acme"])
 
     def organization_url(name: str, *arguments: object) -> str:
         return reverse(f"organizations:{name}", args=["acme", *arguments])
@@ -53,8 +53,12 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
         "member": (organization_url("remove-member", membership.pk), {}, members),
         "invite": (organization_url("invite"), {"email": "new@acme.example", "role": "admin"}, members),
         "send again": (organization_url("send-invitation-again", invitation.pk), {}, members),
-        "make token": (organization_url("make-api-token"), {"name": "Second", "days": "30", "scopes": "view"}, tokens),
-        "revoke token": (organization_url("revoke-api-token", token.pk), {}, tokens),
+        "make token": (
+            reverse("routing:make-api-token", args=["acme"]),
+            {"name": "Second", "days": "30", "scopes": "view"},
+            tokens,
+        ),
+        "revoke token": (reverse("routing:revoke-api-token", args=["acme", token.pk]), {}, tokens),
     }
 
 
@@ -72,7 +76,7 @@ def guarded(acme, alice, bob, simulated_providers) -> dict[str, tuple[str, dict[
     client = logged_in(alice)
     client.post(reverse("providers:save", args=["acme", "openrouter"]), {"key": KEY, "label": "First"})
     client.post(reverse("organizations:invite", args=["acme"]), {"email": "dora@acme.example", "role": "owner"})
-    client.post(reverse("organizations:make-api-token", args=["acme"]), {"name": "A", "days": "30", "scopes": "view"})
+    client.post(reverse("routing:make-api-token", args=["acme"]), {"name": "A", "days": "30", "scopes": "view"})
     return posts(acme, alice, bob)
 
 

@@ -96,6 +96,17 @@ OPENS: dict[str, dict[str, set[str]]] = {
     },
     "routing.ManagedDefault": {"change": {"field model", "field provider"}},
     "routing.RoutingRule": LOOKED_AT,
+    "routing.Agent": {
+        "change": {
+            "field managed_calls_a_day",
+            "field managed_model",
+            "field managed_provider",
+            "field usd_a_day",
+        }
+    },
+    "routing.CallAccess": LOOKED_AT,
+    "routing.CallableAgent": LOOKED_AT,
+    "routing.DirectKey": LOOKED_AT,
     "usage.InFlightCall": LOOKED_AT,
     "usage.RollupState": LOOKED_AT,
     "usage.UsageDaily": LOOKED_AT,

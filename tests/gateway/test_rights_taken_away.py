@@ -135,6 +135,7 @@ TAKEN_AWAY: dict[str, tuple[Callable[[Calling], object], str]] = {
         f"support: {WORKS}",
     ),
     "agent archived": (lambda case: of(case.agent).update(archived_at=clock.now()), DIRECT),
+    "agent paused": (lambda case: of(case.rule).update(paused_at=clock.now()), f"support: paused; {DIRECT}"),
     "route removed": (lambda case: of(case.rule).delete(), f"support: unrouted; {DIRECT}"),
     "route changed": (
         route_elsewhere,

@@ -14,6 +14,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import OperationalError, connection
 
+from config.onboarding import ensure_platform
 from gateway import changes, snapshot_reading, snapshots, token_search
 from gateway.callers import CallerRefused, CallLimits, Parameters, Refusal, Target
 from gateway.change_triggers import TRIGGERS
@@ -24,9 +25,10 @@ from organizations.models import ApiToken, Membership, User
 from organizations.permissions import PERMISSIONS, Permission
 from providers.adapters.quirks import Quirk
 from providers.keys.model_quirks import remember_quirks
-from providers.models import OrganizationKey
-from routing.models import Agent, CallableAgent, CallAccess, RoutingRule
-from tests.gateway.callers import KEY, Calling, calling, seen, token_for, until
+from providers.models import OrganizationKey, ProviderKey
+from routing.models import Agent, CallAccess, RoutingRule
+from tests.builders import NOW
+from tests.gateway.callers import KEY, Calling, calling, seen, token_for, until, usable_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -447,17 +449,82 @@ def test_no_key_is_shown_or_written_down(case):
     with_snapshots(play)
 
 
-def test_a_bound_token_stays_one_and_a_token_of_two_never_becomes_one(case):
-    second = Agent.objects.create(organization=case.organization, slug="sales", name="Sales")
-    token, value = token_for(case.organization, case.person, "Two")
-    access = CallAccess.objects.create(organization=case.organization, token=token, member=case.person)
-    for agent in (case.agent, second):
-        CallableAgent.objects.create(organization=case.organization, access=access, agent=agent)
-    Agent.objects.filter(organization=case.organization, pk=second.pk).update(archived_at=clock.now())
+@pytest.mark.parametrize("is_bound", [True, False])
+def test_a_token_is_bound_if_it_was_made_so(case, is_bound):
+    CallAccess.objects.filter(organization=case.organization).update(is_bound=is_bound)
+
+    assert with_snapshots(lambda opened: opened.caller(case.value)).is_bound is is_bound
+
+
+def open_managed(case: Calling) -> ProviderKey:
+    """Staff let the agent run on a managed key."""
+    platform = ensure_platform()
+    managed = usable_key(platform, "Ours", "sk-proj-canary-of-the-platform-0009")
+    Agent.objects.filter(organization=case.organization).update(
+        managed_provider="openai", managed_model="gpt-5-nano", managed_calls_a_day=50, managed_nanousd_a_day=10**9
+    )
+    return managed
+
+
+def test_an_agent_without_a_route_runs_on_the_managed_key_that_staff_opened(case):
+    managed = open_managed(case)
+    RoutingRule.objects.filter(organization=case.organization).delete()
 
     async def play(opened: Snapshots) -> None:
-        assert (await opened.caller(case.value)).is_bound
-        of_two = await opened.caller(value)
-        assert (set(of_two.agents), of_two.is_bound) == ({"support"}, False)
+        target = (await opened.caller(case.value)).agents["support"]
+        assert isinstance(target, Target)
+        assert (target.facts.model, target.facts.mode, target.facts.key_id) == ("gpt-5-nano", "managed", managed.pk)
+        assert (target.managed_calls_a_day, target.managed_nanousd_a_day) == (50, 10**9)
+        assert target.key_organization_id == managed.organization_id
+        assert target.sealed_key.opened().open().last4 == "0009"
+        assert target.rule_version is None
+
+        await changed(managed, status=ProviderKey.Status.DISABLED)
+        await until(lambda: not opened._tokens)
+        refusal = (await opened.caller(case.value)).agents["support"]
+        assert isinstance(refusal, Refusal)
+        assert refusal.code == "unrouted"
+
+        await changed(managed, status=ProviderKey.Status.CONNECTED)
+        await until(lambda: not opened._tokens)
+        assert isinstance((await opened.caller(case.value)).agents["support"], Target)
+
+    with_snapshots(play)
+
+
+@pytest.mark.parametrize("key_works", [True, False])
+def test_an_agent_with_a_route_never_falls_back_to_a_managed_key(case, key_works):
+    open_managed(case)
+    if not key_works:
+        ProviderKey.objects.filter(organization=case.organization).update(status=ProviderKey.Status.INVALID)
+
+    target = with_snapshots(lambda opened: opened.caller(case.value)).agents["support"]
+
+    if key_works:
+        assert isinstance(target, Target)
+        assert (target.facts.mode, target.managed_calls_a_day) == ("byok", None)
+    else:
+        assert isinstance(target, Refusal)
+        assert target.code == "key_unusable"
+
+
+def test_a_paused_agent_says_since_when(case):
+    RoutingRule.objects.filter(organization=case.organization).update(paused_at=NOW)
+
+    refusal = with_snapshots(lambda opened: opened.caller(case.value)).agents["support"]
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "paused"
+    assert "Support is paused since 2026-11-21 12:00 UTC" in refusal.sentence
+
+
+def test_a_key_of_a_provider_that_is_gone_leaves_the_others_at_work(case):
+    old = usable_key(case.organization, "Old")
+    ProviderKey.objects.filter(organization=case.organization, pk=old.pk).update(provider="gone")
+    RoutingRule.objects.filter(organization=case.organization).update(key=old)
+
+    async def play(opened: Snapshots) -> None:
+        assert "support: key_unusable" in await seen(opened, case.value)
+        assert isinstance((await opened.caller(case.value)).direct["openai"], Target)
 
     with_snapshots(play)

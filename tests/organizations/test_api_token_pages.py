@@ -42,7 +42,7 @@ def test_the_way_of_docs_api_from_the_page_to_a_result(as_alice, acme, simulated
         check_id, deadline = accepted.json()["candidateCheckId"], time.monotonic() + 20
         while (found := program.get(f"/api/v1/candidate-check/{check_id}").json())["status"] != "Completed":
             assert time.monotonic() < deadline, found
-        revoked = as_alice.post(reverse("organizations:revoke-api-token", args=["acme", ApiToken.objects.get().pk]))
+        revoked = as_alice.post(reverse("routing:revoke-api-token", args=["acme", ApiToken.objects.get().pk]))
         after = program.get(f"/api/v1/candidate-check/{check_id}")
 
     assert accepted.content == again.content

@@ -43,7 +43,8 @@ def ask(value: str, header="Authorization"):
 
 
 def url(name: str, *arguments: object) -> str:
-    return reverse(f"organizations:{name}", args=["acme", *arguments])
+    app = "routing" if "api-token" in name else "organizations"
+    return reverse(f"{app}:{name}", args=["acme", *arguments])
 
 
 # What a token is ------------------------------------------------------------------------------------------

@@ -76,8 +76,8 @@ def test_migrations_know_a_name_as_text():
 
 
 def make_token(owner: User, name: str):
-    browser, address = logged_in(owner), reverse("organizations:make-api-token", args=["acme"])
-    page = browser.get(reverse("organizations:api-tokens", args=["acme"]))
+    browser, address = logged_in(owner), reverse("routing:make-api-token", args=["acme"])
+    page = browser.get(reverse("routing:api-tokens", args=["acme"]))
     return browser.post(address, form_of(page, address) | {"name": name})
 
 

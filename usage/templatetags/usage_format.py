@@ -45,12 +45,6 @@ def seconds(milliseconds: int) -> str:
 
 
 @register.filter
-def action_name(slug: str) -> str:
-    """In words."""
-    return names.action_name(slug)
-
-
-@register.filter
 def provider_name(slug: str) -> str:
     """As the catalog has it."""
     return names.provider_name(slug)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.db.models import Q
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from organizations import api_tokens as tokens
 from organizations import clock
-from organizations.forms import ApiTokenForm
 from organizations.models import ApiToken, Membership
 from organizations.permissions import (
     API_SCOPES,
@@ -23,14 +24,19 @@ from organizations.permissions import (
     organization_view,
     recently_authenticated,
 )
+from routing.call_access import AccessRefused, make_calling_token, words_of
+from routing.models import Agent
+from routing.table import selectable_keys
+from routing.token_forms import NEVER, ApiTokenForm
 
 REVOKED_SHOWN = 20
+CALLS = Permission.CALL_AGENTS
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     token: ApiToken
-    scopes: list[str]
+    may: list[str]
     state: str
     tone: str  # of the badge
 
@@ -42,26 +48,29 @@ class Line:
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_safe
 def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
-    return render(request, "organizations/api_tokens.html", _context(request))
+    return render(request, "routing/api_tokens.html", _context(request))
 
 
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_POST
 @never_cache
-@recently_authenticated(back="organizations:api-tokens")
+@recently_authenticated(back="routing:api-tokens")
 def make(request: OrganizationHttpRequest) -> HttpResponse:
     """The one answer that shows the token. It is no redirect, because nothing may keep the token for the next page."""
-    form, now = ApiTokenForm(request.POST), clock.now()
+    form, now = _form(request, request.POST), clock.now()
     if form.is_valid():
         days = form.cleaned_data["days"]
         try:
-            made = tokens.make_token(
+            made = make_calling_token(
                 organization=request.organization,
                 name=form.cleaned_data["name"],
                 scopes=form.cleaned_data["scopes"],
-                expires_at=now + timedelta(days=days) if days != form.NEVER else None,
+                expires_at=now + timedelta(days=days) if days != NEVER else None,
+                access=form.access,
                 actor=request.user,
             )
+        except AccessRefused as refusal:
+            form.refuse(refusal)
         except tokens.TokenNameTaken as refusal:
             form.add_error("name", str(refusal))
         except tokens.TokenNotMade as refusal:
@@ -73,47 +82,62 @@ def make(request: OrganizationHttpRequest) -> HttpResponse:
 
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_http_methods(["GET", "POST"])
-@recently_authenticated(back="organizations:api-tokens")
+@recently_authenticated(back="routing:api-tokens")
 def revoke(request: OrganizationHttpRequest, token_id: int) -> HttpResponse:
     """GET asks for confirmation on a page of its own, for browsers without scripts."""
     rows = ApiToken.objects.for_organization(request.organization).select_related("organization")
     token = get_object_or_404(rows, pk=token_id)
     if request.method == "GET":
-        return render(request, "organizations/revoke_api_token.html", {"token": token})
+        return render(request, "routing/revoke_api_token.html", {"token": token})
     if tokens.revoke_token(token=token, actor=request.user, now=clock.now()):
         messages.success(request, f"“{token.name}” revoked. It is refused from now on.")
     else:
         messages.info(request, f"“{token.name}” was revoked before.")
     if request.htmx:
         return _answer(request, _context(request))
-    return redirect("organizations:api-tokens", request.organization.slug)
+    return redirect("routing:api-tokens", request.organization.slug)
 
 
 def _answer(request: OrganizationHttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    template = "organizations/api_tokens.html" + ("#tokens-response" if request.htmx else "")
+    template = "routing/api_tokens.html" + ("#tokens-response" if request.htmx else "")
     return render(request, template, context, status=status)
 
 
 def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = None) -> dict[str, Any]:
-    rows = ApiToken.objects.for_organization(request.organization).select_related("created_by")
-    shown = [
-        *rows.filter(revoked_at=None).order_by("-created_at", "-pk"),
-        *rows.exclude(revoked_at=None).order_by("-revoked_at", "-pk")[:REVOKED_SHOWN],
-    ]
-    members = {member.user_id: member for member in Membership.objects.for_organization(request.organization)}
-    now = clock.now()
-    return {
-        "lines": [_line(token, members.get(token.created_by_id), now) for token in shown],
-        "form": form or ApiTokenForm(),
-    }
+    rows = ApiToken.objects.for_organization(request.organization)
+    revoked = rows.exclude(revoked_at=None).order_by("-revoked_at", "-pk")[:REVOKED_SHOWN]
+    rows = rows.filter(Q(revoked_at=None) | Q(pk__in=revoked.values("pk")))
+    newest_first = rows.select_related("created_by", "call_access__member").order_by("-created_at", "-pk")
+    # Those that work, then the others by their end.
+    shown = sorted(newest_first, key=lambda token: -token.revoked_at.timestamp() if token.revoked_at else -math.inf)
+    form = form or _form(request)
+    words, now = words_of(request.organization, shown), clock.now()
+    lines = []
+    for token in shown:
+        calls = words.get(token.pk)
+        may = [label for scope, label in API_SCOPES.items() if scope in token.scopes and scope != CALLS]
+        may += calls.lines if calls else [API_SCOPES[CALLS]] if CALLS in token.scopes else []
+        lines.append(_line(token, may, form.members.get(str(token.created_by_id)), now))
+    return {"lines": lines, "form": form}
 
 
-def _line(token: ApiToken, creator: Membership | None, now: datetime) -> Line:
-    scopes = [label for scope, label in API_SCOPES.items() if scope in token.scopes]
+def _form(request: OrganizationHttpRequest, posted: QueryDict | None = None) -> ApiTokenForm:
+    members = Membership.objects.for_organization(request.organization).select_related("user").order_by("created_at")
+    agents = Agent.objects.for_organization(request.organization).filter(archived_at=None).order_by("name", "pk")
+    return ApiTokenForm(
+        posted,
+        maker=request.membership,
+        members=list(members),
+        agents=list(agents),
+        keys=selectable_keys(request.organization),
+    )
+
+
+def _line(token: ApiToken, may: list[str], creator: Membership | None, now: datetime) -> Line:
     if token.revoked_at is not None:
-        return Line(token, scopes, "Revoked", "")
+        return Line(token, may, "Revoked", "")
     if token.expires_at is not None and token.expires_at <= now:
-        return Line(token, scopes, "Expired", "warn")
+        return Line(token, may, "Expired", "warn")
     if creator is None or not tokens.is_vouched_for(token, creator):
-        return Line(token, scopes, "Creator left", "warn")
-    return Line(token, scopes, "Active", "ok")
+        return Line(token, may, "Creator left", "warn")
+    return Line(token, may, "Active", "ok")

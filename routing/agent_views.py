@@ -1,0 +1,177 @@
+"""Agents: their list, a new one from its name to what a client needs, and the page of each."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from organizations import clock
+from organizations.api_tokens import TokenNotMade
+from organizations.edits import ChangedMeanwhile
+from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
+from providers.keys.destinations import is_private
+from providers.models import ProviderKey
+from routing.actions import Action
+from routing.agent_forms import AgentForm, NewAgentForm
+from routing.agent_page import agent_of, agent_page, route_form_of, row_of
+from routing.agents import AgentRefused, archive_agent, edit_agent, open_agent
+from routing.agents_page import agents_context
+from routing.call_access import tokens_calling
+from routing.counterparts import counterpart
+from routing.models import Agent
+from routing.resolve import RoutingRow
+from routing.services import RuleRefused
+from routing.snippets import snippets_for
+from routing.table import listed_models, selectable_keys, suggestion_lists
+from routing.token_forms import NEVER
+from routing.views import save_rows
+
+KEPT = ("name", "description", "slug", "key", "model")
+# What is not there yet has no route.
+UNBORN = RoutingRow(Action(slug="", name="", description="", work="", is_agent=True), None, None, None)
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def agents(request: OrganizationHttpRequest) -> HttpResponse:
+    return render(request, "routing/agents.html", agents_context(request.organization, today=clock.now().date()))
+
+
+def _typed(request: OrganizationHttpRequest) -> dict[str, str]:
+    return {name: request.POST[name] for name in KEPT if name in request.POST}
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_http_methods(["GET", "POST"])
+@never_cache
+@recently_authenticated(back="routing:new-agent", keep=_typed)
+def new(request: OrganizationHttpRequest) -> HttpResponse:
+    """
+    From a name to what a client needs. GET shows what was chosen so far, with a model of the key that was.
+
+    Like that of the API tokens' page, the answer that shows the token is no redirect.
+    """
+    keys = selectable_keys(request.organization)
+    if request.method == "GET":
+        return _new(request, NewAgentForm(row=UNBORN, keys=keys, initial=_begun(request, keys)), keys)
+    form, now = NewAgentForm(request.POST, row=UNBORN, keys=keys), clock.now()
+    if not form.is_valid():
+        return _new(request, form, keys, status=422)
+    chosen = form.cleaned_data
+    days = chosen["days"]
+    try:
+        agent, made = open_agent(
+            organization=request.organization,
+            name=chosen["name"],
+            slug=chosen["slug"],
+            description=chosen["description"],
+            key=form.chosen_key,
+            model=chosen["model"],
+            with_token=chosen["makes_token"],
+            token_expires_at=now + timedelta(days=days) if days != NEVER else None,
+            actor=request.user,
+        )
+    except AgentRefused as refusal:
+        form.add_error(refusal.field, str(refusal))
+    except RuleRefused as refusal:
+        form.add_error("model", str(refusal))
+    except TokenNotMade as refusal:
+        form.add_error("makes_token", str(refusal))
+    except ProviderKey.DoesNotExist:
+        form.add_error("key", "This key was removed meanwhile. Choose another one.")
+    else:
+        if made is None:
+            messages.success(request, f"{agent.name} is ready.")
+            return redirect("routing:agent", request.organization.slug, agent.slug)
+        provider = form.chosen_key.provider if form.chosen_key else ""
+        snippets = snippets_for(agent=agent.slug, provider=provider, token=made.value)
+        context = {"agent": agent, "made": made, "snippets": snippets, "is_routed": bool(provider)}
+        return render(request, "routing/agent_made.html", context)
+    return _new(request, form, keys, status=422)
+
+
+def _begun(request: OrganizationHttpRequest, keys: list[ProviderKey]) -> dict[str, Any]:
+    """What the form begins with: what the address holds, and a model that the chosen key can call."""
+    begun: dict[str, Any] = {name: request.GET[name] for name in KEPT if name in request.GET}
+    key = next((key for key in keys if str(key.pk) == begun.get("key")), None)
+    if key is None:
+        begun.pop("key", None)
+        if len(keys) == 1 and "key" not in request.GET:
+            key = keys[0]
+            begun["key"] = str(key.pk)
+    model, listed = begun.get("model", ""), listed_models(key)
+    if key is None:
+        begun["model"] = ""
+    elif not model or (listed and model not in listed):
+        begun["model"] = counterpart(row=UNBORN, key=key)
+    return {**begun, "makes_token": True}
+
+
+def _new(
+    request: OrganizationHttpRequest, form: NewAgentForm, keys: list[ProviderKey], *, status: int = 200
+) -> HttpResponse:
+    context = {"form": form, "lists": suggestion_lists(request.organization, keys=keys), "has_keys": bool(keys)}
+    return render(request, "routing/new_agent.html", context, status=status)
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def agent(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    return agent_page(request, agent_of(request, agent))
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_POST
+def edit(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    row = agent_of(request, agent)
+    form = AgentForm(request.POST, auto_id="agent-%s", label_suffix="")
+    if form.is_valid():
+        try:
+            edit_agent(agent=row, **form.cleaned_data, actor=request.user, seen=request.POST.get("seen", ""))
+        except AgentRefused as refusal:
+            form.add_error(refusal.field, str(refusal))
+        except ChangedMeanwhile as conflict:
+            row.refresh_from_db()
+            form.add_error(None, str(conflict))
+        else:
+            messages.success(request, "Agent saved.")
+            return redirect("routing:agent", request.organization.slug, row.slug)
+    return agent_page(request, row, agent_form=form, status=422)
+
+
+def _newly_chosen_private_key(request: OrganizationHttpRequest, agent: str) -> bool:
+    """Whether its calls would leave for a private network from now on."""
+    form = route_form_of(request, row_of(request, agent), posted=request.POST)
+    return form.is_valid() and form.is_changed and form.chosen_key is not None and is_private(form.chosen_key)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_POST
+@recently_authenticated(back="routing:agents", when=_newly_chosen_private_key)
+def route(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    """The route of one agent, as the routing table saves it."""
+    row = agent_of(request, agent)
+    form = route_form_of(request, row_of(request, agent), posted=request.POST)
+    if save_rows(request, [form]):
+        return redirect("routing:agent", request.organization.slug, row.slug)
+    return agent_page(request, row, route_form=form, status=422)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_http_methods(["GET", "POST"])
+def archive(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    """GET asks first, and says what ends."""
+    row: Agent = agent_of(request, agent)
+    if request.method == "GET":
+        return render(request, "routing/archive_agent.html", {"agent": row, "tokens": tokens_calling(row)})
+    if archive_agent(agent=row, actor=request.user, now=clock.now()):
+        messages.success(request, f"{row.name} is archived. Its calls are refused from now on, its figures stay.")
+    else:
+        messages.info(request, f"{row.name} was archived before.")
+    return redirect("routing:agents", request.organization.slug)

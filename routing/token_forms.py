@@ -1,0 +1,152 @@
+"""The form of a new API token: what it may do, and for one that calls agents, which, with what and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from django import forms
+
+from organizations.models import ApiToken, Membership
+from organizations.names import NameFormField
+from organizations.permissions import API_SCOPES, Permission
+from organizations.storable import storable
+from organizations.typed_numbers import WholeNumberField
+from providers.adapters.key_shapes import model_holds_key
+from providers.catalog import PROVIDERS
+from providers.forms import OpenText
+from providers.models import ProviderKey
+from routing.allowed_models import ListRefused, read_allowed
+from routing.call_access import MOST_A_MINUTE, MOST_AT_ONCE, MOST_TOKENS_A_MINUTE, Access, AccessRefused
+from routing.models import Agent
+
+NEVER, YEAR = 0, 365
+LIFETIMES = ((30, "30 days"), (90, "90 days"), (YEAR, "1 year"), (NEVER, "Never"))
+MOST_OF_LIST = 30_000
+
+
+class ApiTokenForm(OpenText, forms.Form):
+    open_fields: ClassVar = {"allowed_models": model_holds_key}
+
+    name = NameFormField(
+        max_length=ApiToken._meta.get_field("name").max_length,
+        help_text="What will use it, so that you know later what a revocation stops.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    days = forms.TypedChoiceField(label="Expires after", coerce=int, choices=LIFETIMES, initial=90)
+    scopes = forms.TypedMultipleChoiceField(
+        label="It may",
+        coerce=Permission,
+        choices=[(scope.value, label) for scope, label in API_SCOPES.items()],
+        initial=[scope.value for scope in API_SCOPES if scope != Permission.CALL_AGENTS],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Tick at least one, else the token could do nothing."},
+    )
+    every_agent = forms.BooleanField(label="Every agent, and those that are made later", required=False)
+    agents = forms.MultipleChoiceField(
+        label="These agents",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="A token of one agent alone serves whatever model its client names.",
+        error_messages={"invalid_choice": "One of these agents was archived meanwhile. Choose again."},
+    )
+    allowed_models = forms.CharField(
+        label="Only these models",
+        required=False,
+        max_length=MOST_OF_LIST,
+        widget=forms.Textarea(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false", "rows": "2"}),
+        help_text="One a line: a provider such as <code>openai</code>, or one model of it such as "
+        "<code>openai/gpt-4.1-mini</code>. Empty: any.",
+    )
+    member = forms.ChoiceField(
+        label="In the name of",
+        required=False,
+        help_text="Whose calls they are in the books.",
+        error_messages={"invalid_choice": "Choose a member of this organization."},
+    )
+    requests_a_minute = WholeNumberField(required=False, min_value=1, max_value=MOST_A_MINUTE)
+    tokens_a_minute = WholeNumberField(
+        label="Model tokens a minute", required=False, min_value=1, max_value=MOST_TOKENS_A_MINUTE
+    )
+    calls_at_once = WholeNumberField(required=False, min_value=1, max_value=MOST_AT_ONCE)
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        maker: Membership,
+        members: Sequence[Membership],
+        agents: Sequence[Agent],
+        keys: Sequence[ProviderKey],
+    ) -> None:
+        super().__init__(data)
+        self.maker = maker
+        self.members = {str(member.user_id): member for member in members}
+        self.by_slug = {agent.slug: agent for agent in agents}
+        self.keys = {str(key.pk): key for key in keys}
+        cast(forms.ChoiceField, self.fields["agents"]).choices = [(agent.slug, agent.name) for agent in agents]
+        cast(forms.ChoiceField, self.fields["member"]).choices = [
+            (str(member.user_id), member.user.get_full_name()) for member in members
+        ]
+        self.fields["member"].initial = str(maker.user_id)
+        self._providers = [slug for slug in PROVIDERS if any(key.provider == slug for key in keys)]
+        for slug in self._providers:
+            self.fields[f"direct-{slug}"] = forms.ChoiceField(
+                label=PROVIDERS[slug].name,
+                required=False,
+                choices=[("", "No"), *((str(key.pk), key.label) for key in keys if key.provider == slug)],
+                error_messages={"invalid_choice": "Choose a connected key."},
+            )
+
+    @property
+    def direct_fields(self) -> list[forms.BoundField]:
+        return [self[f"direct-{slug}"] for slug in self._providers]
+
+    @property
+    def is_about_calls(self) -> bool:
+        """Whether the part on calls is to stand open."""
+        return self.is_bound and (
+            Permission.CALL_AGENTS.value in (self["scopes"].value() or []) or bool(self._call_errors)
+        )
+
+    @property
+    def _call_errors(self) -> set[str]:
+        return set(self.errors) - {"name", "days", "scopes"}
+
+    def clean_allowed_models(self) -> list[str]:
+        try:
+            return read_allowed(storable(self.cleaned_data["allowed_models"]))
+        except ListRefused as refusal:
+            raise forms.ValidationError(str(refusal)) from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        chosen = cleaned.get("every_agent") or cleaned.get("agents") or self._direct_keys()
+        if "scopes" in cleaned and chosen and Permission.CALL_AGENTS not in cleaned["scopes"]:
+            self.add_error("scopes", "Tick “Call agents”, or choose nothing that it calls.")
+        return cleaned
+
+    def _direct_keys(self) -> list[ProviderKey]:
+        chosen = (self.cleaned_data.get(f"direct-{slug}") for slug in self._providers)
+        return [self.keys[key] for key in chosen if key]
+
+    @property
+    def access(self) -> Access | None:
+        """What the token is to call; None for one that calls nothing."""
+        cleaned = self.cleaned_data
+        if Permission.CALL_AGENTS not in cleaned["scopes"]:
+            return None
+        member = self.members.get(cleaned["member"], self.maker)
+        return Access(
+            member=member.user,
+            every_agent=cleaned["every_agent"],
+            agents=[] if cleaned["every_agent"] else [self.by_slug[slug] for slug in cleaned["agents"]],
+            direct_keys=self._direct_keys(),
+            allowed_models=cleaned["allowed_models"],
+            requests_a_minute=cleaned["requests_a_minute"],
+            tokens_a_minute=cleaned["tokens_a_minute"],
+            calls_at_once=cleaned["calls_at_once"],
+        )
+
+    def refuse(self, refusal: AccessRefused) -> None:
+        self.add_error(refusal.field if refusal.field in self.fields else None, str(refusal))
