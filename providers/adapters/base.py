@@ -60,9 +60,13 @@ class Adapter(Verdicts, ABC):
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         """The headers that carry the key. The only place of an adapter that sees it."""
 
+    def root(self, base_url: str) -> str:
+        """Where the paths of the wire begin, of a base URL as people give it."""
+        return base_url
+
     def door_call(self, base_url: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
-        """A call as a client of the gateway made it, to `path` after the base URL."""
-        return HttpCall("POST", f"{base_url}{path}", dict(headers), body)
+        """A call as a client of the gateway made it, to `path` of the wire."""
+        return HttpCall("POST", f"{self.root(base_url)}{path}", dict(headers), body)
 
     @abstractmethod
     def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
@@ -105,6 +109,10 @@ class Adapter(Verdicts, ABC):
         """What the provider tells of the key's limits, ready for JSON; {} where it tells nothing."""
         self.parse_models(answer)
         return {}
+
+    def status_of(self, answer: HttpAnswer, error: ErrorBody) -> int:
+        """The HTTP status of an error; of one inside a success, the status that it stands for."""
+        return (error.code_as_status or 500) if answer.status == 200 else answer.status
 
     @abstractmethod
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:

@@ -107,7 +107,7 @@ class GoogleAdapter(Adapter):
             contents[0]["parts"].insert(0, {"text": f"{request.system}\n\n"})
         content["generationConfig"] = options
         model = quote(request.model.removeprefix("models/"), safe="")
-        return json_call(f"{base_url}/models/{model}:generateContent", content)
+        return json_call(f"{self.root(base_url)}/models/{model}:generateContent", content)
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
@@ -135,7 +135,7 @@ class GoogleAdapter(Adapter):
         return replace(report, service_tier=tier) if tier else report
 
     def models_call(self, base_url: str) -> HttpCall:
-        return get_call(f"{base_url}/models?pageSize=1000")
+        return get_call(f"{self.root(base_url)}/models?pageSize=1000")
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         """The models that can chat; embedding, speech and image models are left out where the list tells."""
@@ -151,7 +151,7 @@ class GoogleAdapter(Adapter):
         ]
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        status = (error.code_as_status or 500) if answer.status == 200 else answer.status
+        status = self.status_of(answer, error)
         said = error.message
         if verdict := self._classify_key(status, error):
             return verdict
@@ -162,8 +162,11 @@ class GoogleAdapter(Adapter):
         if verdict := self.common_verdict(status, answer, error):
             return verdict
         if status == 403:
-            return Verdict(ErrorKind.LIMITED, reason("google.limited", key_page=self.key_page))
+            return self.limited()
         return self.verdict_by_status(status)
+
+    def limited(self) -> Verdict:
+        return Verdict(ErrorKind.LIMITED, reason("google.limited", key_page=self.key_page))
 
     def _classify_key(self, status: int, error: ErrorBody) -> Verdict | None:
         """What keeps the key from every call."""

@@ -82,7 +82,7 @@ class OpenAIAdapter(Adapter):
         elif system := system_prompt(request):
             messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
         content = {"model": request.model, "messages": messages, **options}
-        return json_call(f"{base_url}/chat/completions", content, self.extra_headers)
+        return json_call(f"{self.root(base_url)}/chat/completions", content, self.extra_headers)
 
     def door_call(self, base_url: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
         return super().door_call(base_url, path, {**self.extra_headers, **headers}, body)
@@ -107,7 +107,7 @@ class OpenAIAdapter(Adapter):
         return replace(report, cost_nanousd=cost)
 
     def models_call(self, base_url: str) -> HttpCall:
-        return get_call(f"{base_url}/models", self.extra_headers)
+        return get_call(f"{self.root(base_url)}/models", self.extra_headers)
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         models = (self.listed_model(row) for row in self.model_rows(answer, "data"))
@@ -122,10 +122,10 @@ class OpenAIAdapter(Adapter):
         return None
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        status = (error.code_as_status or 500) if answer.status == 200 else answer.status
+        status = self.status_of(answer, error)
         if error.code == "slow_down":
             return self.rate_limited()
-        if verdict := self.common_verdict(status or 500, answer, error):
+        if verdict := self.common_verdict(status, answer, error):
             return verdict
         if status in (401, 403):
             return self._classify_refused_key(status, error)
