@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -84,11 +83,7 @@ def _section_url(slug: str, section: str) -> str:
 @require_safe
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
     now = clock.now()
-    cost, averages = reports.cost_and_averages(
-        organization=request.organization,
-        today=now.date(),
-        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-    )
+    cost, averages = reports.cost_and_averages(organization=request.organization, today=now.date())
     keys = list(keys_of(request.organization))
     routes = routing.views.panel_context(request, keys=keys, averages=averages, now=now)
     context = {
@@ -113,11 +108,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     balance = ledger.balance(organization=request.organization)
     steps_open = not all(step.is_done for step in steps)
     context = {
-        "cost": reports.cost_summary(
-            organization=request.organization,
-            today=now.date(),
-            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-        ),
+        "cost": reports.cost_summary(organization=request.organization, today=now.date()),
         "balance": balance,
         "credit_balance": balance,  # for the sidebar, that would ask once more
         "checks_this_month": checks.filter(

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from organizations.models import Organization
-from usage import amounts, names
+from usage import amounts, audience, names
 from usage.cells import Totals
 
 register = template.Library()
@@ -54,6 +54,12 @@ def action_name(slug: str) -> str:
 def provider_name(slug: str) -> str:
     """As the catalog has it."""
     return names.provider_name(slug)
+
+
+@register.filter
+def sees_usd(mode: str) -> bool:
+    """Whether the organization sees what calls in this mode cost."""
+    return audience.sees_usd(mode)
 
 
 @register.filter
