@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
 from config.guides import guide
+from gateway.receipts import read_receipt
 from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
@@ -134,14 +136,28 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
 def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
     """Every model call; those of a check lead to it."""
 
-    def purposes(runs: set[UUID]) -> dict[UUID, Purpose]:
-        checks = CandidateCheck.objects.for_organization(request.organization).filter(run_id__in=runs)
-        return {
-            check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(request.organization, check))
-            for check in checks.select_related("candidate")
-        }
+    return render(
+        request, "usage/events.html", events_context(request, purposes=partial(_purposes, request.organization))
+    )
 
-    return render(request, "usage/events.html", events_context(request, purposes=purposes))
+
+@organization_view(Permission.VIEW)
+@require_safe
+def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
+    """The receipt of one call; one under way is told as such."""
+    receipt = read_receipt(organization=request.organization, call_id=call_id)
+    if receipt is None:
+        raise Http404
+    purpose = _purposes(request.organization, {receipt.run_id}).get(receipt.run_id)
+    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose})
+
+
+def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
+    checks = CandidateCheck.objects.for_organization(organization).filter(run_id__in=runs)
+    return {
+        check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(organization, check))
+        for check in checks.select_related("candidate")
+    }
 
 
 @organization_view(Permission.VIEW)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 from django import template
@@ -25,6 +26,28 @@ def usd(nanousd: int | None) -> str:
 def usd4(nanousd: int | None) -> str:
     """Four decimals, for what one run costs; "unpriced" for None."""
     return amounts.dollars(nanousd, places=4)
+
+
+@register.filter
+def exact_usd(nanousd: int) -> str:
+    """To the nano-dollar."""
+    return amounts.exact_dollars(nanousd / amounts.NANO)
+
+
+@register.filter
+def exact_dollars(usd: Decimal) -> str:
+    return amounts.exact_dollars(usd)
+
+
+@register.filter
+def unit_price(usd_per_million: Decimal) -> str:
+    return amounts.exact_dollars(usd_per_million, places=2)
+
+
+@register.filter
+def about(amount: str, is_estimated: object) -> str:
+    """Before a number that is an estimate of ours."""
+    return f"~{amount}" if is_estimated else amount
 
 
 @register.filter
