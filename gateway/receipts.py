@@ -11,16 +11,16 @@ from organizations.models import Organization
 from providers.adapters.kind_sentences import sentence_of
 from providers.models import ProviderKey
 from routing.models import Agent
-from usage import receipts
+from usage import receipt_reading
 from usage.amounts import usd_exactly
 from usage.names import action_name, provider_name
 from usage.pricing import Price
-from usage.receipts import REMOVED, Attempt, Known, KeyNow, Receipt
+from usage.receipts import REMOVED, Attempt, KeyNow, Known, Receipt
 
 
 def read_receipt(*, organization: Organization, call_id: uuid.UUID) -> Receipt | None:
     """None where the organization has no call of that id; an id of any of its attempts leads to the same receipt."""
-    return receipts.read_receipt(organization=organization, call_id=call_id, directory=_Directory(organization))
+    return receipt_reading.read_receipt(organization=organization, call_id=call_id, directory=_Directory(organization))
 
 
 class _Directory:

@@ -263,6 +263,13 @@ class UsageEvent(CalledBy, Asked):
         return self.input_tokens + self.output_tokens
 
     @property
+    def error_beside_status(self) -> str:
+        """The kind of its error, where that says more than that the call did not end by itself."""
+        if self.status in (self.Status.LOST, self.Status.CANCELLED):
+            return ""
+        return "" if self.error_kind == "unexpected" and self.status != self.Status.FAILED else self.error_kind
+
+    @property
     def has_no_token_charges(self) -> bool:
         """Whether it ran on the organization's own server: its cost of 0 is no price and nobody's report."""
         return self.price_source == UsageEvent.PriceSource.OWN_SERVER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from providers.adapters.verdicts import ErrorKind
 
-_SENTENCES = {
+_SENTENCES: dict[str, str] = {
     ErrorKind.INVALID: "{provider} did not accept the key.",
     ErrorKind.LIMITED: "{provider} did not allow the key this request.",
     ErrorKind.NO_CREDIT: "The account behind the key had no credit left at {provider}, or had reached its limit there.",
@@ -21,4 +21,4 @@ _SENTENCES = {
 
 def sentence_of(kind: str, provider_name: str) -> str:
     """ "" for a kind that is none any more."""
-    return _SENTENCES.get(kind, "").format(provider=provider_name)  # type: ignore[call-overload]  # a StrEnum is a str
+    return _SENTENCES.get(kind, "").format(provider=provider_name)

@@ -17,6 +17,9 @@ from organizations import clock
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.config.browser import add_passkey_device, assert_accessible, browsing, chromium, in_a_browser, page
 from tests.conftest import logged_in
+from tests.usage.conftest import event
+from tests.usage.test_receipts import OF_USED, listed
+from usage.price_list import CATALOG_VERSION
 
 __all__ = ["browsing", "chromium", "page"]
 pytestmark = in_a_browser
@@ -151,6 +154,7 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
     give_credits(acme, 10)
     briefing = write_briefing(acme, ("Django", "must"))
     import_people(acme, "Builds Django services.")
+    call = event(acme, **OF_USED, cost_nanousd=listed(), price_version=CATALOG_VERSION, http_status=200)
     page = browsing
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -162,6 +166,7 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "briefings/",
         f"briefings/{briefing.pk}/",
         "usage/",
+        f"usage/calls/{call.call_id}/",
         "credits/",
         "members/",
         "api-tokens/",

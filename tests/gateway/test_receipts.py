@@ -31,7 +31,7 @@ from tests.usage.conftest import admit as admit
 from tests.usage.test_receipts import OF_USED, USED, listed
 from usage.metering import Finished
 from usage.models import Mode, UsageEvent
-from usage.pricing import CATALOG_VERSION
+from usage.price_list import CATALOG_VERSION
 from usage.tokens import Report
 
 pytestmark = pytest.mark.django_db

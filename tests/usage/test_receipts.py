@@ -15,8 +15,10 @@ from tests.plans import analyze, index_conditions
 from tests.usage.conftest import KEY, NOON, event, lost_or_failed, record_call, unsaved_event
 from usage.metering import record_calls
 from usage.models import InFlightCall, Mode, UsageEvent
-from usage.pricing import CATALOG_VERSION, price
-from usage.receipts import IN_FLIGHT, KeyNow, Known, Receipt, read_receipt
+from usage.price_list import CATALOG_VERSION
+from usage.pricing import price
+from usage.receipt_reading import read_receipt
+from usage.receipts import IN_FLIGHT, KeyNow, Known, Receipt
 from usage.tokens import Report, TokenUsage
 
 pytestmark = pytest.mark.django_db
@@ -248,3 +250,20 @@ def test_further_attempts_are_found_by_an_index(acme, globex):
                 for each in index_conditions(query["sql"])
                 for name in ("one_event_a_revision", "usage_event_by_first_attempt", "sqlite_autoindex")
             ), query["sql"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (Status.FAILED, "unexpected", "openai said unexpected."),
+        (Status.CANCELLED, "unexpected", "Whoever asked hung up before the answer had ended."),
+        (Status.CUT_OFF, "unexpected", "The answer ended before it was whole."),
+        (Status.CUT_OFF, "unreachable", "The answer ended before it was whole. openai said unreachable."),
+        (Status.BROKE, "overloaded", "The answer ended with an error of the provider. openai said overloaded."),
+        (Status.ANSWERED, "", ""),
+    ],
+)
+def test_why_a_call_did_not_end_well(acme, status, kind, said):
+    call = event(acme, status=status, error_kind=kind, output_tokens=1)
+
+    assert receipt(acme, call.call_id).last.reason == said
