@@ -172,6 +172,7 @@ class _Rights:
             organization_id=self._organization.pk,
             organization_slug=self._organization.slug,
             member_id=access.member_id,
+            may_view=Permission.VIEW in token.scopes and may(self._members[token.created_by_id], Permission.VIEW),
             agents=agents if access.every_agent else {slug: agents[slug] for slug in named if slug in agents},
             direct={provider: self.routes.direct[key_id] for provider, key_id in self._direct[access.pk]},
             allowed_models=frozenset(access.allowed_models),

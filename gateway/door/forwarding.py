@@ -235,9 +235,9 @@ class Forwarding:
             ending.first_byte_ms = round((time.monotonic() - began) * 1000)
             if is_stream and not answer.is_error:
                 return await self._stream(answer, ending)
-            return await self._whole(answer, ending)
+            return await self._whole(ticket, answer, ending)
 
-    async def _whole(self, answer: Answer, ending: Ending) -> Reply | Again | DoorError:
+    async def _whole(self, ticket: Ticket, answer: Answer, ending: Ending) -> Reply | Again | DoorError:
         whole = await answer.whole()
         if isinstance(whole, ProviderError):
             await answer.attempt.no_faster()
@@ -260,7 +260,7 @@ class Forwarding:
             ending.status, ending.error = Status.ANSWERED, None
         else:
             ending.error = self.adapter.failure(whole, error=error_inside, report=ending.report)
-        return Reply(whole.body, whole.status, self._answer_headers(whole.headers, ending.report))
+        return Reply(whole.body, whole.status, self._answer_headers(whole.headers, ending.finished(ticket.call)))
 
     async def _stream(self, answer: Answer, ending: Ending) -> Reply:
         stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
@@ -320,14 +320,18 @@ class Forwarding:
             return None
         return Again(max(0.0, FIRST_WAIT_SECONDS * 2 ** (self.attempt - 1) if wait is None else wait))
 
-    def _answer_headers(self, headers: Mapping[str, str], report: Report | None = None) -> list[tuple[bytes, bytes]]:
+    def _answer_headers(
+        self, headers: Mapping[str, str], finished: Finished | None = None
+    ) -> list[tuple[bytes, bytes]]:
         ours = {
             "x-keyfare-call": str(self.call_id),
             "x-keyfare-agent": self.asked.chosen.agent,
             "x-keyfare-attempts": str(self.attempt),
         }
-        if report is not None and report.served_model:
-            ours["x-keyfare-model"] = report.served_model
+        if finished is not None:
+            if finished.report.served_model:
+                ours["x-keyfare-model"] = finished.report.served_model
+            ours |= door_headers.cost_header(finished)
         return door_headers.downstream(headers) + door_headers.encoded(ours)
 
     async def _finish(self, reply: Reply) -> None:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gateway.door.endpoints import Wire
+from usage.amounts import usd_exactly
+from usage.audience import sees_usd
+from usage.metering import Finished, cost_of
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -36,6 +39,7 @@ _NOT_DOWNSTREAM = _OF_THE_CONNECTION | {
 }  # fmt: skip
 _NOT_DOWNSTREAM_PREFIXES = ("cf-", "x-envoy-", "x-amz", "x-goog-", "access-control-", "x-keyfare-")
 OURS = "x-keyfare-"
+COST_HEADER = "x-keyfare-cost-usd"
 ANTHROPIC_VERSION = "2023-06-01"
 
 
@@ -69,6 +73,14 @@ def downstream(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         for name, value in headers.items()
         if name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
     ]
+
+
+def cost_header(finished: Finished) -> dict[str, str]:
+    """What a call cost, as its event will say; nothing where nobody knows, or its organization is not to see it."""
+    if not sees_usd(finished.call.facts.mode):
+        return {}
+    cost = cost_of(finished).cost_nanousd
+    return {} if cost is None else {COST_HEADER: usd_exactly(cost)}
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -88,6 +88,14 @@ async def refused(opened: Snapshots, token: str) -> CallerRefused:
     return raised.value
 
 
+def test_a_token_sees_what_others_called_where_its_scopes_say_so(case):
+    assert with_snapshots(lambda opened: opened.caller(case.value)).may_view
+
+    ApiToken.objects.filter(pk=case.token.pk).update(scopes=["call_agents"])
+
+    assert not with_snapshots(lambda opened: opened.caller(case.value)).may_view
+
+
 def test_a_token_says_who_calls_and_where_to(case):
     quirk = Quirk("temperature")
     remember_quirks(

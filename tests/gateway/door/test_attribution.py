@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import date
 
 import pytest
@@ -52,7 +53,7 @@ def test_subagents_of_one_session_are_runs_of_their_own() -> None:
 
 
 def test_iterations_count_on_and_the_oldest_runs_are_forgotten() -> None:
-    counted, runs = Iterations(most=2), [run_of(1, {"x-keyfare-run": str(number)}) for number in range(3)]
+    counted, runs = Iterations(most=2), [uuid.uuid4() for _ in range(3)]
     assert [counted.next(runs[0]), counted.next(runs[0]), counted.next(runs[1])] == [1, 2, 1]
     assert [counted.next(runs[2]), counted.next(runs[0])] == [1, 1]
 
