@@ -30,8 +30,10 @@ from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked
 from gateway.door.errors import DoorError, no_such_path
 from gateway.door.forwarding import Asked, Forwarding, Way
 from gateway.door.limits import Limits
+from gateway.door.managed import ManagedCaps
 from gateway.door.moments import Moments
 from gateway.door.receipts import receipt
+from gateway.door.stored_ids import refuse_stored_ids
 from gateway.writer import open_writer
 from providers.adapters.dialects.request import BadBody, Request
 from providers.egress.connections import open_client
@@ -71,6 +73,7 @@ class Door:
                 self._way = Way(
                     egress,
                     writer,
+                    ManagedCaps(),
                     self._moments.now,
                     timeout_seconds=settings.KEYFARE_GATEWAY_TIMEOUT_SECONDS,
                     idle_seconds=settings.KEYFARE_GATEWAY_IDLE_SECONDS,
@@ -148,6 +151,7 @@ class _Visit:
         with door._limits.place(caller), door._bodies.held() as body:
             request = await self._request(body, endpoint, path)
             chosen = choose(caller, request.model, endpoint, request.body)
+            refuse_stored_ids(endpoint, request.body)
             if endpoint.only_counts:
                 work = count(door._way, endpoint, chosen, request, self.headers, self.send)
                 await self._while_there(work)

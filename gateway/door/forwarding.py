@@ -26,6 +26,7 @@ from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
+from gateway.door.managed import ManagedCaps
 from gateway.ticket import INTERRUPTED, Ticket
 from gateway.writer import Writer
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
@@ -117,6 +118,7 @@ class Way:
 
     egress: Egress
     writer: Writer
+    caps: ManagedCaps
     now: Callable[[], Any]  # the database's clock
     timeout_seconds: float
     idle_seconds: float
@@ -139,7 +141,7 @@ class Forwarding:
         while True:
             self.attempt += 1
             ticket = self._ticket()
-            await self.way.writer.admit(ticket)
+            await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target)
             ending, prepared = Ending(), time.monotonic()
             try:
                 result = await self._once(ticket, call, ending)

@@ -1,0 +1,54 @@
+"""Agents on a managed key stay within what staff allow for a day, in calls and in USD."""
+
+from __future__ import annotations
+
+import pytest
+
+from organizations.tenancy import EVERY, scope
+from routing.models import Agent, RoutingRule
+from tests.builders import connect_managed_key
+from tests.gateway.door.conftest import RunningDoor
+from usage.models import Mode
+
+
+@pytest.fixture
+def managed(running_door: RunningDoor) -> RunningDoor:
+    """ "openai-agent" runs on the operator's OpenRouter key, two calls a day."""
+    with scope(EVERY, "a test"):
+        connect_managed_key()
+        RoutingRule.objects.filter(action="openai-agent").delete()
+        Agent.objects.filter(slug="openai-agent").update(
+            managed_provider="openrouter",
+            managed_model="openai/gpt-4.1-mini",
+            managed_calls_a_day=2,
+            managed_nanousd_a_day=10**9,
+        )
+    return running_door
+
+
+def test_calls_are_counted_whatever_run_they_name(managed) -> None:
+    for _ in range(2):
+        assert managed.chat().status_code == 200
+    refused = managed.post(
+        "/v1/chat/completions",
+        {"model": "openai-agent", "messages": [{"role": "user", "content": "Hello"}]},
+        x_keyfare_run="another",
+    )
+    assert refused.status_code == 429
+    assert refused.headers["x-keyfare-error"] == "managed_cap"
+    assert refused.headers["x-should-retry"] == "false"
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert {event.mode for event in managed.events} == {Mode.MANAGED}
+    assert managed.events.count() == 2
+
+
+def test_usd_are_counted(managed) -> None:
+    with scope(EVERY, "a test"):
+        Agent.objects.filter(slug="openai-agent").update(managed_nanousd_a_day=1, managed_calls_a_day=100)
+    assert managed.chat().status_code == 200
+    assert managed.chat().status_code == 429
+
+
+def test_a_key_of_ones_own_is_not_counted(managed) -> None:
+    for _ in range(3):
+        assert managed.chat(model="openrouter-agent").status_code == 200
