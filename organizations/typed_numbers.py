@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -62,6 +63,25 @@ class WholeNumberField(forms.IntegerField):
         attrs = super().widget_attrs(widget)
         is_signed = not isinstance(self.min_value, int) or self.min_value < 0
         return attrs if is_signed else {**attrs, "inputmode": "numeric"}
+
+
+class DecimalField(forms.Field):
+    """A number with decimals behind a point, from `least` to `most`; None where nothing is typed."""
+
+    def __init__(self, *, least: Decimal, most: Decimal, places: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.least, self.most = least, most
+        self.widget.attrs |= {"inputmode": "decimal", "autocomplete": "off"}
+        self._number = re.compile(rf"[0-9]{{1,12}}(?:\.[0-9]{{1,{places}}})?")
+
+    def to_python(self, value: Any) -> Decimal | None:
+        text = "" if value in self.empty_values else str(value).strip()
+        if not text:
+            return None
+        number = Decimal(text) if self._number.fullmatch(text) else None
+        if number is None or not self.least <= number <= self.most:
+            raise forms.ValidationError(f"Enter a number from {self.least} to {self.most}, such as {self.least + 1}.")
+        return number
 
 
 def number_argument(*, least: int | None = None, most: int | None = None) -> Callable[[str], int]:

@@ -16,7 +16,7 @@ from organizations.guarded_admin import GuardedAdmin
 from organizations.long_lists import BY_ORGANIZATION, NewestFirst
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
-from organizations.typed_numbers import WholeNumberField
+from organizations.typed_numbers import DecimalField, WholeNumberField
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
@@ -111,7 +111,7 @@ class AgentManagedForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # 
     """What staff open for an agent: a model on the managed key, and how much of it a day. All four, or none."""
 
     open_fields = {"managed_model": model_holds_key}
-    MOST_CALLS, MOST_USD = 10_000_000, 1_000_000
+    MOST_CALLS, MOST_USD = 10_000_000, Decimal(1_000_000)
 
     managed_provider = forms.ChoiceField(label="Managed provider", required=False, widget=UnfoldAdminSelectWidget)
     managed_model = forms.CharField(
@@ -128,13 +128,12 @@ class AgentManagedForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # 
         widget=UnfoldAdminTextInputWidget,
         help_text="UTC days.",
     )
-    usd_a_day = forms.DecimalField(
+    usd_a_day = DecimalField(
         label="USD a day",
         required=False,
-        min_value=Decimal("0.01"),
-        max_value=MOST_USD,
-        decimal_places=2,
-        max_digits=9,
+        least=Decimal("0.01"),
+        most=MOST_USD,
+        places=2,
         widget=UnfoldAdminTextInputWidget,
         help_text="What its calls may cost the operator.",
     )

@@ -10,7 +10,7 @@ from django import forms
 
 from organizations.names import NameFormField
 from organizations.storable import storable
-from organizations.typed_numbers import WholeNumberField
+from organizations.typed_numbers import DecimalField, WholeNumberField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key
 from providers.forms import OpenText
 from providers.models import ProviderKey
@@ -91,14 +91,11 @@ class NewAgentForm(AgentForm):
 class RuleSettingsForm(OpenText, forms.Form):
     open_fields: ClassVar = {"allowed_models": model_holds_key}
 
-    temperature = forms.DecimalField(
+    temperature = DecimalField(
         required=False,
-        min_value=Decimal(0),
-        max_value=HOTTEST,
-        decimal_places=2,
-        max_digits=3,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-        error_messages={"invalid": "Enter a number from 0 to 2, such as 0.7."},
+        least=Decimal(0),
+        most=HOTTEST,
+        places=2,
         help_text="0 to 2. Not every model takes one.",
     )
     most_output_tokens = WholeNumberField(

@@ -31,8 +31,10 @@ class NoModel(RouteUnavailable):
     """The action is not routed, and no managed default serves it."""
 
     def __init__(self, action: Action) -> None:
-        where = f"on its page under Agents, route {action.name}" if action.is_agent else f"route {action.name}"
-        super().__init__(f"No model serves {action.work} yet: connect a key in Settings and {where} to it.")
+        how = f"connect a key in Settings and route {action.name} to it"
+        if action.is_agent:
+            how = "route it to a connected key on its page under Agents"
+        super().__init__(f"No model serves {action.work} yet: {how}.")
 
 
 class Paused(RouteUnavailable):

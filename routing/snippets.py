@@ -81,7 +81,7 @@ print(model.invoke("Say hello.").content)
         client="curl",
         wire=Wire.OPENAI,
         language=Language.SHELL,
-        hint="In a terminal",
+        hint="In a terminal, on OpenAI’s wire",
         text="""\
 curl {site}/v1/chat/completions \\
   -H "Authorization: Bearer {token}" \\
@@ -155,7 +155,7 @@ print(answer.content[0].text)
         client="curl",
         wire=Wire.ANTHROPIC,
         language=Language.SHELL,
-        hint="In a terminal",
+        hint="In a terminal, on Anthropic’s wire",
         text="""\
 curl {site}/v1/messages \\
   -H "x-api-key: {token}" \\
@@ -184,7 +184,7 @@ print(answer.text)
         client="curl",
         wire=Wire.GEMINI,
         language=Language.SHELL,
-        hint="In a terminal",
+        hint="In a terminal, on Gemini’s wire",
         text="""\
 curl {site}/v1beta/models/{agent}:generateContent \\
   -H "x-goog-api-key: {token}" \\

@@ -59,9 +59,9 @@ class ApiTokenForm(OpenText, forms.Form):
         "<code>openai/gpt-4.1-mini</code>. Empty: any.",
     )
     member = forms.ChoiceField(
-        label="In the name of",
+        label="Member",
         required=False,
-        help_text="Whose calls they are in the books.",
+        help_text="Whose its calls are in the books.",
         error_messages={"invalid_choice": "Choose a member of this organization."},
     )
     requests_a_minute = WholeNumberField(required=False, min_value=1, max_value=MOST_A_MINUTE)

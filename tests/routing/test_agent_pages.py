@@ -108,7 +108,7 @@ def test_an_agent_can_be_routed_later_and_made_without_a_token(as_alice, acme, k
 
     assert response.redirect_chain == [(url("agent", "bot"), 302)]
     assert "Not routed" in page(response)
-    assert "on its page under Agents, route Bot to it" in page(response)
+    assert "route it to a connected key on its page under Agents" in page(response)
     assert not RoutingRule.objects.exists()
     assert not ApiToken.objects.exists()
 

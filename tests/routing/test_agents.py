@@ -208,7 +208,7 @@ def test_the_token_of_an_agent_finds_a_name_that_is_free(acme, alice):
 def test_an_agent_that_is_not_routed_says_where_to_route_it_and_never_takes_the_managed_key(acme):
     agent = made(acme)
 
-    with pytest.raises(NoModel, match="on its page under Agents, route Support bot to it"):
+    with pytest.raises(NoModel, match="route it to a connected key on its page under Agents"):
         resolve(organization=acme, action=agent.slug)
 
 
