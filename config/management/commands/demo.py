@@ -93,9 +93,7 @@ class Command(BaseCommand):
             _tell(story.steps(), progress, bar)
             with ExitStack() as while_they_work:
                 door = _start_door(while_they_work)
-                _tell(
-                    [Step("The agents at work through the gateway", partial(story.agents().work, door))], progress, bar
-                )
+                _tell([Step("The agents at work through the gateway", partial(story.work_agents, door))], progress, bar)
             progress.update(bar, description="The story is told")
         call_command("roll_up_usage", stdout=StringIO())
         summary = story.summary(url=f"http://localhost:{port}")
