@@ -137,7 +137,7 @@ class _Visit:
 
     def __init__(self, door: Door, receive: Receive, send: Send, headers: dict[str, str], wire: Wire) -> None:
         self.door, self.receive, self._send, self.headers, self.wire = door, receive, send, headers, wire
-        self.has_started = self.has_ended = self.was_read = False
+        self.has_started = self.has_ended = self.was_read = self.has_left = False
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -187,16 +187,18 @@ class _Visit:
         return request
 
     async def _while_there(self, work: Awaitable[None]) -> None:
-        """Ends `work` where the caller hangs up."""
-        task = asyncio.ensure_future(work)
-        leaving = asyncio.ensure_future(self._left())
-        leaving.add_done_callback(lambda done: None if done.cancelled() or self.has_ended else task.cancel())
+        """Raises Gone where the caller hangs up before the end of `work`, which is cancelled then."""
+        working, leaving = asyncio.current_task(), asyncio.ensure_future(self._left())
+
+        def hang_up(left: asyncio.Future[None]) -> None:
+            if not left.cancelled() and not self.has_ended and working is not None:
+                self.has_left = working.cancel()
+
+        leaving.add_done_callback(hang_up)
         try:
-            await task
+            await work
         except asyncio.CancelledError:
-            if not leaving.done() or leaving.cancelled():  # it is we who are to end
-                task.cancel()
-                await asyncio.wait([task])
+            if not self.has_left:  # it is we who are to end
                 raise
             raise Gone from None
         finally:

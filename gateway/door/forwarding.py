@@ -9,13 +9,16 @@ after an error that may have been billed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.db import DatabaseError
 
 from gateway.callers import Caller
 from gateway.door import headers as door_headers
@@ -43,6 +46,7 @@ from usage.metering import Finished
 from usage.models import UsageEvent
 from usage.tokens import NOTHING_SAID, Report
 
+logger = logging.getLogger(__name__)
 Status = UsageEvent.Status
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -141,7 +145,11 @@ class Forwarding:
         while True:
             self.attempt += 1
             ticket = self._ticket()
-            await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target)
+            try:
+                await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target)
+            except DatabaseError:
+                logger.exception("A call could not be admitted")
+                raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
             ending, prepared = Ending(), time.monotonic()
             try:
                 result = await self._once(ticket, call, ending)
@@ -152,7 +160,7 @@ class Forwarding:
                 took = time.monotonic() - prepared
                 ending.latency_ms = round(took * 1000)
                 self.report = ending.report
-                await self.way.writer.settle(ticket, ending, ticket.call.started_at + timedelta(seconds=took))
+                await self._settle(ticket, ending, ticket.call.started_at + timedelta(seconds=took))
             if isinstance(result, Again):
                 await sleep(result.after_seconds)
                 continue
@@ -160,6 +168,13 @@ class Forwarding:
                 raise result
             await self._finish(result)
             return
+
+    async def _settle(self, ticket: Ticket, ending: Ending, now: datetime) -> None:
+        try:
+            await self.way.writer.settle(ticket, ending, now)
+        except DatabaseError:
+            logger.exception("Call %s could not be booked; it will be counted as lost", ticket.call.id)
+            raise _books_closed("The provider was asked and may have billed it.") from None
 
     def _ticket(self) -> Ticket:
         target, now = self.asked.chosen.target, self.way.now()
@@ -351,6 +366,11 @@ class Forwarding:
 
 def _is_events(answer: Answer) -> bool:
     return answer.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _books_closed(sentence: str, *, can_retry: bool = False) -> DoorError:
+    """Of what is in no book nothing is handed on."""
+    return DoorError(503, "books_closed", f"The books of calls cannot be written now. {sentence}", can_retry=can_retry)
 
 
 def _not_answered(error: ProviderError) -> DoorError:
