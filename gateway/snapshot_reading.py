@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gateway.callers import Caller, CallerRefused, CallLimits
 from gateway.changes import Told
-from gateway.snapshot_routes import Routes, read_routes
+from gateway.snapshot_routes import REMOVED, Routes, read_routes
 from organizations import clock
 from organizations.api_tokens import (
     OrganizationClosed,
@@ -174,7 +174,7 @@ class _Rights:
             member_id=access.member_id,
             may_view=Permission.VIEW in token.scopes and may(self._members[token.created_by_id], Permission.VIEW),
             agents=agents if access.every_agent else {slug: agents[slug] for slug in named if slug in agents},
-            direct={provider: self.routes.direct[key_id] for provider, key_id in self._direct[access.pk]},
+            direct={provider: self.routes.direct.get(key_id, REMOVED) for provider, key_id in self._direct[access.pk]},
             allowed_models=frozenset(access.allowed_models),
             limits=CallLimits(access.requests_a_minute, access.tokens_a_minute, access.calls_at_once),
             expires_at=token.expires_at,

@@ -23,6 +23,9 @@ from routing.resolve import NoModel, Paused, RouteUnavailable, RoutingRow, resol
 from usage.facts import CallFacts
 from usage.models import Mode
 
+# Its key is none of the organization's, nor one that is lent to it.
+REMOVED = Refusal("The key of this route was removed. An owner or admin can route it to another one.", "key_unusable")
+
 
 @dataclass(frozen=True, slots=True)
 class Routes:
@@ -80,8 +83,9 @@ class _Usable:
 def _of_agent(row: RoutingRow, managed: Agent | None, keys: Mapping[UUID, _Usable | Refusal]) -> Target | Refusal:
     """By its rule, else on the managed key that staff opened it; never a mixture."""
     key = row.rule.key if row.rule else row.managed_key
-    if key is not None and key.provider not in PROVIDERS:
-        return keys[key.pk]  # type: ignore[return-value]  # which refuses
+    usable = keys.get(key.pk, REMOVED) if key else REMOVED
+    if key is not None and isinstance(usable, Refusal) and (usable is REMOVED or key.provider not in PROVIDERS):
+        return usable  # no route can say more of it
     try:
         route = row.route()
     except NoModel as unrouted:
@@ -90,7 +94,6 @@ def _of_agent(row: RoutingRow, managed: Agent | None, keys: Mapping[UUID, _Usabl
         return Refusal(str(paused), "paused")
     except RouteUnavailable as unavailable:
         return Refusal(str(unavailable), "key_unusable")
-    usable = keys[route.key_id]
     if isinstance(usable, Refusal):
         return usable
     if row.rule is None:

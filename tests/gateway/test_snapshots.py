@@ -26,7 +26,7 @@ from organizations.permissions import PERMISSIONS, Permission
 from providers.adapters.quirks import Quirk
 from providers.keys.model_quirks import remember_quirks
 from providers.models import OrganizationKey, ProviderKey
-from routing.models import Agent, CallAccess, RoutingRule
+from routing.models import Agent, CallAccess, DirectKey, RoutingRule
 from tests.builders import NOW
 from tests.gateway.callers import KEY, Calling, calling, seen, token_for, until, usable_key
 
@@ -536,3 +536,15 @@ def test_a_key_of_a_provider_that_is_gone_leaves_the_others_at_work(case):
         assert isinstance((await opened.caller(case.value)).direct["openai"], Target)
 
     with_snapshots(play)
+
+
+def test_a_key_of_another_organization_serves_nothing_whatever_a_row_says(case):
+    other = calling("globex")
+    RoutingRule.objects.filter(organization=case.organization).update(key=other.key)
+    DirectKey.objects.filter(organization=case.organization).update(key=other.key)
+
+    caller = with_snapshots(lambda opened: opened.caller(case.value))
+
+    for refusal in (caller.agents["support"], caller.direct["openai"]):
+        assert isinstance(refusal, Refusal)
+        assert other.key.label not in refusal.sentence
