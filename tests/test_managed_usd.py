@@ -47,7 +47,8 @@ def canary(world, alice) -> Tenant:
         "occurred_at": timezone.now(),
     }
     event(world.organization, run_id=check.run_id, iteration=2, **spent)
-    gateway = event(world.organization, action="support-bot", member_id=alice.pk, labels={"team": "red"}, **spent)
+    agent = str(world.ids["agent"])
+    gateway = event(world.organization, action=agent, member_id=alice.pk, labels={"team": "red"}, **spent)
     return Tenant(world.organization, {**world.ids, "call_id": gateway.call_id})
 
 
@@ -107,4 +108,5 @@ def test_where_the_operator_shows_it_it_is_found(canary, alice, settings):
     found = {where for where, what in told(canary, alice) if SIGNS.search(what)}
 
     shown = {"overview", "settings", "usage", "call", "candidates:check", "routing:table", "api:call"}
+    shown |= {"routing:agents", "routing:agent"}
     assert {f"GET {name}" for name in shown} | {"receipt at the door", "header"} <= found

@@ -99,10 +99,6 @@ class Attempt:
         return self.status == IN_FLIGHT
 
     @property
-    def has_ended_well(self) -> bool:
-        return self.status == Status.ANSWERED
-
-    @property
     def total_tokens(self) -> int | None:
         known = [each.tokens for each in self.tokens if each.tokens is not None]
         return sum(known) if known else None

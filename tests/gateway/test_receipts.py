@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
-from django.db import OperationalError
 from django.test import Client
 
 from gateway.api import CallFound
-from gateway.callers import Caller
-from gateway.door import receipts as door
-from gateway.door.errors import DoorError
 from gateway.door.headers import COST_HEADER, cost_header
 from gateway.receipts import as_json, read_receipt
 from organizations.api_tokens import make_token
@@ -36,11 +30,6 @@ from usage.tokens import Report
 
 pytestmark = pytest.mark.django_db
 Status = UsageEvent.Status
-
-
-def caller(token: ApiToken, **more: Any) -> Caller:
-    organization = token.organization
-    return Caller(token.pk, organization.pk, organization.slug, token.created_by_id, agents={}, direct={}, **more)
 
 
 @pytest.fixture
@@ -108,15 +97,15 @@ def ask_api(value: str, call_id: object) -> Any:
     return Client(headers={"Authorization": f"Bearer {value}"}).get(f"/api/v1/calls/{call_id}")
 
 
-def test_the_api_answers_what_the_door_does_and_describes_all_of_it(acme, token):
+def test_the_api_answers_the_receipt_and_describes_all_of_it(acme, token):
     call = event(acme, **OF_USED, cost_nanousd=listed(), price_version=CATALOG_VERSION, labels={"team": "red"})
-    viewer, value = token(Permission.VIEW)
+    _, value = token(Permission.VIEW)
 
     answer = ask_api(value, call.call_id)
 
     assert answer.status_code == 200
     content = answer.json()
-    assert content == json.loads(async_to_sync(door.receipt)(caller(viewer, may_view=True), str(call.call_id)))
+    assert content == read(acme, call.call_id)
     assert content == CallFound(**content).model_dump(mode="json")
     assert content["costUsd"] == f"0.{listed():09d}"
     assert content["attempts"][0]["usdPerMillion"]["input"] == "2.5"
@@ -136,58 +125,6 @@ def test_the_api_takes_the_scope_view(acme, token):
     _, value = token(Permission.CALL_AGENTS)
 
     assert ask_api(value, event(acme).call_id).status_code == 403
-
-
-# The door -----------------------------------------------------------------------------------------------
-
-
-def at_door(who: Caller, call: object) -> dict[str, Any]:
-    content = json.loads(async_to_sync(door.receipt)(who, str(call)))
-    assert isinstance(content, dict)
-    return content
-
-
-def test_a_token_sees_its_own_calls_and_others_where_it_may_view(acme, token):
-    (mine, _), (other, _) = token(Permission.CALL_AGENTS), token(Permission.CALL_AGENTS)
-    call = event(acme, token_id=mine.pk)
-
-    assert at_door(caller(mine), call.call_id)["token"] == mine.name
-    assert at_door(caller(other, may_view=True), call.call_id)["callId"] == str(call.call_id)
-    with pytest.raises(DoorError) as refused:
-        at_door(caller(other), call.call_id)
-    assert (refused.value.status, refused.value.code) == (404, "unknown_call")
-
-
-def test_calls_of_checks_have_receipts_for_who_may_view(acme, token):
-    viewer, _ = token(Permission.CALL_AGENTS)
-    call = event(acme)
-
-    assert at_door(caller(viewer, may_view=True), call.call_id)["token"] is None
-    with pytest.raises(DoorError):
-        at_door(caller(viewer), call.call_id)
-
-
-@pytest.mark.parametrize("call_id", ["nonsense", str(uuid.UUID(int=5)), "of globex"])
-def test_what_is_not_there_looks_like_what_is_not_theirs(acme, globex, token, call_id):
-    viewer, _ = token(Permission.CALL_AGENTS)
-    theirs = event(globex, token_id=viewer.pk)
-
-    with pytest.raises(DoorError) as refused:
-        at_door(caller(viewer, may_view=True), theirs.call_id if call_id == "of globex" else call_id)
-
-    assert refused.value.status == 404
-
-
-def test_where_the_database_is_away_the_door_says_to_try_again(acme, token, monkeypatch):
-    def away(**asked: object) -> None:
-        raise OperationalError("gone")
-
-    monkeypatch.setattr(door, "read_receipt", away)
-
-    with pytest.raises(DoorError) as refused:
-        at_door(caller(token(Permission.CALL_AGENTS)[0]), uuid.uuid4())
-
-    assert (refused.value.status, refused.value.can_retry) == (503, True)
 
 
 # The header of whole answers ----------------------------------------------------------------------------

@@ -12,8 +12,11 @@ from django.utils.safestring import SafeString
 from organizations.models import Organization
 from usage import amounts, audience, names
 from usage.cells import Totals
+from usage.models import UsageEvent
+from usage.receipts import IN_FLIGHT
 
 register = template.Library()
+TONES = {UsageEvent.Status.ANSWERED: "ok", UsageEvent.Status.CANCELLED: "", IN_FLIGHT: "info"}
 
 
 @register.filter
@@ -71,6 +74,14 @@ def seconds(milliseconds: int) -> str:
 def provider_name(slug: str) -> str:
     """As the catalog has it."""
     return names.provider_name(slug)
+
+
+@register.filter
+def tone(status: str) -> str:
+    """How the badge of a call looks that ended so, or is in flight."""
+    if status in UsageEvent.ERRORS:
+        return "bad"
+    return TONES.get(status, "warn")
 
 
 @register.filter

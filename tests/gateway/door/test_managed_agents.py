@@ -8,6 +8,7 @@ from organizations.tenancy import EVERY, scope
 from routing.models import Agent, RoutingRule
 from tests.builders import connect_managed_key
 from tests.gateway.door.conftest import RunningDoor
+from usage.amounts import usd_exactly
 from usage.models import Mode
 
 
@@ -52,3 +53,22 @@ def test_usd_are_counted(managed) -> None:
 def test_a_key_of_ones_own_is_not_counted(managed) -> None:
     for _ in range(3):
         assert managed.chat(model="openrouter-agent").status_code == 200
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_what_a_managed_call_cost_is_told_where_the_operator_shows_it(managed, settings, is_shown) -> None:
+    settings.KEYFARE_SHOW_MANAGED_USD = is_shown
+
+    answer = managed.chat()
+    receipt = managed.get(f"/v1/receipts/{answer.headers['x-keyfare-call']}")
+    managed.chat()
+    refused = managed.chat()
+
+    cost = managed.events[0].cost_nanousd
+    assert cost
+    assert refused.status_code == 429
+    assert ("x-keyfare-cost-usd" in answer.headers) is is_shown
+    assert (receipt.json()["costNanousd"], receipt.json()["key"]) == (cost if is_shown else None, None)
+    told = f"{answer.headers}{receipt.text}{receipt.headers}{refused.text}{refused.headers}"
+    assert (usd_exactly(cost) in told) is is_shown
+    assert (str(cost) in told) is is_shown
