@@ -149,4 +149,5 @@ class ApiTokenForm(OpenText, forms.Form):
         )
 
     def refuse(self, refusal: AccessRefused) -> None:
-        self.add_error(refusal.field if refusal.field in self.fields else None, str(refusal))
+        is_shown = refusal.field in self.fields and (refusal.field != "agents" or self.by_slug)
+        self.add_error(refusal.field if is_shown else None, str(refusal))

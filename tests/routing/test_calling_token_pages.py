@@ -1,0 +1,142 @@
+"""The page of API tokens, as far as tokens call agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from organizations.models import ApiToken
+from routing.agents import archive_agent, create_agent
+from routing.models import Agent, CallAccess, DirectKey
+from tests.builders import NOW, connect_key
+from tests.page_forms import form_of
+
+PAGE, MAKE = "/o/acme/api-tokens/", "/o/acme/api-tokens/new/"
+
+
+@pytest.fixture
+def bot(acme) -> Agent:
+    return create_agent(organization=acme, name="Bot", actor=None)
+
+
+def posted(**fields: Any) -> dict[str, Any]:
+    return {"name": "CI", "days": "30", "scopes": ["call_agents"], **fields}
+
+
+def text(response: Any) -> str:
+    return response.content.decode()
+
+
+def test_a_token_is_made_with_what_it_calls_and_listed_with_it(as_alice, alice, bob, acme, bot, key):
+    wanted = posted(
+        agents=["bot"],
+        allowed_models="openrouter\n",
+        member=str(bob.pk),
+        requests_a_minute="1,000",
+        **{"direct-openrouter": str(key.pk)},
+    )
+
+    response = as_alice.post(MAKE, wanted)
+
+    access = CallAccess.objects.get(token=response.context["made"].token)
+    assert (access.member, access.is_bound, access.allowed_models) == (bob, False, ["openrouter"])
+    assert access.requests_a_minute == 1000
+    assert [each.agent for each in access.named_agents.select_related("agent")] == [bot]
+    assert [each.key for each in DirectKey.objects.select_related("key")] == [key]
+    (line,) = as_alice.get(PAGE).context["lines"]
+    assert line.may == [
+        "Calls Bot",
+        "Calls OpenRouter directly with “Default”",
+        "Only openrouter",
+        "At most 1,000 requests a minute",
+        "In the name of Bob",
+    ]
+
+
+def test_the_form_begins_as_before_without_calls_and_with_its_maker_as_member(as_alice, alice, acme, bot):
+    response = as_alice.get(PAGE)
+
+    assert 'value="call_agents"' in text(response)
+    assert response.context["form"]["scopes"].value() == ["view", "check_candidates"]
+    assert form_of(response, MAKE)["member"] == str(alice.pk)
+    assert not response.context["form"].is_about_calls
+
+
+def test_a_token_without_calls_is_made_as_before(as_alice, acme):
+    as_alice.post(MAKE, posted(scopes=["view"]))
+
+    assert ApiToken.objects.get().scopes == ["view"]
+    assert not CallAccess.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "Choose what the token may call"),
+        ({"agents": ["nobody"]}, "archived meanwhile"),
+        ({"agents": ["bot"], "every_agent": "on", "scopes": ["view"]}, "Tick “Call agents”"),
+        ({"agents": ["bot"], "scopes": ["view"]}, "Tick “Call agents”"),
+        ({"agents": ["bot"], "member": "987654321"}, "Choose a member of this organization."),
+        ({"agents": ["bot"], "direct-openrouter": "nonsense"}, "Choose a connected key."),
+        ({"agents": ["bot"], "allowed_models": "nobody"}, "begins with no provider"),
+        ({"agents": ["bot"], "allowed_models": "sk-proj-abcdefghijklmnop"}, "key"),
+        ({"agents": ["bot"], "requests_a_minute": "0"}, "greater than or equal to 1"),
+        ({"agents": ["bot"], "tokens_a_minute": "1e30"}, "Enter a whole number"),
+        ({"agents": ["bot"], "calls_at_once": "9" * 30}, "less than or equal to 10000"),
+    ],
+)
+def test_a_token_that_cannot_call_so_is_refused_with_a_sentence(as_alice, acme, bot, key, fields, sentence):
+    response = as_alice.post(MAKE, posted(**fields))
+
+    assert response.status_code == 422
+    assert sentence in text(response)
+    assert response.context["form"].is_about_calls
+    assert not ApiToken.objects.exists()
+
+
+def test_what_there_is_nothing_of_is_said_where_it_is_seen(as_alice, acme):
+    response = as_alice.post(MAKE, posted())
+
+    assert response.status_code == 422
+    assert "Choose what the token may call" in text(response)
+    assert "There are no agents yet." in text(response)
+
+
+@pytest.mark.parametrize("field", ["agents", "direct-openrouter", "allowed_models", "member", "calls_at_once"])
+def test_no_input_is_a_server_error(as_alice, acme, bot, key, field):
+    for nasty in ("\0", "🤖", "x" * 40_000, "9" * 400, "1e30", "-1", "‮"):
+        assert as_alice.post(MAKE, posted(**{"agents": "bot", field: nasty})).status_code in (200, 422), nasty
+        ApiToken.objects.all().delete()
+
+
+def test_keys_and_agents_of_another_organization_are_not_offered(as_alice, acme, globex, simulated_providers):
+    theirs = connect_key(globex)
+    create_agent(organization=globex, name="Theirs", actor=None)
+    connect_key(acme, "openai")
+
+    page = text(as_alice.get(PAGE))
+
+    assert "Theirs" not in page
+    assert str(theirs.pk) not in page
+    assert "direct-openai" in page
+
+
+def test_a_token_whose_agents_are_gone_says_so(as_alice, acme, bot):
+    as_alice.post(MAKE, posted(agents=["bot"]))
+    archive_agent(agent=bot, actor=None, now=NOW)
+
+    (line,) = as_alice.get(PAGE).context["lines"]
+
+    assert line.may == ["Calls nothing any more: its agents are archived"]
+
+
+def test_a_revoked_token_calls_nothing(as_alice, acme, bot):
+    as_alice.post(MAKE, posted(agents=["bot"]))
+    token = ApiToken.objects.get()
+
+    as_alice.post(f"/o/acme/api-tokens/{token.pk}/revoke/")
+
+    (line,) = as_alice.get(PAGE).context["lines"]
+    assert line.state == "Revoked"
+    assert "No token calls it yet." in text(as_alice.get("/o/acme/agents/bot/"))
