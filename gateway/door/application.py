@@ -11,7 +11,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -287,9 +287,8 @@ def alone(door: Door) -> Application:
 
 async def live(door: Door, receive: Receive, send: Send) -> None:
     """The server's life: the door is closed at its end; it opens with the first call, so pages wait for nothing."""
-    try:
+    with suppress(asyncio.CancelledError):  # where the server is made to end at once
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
-    finally:  # also where the server is made to end at once
-        await door.close()
+    await door.close()
     await send({"type": "lifespan.shutdown.complete"})

@@ -29,7 +29,8 @@ from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
-from gateway.door.managed import ManagedCaps
+from gateway.door.managed import ManagedCaps, managed_failure
+from gateway.door.operators_usd import without_cost
 from gateway.ticket import INTERRUPTED, Ticket
 from gateway.writer import Writer
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
@@ -41,9 +42,10 @@ from providers.custody.sealing import SealBroken
 from providers.egress.client import Answer, Limits, open_call
 from providers.egress.connections import Egress
 from providers.models import UNREADABLE
+from usage.audience import sees_usd
 from usage.facts import Admission, Origin
 from usage.metering import Finished
-from usage.models import UsageEvent
+from usage.models import Mode, UsageEvent
 from usage.tokens import NOTHING_SAID, Report
 
 logger = logging.getLogger(__name__)
@@ -138,6 +140,8 @@ class Forwarding:
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
         self._has_started = False
+        self.is_managed = target.facts.mode == Mode.MANAGED
+        self.hides_usd = not sees_usd(target.facts.mode)
 
     async def run(self) -> None:
         """Raises DoorError where nothing was answered, and nothing of it can be handed on."""
@@ -269,6 +273,8 @@ class Forwarding:
                 )
             if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
                 return again
+            if self.is_managed:  # the provider's own words are for the operator: they may tell of its account
+                return managed_failure(error, whole.status)
             return Reply(whole.body, whole.status, self._answer_headers(whole.headers))
         dialect = self.asked.endpoint.dialect
         content = dialect.content_of(whole.body)
@@ -277,7 +283,8 @@ class Forwarding:
             ending.status, ending.error = Status.ANSWERED, None
         else:
             ending.error = self.adapter.failure(whole, error=error_inside, report=ending.report)
-        return Reply(whole.body, whole.status, self._answer_headers(whole.headers, ending.finished(ticket.call)))
+        headers = self._answer_headers(whole.headers, ending.finished(ticket.call))
+        return Reply(self._shown(whole.body), whole.status, headers)
 
     async def _stream(self, answer: Answer, ending: Ending) -> Reply:
         stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
@@ -292,17 +299,20 @@ class Forwarding:
                 try:
                     async for data in answer.chunks():
                         for chunk in stream.feed(data):
-                            await flow.hand_on(chunk)
+                            await flow.hand_on(self._shown(chunk))
                     is_whole = True
                 except ProviderError as error:
                     failure = error
         finally:
             # Also where the caller has hung up: what was counted by then counts.
-            rest = b"".join(stream.close())
+            rest = self._shown(b"".join(stream.close()))
             self._conclude(answer, stream, flow, ending, failure, is_whole=is_whole)
         if failure is not None and flow.is_events:
             rest += _broke_off(failure).event(self.asked.endpoint.wire)
         return Reply(rest, starts=False)
+
+    def _shown(self, data: bytes) -> bytes:
+        return without_cost(data) if self.hides_usd else data
 
     def _conclude(
         self,

@@ -6,6 +6,7 @@ import pytest
 
 from organizations.tenancy import EVERY, scope
 from routing.models import Agent, RoutingRule
+from simulator.wires.base import Reply
 from tests.builders import connect_managed_key
 from tests.gateway.door.conftest import RunningDoor
 from usage.amounts import usd_exactly
@@ -41,6 +42,27 @@ def test_calls_are_counted_whatever_run_they_name(managed) -> None:
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
     assert {event.mode for event in managed.events} == {Mode.MANAGED}
     assert managed.events.count() == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_provider_says_it_cost_is_the_operators(managed, stream) -> None:
+    answer = managed.chat(stream=stream, stream_options={"include_usage": True})
+    assert '"prompt_tokens"' in answer.text
+    assert "cost" not in answer.text
+    assert "is_byok" not in answer.text
+    assert managed.event.cost_nanousd
+    assert '"cost"' in managed.chat(model="openrouter-agent").text
+
+
+def test_an_error_on_the_operators_key_is_told_in_our_words(managed, simulated_providers) -> None:
+    error = {"message": "Top up at https://openrouter.ai/settings", "code": 402}
+    words = {"error": error, "user_id": "user_of_the_operator"}
+    simulated_providers.app.upcoming.append(Reply(402, words))
+    answer = managed.chat()
+    assert answer.status_code == 402
+    assert answer.headers["x-keyfare-error"] == "managed_key"
+    assert "operator" not in answer.text
+    assert "openrouter.ai" not in answer.text
 
 
 def test_usd_are_counted(managed) -> None:
