@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from gateway.callers import Parameters, Refusal, Target
-from gateway.dispatch import spoken_name
 from organizations.models import Organization
 from organizations.tenancy import scope
 from providers.adapters.quirks import Quirk
@@ -19,6 +18,7 @@ from providers.keys.model_quirks import quirks_of_models
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import DIRECT
 from routing.models import Agent
+from routing.reasons import named_key
 from routing.resolve import NoModel, Paused, RouteUnavailable, RoutingRow, resolve_all
 from usage.facts import CallFacts
 from usage.models import Mode
@@ -127,7 +127,7 @@ def _usable(keys: Iterable[ProviderKey], organization_id: int) -> dict[UUID, _Us
 
 
 def _judged(key: ProviderKey, token: bytes | None, quirks: Mapping[str, tuple[Quirk, ...]]) -> _Usable | Refusal:
-    name = spoken_name(key.provider, key.label, is_own=not key.organization.is_platform)
+    name = named_key(key.provider, key.label, is_own=not key.organization.is_platform).sentence
     if key.provider not in PROVIDERS:
         return Refusal(f"{name} cannot be used: its provider is no longer one of Keyfare's.", "key_unusable")
     if not key.is_usable:
