@@ -80,13 +80,14 @@ def test_a_row_keeps_codes_all_the_way_down_and_no_sentence(acme):
 
 
 @pytest.mark.usefixtures("_later")
-def test_pages_the_api_and_the_command_show_it_in_its_present_words(as_alice, acme, monkeypatch):
+def test_every_page_shows_it_in_its_present_words(as_alice, as_staff, acme, monkeypatch):
     check = failed(acme, route_to_own_key(acme))
     monkeypatch.setitem(Failure.sentences, "route.has_status", "{key} ist {status}.")
 
     pages = [
         as_alice.get(f"/o/acme/checks/{check.pk}/").content.decode(),
         as_alice.get("/o/acme/checks/").content.decode(),
+        as_staff.get(f"/admin/candidates/candidatecheck/{check.pk}/change/").content.decode(),
         as_alice.get(f"/o/acme/briefings/{check.briefing_id}/").content.decode(),
     ]
 
