@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
             model_name="agent",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("managed_calls_a_day", None), ("managed_provider", ""), ("managed_model", "")),
+                    models.Q(("managed_calls_a_day", None), ("managed_model", ""), ("managed_provider", "")),
                     models.Q(
                         ("managed_calls_a_day__isnull", False),
                         models.Q(("managed_provider", ""), _negated=True),
