@@ -94,7 +94,7 @@ class Bare:
 
     def __init__(self, calls: Sequence[Ticket], at_once: int) -> None:
         ended = [Ended(replace(each, call=replace(each.call, id=uuid.uuid4())), ANSWERED, NOW) for each in calls]
-        events = [metering._event_of(each.finished) for each in ended]
+        events = [metering._event_of(each.outcome.finished(each.ticket.call)) for each in ended]
         self.batches = []
         for start in range(0, len(calls), at_once):
             some = events[start : start + at_once]

@@ -24,7 +24,7 @@ from candidates.profiles.files import ProfileRow, RowError, read_profile
 from candidates.profiles.importing import find_imported, import_profiles
 from candidates.profiles.links import normalize_link
 from organizations import clock
-from organizations.api_access import ApiHttpRequest, TokenAuth
+from organizations.api_access import ApiHttpRequest, Refusal, TokenAuth
 from organizations.models import Organization, User
 from organizations.once import KeyReused, Once
 from organizations.permissions import Permission
@@ -56,10 +56,6 @@ class CheckWanted(Schema):
     profile: dict[str, Any] | None = Field(
         None, description="A JSON Resume document. The person is imported, or their profile renewed, before the check."
     )
-
-
-class Refusal(Schema):
-    error: str = Field(description="A sentence that says what to do")
 
 
 class CheckAccepted(Schema):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.conf import settings
-
 from candidates.models import CandidateCheck
 from organizations.models import Organization
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
 from routing.resolve import Route, RouteUnavailable, known_route
 from usage import amounts
+from usage.audience import sees_usd
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
 from usage.reports import action_averages
@@ -49,7 +48,7 @@ def expected_charge(*, organization: Organization, action: str, runs: int = 1, n
 def charge_of_failed(check: CandidateCheck) -> str:
     """What a failed check cost, as sentences."""
     credits = "No credits were charged."
-    if check.mode == Mode.MANAGED and not settings.KEYFARE_SHOW_MANAGED_USD:
+    if not sees_usd(check.mode):
         return credits
     calls = list(UsageEvent.objects.for_organization(check.organization).filter(run_id=check.run_id))
     if not calls:

@@ -10,8 +10,11 @@ from django.conf import settings  # noqa: E402  # needs the line above, like all
 from config.startup import refuse_unsafe_start, set_aside_what_is_loaded  # noqa: E402
 from config.web.application import application as web_application  # noqa: E402
 from config.web.pool import share_connections  # noqa: E402
+from gateway.door.application import Door, in_front_of  # noqa: E402
+from gateway.snapshots import open_snapshots  # noqa: E402
 
-application = web_application(connections=settings.KEYFARE_WEB_CONNECTIONS)
+pages = web_application(connections=settings.KEYFARE_WEB_CONNECTIONS)
+application = in_front_of(pages, Door(open_snapshots))
 refuse_unsafe_start()
 share_connections(settings.KEYFARE_WEB_CONNECTIONS)
 set_aside_what_is_loaded()

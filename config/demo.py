@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 
@@ -26,6 +27,7 @@ from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles.files import parse_file
 from candidates.profiles.importing import import_profiles
 from candidates.prompts.draft import DraftRequirement
+from config.demo_agents import AgentsAtWork
 from config.demo_clock import StoryClock
 from config.demo_history import ANTHROPIC, DAYS, GOOGLE, OPENAI, OPENROUTER, History
 from config.onboarding import ensure_platform, open_organization
@@ -81,7 +83,18 @@ class Story:
         yield Step("One check whose answers cannot be read", lambda: self.check("A", self.unreadable_people))
         yield Step("BYOK mode: 6 other people, briefing B (new)", lambda: self.check("B", self.byok_people))
         yield Step("BYOK mode: the same 6, briefing A (recent)", lambda: self.check("A", self.byok_people))
+        yield Step("Two agents of the organization, each with a token", lambda: self.agents().open())
         yield Step("Opening an empty organization, to set up keys in", self.open_empty_organization)
+
+    def agents(self) -> AgentsAtWork:
+        return AgentsAtWork(self.organization, self.owner, settings.ENV_FILE.parent)
+
+    def work_agents(self, address: str) -> None:
+        """By the gateway at `address`."""
+        try:
+            self.agents().work(address)
+        except httpx.HTTPError as error:
+            raise StoryStuck(f"The gateway did not answer as it should: {error}") from None
 
     def open_demo_organization(self) -> Organization:
         """With its owner, and a managed key of the platform that serves it from the start."""
@@ -171,6 +184,7 @@ class Story:
                 **self._figures(before),
                 "models": sorted(set(self._calls(before).values_list("model", flat=True))),
             },
+            "gateway": self.agents().summary(url=url),
             "url": url,
             "login": {"email": OWNER_EMAIL, "password": self.owner_password},
         }

@@ -57,6 +57,12 @@ KEYFARE_CALL_TIMEOUT_SECONDS = env.int("KEYFARE_CALL_TIMEOUT_SECONDS", default=9
 # A worker that has not renewed the lease of a check for this long is taken for dead; another one takes the check over.
 KEYFARE_CHECK_LEASE_SECONDS = env.int("KEYFARE_CHECK_LEASE_SECONDS", default=300)
 KEYFARE_CHECKS_IN_FLIGHT = env.int("KEYFARE_CHECKS_IN_FLIGHT", default=64)
+# Of calls through the gateway: the whole of one, and the longest silence in a stream.
+KEYFARE_GATEWAY_TIMEOUT_SECONDS = env.int("KEYFARE_GATEWAY_TIMEOUT_SECONDS", default=600)
+KEYFARE_GATEWAY_IDLE_SECONDS = env.int("KEYFARE_GATEWAY_IDLE_SECONDS", default=120)
+# How many are under way at once in one process: of a token that has no bound of its own, and of all together.
+KEYFARE_GATEWAY_CALLS_AT_ONCE = env.int("KEYFARE_GATEWAY_CALLS_AT_ONCE", default=64)
+KEYFARE_GATEWAY_MOST_CALLS = env.int("KEYFARE_GATEWAY_MOST_CALLS", default=1000)
 # How long a worker that is told to stop lets calls under way finish.
 KEYFARE_STOP_GRACE_SECONDS = env.float("KEYFARE_STOP_GRACE_SECONDS", default=60)
 # How often the worker shows that tasks get through it; after how long a silence it is killed and started anew; and

@@ -24,6 +24,7 @@ urlpatterns = [
     path("o/<slug:slug>/settings/<slug:section>", views.settings_section, name="settings-section"),
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
     path("o/<slug:slug>/usage/", views.usage_page, name="usage"),
+    path("o/<slug:slug>/usage/calls/<uuid:call_id>/", views.call_page, name="call"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -26,6 +26,7 @@ from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
 from config.guides import guide
+from gateway.receipts import read_receipt
 from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
@@ -85,11 +86,7 @@ def _section_url(slug: str, section: str) -> str:
 @require_safe
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
     now = clock.now()
-    cost, averages = reports.cost_and_averages(
-        organization=request.organization,
-        today=now.date(),
-        show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-    )
+    cost, averages = reports.cost_and_averages(organization=request.organization, today=now.date())
     keys = list(keys_of(request.organization))
     routes = routing.views.panel_context(request, keys=keys, averages=averages, now=now)
     context = {
@@ -114,11 +111,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     balance = ledger.balance(organization=request.organization)
     steps_open = not all(step.is_done for step in steps)
     context = {
-        "cost": reports.cost_summary(
-            organization=request.organization,
-            today=now.date(),
-            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-        ),
+        "cost": reports.cost_summary(organization=request.organization, today=now.date()),
         "balance": balance,
         "credit_balance": balance,  # for the sidebar, that would ask once more
         "checks_this_month": checks.filter(
@@ -144,15 +137,27 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
 def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
     """Every model call; those of a check lead to it."""
 
-    def purposes(runs: set[UUID]) -> dict[UUID, Purpose]:
-        checks = CandidateCheck.objects.for_organization(request.organization).filter(run_id__in=runs)
-        return {
-            check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(request.organization, check))
-            for check in checks.select_related("candidate")
-        }
-
-    names = action_names_of(request.organization)
+    purposes, names = partial(_purposes, request.organization), action_names_of(request.organization)
     return render(request, "usage/events.html", events_context(request, purposes=purposes, action_names=names))
+
+
+@organization_view(Permission.VIEW)
+@require_safe
+def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
+    """The receipt of one call; one under way is told as such."""
+    receipt = read_receipt(organization=request.organization, call_id=call_id)
+    if receipt is None:
+        raise Http404
+    purpose = _purposes(request.organization, {receipt.run_id}).get(receipt.run_id)
+    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose})
+
+
+def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
+    checks = CandidateCheck.objects.for_organization(organization).filter(run_id__in=runs)
+    return {
+        check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(organization, check))
+        for check in checks.select_related("candidate")
+    }
 
 
 @organization_view(Permission.VIEW)

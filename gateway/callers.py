@@ -93,6 +93,7 @@ class Caller:
     limits: CallLimits = CallLimits()
     expires_at: datetime | None = None
     is_bound: bool = False  # to its one agent, whatever model its client names
+    may_view: bool = False  # what others of its organization called: the scope `view`, and its maker's role
 
 
 class Callers(Protocol):

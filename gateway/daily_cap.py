@@ -1,16 +1,17 @@
-"""How often a day an action that costs no credits may call a managed model, which the operator pays for."""
+"""How much a day what costs no credits may call a managed model, which the operator pays for: actions, and agents."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Count, Q, Sum
 
 from organizations.models import Organization
 from usage.days import midnight_before
-from usage.models import Mode, UsageEvent
+from usage.models import InFlightCall, Mode, UsageEvent
 
 
 def runs_left_today(
@@ -25,3 +26,33 @@ def runs_left_today(
     )
     cap: int = settings.KEYFARE_MANAGED_DAILY_RUNS
     return max(0, cap - len({*called.values_list("run_id", flat=True), *waiting}))
+
+
+class DailyCapReached(Exception):
+    """A managed agent has called as much as a day allows; str() is a sentence, `seconds` those until the next day."""
+
+    def __init__(self, sentence: str, seconds: float) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+
+
+def refuse_over_cap(*, organization_id: int, agent: str, most_calls: int, most_nanousd: int, now: datetime) -> None:
+    """
+    Raise DailyCapReached where a managed agent made as many calls on the UTC day of `now` as it may, those under way
+    among them, or cost as much. Runs are not counted: a client can name them. A call that cost nobody knows what counts
+    as a call alone.
+    """
+    midnight = midnight_before(now)
+    of_agent = Q(organization_id=organization_id, action=agent, mode=Mode.MANAGED)
+    told = UsageEvent.objects.filter(of_agent, occurred_at__gte=midnight).aggregate(
+        calls=Count("pk", filter=Q(revision=0)), nanousd=Sum("cost_nanousd")
+    )
+    calls = told["calls"] + InFlightCall.objects.filter(of_agent, started_at__gte=midnight).count()
+    if calls < most_calls and (told["nanousd"] or 0) < most_nanousd:
+        return
+    what = "calls" if calls >= most_calls else "cost"
+    raise DailyCapReached(
+        f"This agent has reached the {what} that its managed key allows on a day (UTC). It goes on tomorrow, or "
+        "at once on a key of your own: route it in Settings, LLM Routing by Action.",
+        (midnight + timedelta(days=1) - now).total_seconds(),
+    )

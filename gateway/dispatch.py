@@ -41,6 +41,7 @@ from providers.models import ProviderKey
 from routing.resolve import CLOSED, Route, RouteUnavailable
 from usage.facts import Admission, CallFacts
 from usage.models import Mode
+from usage.names import provider_name
 
 # Added to the call's own deadline before its admission counts as left behind by a crash.
 SETTLE_GRACE = timedelta(seconds=60)
@@ -193,6 +194,11 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
     )
 
 
+def spoken_name(provider: str, label: str, *, is_own: bool) -> str:
+    """A key in a sentence. How the operator calls its keys is no business of customers."""
+    return f"Your {provider_name(provider)} key “{label}”" if is_own else f"The managed {provider_name(provider)} key"
+
+
 def _behind_the_wall_of(organization_id: int, mode: str) -> int | str:
     """Whose keys are within reach: the organization's own only, unless the route is the platform's."""
     return organization_id if mode == Mode.BYOK else EVERY
@@ -235,9 +241,7 @@ def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, 
         key = keys.filter(organization=organization).first()
     else:
         key = keys.filter(organization__is_platform=True).first()
-    provider = PROVIDERS[route.provider].name
-    # How the operator calls its keys is no business of customers.
-    name = f"Your {provider} key “{route.key_label}”" if route.mode == Mode.BYOK else f"The managed {provider} key"
+    name = spoken_name(route.provider, route.key_label, is_own=route.mode == Mode.BYOK)
     if key is None:
         raise RouteUnavailable(f"{name} was removed.")
     try:

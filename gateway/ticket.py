@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from providers.adapters.base import ChatResult, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
@@ -10,6 +11,8 @@ from providers.adapters.reasons import reason
 from providers.custody.sealing import SealedKey
 from providers.keys.destinations import Destination
 from usage.facts import Admission
+from usage.metering import Finished
+from usage.models import UsageEvent
 from usage.tokens import NOTHING_SAID, Report
 
 
@@ -23,6 +26,15 @@ class Ticket:
     secret_version: int
     destination: Destination
     quirks: tuple[Quirk, ...]  # later ones replace earlier ones of the same field
+
+
+class Ending(Protocol):
+    """How a call ended, for the books. `error` is what its key's page is to know of."""
+
+    @property
+    def error(self) -> ProviderError | None: ...
+
+    def finished(self, call: Admission) -> Finished: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,17 @@ class Outcome:
         """What the answer says of itself, of whichever kind it is."""
         answer = self.result or self.error
         return answer.report if answer else NOTHING_SAID
+
+    def finished(self, call: Admission) -> Finished:
+        return Finished(
+            call=call,
+            status=UsageEvent.Status.FAILED if self.result is None else UsageEvent.Status.ANSWERED,
+            latency_ms=self.latency_ms,
+            report=self.report,
+            http_status=self.error.http_status if self.error else 200,
+            error_kind=self.error.kind if self.error else "",
+            may_have_run=self.error.may_have_run if self.error else False,
+        )
 
 
 INTERRUPTED = ProviderError(ErrorKind.UNEXPECTED, reason("interrupted"), may_have_run=True)

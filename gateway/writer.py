@@ -18,12 +18,11 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.group_commit import GroupCommit
-from gateway.ticket import NEVER_LEFT, Outcome, Ticket
+from gateway.ticket import NEVER_LEFT, Ending, Outcome, Ticket
 from organizations.tenancy import EVERY, scope
 from providers.keys.validation import mark_key_refused, note_keys_used
 from usage.facts import Admission
-from usage.metering import Finished, record_calls
-from usage.models import UsageEvent
+from usage.metering import record_calls
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +35,8 @@ class Ended:
     """A call that ended with `outcome` at `now`."""
 
     ticket: Ticket
-    outcome: Outcome
+    outcome: Ending
     now: datetime
-
-    @property
-    def finished(self) -> Finished:
-        error = self.outcome.error
-        return Finished(
-            call=self.ticket.call,
-            status=UsageEvent.Status.FAILED if self.outcome.result is None else UsageEvent.Status.ANSWERED,
-            latency_ms=self.outcome.latency_ms,
-            report=self.outcome.report,
-            http_status=error.http_status if error else 200,
-            error_kind=error.kind if error else "",
-            may_have_run=error.may_have_run if error else False,
-        )
 
 
 class Writer:
@@ -70,7 +56,7 @@ class Writer:
                 await self.settle(ticket, Outcome(error=NEVER_LEFT), ticket.call.started_at)
                 raise
 
-    async def settle(self, ticket: Ticket, outcome: Outcome, now: datetime) -> None:
+    async def settle(self, ticket: Ticket, outcome: Ending, now: datetime) -> None:
         """
         Return once the call is in the books. What its refusal says of the key is noted afterwards, in another
         transaction. Settling twice writes one event.
@@ -84,7 +70,7 @@ class Writer:
         ended = [item for item in items if isinstance(item, Ended)]
         with scope(EVERY, "the writer of the calls of everybody"):
             admitted = [item for item in items if isinstance(item, Admission)]
-            record_calls([each.finished for each in ended], admitted=admitted, durable=True)
+            record_calls([each.outcome.finished(each.ticket.call) for each in ended], admitted=admitted, durable=True)
             self._note_on_keys(ended)
 
     def _note_on_keys(self, ended: Sequence[Ended]) -> None:

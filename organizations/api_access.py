@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest
+from ninja import Field, Schema
 from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security.base import AuthBase
 
@@ -21,6 +22,12 @@ from organizations.permissions import Permission
 from organizations.tenancy import scope
 
 NO_TOKEN = "Send an API token as `Authorization: Bearer kf_...` or as `x-api-key: kf_...`."  # noqa: S105  # a sentence
+
+
+class Refusal(Schema):
+    """How every refusal looks."""
+
+    error: str = Field(description="A sentence that says what to do")
 
 
 class ApiHttpRequest(HttpRequest):

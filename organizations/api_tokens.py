@@ -4,7 +4,8 @@ API tokens: how programs prove for which organization they act, and what they ma
 A token reads `kf_<prefix>_<secret>`. The prefix is stored and shown, of the whole only the SHA-256 is: the secret
 is 32 random bytes, so a fast hash is enough. It is shown once, when it is made. Whoever made it stays the measure:
 the token may do what its scopes say and its creator may at that moment, and nothing once the creator has left.
-Nothing is cached, so a revoked token is refused from the next request on.
+Nothing is cached here, so a revoked token is refused from the next request on; what the gateway keeps in memory is
+forgotten as soon as the database tells of a change (gateway/snapshots.py).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SECRET_BYTES = 32
 SECRET_CHARACTERS = 43  # 62 ** 43 > 256 ** 32
 FORM = re.compile(rf"kf_([0-9A-Za-z]{{{PREFIX_CHARACTERS}}})_[0-9A-Za-z]{{{SECRET_CHARACTERS}}}")
 LAST_USED_EVERY = timedelta(minutes=1)
-_NO_DIGEST = "0" * 64
+NO_DIGEST = "0" * 64  # of no token
 
 
 class TokenNotMade(Exception):
@@ -120,7 +121,7 @@ def make_token(
             organization=organization,
             name=name,
             prefix=prefix,
-            digest=_digest(value),
+            digest=digest_of(value),
             scopes=sorted(each.value for each in scopes),
             created_by=actor,
             expires_at=expires_at,
@@ -159,20 +160,30 @@ def use_token(*, value: str, permission: Permission, now: datetime | None = None
     if token is None:
         raise UnknownToken
     now = now or clock.now()
+    refuse_ended(token, now)
+    memberships = Membership.objects.for_organization(token.organization).filter(user=token.created_by)
+    refuse_unvouched(token, memberships.first(), permission)
+    if token.last_used_at is None or token.last_used_at <= now - LAST_USED_EVERY:
+        note_used(organization_ids={token.organization_id}, token_ids={token.pk}, now=now)
+    return token
+
+
+def refuse_ended(token: ApiToken, now: datetime) -> None:
+    """Raises TokenRevoked, TokenExpired and OrganizationClosed."""
     if token.revoked_at is not None:
         raise TokenRevoked
     if token.expires_at is not None and token.expires_at <= now:
         raise TokenExpired
     if token.organization.closed_at is not None:
         raise OrganizationClosed
-    memberships = Membership.objects.for_organization(token.organization).filter(user=token.created_by)
-    membership = memberships.first()
+
+
+def refuse_unvouched(token: ApiToken, membership: Membership | None, permission: Permission) -> None:
+    """`membership` is that of its creator. Raises TokenWithoutCreator and ScopeMissing."""
     if membership is None or not is_vouched_for(token, membership):
         raise TokenWithoutCreator
     if permission not in token.scopes or not may(membership, permission):
         raise ScopeMissing(permission)
-    _note_used(token, now)
-    return token
 
 
 def is_vouched_for(token: ApiToken, membership: Membership) -> bool:
@@ -185,19 +196,17 @@ def _find(value: str) -> ApiToken | None:
     if match is None:
         return None
     found = ApiToken.objects.select_related("organization", "created_by").filter(prefix=match[1]).first()
-    is_it = compare_digest(_digest(value), found.digest if found else _NO_DIGEST)
+    is_it = compare_digest(digest_of(value), found.digest if found else NO_DIGEST)
     return found if is_it else None
 
 
-def _note_used(token: ApiToken, now: datetime) -> None:
-    """At most once a minute: a busy token must not write with every request."""
-    before = now - LAST_USED_EVERY
-    if token.last_used_at is None or token.last_used_at <= before:
-        rows = ApiToken.objects.for_organization(token.organization).filter(pk=token.pk)
-        rows.filter(Q(last_used_at=None) | Q(last_used_at__lte=before)).update(last_used_at=now)
+def note_used(*, organization_ids: Collection[int], token_ids: Collection[int], now: datetime) -> None:
+    """At most once a minute each: a busy token must not write with every request."""
+    rows = ApiToken.objects.filter(organization__in=organization_ids, pk__in=token_ids)
+    rows.filter(Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_EVERY)).update(last_used_at=now)
 
 
-def _digest(value: str) -> str:
+def digest_of(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 

@@ -76,8 +76,7 @@ def verify_audits(organizations: Iterable[Organization]) -> Iterator[tuple[Organ
     """
     Each organization with what its chain tells, in their order.
 
-    May run while events are written: it reads the state of one moment, of some organizations after others. On SQLite
-    writers wait for it.
+    May run while events are written: it reads the state of one moment, of some organizations after others.
     """
     left = iter(organizations)
     while batch := list(islice(left, AT_ONCE)):

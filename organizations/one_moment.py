@@ -11,13 +11,25 @@ from django.db import connection, transaction
 @contextmanager
 def one_moment() -> Iterator[bool]:
     """
-    A transaction that reads; yields whether it reads one moment of the database.
+    A transaction that reads, and that no writer waits for; yields whether it reads one moment of the database.
 
-    It does not inside another transaction, whose isolation is given, and on SQLite only what that locks.
+    It does not inside another transaction, whose isolation is given.
     """
-    is_whole = connection.vendor == "postgresql" and not connection.in_atomic_block
-    with transaction.atomic():
-        if is_whole:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield is_whole
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            yield False
+    elif connection.vendor == "postgresql":
+        with transaction.atomic():
+            _execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield True
+    else:
+        _execute("BEGIN DEFERRED")  # Django's own would lock writers out
+        try:
+            yield True
+        finally:
+            _execute("ROLLBACK")
+
+
+def _execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)

@@ -10,7 +10,12 @@ from django.conf import settings
 
 from providers.adapters.anthropic import AnthropicAdapter
 from providers.adapters.base import Adapter
-from providers.adapters.compatible import CompatibleAdapter, OllamaAdapter
+from providers.adapters.compatible import (
+    AnthropicCompatibleAdapter,
+    CompatibleAdapter,
+    GeminiCompatibleAdapter,
+    OllamaAdapter,
+)
 from providers.adapters.google import GoogleAdapter
 from providers.adapters.mistral import MistralAdapter
 from providers.adapters.openai import OpenAIAdapter
@@ -62,6 +67,7 @@ class Provider:
         return self.key_need is KeyNeed.NONE
 
 
+KEY_OF_A_SERVER = "whatever the server expects; leave it empty if it expects none"
 PROVIDERS: dict[str, Provider] = {
     provider.slug: provider
     for provider in (
@@ -136,10 +142,34 @@ PROVIDERS: dict[str, Provider] = {
             adapter=CompatibleAdapter(),
             base_url="",
             key_page_url="",
-            key_hint="whatever the server expects; leave it empty if it expects none",
+            key_hint=KEY_OF_A_SERVER,
             key_prefixes=(),
             key_need=KeyNeed.OPTIONAL,
             base_url_hint="https://llm.example.com/v1",
+        ),
+        Provider(
+            slug="anthropic_compatible",
+            name="Anthropic-compatible server",
+            adapter=AnthropicCompatibleAdapter(),
+            base_url="",
+            key_page_url="",
+            key_hint=KEY_OF_A_SERVER,
+            key_prefixes=(),
+            key_need=KeyNeed.OPTIONAL,
+            base_url_hint="https://llm.example.com/anthropic",
+            path_to_leave_out="/v1",
+        ),
+        Provider(
+            slug="gemini_compatible",
+            name="Gemini-compatible server",
+            adapter=GeminiCompatibleAdapter(),
+            base_url="",
+            key_page_url="",
+            key_hint=KEY_OF_A_SERVER,
+            key_prefixes=(),
+            key_need=KeyNeed.OPTIONAL,
+            base_url_hint="https://llm.example.com/gemini",
+            path_to_leave_out="/v1beta",
         ),
     )
 }

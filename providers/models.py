@@ -266,7 +266,7 @@ class KeyState:
 
 class PrivateEndpoint(models.Model):
     """
-    A server in a private network that staff allow one organization to use, for Ollama and OpenAI-compatible servers.
+    A server in a private network that staff allow one organization to use: Ollama, or any that it may name.
 
     The only way to plain http and to addresses that are not on the internet. `network` is what `host` may resolve to.
     """

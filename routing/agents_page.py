@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from django.conf import settings
-
 from organizations.models import Organization
 from routing.models import Agent
 from routing.resolve import RoutingRow, resolve_all
@@ -80,7 +78,7 @@ def _line(agent: Agent, row: RoutingRow, cells: Sequence[Cell], today: date) -> 
     return AgentLine(
         agent=agent,
         row=row,
-        month=totals(cells, settings.KEYFARE_SHOW_MANAGED_USD) if cells else None,
+        month=totals(cells) if cells else None,
         last_day=max((cell.day for cell in cells if cell.day), default=None),
         line=sparkline(list(calls.values()), of="calls"),
     )

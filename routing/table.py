@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import Case, When, Window
 from django.db.models.functions import RowNumber
 from django.utils.html import format_html_join
@@ -135,12 +134,7 @@ def routing_page(
     )
     listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
     if averages is None:
-        averages = action_averages(
-            organization=organization,
-            today=today,
-            days=DAYS,
-            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-        )
+        averages = action_averages(organization=organization, today=today, days=DAYS)
     lines = []
     for form in forms:
         rule = form.row.rule

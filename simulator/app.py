@@ -3,14 +3,17 @@ The providers, simulated: one ASGI application that answers as all the providers
 
 For the demo, tests and benchmarks: it needs no internet and no real key, and its answers depend on nothing
 but the prompt. What a key is good for stands in the key itself (see `KeyState`), for model calls and for the
-calls that validate a key alike; what goes wrong with a stream stands in the prompt (see `Fault`). Only model calls are
-delayed. Never give it a real key.
+calls that validate a key alike; what goes wrong with a call stands in the prompt, the key or a header (see `Fault`).
+Only model calls are delayed. Never give it a real key.
+
+It answers what clients of the providers ask for: chats, OpenAI's Responses, embeddings, counts of tokens and lists of
+models, whole or as streams, with tools that are called (see `simulator.tools`) and output in the shape of a schema.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+from asyncio import sleep
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
@@ -18,21 +21,26 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
-from simulator.streams import Fault, Streamed
-from simulator.wires.anthropic import AnthropicWire
-from simulator.wires.base import KeyState, Reply, Wire, encode, next_id
+from simulator.faults import HEADER, PAUSE_SECONDS, Fault, usage_as_told
+from simulator.streams import Streamed
+from simulator.wires.anthropic import AnthropicCompatibleWire, AnthropicWire, OpenRouterMessagesWire
+from simulator.wires.base import Headers, KeyState, Reply, Wire, encode, next_id
 from simulator.wires.compatible import CompatibleWire, MistralWire, OllamaWire
-from simulator.wires.google import GoogleWire
-from simulator.wires.openai import OpenAIWire, OpenRouterWire
-from simulator.wires.responses import ResponsesWire
+from simulator.wires.google import GeminiCompatibleWire, GoogleWire
+from simulator.wires.openai import OpenAIWire
+from simulator.wires.openrouter import OpenRouterWire
+from simulator.wires.responses import CompatibleResponsesWire, OpenRouterResponsesWire, ResponsesWire
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Answering = Callable[[dict[str, Any], Headers], Reply]
 
 OPENAI, OPENROUTER, ANTHROPIC, GOOGLE = OpenAIWire(), OpenRouterWire(), AnthropicWire(), GoogleWire()
-RESPONSES = ResponsesWire()
+RESPONSES, COMPATIBLE_RESPONSES = ResponsesWire(), CompatibleResponsesWire()
+ROUTER_RESPONSES, ROUTER_MESSAGES = OpenRouterResponsesWire(), OpenRouterMessagesWire()
 MISTRAL, OLLAMA, COMPATIBLE = MistralWire(), OllamaWire(), CompatibleWire()
+ANTHROPIC_COMPATIBLE, GEMINI_COMPATIBLE = AnthropicCompatibleWire(), GeminiCompatibleWire()
 
 BASE_PATHS = {
     "openrouter": "/openrouter/api/v1",
@@ -42,31 +50,47 @@ BASE_PATHS = {
     "mistral": "/mistral/v1",
     "ollama": "/ollama",
     "openai_compatible": "/compatible/v1",
+    "anthropic_compatible": "/anthropic-compatible",
+    "gemini_compatible": "/gemini-compatible",
 }
 CHATS: dict[str, Wire] = {
     "/openai/v1/chat/completions": OPENAI,
     "/openai/v1/responses": RESPONSES,
     "/openrouter/api/v1/chat/completions": OPENROUTER,
+    "/openrouter/api/v1/responses": ROUTER_RESPONSES,
+    "/openrouter/api/v1/messages": ROUTER_MESSAGES,
     "/anthropic/v1/messages": ANTHROPIC,
     "/mistral/v1/chat/completions": MISTRAL,
     "/ollama/v1/chat/completions": OLLAMA,
     "/compatible/v1/chat/completions": COMPATIBLE,
+    "/compatible/v1/responses": COMPATIBLE_RESPONSES,
+    "/anthropic-compatible/v1/messages": ANTHROPIC_COMPATIBLE,
 }
 LISTINGS: dict[str, Wire] = {
     "/openai/v1/models": OPENAI,
     "/openrouter/api/v1/models/user": OPENROUTER,
     "/anthropic/v1/models": ANTHROPIC,
     "/google/v1beta/models": GOOGLE,
+    "/google/v1/models": GOOGLE,
     "/mistral/v1/models": MISTRAL,
     "/ollama/api/tags": OLLAMA,
     "/compatible/v1/models": COMPATIBLE,
+    "/anthropic-compatible/v1/models": ANTHROPIC_COMPATIBLE,
+    "/gemini-compatible/v1beta/models": GEMINI_COMPATIBLE,
 }
+# What else there is beside those chats.
+EMBEDDINGS = {
+    path.replace("/chat/completions", "/embeddings"): wire for path, wire in CHATS.items() if "/chat/" in path
+}
+COUNTS = {f"{path}/count_tokens": wire for path, wire in CHATS.items() if path.endswith("/messages")}
 PUBLIC_LISTING = "/openrouter/api/v1/models"
 OPEN_COMPATIBLE_LISTING = "/ollama/v1/models"
 KEY_FACTS = "/openrouter/api/v1/key"
-GOOGLE_MODELS = "/google/v1beta/models/"
-STREAM = "streamGenerateContent"
-GOOGLE_METHODS = ("generateContent", STREAM)
+GEMINI_MODELS: dict[str, GoogleWire] = {
+    "/google/v1beta/models/": GOOGLE,
+    "/google/v1/models/": GOOGLE,
+    "/gemini-compatible/v1beta/models/": GEMINI_COMPATIBLE,
+}
 
 
 class Simulator:
@@ -90,32 +114,34 @@ class Simulator:
             body = await _read(receive)
             wire, reply = await self._answer(scope, dict(scope["headers"]), body)
             if reply.streamed:
-                await _stream(receive, send, wire, reply.streamed, Fault.of(body))
+                await _stream(receive, send, wire, reply.streamed, reply.fault)
             else:
-                await _send(send, wire, reply)
+                await _send(receive, send, wire, reply)
 
     async def _answer(self, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> tuple[Wire, Reply]:
         method, path = scope["method"], scope["path"]
         if method == "POST":
-            wire, told = _chat_route(path, scope["query_string"])
-            if wire:
-                return wire, await self._chat(wire, told, headers, body)
+            if route := _route(path, scope["query_string"]):
+                wire, answering, told = route
+                return wire, await self._call(wire, answering, told, headers, body)
         elif method == "GET":
             if path == PUBLIC_LISTING:
                 return OPENROUTER, _listing(OPENROUTER)
             if path == OPEN_COMPATIBLE_LISTING:
                 return OLLAMA, OLLAMA.compatible_listing()
-            if wire := LISTINGS.get(path):
-                state = KeyState.of(key := wire.key(headers))
+            if listed := LISTINGS.get(path):
+                state = KeyState.of(key := listed.key(headers))
                 lists = state in (KeyState.VALID, KeyState.DRAINED)
-                return wire, _listing(wire) if lists else wire.refusal(state, key)
+                return listed, _listing(listed) if lists else listed.refusal(state, key)
             if path == KEY_FACTS:
                 key = OPENROUTER.key(headers)
                 return OPENROUTER, OPENROUTER.key_facts(KeyState.of(key), key)
         wire = next((chat for start, chat in CHATS.items() if path.startswith(start.split("v1")[0])), GOOGLE)
         return wire, wire.not_found(f"Invalid URL ({method} {path})")
 
-    async def _chat(self, wire: Wire, told: dict[str, Any], headers: dict[bytes, bytes], body: bytes) -> Reply:
+    async def _call(
+        self, wire: Wire, answering: Answering, told: dict[str, Any], headers: dict[bytes, bytes], body: bytes
+    ) -> Reply:
         self.model_calls += 1
         try:
             content = json.loads(body)
@@ -124,7 +150,7 @@ class Simulator:
         self.received.append(content)
         scripted = self.upcoming.popleft() if self.upcoming else None
         if self.delay_seconds > 0:
-            await asyncio.sleep(self.delay_seconds)
+            await sleep(self.delay_seconds)
         if scripted is not None:
             return scripted
         state = KeyState.of(key := wire.key(headers))
@@ -132,14 +158,16 @@ class Simulator:
             return wire.refusal(KeyState.NO_CREDIT if state is KeyState.DRAINED else state, key)
         if not isinstance(content, dict):
             return wire.bad_request("We could not parse the JSON body of your request.")
+        fault = Fault.of(body, key, headers.get(HEADER, b"").decode("latin-1"))
+        if fault and (failed := wire.faulty(fault)):
+            return failed
         content |= told
-        reply = wire.chat(content, headers)
-        if not content.get("stream") or reply.status != 200:
+        reply = answering(content, headers)
+        if reply.status != 200 or not isinstance(reply.content, dict):
             return reply
-        whole: Any = reply.content
-        if Fault.of(body) is Fault.NO_USAGE:
-            whole = {name: value for name, value in whole.items() if name not in ("usage", "usageMetadata")}
-        return replace(reply, streamed=wire.streamed(whole, content))
+        whole = usage_as_told(reply.content, fault) if fault else reply.content
+        streamed = wire.streamed(whole, content) if content.get("stream") else None
+        return replace(reply, content=whole, streamed=streamed, fault=fault)
 
 
 def create_app(delay_seconds: float = 0.0) -> Simulator:
@@ -152,16 +180,30 @@ def origins(address: str) -> dict[str, str]:
     return {slug: f"{address}{path}" for slug, path in BASE_PATHS.items()}
 
 
-def _chat_route(path: str, query: bytes) -> tuple[Wire | None, dict[str, Any]]:
-    """Who answers a model call at this path, and what Google's say that others say in the body."""
+def _route(path: str, query: bytes) -> tuple[Wire, Answering, dict[str, Any]] | None:
+    """Who answers a model call at this path and how, and what Google's say there that others say in the body."""
     if wire := CHATS.get(path):
-        return wire, {}
-    model, _, method = path.removeprefix(GOOGLE_MODELS).rpartition(":")
-    if not path.startswith(GOOGLE_MODELS) or method not in GOOGLE_METHODS:
-        return None, {}
-    if method == STREAM:
-        return GOOGLE, {"model": model, "stream": True, "alt": parse_qs(query.decode()).get("alt", [""])[0]}
-    return GOOGLE, {"model": model}
+        return wire, wire.chat, {}
+    if wire := EMBEDDINGS.get(path):
+        return wire, wire.embed, {}
+    if wire := COUNTS.get(path):
+        return wire, wire.count, {}
+    start = next((start for start in GEMINI_MODELS if path.startswith(start)), None)
+    if start is None:
+        return None
+    gemini = GEMINI_MODELS[start]
+    model, _, method = path.removeprefix(start).rpartition(":")
+    match method:
+        case "generateContent":
+            return gemini, gemini.chat, {"model": model, "stream": False}
+        case "streamGenerateContent":
+            alt = parse_qs(query.decode()).get("alt", [""])[0]
+            return gemini, gemini.chat, {"model": model, "stream": True, "alt": alt}
+        case "countTokens":
+            return gemini, gemini.count, {"model": model, "stream": False}
+        case "embedContent" | "batchEmbedContents":
+            return gemini, gemini.embed, {"model": model, "stream": False}
+    return None
 
 
 @cache
@@ -178,8 +220,11 @@ async def _read(receive: Receive) -> bytes:
     return body
 
 
-async def _send(send: Send, wire: Wire, reply: Reply) -> None:
+async def _send(receive: Receive, send: Send, wire: Wire, reply: Reply) -> None:
+    """A server closes the connection where an answer does not hold what its length says."""
     content = encode(reply.content)
+    if reply.fault is Fault.SLOW:
+        await sleep(5 * PAUSE_SECONDS)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
@@ -187,7 +232,12 @@ async def _send(send: Send, wire: Wire, reply: Reply) -> None:
         *((name.encode(), value.encode()) for name, value in reply.headers.items()),
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    if reply.fault in (Fault.CUT, Fault.STALL):
+        await send({"type": "http.response.body", "body": content[: len(content) // 2], "more_body": True})
+        if reply.fault is Fault.STALL:
+            await _gone(receive)
+    else:
+        await send({"type": "http.response.body", "body": content})
 
 
 async def _stream(receive: Receive, send: Send, wire: Wire, streamed: Streamed, fault: Fault | None) -> None:
@@ -198,12 +248,18 @@ async def _stream(receive: Receive, send: Send, wire: Wire, streamed: Streamed, 
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for raw in streamed.with_fault(fault):
+        if fault is Fault.SLOW:
+            await sleep(PAUSE_SECONDS)
         await send({"type": "http.response.body", "body": raw, "more_body": True})
     if fault is Fault.STALL:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await _gone(receive)
     elif fault is not Fault.CUT:
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -11,4 +11,6 @@ KEYS_TO_TRY: Final = {
     "google": "AQ.simulated-valid-try-me-4",
     "mistral": "simulated-valid-try-me-mistral-5",
     "openai_compatible": "simulated-valid-try-me-6",
+    "anthropic_compatible": "simulated-valid-try-me-7",
+    "gemini_compatible": "simulated-valid-try-me-8",
 }

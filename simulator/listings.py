@@ -24,6 +24,16 @@ def _listing(*models: tuple[str, str, int, str, str]) -> dict[str, SimulatedMode
     }
 
 
+# Models that make vectors; their lists leave them out, as they cannot chat.
+EMBEDDING_MODELS: dict[str, tuple[str, ...]] = {
+    "openai": ("text-embedding-3-small", "text-embedding-3-large"),
+    "google": ("gemini-embedding-001",),
+    "openrouter": ("openai/text-embedding-3-small",),
+    "mistral": ("mistral-embed",),
+    "ollama": ("nomic-embed-text",),
+    "openai_compatible": ("BAAI/bge-m3",),
+    "gemini_compatible": ("gemini-embedding-001",),
+}
 MODELS: dict[str, dict[str, SimulatedModel]] = {
     "openai": _listing(
         ("gpt-4o", "GPT-4o", 128_000, "2.5", "10"),
@@ -95,5 +105,13 @@ MODELS: dict[str, dict[str, SimulatedModel]] = {
     "openai_compatible": _listing(
         ("openai/gpt-oss-120b", "openai/gpt-oss-120b", 131_072, "0", "0"),
         ("Qwen/Qwen3-32B", "Qwen/Qwen3-32B", 40_960, "0", "0"),
+    ),
+    "anthropic_compatible": _listing(
+        ("zai-org/GLM-4.6", "zai-org/GLM-4.6", 202_752, "0", "0"),
+        ("Qwen/Qwen3-Coder-30B", "Qwen/Qwen3-Coder-30B", 262_144, "0", "0"),
+    ),
+    "gemini_compatible": _listing(
+        ("gemma-3-27b-it", "Gemma 3 27B", 131_072, "0", "0"),
+        ("gemini-2.5-flash", "Gemini 2.5 Flash", 1_048_576, "0", "0"),
     ),
 }

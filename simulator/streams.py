@@ -1,5 +1,5 @@
 """
-Answers that come bit by bit, and what can go wrong with them.
+Answers that come bit by bit.
 
 A streamed answer says the same as a whole one: each wire makes its events of the answer that it would give at once.
 """
@@ -9,24 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
 
+from simulator.faults import Fault
+
 CHARACTERS_IN_AN_EVENT = 16
-
-
-class Fault(StrEnum):
-    """What goes wrong with a stream, if the request holds this marker anywhere, as in a profile or a briefing."""
-
-    CUT = "[[simulate-cut]]"  # the connection breaks in the middle
-    STALL = "[[simulate-stall]]"  # nothing more comes from the middle on, until the caller goes
-    BROKEN = "[[simulate-broken]]"  # an error in the middle
-    NO_USAGE = "[[simulate-no-usage]]"  # no tokens are reported
-    USAGE_TWICE = "[[simulate-usage-twice]]"  # the event that reports them comes twice
-
-    @classmethod
-    def of(cls, body: bytes) -> Fault | None:
-        return next((fault for fault in cls if fault.encode() in body), None)
 
 
 class Event(NamedTuple):

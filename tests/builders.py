@@ -26,6 +26,7 @@ from organizations.audit import record
 from organizations.models import Membership, Organization, User
 from providers.adapters.base import ChatRequest, ChatResult
 from providers.adapters.secret import Secret
+from providers.catalog import PROVIDERS
 from providers.egress.connections import open_client
 from providers.keys.saving import save_provider_key
 from providers.keys.validation import validate_key
@@ -43,7 +44,12 @@ PREFIXES = {
     "google": "AQ.",
     "mistral": "",
     "openai_compatible": "",
+    "anthropic_compatible": "",
+    "gemini_compatible": "",
 }
+# Servers that organizations name, and those of them that may be their own or somebody else's.
+SERVERS = tuple(slug for slug, provider in PROVIDERS.items() if provider.takes_base_url)
+PERHAPS_OWN = tuple(slug for slug, provider in PROVIDERS.items() if provider.may_be_own_server)
 
 
 def complete(*organizations: Organization) -> None:

@@ -68,6 +68,7 @@ UNSCOPED = {
     "organizations.invitations:find_invitation": "by the digest of the link's token, which only its reader has",
     "organizations.invitations:is_known": "the same",
     "organizations.invitations:accepted_before": "by the digest of the link's token, which only its reader has",
+    "gateway.snapshot_reading:find_tokens": "by the prefixes of tokens, which say whose they are",
     "organizations.api_tokens:_find": "by the prefix of the token, which says whose it is",
     "benchmarks.volume": "fills a database of its own",
     "benchmarks.pages_once": "the same",

@@ -42,9 +42,7 @@ def served(app: Any, **options: Any) -> Iterator[int]:
 @contextmanager
 def web_process(database_url: str, *options: str, **changes: str) -> Iterator[int]:
     """The port of Keyfare's own web server, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ours = {"DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "tests.web_settings"}
     environment = {**os.environ, **ours, **changes}
     command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port), "--no-proxy-headers"]
@@ -81,6 +79,12 @@ def shared_connections(size: int) -> Iterator[None]:
 def database_url() -> str:
     assert connection.vendor == "postgresql"
     return serving_role.database_url()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def is_listening(port: int) -> bool:

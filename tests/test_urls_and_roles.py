@@ -82,6 +82,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
     "usage": (Permission.VIEW, SAFE),
+    "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
     "providers:validate": (Permission.MANAGE_KEYS, POST),
@@ -136,6 +137,7 @@ API: dict[str, dict[str, Permission | None]] = {
     "api:api-root": {},
     "api:candidate-checks": {"POST": Permission.CHECK_CANDIDATES},
     "api:candidate-check": {"GET": Permission.VIEW},
+    "api:call": {"GET": Permission.VIEW},
 }
 
 # Of a person, whatever the organization: who is not logged in goes to the login page.
@@ -288,6 +290,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "candidate_id": person.pk,
             "briefing_id": briefing.pk,
             "check_id": check.pk,
+            "call_id": UsageEvent.objects.filter(organization=organization, run_id=check.run_id)[0].call_id,
         },
     )
 
@@ -434,6 +437,7 @@ def test_ids_of_another_organization_are_as_absent_under_ones_own_address(world,
         "candidate_id": ABSENT_ID,
         "briefing_id": ABSENT_ID,
         "check_id": ABSENT_UUID,
+        "call_id": ABSENT_UUID,
     }
     wrong, asked = [], 0
     for url in ORGANIZATION_URLS:

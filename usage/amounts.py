@@ -24,6 +24,18 @@ def dollars(nanousd: int | None, *, places: int = 2) -> str:
     return f"{sign}${rounded:,}"
 
 
+def exact_dollars(usd: Decimal, *, places: int = 4) -> str:
+    """USD with all their decimals up to the twelfth, and at least `places`."""
+    whole, _, decimals = f"{abs(usd):,.12f}".partition(".")
+    return f"{'-' if usd < 0 else ''}${whole}.{decimals.rstrip('0').ljust(places, '0')}"
+
+
+def usd_exactly(nanousd: int) -> str:
+    """USD to the nano-dollar, for programs: "0.000123400"."""
+    whole, rest = divmod(abs(nanousd), 10**9)
+    return f"{'-' if nanousd < 0 else ''}{whole}.{rest:09d}"
+
+
 def count(number: int | None) -> str:
     """A whole number with thousands separators; "not reported" for None."""
     return NOT_REPORTED if number is None else f"{number:,}"

@@ -16,8 +16,9 @@ from django.db import connection
 from django.db.models import F
 
 from organizations.models import Organization
+from usage.audience import sees_usd
 from usage.measures import MEASURES, Sums, daily_rows, rows_of_other_days
-from usage.models import Mode, UsageDaily, UsageEvent
+from usage.models import UsageDaily, UsageEvent
 from usage.rollups import not_rolled_up
 
 Key = TypeVar("Key")
@@ -163,9 +164,9 @@ def add_up(cells: Iterable[Cell]) -> Sums:
     return Sums(*(sum(column) for column in columns))
 
 
-def shown(cells: Iterable[Cell], show_managed_usd: bool) -> list[Cell]:
+def shown(cells: Iterable[Cell], show_managed_usd: bool | None = None) -> list[Cell]:
     """Those whose USD may be shown."""
-    return [cell for cell in cells if show_managed_usd or cell.mode != Mode.MANAGED]
+    return [cell for cell in cells if sees_usd(cell.mode, show_managed_usd=show_managed_usd)]
 
 
 def grouped(cells: Iterable[Cell], key: Callable[[Cell], Key]) -> dict[Key, list[Cell]]:
@@ -175,7 +176,7 @@ def grouped(cells: Iterable[Cell], key: Callable[[Cell], Key]) -> dict[Key, list
     return groups
 
 
-def totals(cells: Sequence[Cell], show_managed_usd: bool) -> Totals:
+def totals(cells: Sequence[Cell], show_managed_usd: bool | None = None) -> Totals:
     everything, own = add_up(cells), add_up(shown(cells, show_managed_usd))
     is_unknown = not own.cost_nanousd and (own.calls_without_cost or (everything.calls and not own.calls))
     return Totals(

@@ -167,6 +167,11 @@ def _calls(events: Iterable[UsageEvent]) -> list[uuid.UUID]:
     return sorted({event.call_id for event in events})
 
 
+def ended_after_all(call_id: uuid.UUID) -> uuid.UUID:
+    """The id in the books of the end of a call that had been counted as lost."""
+    return uuid.uuid5(call_id, "ended after all")
+
+
 def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, UsageEvent]) -> list[UsageEvent]:
     """
     Those whose call counts as lost, each given an id of its own. Before anything is written, so that the runs of all
@@ -177,7 +182,7 @@ def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, Usa
     for event in events:
         if recorded.setdefault(event.call_id, event.status) == Status.LOST != event.status:
             logger.warning("Call %s ended after it was counted as lost; recording it as well.", event.call_id)
-            event.call_id = uuid.uuid5(event.call_id, "ended after all")
+            event.call_id = ended_after_all(event.call_id)
             late.append(event)
     return late
 
@@ -191,7 +196,7 @@ def _written_before(events: Sequence[UsageEvent]) -> dict[uuid.UUID, UsageEvent]
 
 def _event_of(finished: Finished) -> UsageEvent:
     call, report = finished.call, _within_reason(finished.call, finished.report)
-    cost = _cost_of(finished, report)
+    cost = cost_of(finished)
     tokens = report.usage or TokenUsage()
     return UsageEvent(
         organization_id=call.organization_id,
@@ -206,7 +211,9 @@ def _event_of(finished: Finished) -> UsageEvent:
         http_status=finished.http_status,
         request_id=_text(report.request_id, "request_id"),
         service_tier=_text(report.service_tier, "service_tier"),
-        usage_reported=report.usage is not None and report.doubt != Doubt.UNCLEAR_TOKENS,
+        usage_reported=not finished.are_tokens_estimated
+        and report.usage is not None
+        and report.doubt != Doubt.UNCLEAR_TOKENS,
         uncached_input_tokens=tokens.uncached_input,
         cache_read_tokens=tokens.cache_read,
         cache_write_tokens=tokens.cache_write + tokens.cache_write_1h,
@@ -223,15 +230,17 @@ def _event_of(finished: Finished) -> UsageEvent:
     )
 
 
-def _cost_of(finished: Finished, report: Report) -> Price:
+def cost_of(finished: Finished) -> Price:
     """
-    What a call cost that ended so.
+    What a call cost that ended so, as its event will say.
 
     Providers bill answers, also those that broke off or refused, and no call that they answer with an error status.
     """
-    call = finished.call
+    call, report = finished.call, finished.report
     if call.no_token_charges:
         return OWN_SERVER
+    if _is_beyond_reason(report):
+        report = replace(report, usage=None)
     cost = price(provider=call.facts.provider, model=call.facts.model, report=report, at=call.started_at)
     if finished.status == Status.ANSWERED or cost.source == PriceSource.PROVIDER:
         return cost
@@ -243,10 +252,14 @@ def _cost_of(finished: Finished, report: Report) -> Price:
 
 
 def _within_reason(call: Admission, report: Report) -> Report:
-    if report.usage is None or report.usage.total <= MOST_TOKENS:
+    if report.usage is None or not _is_beyond_reason(report):
         return report
     logger.error("Call %s reports %d tokens, which cannot be; counted as not reported.", call.id, report.usage.total)
     return replace(report, usage=None)
+
+
+def _is_beyond_reason(report: Report) -> bool:
+    return report.usage is not None and report.usage.total > MOST_TOKENS
 
 
 def _text(value: str, field: str) -> str:

@@ -8,54 +8,12 @@ from django.db import models
 from django.db.models import F, Q
 
 from organizations.models import Organization, TenantQuerySet
-from usage.facts import COUNTED_BY, Admission, CallFacts, Origin
+from usage.columns import Asked, CalledBy
+from usage.columns import Mode as Mode
+from usage.facts import COUNTED_BY, Admission
 from usage.ingest import IngestPosition
 from usage.names import provider_name
 from usage.querysets import UsageEventQuerySet
-
-
-class Mode(models.TextChoices):
-    """Who pays the provider: the operator of the installation, or the organization with its own key."""
-
-    MANAGED = "managed", "Managed"
-    BYOK = "byok", "BYOK"
-
-
-class CalledBy(models.Model):
-    """The columns of CallFacts."""
-
-    provider = models.CharField(max_length=40)
-    model = models.CharField(max_length=200, help_text="As requested.")
-    action = models.CharField(max_length=60)
-    key_id = models.UUIDField()
-    key_label = models.CharField(max_length=80)
-    mode = models.CharField(max_length=10, choices=Mode.choices)
-
-    class Meta:
-        abstract = True
-
-    @property
-    def facts(self) -> CallFacts:
-        return CallFacts(**{field.name: getattr(self, field.name) for field in fields(CallFacts)})
-
-
-class Asked(models.Model):
-    """The columns of Origin, and what else is known of a call before it leaves."""
-
-    token_id = models.BigIntegerField(null=True, blank=True, help_text="The API token that it came by.")
-    member_id = models.BigIntegerField(null=True, blank=True, help_text="The user whose token that was then.")
-    labels = models.JSONField(default=dict, blank=True, help_text="What the caller sorts its calls by.")
-    rule_version = models.PositiveIntegerField(null=True, blank=True, help_text="Of the routing rule that it went by.")
-    attempt = models.PositiveSmallIntegerField(default=1)
-    attempt_of = models.UUIDField(null=True, blank=True, help_text="The call that this is a further attempt of.")
-    is_stream = models.BooleanField(default=False)
-
-    class Meta:
-        abstract = True
-
-    @property
-    def origin(self) -> Origin:
-        return Origin(self.token_id, self.member_id, self.labels)
 
 
 class InFlightCall(CalledBy, Asked):
@@ -271,6 +229,12 @@ class UsageEvent(CalledBy, Asked):
             # For staff, who see the calls of all organizations.
             models.Index(fields=["-occurred_at", "-id"], name="usage_event_of_everybody"),
             models.Index(fields=["organization", "run_id"], name="usage_event_by_run"),
+            # Few: most calls are answered at the first attempt.
+            models.Index(
+                fields=["organization", "attempt_of"],
+                condition=Q(attempt_of__isnull=False),
+                name="usage_event_by_first_attempt",
+            ),
             # Empty on SQLite, where the position is the row id.
             models.Index(
                 fields=["ingest_position"], condition=Q(ingest_position__gt=0), name="usage_event_by_position"
@@ -299,6 +263,13 @@ class UsageEvent(CalledBy, Asked):
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def error_beside_status(self) -> str:
+        """The kind of its error, where that says more than that the call did not end by itself."""
+        if self.status in (self.Status.LOST, self.Status.CANCELLED):
+            return ""
+        return "" if self.error_kind == "unexpected" and self.status != self.Status.FAILED else self.error_kind
 
     @property
     def has_no_token_charges(self) -> bool:

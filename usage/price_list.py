@@ -9,7 +9,7 @@ price, and a class it has none for costs as much as another. What it so pretends
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -71,12 +71,28 @@ def list_price(
     *, provider: str, model: str, served_model: str, usage: TokenUsage, tier: str, at: datetime
 ) -> int | NoPrice:
     """What a call that left `at` (aware) costs in nano-USD by the list, or why the list cannot tell. Raises nothing."""
+    return _priced(rates_of(provider, model, served_model, tier, at.astimezone(UTC).date()), usage)[0]
+
+
+def list_prices(
+    *, provider: str, model: str, served_model: str, usage: TokenUsage, tier: str, at: datetime, cost_nanousd: int
+) -> Mapping[str, Decimal]:
+    """
+    USD a million tokens, by class (`usage.rates.CLASSES`), of a call that cost `cost_nanousd` by the list. Empty where
+    the list of today comes to another cost: it has changed since, or the call used more than `usage` tells.
+    """
+    cost, rate = _priced(rates_of(provider, model, served_model, tier, at.astimezone(UTC).date()), usage)
+    return rate.step_of(usage.input_total).usd_per_million() if rate and cost == cost_nanousd else {}
+
+
+def _priced(rates: Iterable[Rate | NoPrice], usage: TokenUsage) -> tuple[int | NoPrice, Rate | None]:
+    """The cost, and by which rate; or why there is none."""
     found: int | NoPrice = NoPrice.NOT_LISTED
-    for rate in rates_of(provider, model, served_model, tier, at.astimezone(UTC).date()):
+    for rate in rates:
         found = rate.cost(usage) if isinstance(rate, Rate) else rate
         if found != NoPrice.NOT_LISTED:
-            return found
-    return found
+            return found, rate if isinstance(rate, Rate) else None
+    return found, None
 
 
 def list_price_per_million(*, provider: str, model: str, at: datetime) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from usage.models import UsageEvent
 from usage.tokens import TokenUsage
@@ -36,6 +37,14 @@ class Step:
     prices: tuple[int | None, ...]  # by CLASSES, in units of SCALE; None where there is none
     reasons: tuple[NoPrice | None, ...]  # by CLASSES: why there is none
 
+    def usd_per_million(self) -> dict[str, Decimal]:
+        """By class, of those that have a price."""
+        return {
+            name: Decimal(price).scaleb(-18)
+            for name, price in zip(CLASSES, self.prices, strict=True)
+            if price is not None
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -45,7 +54,7 @@ class Rate:
 
     def cost(self, usage: TokenUsage) -> int | NoPrice:
         """Nano-USD, rounded half to even, or why these tokens have no price. Raises nothing."""
-        step = self.steps[0] if len(self.steps) == 1 else self._step_of(usage.input_total)
+        step = self.steps[0] if len(self.steps) == 1 else self.step_of(usage.input_total)
         counts = _counts(usage)
         amount = 0
         for count, price in zip(counts, step.prices, strict=True):
@@ -69,7 +78,8 @@ class Rate:
         amounts = [input_tokens * _dearest(step, INPUT) + output_tokens * _dearest(step, OUTPUT) for step in within]
         return -(-max(amounts) // PER_NANOUSD)
 
-    def _step_of(self, sent: int) -> Step:
+    def step_of(self, sent: int) -> Step:
+        """The prices of a request that sends so many tokens."""
         found = self.steps[0]
         for step in self.steps[1:]:
             if sent <= step.above:

@@ -2,8 +2,8 @@
 Every number on a page that tells what was used and what it cost. Each report is one statement (usage/cells.py).
 
 Days are UTC; a period of n days includes today. What nobody knows is None, never 0, and a sum says how much of it is
-not known; the USD of Managed calls are the operator's and left out unless `show_managed_usd`, in which case
-`hidden_calls` is 0.
+not known; USD that the organization is not to see are left out (usage/audience.py says what `show_managed_usd` means),
+and where it sees all, `hidden_calls` is 0.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from organizations.models import Organization
 from usage import amounts
+from usage.audience import sees_usd
 from usage.cells import Cell, Grouping, Totals, add_up, first_day, grouped, read_groupings, shown, totals
 from usage.charts import Chart, Series, Unit, stacked_bars
 from usage.measures import CALL_MEASURES, RUN_MEASURES, Sums
@@ -168,14 +169,14 @@ class CostSummary:
 
 
 def action_averages(
-    *, organization: Organization, today: date, show_managed_usd: bool, days: int = MONTH
+    *, organization: Organization, today: date, days: int = MONTH, show_managed_usd: bool | None = None
 ) -> dict[str, ActionAverages]:
     """By action, of the runs that began in the period, with all their calls; an action without runs is not in it."""
     (by_action,) = read_groupings(organization, today, days, BY_ACTION)
     return _averages(by_action, show_managed_usd)
 
 
-def _averages(cells: Iterable[Cell], show_managed_usd: bool) -> dict[str, ActionAverages]:
+def _averages(cells: Iterable[Cell], show_managed_usd: bool | None) -> dict[str, ActionAverages]:
     averages = {}
     for action, of_action in grouped(cells, lambda cell: cell.action).items():
         everything, own = add_up(of_action), add_up(shown(of_action, show_managed_usd))
@@ -195,13 +196,13 @@ def _averages(cells: Iterable[Cell], show_managed_usd: bool) -> dict[str, Action
     return averages
 
 
-def run_cost(*, organization: Organization, run_id: uuid.UUID, show_managed_usd: bool = False) -> RunCost:
+def run_cost(*, organization: Organization, run_id: uuid.UUID, show_managed_usd: bool | None = None) -> RunCost:
     """One execution of an action, from its events."""
     return run_costs(organization=organization, run_ids=[run_id], show_managed_usd=show_managed_usd)[run_id]
 
 
 def run_costs(
-    *, organization: Organization, run_ids: Iterable[uuid.UUID], show_managed_usd: bool = False
+    *, organization: Organization, run_ids: Iterable[uuid.UUID], show_managed_usd: bool | None = None
 ) -> dict[uuid.UUID, RunCost]:
     """The same for many runs in one query; a run without calls is in it, too."""
     events: dict[uuid.UUID, list[UsageEvent]] = {run_id: [] for run_id in run_ids}
@@ -210,14 +211,14 @@ def run_costs(
     return {run_id: _run_cost(of_run, show_managed_usd) for run_id, of_run in events.items()}
 
 
-def cost_summary(*, organization: Organization, today: date, show_managed_usd: bool) -> CostSummary:
+def cost_summary(*, organization: Organization, today: date, show_managed_usd: bool | None = None) -> CostSummary:
     """The whole cost panel, from one query."""
     by_day, by_model = read_groupings(organization, today, MONTH, BY_DAY, BY_MODEL)
     return _summary(organization, today, by_day, by_model, show_managed_usd)
 
 
 def cost_and_averages(
-    *, organization: Organization, today: date, show_managed_usd: bool
+    *, organization: Organization, today: date, show_managed_usd: bool | None = None
 ) -> tuple[CostSummary, dict[str, ActionAverages]]:
     """`cost_summary` and `action_averages` of its month, from one query."""
     by_day, by_model, by_action = read_groupings(organization, today, MONTH, BY_DAY, BY_MODEL, BY_ACTION)
@@ -228,7 +229,11 @@ def cost_and_averages(
 
 
 def _summary(
-    organization: Organization, today: date, by_day: Sequence[Cell], by_model: Sequence[Cell], show_managed_usd: bool
+    organization: Organization,
+    today: date,
+    by_day: Sequence[Cell],
+    by_model: Sequence[Cell],
+    show_managed_usd: bool | None,
 ) -> CostSummary:
     # A cell of runs alone: that of a run which began before the calls on these days.
     by_day, by_model = ([cell for cell in cells if cell.sums.calls] for cells in (by_day, by_model))
@@ -250,11 +255,11 @@ def _dearest_first(of_row: Totals) -> tuple[int, int]:
     return -(of_row.cost_nanousd or 0), -of_row.tokens
 
 
-def _payer(cell: Cell, show_managed_usd: bool) -> str:
-    return "" if show_managed_usd else cell.mode
+def _payer(cell: Cell, show_managed_usd: bool | None) -> str:
+    return "" if sees_usd(Mode.MANAGED, show_managed_usd=show_managed_usd) else cell.mode
 
 
-def _by_provider(cells: Iterable[Cell], show_managed_usd: bool) -> tuple[ProviderUsage, ...]:
+def _by_provider(cells: Iterable[Cell], show_managed_usd: bool | None) -> tuple[ProviderUsage, ...]:
     groups = grouped(cells, lambda cell: (cell.provider, _payer(cell, show_managed_usd)))
     rows = [
         ProviderUsage(provider, provider_name(provider), mode, totals(group, show_managed_usd))
@@ -263,7 +268,7 @@ def _by_provider(cells: Iterable[Cell], show_managed_usd: bool) -> tuple[Provide
     return tuple(sorted(rows, key=lambda row: (*_dearest_first(row.totals), row.provider, row.mode)))
 
 
-def _by_model(cells: Iterable[Cell], show_managed_usd: bool) -> tuple[ModelUsage, ...]:
+def _by_model(cells: Iterable[Cell], show_managed_usd: bool | None) -> tuple[ModelUsage, ...]:
     groups = grouped(cells, lambda cell: (cell.provider, cell.model, _payer(cell, show_managed_usd)))
     rows = [
         ModelUsage(provider, provider_name(provider), model, mode, totals(group, show_managed_usd))
@@ -287,7 +292,7 @@ def _daily(
     return [Series(provider_name(slug), tuple(values[slug]), tuple(gaps[slug])) for slug in sorted(values)]
 
 
-def _month_chart(cells: Sequence[Cell], today: date, show_managed_usd: bool) -> Chart | None:
+def _month_chart(cells: Sequence[Cell], today: date, show_managed_usd: bool | None) -> Chart | None:
     """USD where there are any to show, else tokens, so that Managed use is seen as well."""
     series = _daily(
         shown(cells, show_managed_usd),
@@ -304,9 +309,9 @@ def _month_chart(cells: Sequence[Cell], today: date, show_managed_usd: bool) -> 
     return stacked_bars(name="month", title=title, days=days, series=series, unit=unit)
 
 
-def _run_cost(events: Sequence[UsageEvent], show_managed_usd: bool) -> RunCost:
+def _run_cost(events: Sequence[UsageEvent], show_managed_usd: bool | None) -> RunCost:
     is_managed = any(event.mode == Mode.MANAGED for event in events)
-    is_hidden = is_managed and not show_managed_usd
+    is_hidden = any(not sees_usd(event.mode, show_managed_usd=show_managed_usd) for event in events)
     priced = [event for event in events if event.cost_nanousd is not None]
     unpriced = sum(event.is_unpriced for event in events)
     unanswered = sum(event.is_unanswered for event in events)

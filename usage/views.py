@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
@@ -54,7 +52,6 @@ def events_context(
         ],
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
-        "show_managed_usd": settings.KEYFARE_SHOW_MANAGED_USD,
         "models": form.models,
     }
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -108,11 +107,7 @@ def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[st
         .filter(check_row=check)
         .select_related("requirement")
         .order_by("requirement__kind", "requirement__position", "pk"),
-        "cost": run_cost(
-            organization=request.organization,
-            run_id=check.run_id,
-            show_managed_usd=settings.KEYFARE_SHOW_MANAGED_USD,
-        ),
+        "cost": run_cost(organization=request.organization, run_id=check.run_id),
         "charge_of_failed": charge_of_failed(check) if check.status == CandidateCheck.Status.FAILED else "",
         "quote": offer if offer and offer.count else None,
         "charge": charge,

@@ -53,6 +53,7 @@ HOTTEST = 1.0  # temperatures go up to 2 elsewhere
 class AnthropicAdapter(Adapter):
     provider_name: ClassVar[str] = "Anthropic"
     dialect: ClassVar[Dialect] = ANTHROPIC_MESSAGES
+    speaks: ClassVar[frozenset[str]] = frozenset({"messages"})
     key_page: ClassVar[str] = "https://platform.claude.com/settings/keys"
     request_id_header: ClassVar[str] = "request-id"
     optional_fields: ClassVar[OptionalFields] = OptionalFields(
@@ -81,7 +82,7 @@ class AnthropicAdapter(Adapter):
         }
         if request.system:
             content["system"] = request.system
-        return json_call(f"{base_url}/messages", content, self.version_headers)
+        return json_call(f"{self.root(base_url)}/messages", content, self.version_headers)
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
@@ -93,7 +94,7 @@ class AnthropicAdapter(Adapter):
         return ChatResult(storable("".join(text for text in texts if isinstance(text, str))), finish, report)
 
     def models_call(self, base_url: str) -> HttpCall:
-        return get_call(f"{base_url}/models?limit=1000", self.version_headers)
+        return get_call(f"{self.root(base_url)}/models?limit=1000", self.version_headers)
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         return [
@@ -106,8 +107,14 @@ class AnthropicAdapter(Adapter):
             if (model_id := text_of(row.get("id")))
         ]
 
+    def status_of(self, answer: HttpAnswer, error: ErrorBody) -> int:
+        return TYPE_STATUS.get(error.type, 500) if answer.status == 200 else answer.status
+
+    def limited(self) -> Verdict:
+        return Verdict(ErrorKind.LIMITED, reason("anthropic.limited", key_page=self.key_page))
+
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        status = TYPE_STATUS.get(error.type, 500) if answer.status == 200 else answer.status
+        status = self.status_of(answer, error)
         said = error.message
         if error.type == "billing_error":
             return self.no_credit()
@@ -122,5 +129,5 @@ class AnthropicAdapter(Adapter):
         if verdict := self.common_verdict(status, answer, error):
             return verdict
         if error.type == "permission_error" or status == 403:
-            return Verdict(ErrorKind.LIMITED, reason("anthropic.limited", key_page=self.key_page))
+            return self.limited()
         return self.verdict_by_status(status)

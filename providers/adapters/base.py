@@ -46,6 +46,10 @@ class Adapter(Verdicts, ABC):
     """
 
     dialect: ClassVar[Dialect]
+    # What the gateway may forward to it: names of `gateway.door.endpoints`.
+    speaks: ClassVar[frozenset[str]] = frozenset()
+    takes_stream_options: ClassVar[bool] = True
+    output_limit_field: ClassVar[str] = ""  # what a chat in OpenAI's protocol calls its output limit
     request_id_header: ClassVar[str] = "x-request-id"
     may_be_open: ClassVar[bool] = False  # to callers with any key or none
     # Whether it may well have models, and answer for them, where its list of them is empty or no list at all.
@@ -55,6 +59,14 @@ class Adapter(Verdicts, ABC):
     @abstractmethod
     def credential_headers(self, secret: Secret) -> dict[str, str]:
         """The headers that carry the key. The only place of an adapter that sees it."""
+
+    def root(self, base_url: str) -> str:
+        """Where the paths of the wire begin, of a base URL as people give it."""
+        return base_url
+
+    def door_call(self, base_url: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
+        """A call as a client of the gateway made it, to `path` of the wire."""
+        return HttpCall("POST", f"{self.root(base_url)}{path}", dict(headers), body)
 
     @abstractmethod
     def chat_call(self, base_url: str, request: ChatRequest, quirks: Iterable[Quirk] = ()) -> HttpCall:
@@ -97,6 +109,10 @@ class Adapter(Verdicts, ABC):
         """What the provider tells of the key's limits, ready for JSON; {} where it tells nothing."""
         self.parse_models(answer)
         return {}
+
+    def status_of(self, answer: HttpAnswer, error: ErrorBody) -> int:
+        """The HTTP status of an error; of one inside a success, the status that it stands for."""
+        return (error.code_as_status or 500) if answer.status == 200 else answer.status
 
     @abstractmethod
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
@@ -147,14 +163,14 @@ class Adapter(Verdicts, ABC):
             raise self.failure(answer, error=error_in(content), report=self.report_of(answer, content))
         return content
 
-    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        """What the answer `content` says of itself, as far as it does."""
-        report = self.dialect.report_of(content)
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any], dialect: Dialect | None = None) -> Report:
+        """What the answer `content` says of itself, as far as it does, in another `dialect` than that of chats."""
+        report = (dialect or self.dialect).report_of(content)
         return replace(report, request_id=self.request_id(answer) or report.request_id)
 
     def report_of_stream(self, answer: HttpAnswer, stream: Stream) -> Report:
         """The same of a stream, of whose `answer` the status and headers count."""
-        report = self.report_of(answer, stream.answer)
+        report = self.report_of(answer, stream.answer, stream.dialect)
         return report if report.doubt or report.cost_nanousd is not None else replace(report, doubt=stream.report.doubt)
 
     def model_rows(self, answer: HttpAnswer, *names: str) -> list[dict[str, Any]]:

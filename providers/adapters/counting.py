@@ -82,8 +82,9 @@ def openai_tokens(usage: object) -> Counted:
         sent = hit + missed
     if sent is None and written is None:
         return NOT_REPORTED
-    cache_read, cache_write = _largest(usage, CACHE_READS), _largest(usage, CACHE_WRITES)
-    reasoning = _largest(usage, REASONING)
+    told = _told(usage)
+    cache_read, cache_write = _largest(told, CACHE_READS), _largest(told, CACHE_WRITES)
+    reasoning = _largest(told, REASONING)
     is_clear = total is not None or (sent is not None and written is not None)
     sent, written = sent or 0, written or 0
     if total is None:
@@ -100,13 +101,13 @@ def openai_tokens(usage: object) -> Counted:
     counted = TokenUsage.from_inclusive(
         input_total=sent, cache_read=cache_read, cache_write=cache_write, output=written, reasoning=reasoning
     )
-    heard, shown = _largest(usage, AUDIO_INPUT), _largest(usage, IMAGE_INPUT)
-    heard_again = _largest(usage, AUDIO_CACHE_READ)
+    heard, shown = _largest(told, AUDIO_INPUT), _largest(told, IMAGE_INPUT)
+    heard_again = _largest(told, AUDIO_CACHE_READ)
     # Which part of them was cached is told by few.
     is_mixed = cache_read > 0 and (shown > 0 or (heard > 0 and not heard_again))
-    parts = Parts(heard - heard_again, shown, heard_again, _largest(usage, AUDIO_OUTPUT), _largest(usage, IMAGE_OUTPUT))
+    parts = Parts(heard - heard_again, shown, heard_again, _largest(told, AUDIO_OUTPUT), _largest(told, IMAGE_OUTPUT))
     return _counted(
-        counted, parts, is_clear=is_clear, has_extras=is_mixed or _largest(usage, EXTRAS) > 0 or _used_tools(usage)
+        counted, parts, is_clear=is_clear, has_extras=is_mixed or _largest(told, EXTRAS) > 0 or _used_tools(usage)
     )
 
 
@@ -221,9 +222,21 @@ def _first(usage: Mapping[str, Any], *names: str) -> int | None:
     return next((count for count in counts if count is not None), None)
 
 
-def _largest(usage: Mapping[str, Any], places: Iterable[tuple[str, ...]]) -> int:
+def _told(usage: Mapping[str, Any], depth: int = 3) -> dict[tuple[str, ...], int]:
+    """Every count above zero in `usage`, by where it stands."""
+    told: dict[tuple[str, ...], int] = {}
+    for name, value in usage.items():
+        if isinstance(value, dict):
+            if depth > 1:
+                told |= {(name, *place): count for place, count in _told(value, depth - 1).items()}
+        elif value and (count := count_of(value)):
+            told[name,] = count
+    return told
+
+
+def _largest(told: Mapping[tuple[str, ...], int], places: Iterable[tuple[str, ...]]) -> int:
     """The same count under its several names."""
-    return max(count_of(member(usage, *place)) for place in places)
+    return max((told[place] for place in places if place in told), default=0)
 
 
 def _used_tools(usage: Mapping[str, Any]) -> bool:

@@ -66,6 +66,7 @@ NO_QUOTA_AT_ALL = re.compile(r"\blimit: 0(?![\d.])")
 class GoogleAdapter(Adapter):
     provider_name: ClassVar[str] = "Google"
     dialect: ClassVar[Dialect] = GEMINI
+    speaks: ClassVar[frozenset[str]] = frozenset({"generateContent"})
     key_page: ClassVar[str] = "https://aistudio.google.com/app/apikey"
 
     optional_fields: ClassVar[OptionalFields] = OptionalFields(
@@ -106,7 +107,7 @@ class GoogleAdapter(Adapter):
             contents[0]["parts"].insert(0, {"text": f"{request.system}\n\n"})
         content["generationConfig"] = options
         model = quote(request.model.removeprefix("models/"), safe="")
-        return json_call(f"{base_url}/models/{model}:generateContent", content)
+        return json_call(f"{self.root(base_url)}/models/{model}:generateContent", content)
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
@@ -126,15 +127,15 @@ class GoogleAdapter(Adapter):
         texts = (part.get("text") for part in rows(parts) if part.get("thought") is not True)
         return ChatResult(storable("".join(text for text in texts if isinstance(text, str))), finish, report)
 
-    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        report = super().report_of(answer, content)
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any], dialect: Dialect | None = None) -> Report:
+        report = super().report_of(answer, content, dialect)
         if member(content, "usageMetadata", "serviceTier"):
             return report
         tier = text_of(answer.headers.get("x-gemini-service-tier"), 40)
         return replace(report, service_tier=tier) if tier else report
 
     def models_call(self, base_url: str) -> HttpCall:
-        return get_call(f"{base_url}/models?pageSize=1000")
+        return get_call(f"{self.root(base_url)}/models?pageSize=1000")
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         """The models that can chat; embedding, speech and image models are left out where the list tells."""
@@ -150,7 +151,7 @@ class GoogleAdapter(Adapter):
         ]
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        status = (error.code_as_status or 500) if answer.status == 200 else answer.status
+        status = self.status_of(answer, error)
         said = error.message
         if verdict := self._classify_key(status, error):
             return verdict
@@ -161,8 +162,11 @@ class GoogleAdapter(Adapter):
         if verdict := self.common_verdict(status, answer, error):
             return verdict
         if status == 403:
-            return Verdict(ErrorKind.LIMITED, reason("google.limited", key_page=self.key_page))
+            return self.limited()
         return self.verdict_by_status(status)
+
+    def limited(self) -> Verdict:
+        return Verdict(ErrorKind.LIMITED, reason("google.limited", key_page=self.key_page))
 
     def _classify_key(self, status: int, error: ErrorBody) -> Verdict | None:
         """What keeps the key from every call."""

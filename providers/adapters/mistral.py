@@ -20,6 +20,8 @@ class MistralAdapter(OpenAIAdapter):
     key_page: ClassVar[str] = "https://console.mistral.ai/api-keys"
     # Unknown fields, `max_completion_tokens` among them, are a 422.
     output_limit_field: ClassVar[str] = "max_tokens"
+    speaks: ClassVar[frozenset[str]] = frozenset({"chat completions", "embeddings"})
+    takes_stream_options: ClassVar[bool] = False  # it counts the tokens of a stream unasked
 
     def listed_model(self, row: dict[str, Any]) -> ListedModel:
         """Models that do not chat (embeddings, OCR, moderation) are left out."""

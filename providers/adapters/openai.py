@@ -52,6 +52,7 @@ OPTIONAL_FIELDS = OptionalFields(
 class OpenAIAdapter(Adapter):
     provider_name: ClassVar[str] = "OpenAI"
     dialect: ClassVar[Dialect] = OPENAI_CHAT
+    speaks: ClassVar[frozenset[str]] = frozenset({"chat completions", "responses", "embeddings"})
     optional_fields: ClassVar[OptionalFields] = OPTIONAL_FIELDS
     key_page: ClassVar[str] = "https://platform.openai.com/api-keys"
     # Reasoning models refuse the older `max_tokens`.
@@ -81,7 +82,10 @@ class OpenAIAdapter(Adapter):
         elif system := system_prompt(request):
             messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
         content = {"model": request.model, "messages": messages, **options}
-        return json_call(f"{base_url}/chat/completions", content, self.extra_headers)
+        return json_call(f"{self.root(base_url)}/chat/completions", content, self.extra_headers)
+
+    def door_call(self, base_url: str, path: str, headers: Mapping[str, str], body: bytes) -> HttpCall:
+        return super().door_call(base_url, path, {**self.extra_headers, **headers}, body)
 
     def parse_chat(self, answer: HttpAnswer) -> ChatResult:
         content = self.read(answer)
@@ -95,15 +99,15 @@ class OpenAIAdapter(Adapter):
             raise self.empty(answer, report)
         return ChatResult(text, finish, report)
 
-    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any]) -> Report:
-        report = super().report_of(answer, content)
+    def report_of(self, answer: HttpAnswer, content: Mapping[str, Any], dialect: Dialect | None = None) -> Report:
+        report = super().report_of(answer, content, dialect)
         cost = self.reported_cost(content)
         if isinstance(cost, Doubt):
             return replace(report, doubt=cost)
         return replace(report, cost_nanousd=cost)
 
     def models_call(self, base_url: str) -> HttpCall:
-        return get_call(f"{base_url}/models", self.extra_headers)
+        return get_call(f"{self.root(base_url)}/models", self.extra_headers)
 
     def parse_models(self, answer: HttpAnswer) -> list[ListedModel]:
         models = (self.listed_model(row) for row in self.model_rows(answer, "data"))
@@ -118,10 +122,10 @@ class OpenAIAdapter(Adapter):
         return None
 
     def classify(self, answer: HttpAnswer, error: ErrorBody) -> Verdict:
-        status = (error.code_as_status or 500) if answer.status == 200 else answer.status
+        status = self.status_of(answer, error)
         if error.code == "slow_down":
             return self.rate_limited()
-        if verdict := self.common_verdict(status or 500, answer, error):
+        if verdict := self.common_verdict(status, answer, error):
             return verdict
         if status in (401, 403):
             return self._classify_refused_key(status, error)

@@ -38,6 +38,7 @@ class OpenRouterAdapter(OpenAIAdapter):
     output_limit_field: ClassVar[str] = "max_tokens"
     extra_headers: ClassVar[dict[str, str]] = {"x-title": "Keyfare"}
     request_id_header: ClassVar[str] = "x-generation-id"
+    speaks: ClassVar[frozenset[str]] = frozenset({"chat completions", "responses", "embeddings", "messages"})
 
     def validation_call(self, base_url: str) -> HttpCall:
         """OpenRouter lists its models to anybody; only this call proves a key."""

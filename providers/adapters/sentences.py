@@ -217,6 +217,17 @@ SENTENCES: Final[dict[str, str]] = {
         "The server gives no list of models at this base URL; most end in /v1. If this one is right, type the id of a "
         "model."
     ),
+    "server.wrong_base_url.anthropic": (
+        "A server answers there, but not as an Anthropic-compatible one at this base URL. It is the one that "
+        "Anthropic's own clients are given, without /v1 at its end; check it, and replace the key to correct it."
+    ),
+    "server.wrong_base_url.gemini": (
+        "A server answers there, but not as a Gemini-compatible one at this base URL. It is the one that Google's own "
+        "clients are given, without /v1beta at its end; check it, and replace the key to correct it."
+    ),
+    "server.lists_no_models": (
+        "The server gives no list of models at this base URL. If this one is right, type the id of a model."
+    ),
     "server.upstream": (
         "The server's own access to the provider behind this model was refused; your key is not at fault. Tell who "
         "runs the server, or choose another model for the action."

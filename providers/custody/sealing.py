@@ -17,7 +17,7 @@ import hmac
 import os
 import struct
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import InvalidToken
@@ -69,7 +69,7 @@ class WrappedKey:
     for long. `opened` unwraps it for one call.
     """
 
-    ciphertext: bytes
+    ciphertext: bytes = field(repr=False)
     associated_data: bytes
     wrapped_data_key: bytes = field(repr=False)
     organization_id: int
@@ -80,7 +80,13 @@ class WrappedKey:
 
     def opened(self) -> SealedKey:
         """Raises SealBroken."""
-        raise NotImplementedError
+        field: Any = OrganizationKey._meta.get_field("wrapped")
+        try:
+            wrapped = field.fernet.decrypt(self.wrapped_data_key).decode()
+        except (InvalidToken, ValueError):
+            raise SealBroken from None
+        data_key = _data_key(wrapped, self.organization_id, self.key_version)
+        return SealedKey(self.ciphertext, self.associated_data, data_key)
 
 
 def fingerprint(organization: Organization, secret: Secret) -> str:
@@ -146,11 +152,19 @@ def unwrap(organization_key: OrganizationKey) -> bytes:
     Fernet binds no identity, so it stands inside: a wrapped key copied to another organization is refused.
     """
     try:
-        organization_id, version, data_key = organization_key.wrapped.split(":", 2)
-        if (int(organization_id), int(version)) != (organization_key.organization_id, organization_key.version):
+        wrapped = organization_key.wrapped
+    except InvalidToken:
+        raise SealBroken from None
+    return _data_key(wrapped, organization_key.organization_id, organization_key.version)
+
+
+def _data_key(wrapped: str, organization_id: int, version: int) -> bytes:
+    try:
+        stands_for, of_version, data_key = wrapped.split(":", 2)
+        if (int(stands_for), int(of_version)) != (organization_id, version):
             raise SealBroken
         return base64.b64decode(data_key)
-    except (InvalidToken, ValueError):
+    except ValueError:
         raise SealBroken from None
 
 
@@ -173,15 +187,25 @@ def _fingerprint(data_key: bytes, secret: Secret) -> str:
 
 def sealed_under(key: ProviderKey, organization_key: OrganizationKey) -> SealedKey:
     """What opens `key`, if `organization_key` is the one it was sealed under. Raises SealBroken."""
-    ciphertext = bytes(key.ciphertext)
-    sealed_for = (organization_key.organization_id, organization_key.version)
-    if (
-        len(ciphertext) <= 5 + NONCE_BYTES
-        or struct.unpack(">BI", ciphertext[:5]) != (FORMAT, key.key_version)
-        or sealed_for != (key.organization_id, key.key_version)
-    ):
+    ciphertext = _ciphertext(key)
+    if (organization_key.organization_id, organization_key.version) != (key.organization_id, key.key_version):
         raise SealBroken
     return SealedKey(ciphertext, _associated_data(key), unwrap(organization_key))
+
+
+def wrapped_under(key: ProviderKey, token: bytes) -> WrappedKey:
+    """
+    What opens `key` much later: `token` is the organization key of its version, wrapped (`with_token`). Raises
+    SealBroken.
+    """
+    return WrappedKey(_ciphertext(key), _associated_data(key), token, key.organization_id, key.key_version)
+
+
+def _ciphertext(key: ProviderKey) -> bytes:
+    ciphertext = bytes(key.ciphertext)
+    if len(ciphertext) <= 5 + NONCE_BYTES or struct.unpack(">BI", ciphertext[:5]) != (FORMAT, key.key_version):
+        raise SealBroken
+    return ciphertext
 
 
 def _sealed_key(key: ProviderKey) -> SealedKey:

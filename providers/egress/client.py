@@ -59,12 +59,13 @@ Opener = Callable[[Egress, Reach, HttpCall, Mapping[str, str]], Awaitable[Head]]
 class Limits:
     """
     `timeout_seconds` is wall clock over everything, `idle_seconds` the longest wait for the next bytes, `max_bytes` the
-    longest body; of an error's body at most 64 KiB are read.
+    longest body of the answer, `most_sent_bytes` that of the call; of an error's body at most 64 KiB are read.
     """
 
     timeout_seconds: float
     max_bytes: int = LARGEST_BODY
     idle_seconds: float | None = None
+    most_sent_bytes: int = LARGEST_REQUEST
 
 
 class Attempt:
@@ -273,7 +274,7 @@ async def _opened(
 ) -> Answer | ProviderError:
     if not all(value.isascii() and value.isprintable() for value in credential_headers.values()):
         return ProviderError(ErrorKind.UNEXPECTED, reason("odd_characters"))
-    if call.body is not None and len(call.body) > LARGEST_REQUEST:
+    if call.body is not None and len(call.body) > attempt.limits.most_sent_bytes:
         return ProviderError(ErrorKind.BAD_REQUEST, reason("longer_than_any"))
     sent = {**call.headers, **credential_headers}
     head = await attempt.within(lambda: opener(egress, attempt.reach, call, sent))

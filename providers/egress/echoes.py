@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 CROSSED_OUT = b"****"
 SHORTEST_KEY = 8  # a shorter one ("EMPTY") is a word: it is crossed out where it is all that a JSON text says
 LONGEST_COINCIDENCE = 12
+BLOCK = LONGEST_COINCIDENCE // 2
 LONGEST_LINE_HELD = 64 * 1024
 _SCHEME = re.compile(r"^(?:bearer|basic)\s+", re.IGNORECASE)
 _PUBLIC_PREFIX = re.compile(rb"(?:[a-z]+[0-9]*-){1,3}")  # "sk-ant-api03-" tells nothing
@@ -25,10 +26,12 @@ def without_echoes(
 ) -> tuple[bytes, dict[str, str]]:
     """`body` and `headers` of an answer, with the keys of its call crossed out."""
     keys = _keys(credential_headers)
-    clean = {
-        name: _without(value.encode(errors="surrogateescape"), keys).decode(errors="replace")
-        for name, value in headers.items()
-    }
+    clean = dict(headers)
+    if _may_hold("\n".join(headers.values()).encode(errors="surrogateescape"), keys):
+        clean = {
+            name: _without(value.encode(errors="surrogateescape"), keys).decode(errors="replace")
+            for name, value in headers.items()
+        }
     return _without_in_json(body, keys), clean
 
 
@@ -73,6 +76,25 @@ def _keys(credential_headers: Mapping[str, str]) -> list[bytes]:
     return [key for value in credential_headers.values() if (key := _SCHEME.sub("", value).encode())]
 
 
+def _may_hold(text: bytes, keys: Iterable[bytes]) -> bool:
+    """A cheap look: whether there may be anything to be crossed out."""
+    return any(key in text if len(key) < SHORTEST_KEY else _has_a_part(text, key) for key in keys)
+
+
+def _has_a_part(text: bytes, key: bytes) -> bool:
+    """
+    False where no run of `key` that is crossed out can be in `text`: each holds one of these blocks as a whole, as it
+    is longer than two of them less one.
+    """
+    return key in text or any(key[at : at + BLOCK] in text for at in range(_public(key), len(key) - BLOCK + 1, BLOCK))
+
+
+def _public(key: bytes) -> int:
+    """The length of the prefix of `key` that tells nothing."""
+    prefix = _PUBLIC_PREFIX.match(key)
+    return prefix.end() if prefix else 0
+
+
 def _without_in_json(body: bytes, keys: Iterable[bytes]) -> bytes:
     if b"\\u00" in body or b"\\/" in body:
         plain = _ESCAPED.sub(_unescaped, body)
@@ -90,15 +112,14 @@ def _without(text: bytes, keys: Iterable[bytes]) -> bytes:
     for key in keys:
         if len(key) < SHORTEST_KEY:
             text = CROSSED_OUT if text == key else text.replace(b'"' + key + b'"', b'"' + CROSSED_OUT + b'"')
-        else:
+        elif _has_a_part(text, key):
             text = _without_runs(text.replace(key, CROSSED_OUT), key)
     return text
 
 
 def _without_runs(text: bytes, key: bytes) -> bytes:
     """Without the parts of `key` that are longer than a coincidence. Text of megabytes is put together once a run."""
-    prefix = _PUBLIC_PREFIX.match(key)
-    for start in range(prefix.end() if prefix else 0, len(key) - LONGEST_COINCIDENCE + 1):
+    for start in range(_public(key), len(key) - LONGEST_COINCIDENCE + 1):
         run = key[start : start + LONGEST_COINCIDENCE]
         kept: list[bytes] = []
         end, at = 0, text.find(run)

@@ -17,10 +17,14 @@ from itertools import count
 from typing import Any, ClassVar
 
 from simulator.answers import CHARACTERS_IN_A_TOKEN, answer, tokens_in
-from simulator.listings import MODELS, SimulatedModel
-from simulator.streams import Streamed
+from simulator.faults import RETRY_SOON, Fault
+from simulator.listings import EMBEDDING_MODELS, MODELS, SimulatedModel
+from simulator.schemas import example_of
+from simulator.streams import Streamed, compact
+from simulator.tools import ToolCall, Tools
 
 Headers = Mapping[bytes, bytes]
+NO_TOOLS = Tools()
 _ids = count(int(time.time() * 1000))
 
 
@@ -46,16 +50,18 @@ class Reply:
     content: object
     headers: dict[str, str] = field(default_factory=dict)
     streamed: Streamed | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What the simulated model produced, in tokens and text."""
+    """What the simulated model produced, in tokens and text; with the call of a tool, there is no text."""
 
     text: str
     input_tokens: int
     output_tokens: int
     is_cut: bool
+    call: ToolCall | None = None
 
 
 class Wire(ABC):
@@ -76,6 +82,23 @@ class Wire(ABC):
         """The error that a key in this state gets, for any state but VALID."""
 
     @abstractmethod
+    def failure(self, status: int) -> Reply:
+        """The error of a server that has trouble: 500 and above."""
+
+    def spent(self) -> Reply:
+        """Nothing more is to be paid from; a 429 where this provider has one for that."""
+        return self.refusal(KeyState.NO_CREDIT, "")
+
+    def faulty(self, fault: Fault) -> Reply | None:
+        """The error that is all of the answer, if the fault is one."""
+        if fault is Fault.RATE_LIMITED:
+            refused = self.refusal(KeyState.RATE_LIMITED, "")
+            return Reply(429, refused.content, RETRY_SOON)
+        if fault is Fault.SPENT:
+            return self.spent()
+        return self.failure(fault.status) if fault.status else None
+
+    @abstractmethod
     def bad_request(self, message: str) -> Reply: ...
 
     @abstractmethod
@@ -83,6 +106,17 @@ class Wire(ABC):
 
     @abstractmethod
     def chat(self, content: dict[str, Any], headers: Headers) -> Reply: ...
+
+    def count(self, content: dict[str, Any], headers: Headers) -> Reply:
+        """How many tokens a request has."""
+        return self.not_found("This provider counts no tokens.")
+
+    def embed(self, content: dict[str, Any], headers: Headers) -> Reply:
+        return self.not_found("This provider has no embeddings.")
+
+    @property
+    def embedding_models(self) -> tuple[str, ...]:
+        return EMBEDDING_MODELS.get(self.slug, ())
 
     @abstractmethod
     def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
@@ -92,13 +126,27 @@ class Wire(ABC):
     def listing(self) -> Reply: ...
 
 
-def generate(system: str, texts: list[tuple[bool, str]], most_tokens: int) -> Generated:
-    """Answer what the user said; `texts` are (is from the user, text) in their order."""
-    prompt = "\n".join(text for is_user, text in texts if is_user)
-    full = answer(prompt)
+def generate(
+    system: str,
+    texts: list[tuple[bool, str]],
+    most_tokens: int,
+    *,
+    tools: Tools = NO_TOOLS,
+    schema: object = None,
+) -> Generated:
+    """
+    Answer what the user said, or call a tool; `texts` are (is from the user, text) in their order, and `schema` is what
+    the answer has to fit, if that was asked for.
+    """
+    sent = tokens_in(len(system) + sum(len(text) for _, text in texts))
+    if call := tools.call(texts[-1][1]):
+        return Generated("", sent, tokens_in(len(compact(call.arguments))), is_cut=False, call=call)
+    if schema is not None:
+        full = compact(example_of(schema))
+    else:
+        full = answer("\n".join(text for is_user, text in texts if is_user))
     text = full[: most_tokens * CHARACTERS_IN_A_TOKEN]
-    sent = len(system) + sum(len(text) for _, text in texts)
-    return Generated(text, tokens_in(sent), tokens_in(len(text)), len(text) < len(full))
+    return Generated(text, sent, tokens_in(len(text)), len(text) < len(full))
 
 
 def next_id(prefix: str) -> str:

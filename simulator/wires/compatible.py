@@ -38,6 +38,9 @@ class MistralWire(OpenAIWire):
     def model_not_found(self, model: str) -> Reply:
         return self.error(400, f"Invalid model: {model}", "invalid_model", "1500")
 
+    def failure(self, status: int) -> Reply:
+        return self.error(status, "Internal server error", "internal_server_error", "3000")
+
     def refuses(self, content: dict[str, Any], texts: list[tuple[bool, str]]) -> str:
         return ""
 

@@ -1,11 +1,14 @@
-"""OpenAI's chat completions, and OpenRouter, as the simulator speaks them."""
+"""OpenAI's chat completions and embeddings, as the simulator speaks them."""
 
 from __future__ import annotations
 
 import time
 from typing import Any, ClassVar
 
-from simulator.streams import Event, Streamed, pieces, sse
+from simulator.answers import tokens_in
+from simulator.streams import Event, Streamed, compact, pieces, sse
+from simulator.tools import Tools, schemas_in
+from simulator.vectors import as_base64, vector_of
 from simulator.wires.base import (
     Generated,
     Headers,
@@ -53,6 +56,12 @@ class OpenAIWire(Wire):
         said = f"Incorrect API key provided: {masked}. You can find your API key in your account."
         return self.error(401, said, "invalid_request_error", "invalid_api_key")
 
+    def failure(self, status: int) -> Reply:
+        if status in (503, 529):
+            return Reply(status, self.refusal(KeyState.OVERLOADED, "").content)
+        said = "The server had an error while processing your request. Sorry about that!"
+        return self.error(status, said, "server_error", None)
+
     def bad_request(self, message: str) -> Reply:
         return self.error(400, message, "invalid_request_error", None)
 
@@ -77,7 +86,27 @@ class OpenAIWire(Wire):
         limit = content.get("max_completion_tokens") or content.get("max_tokens") or 16_384
         if not is_positive(limit):
             return self.bad_request("Invalid 'max_completion_tokens': integer above 0 expected.")
-        return Reply(200, self.completion(model, generate("", texts, limit)))
+        generated = generate("", texts, limit, tools=tools_in(content), schema=schema_in(content))
+        return Reply(200, self.completion(model, generated))
+
+    def embed(self, content: dict[str, Any], headers: Headers) -> Reply:
+        model, asked = content.get("model"), content.get("input")
+        if model not in self.embedding_models:
+            return self.model_not_found(str(model))
+        inputs = asked if isinstance(asked, list) and not all(isinstance(each, int) for each in asked) else [asked]
+        if not all(isinstance(each, (str, list)) and len(each) for each in inputs):
+            return self.bad_request("'input' has to be text, or a list of them.")
+        size = content.get("dimensions")
+        vectors = [vector_of(str(each), size if is_positive(size) else None) for each in inputs]
+        in_base64 = content.get("encoding_format") == "base64"
+        rows = [
+            {"object": "embedding", "index": index, "embedding": as_base64(vector) if in_base64 else vector}
+            for index, vector in enumerate(vectors)
+        ]
+        # Token ids count as one each.
+        tokens = sum(len(each) if isinstance(each, list) else tokens_in(len(str(each))) for each in inputs)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return Reply(200, {"object": "list", "data": rows, "model": model, "usage": usage})
 
     def refuses(self, content: dict[str, Any], texts: list[tuple[bool, str]]) -> str:
         """Why this provider would refuse a request that OpenRouter takes, "" if it would not."""
@@ -117,10 +146,21 @@ class OpenAIWire(Wire):
         return Streamed([*events, Event(sse("[DONE]"))], self.broken())
 
     def chunks(self, whole: dict[str, Any]) -> list[dict[str, Any]]:
-        """The answer word by word, then why it ended."""
+        """The answer bit by bit, then why it ended."""
         choice = whole["choices"][0]
-        first, *more = pieces(choice["message"]["content"])
-        deltas = [{"role": "assistant", "content": first}, *({"content": piece} for piece in more)]
+        message = choice["message"]
+        if calls := message.get("tool_calls"):
+            begun = {"index": 0, **calls[0], "function": {**calls[0]["function"], "arguments": ""}}
+            told = (
+                {"index": 0, "function": {"arguments": piece}} for piece in pieces(calls[0]["function"]["arguments"])
+            )
+            deltas = [
+                {"role": "assistant", "content": None, "tool_calls": [begun]},
+                *({"tool_calls": [piece]} for piece in told),
+            ]
+        else:
+            first, *more = pieces(message["content"])
+            deltas = [{"role": "assistant", "content": first}, *({"content": piece} for piece in more)]
         texts = [self.chunk(whole, delta=delta) for delta in deltas]
         return [*texts, self.chunk(whole, finish_reason=choice["finish_reason"])]
 
@@ -134,12 +174,14 @@ class OpenAIWire(Wire):
         return sse({"error": {"message": said, "type": "server_error", "param": None, "code": "server_error"}})
 
     def choice(self, generated: Generated) -> dict[str, Any]:
-        return {
-            "index": 0,
-            "message": {"role": "assistant", "content": generated.text, "refusal": None, "annotations": []},
-            "logprobs": None,
-            "finish_reason": "length" if generated.is_cut else "stop",
-        }
+        message: dict[str, Any] = {"role": "assistant", "content": generated.text, "refusal": None, "annotations": []}
+        reason = "length" if generated.is_cut else "stop"
+        if generated.call:
+            function = {"name": generated.call.name, "arguments": compact(generated.call.arguments)}
+            message["content"] = None
+            message["tool_calls"] = [{"id": next_id("call_"), "type": "function", "function": function}]
+            reason = "tool_calls"
+        return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
 
     def usage(self, model: str, generated: Generated) -> dict[str, Any]:
         return {
@@ -162,120 +204,20 @@ class OpenAIWire(Wire):
         return Reply(200, {"object": "list", "data": rows})
 
 
-class OpenRouterWire(OpenAIWire):
-    slug: ClassVar[str] = "openrouter"
-    request_id_header: ClassVar[str] = "x-generation-id"
+def tools_in(content: dict[str, Any]) -> Tools:
+    choice = content.get("tool_choice")
+    named = choice.get("function") if isinstance(choice, dict) else None
+    name = str(named.get("name")) if isinstance(named, dict) else ""
+    return Tools(
+        schemas_in(content.get("tools"), "parameters", inside="function"),
+        must_call=choice == "required" or bool(name),
+        may_call=choice != "none",
+        named=name,
+    )
 
-    def error(self, status: int, message: str, kind: str, code: str | None, **headers: str) -> Reply:
-        content = {"error": {"message": message, "code": status}, "user_id": "user_simulated"}
-        return Reply(status, content, {name.replace("_", "-"): value for name, value in headers.items()})
 
-    def refusal(self, state: KeyState, key: str) -> Reply:
-        match state:
-            case KeyState.NO_CREDIT:
-                return self.error(402, "Insufficient credits. Add more and retry.", "", None)
-            case KeyState.RATE_LIMITED:
-                return self.error(429, "Rate limit exceeded: 20 requests per minute.", "", None, retry_after="20")
-            case KeyState.LIMITED:
-                return self.error(403, "This API key is not permitted to do this.", "", None)
-            case KeyState.OVERLOADED:
-                return self.error(502, "Provider returned error", "", None)
-        return self.error(401, "User not found." if key else "No cookie auth credentials found", "", None)
-
-    def model_not_found(self, model: str) -> Reply:
-        return self.error(400, f"{model} is not a valid model ID", "", None)
-
-    def refuses(self, content: dict[str, Any], texts: list[tuple[bool, str]]) -> str:
-        return ""
-
-    def key_facts(self, state: KeyState, key: str) -> Reply:
-        """GET /key: a key without credit is known and reports that nothing remains."""
-        if state not in (KeyState.VALID, KeyState.NO_CREDIT, KeyState.DRAINED):
-            return self.refusal(state, key)
-        has_credit = state is KeyState.VALID
-        facts = {
-            "label": f"{key[:12]}...{key[-3:]}",
-            "limit": 50.0,
-            "limit_remaining": 42.5 if has_credit else 0,
-            "limit_reset": "monthly",
-            "usage": 7.5 if has_credit else 50.0,
-            "usage_daily": 0.25,
-            "usage_weekly": 1.5,
-            "usage_monthly": 7.5,
-            "byok_usage": 0,
-            "is_free_tier": False,
-            "is_management_key": False,
-            "expires_at": None,
-            "rate_limit": {"requests": -1, "interval": "10s"},
-        }
-        return Reply(200, {"data": facts})
-
-    def completion(self, model: str, generated: Generated) -> dict[str, Any]:
-        whole = super().completion(model, generated)
-        return {**whole, "id": next_id("gen-"), "provider": "Simulator", "service_tier": None}
-
-    def choice(self, generated: Generated) -> dict[str, Any]:
-        whole = super().choice(generated)
-        message = {"role": "assistant", "content": generated.text, "refusal": None, "reasoning": None}
-        return {**whole, "message": message, "native_finish_reason": whole["finish_reason"]}
-
-    def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
-        """A sign of life first, and the usage always, in a chunk with a choice in it."""
-        events = [Event(b": OPENROUTER PROCESSING\n\n"), *(Event(sse(chunk)) for chunk in self.chunks(whole))]
-        if usage := whole.get("usage"):
-            last = self.chunk(whole, delta={"role": "assistant", "content": ""})
-            events.append(Event(sse({**last, "usage": usage}), reports=True))
-        return Streamed([*events, Event(sse("[DONE]"))], self.broken())
-
-    def broken(self) -> bytes:
-        error = {"code": 502, "message": "Provider disconnected unexpectedly"}
-        return sse({"error": error, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]})
-
-    def usage(self, model: str, generated: Generated) -> dict[str, Any]:
-        listed = self.models[model]
-        prompt = float(generated.input_tokens * listed.input_price / 1_000_000)
-        completion = float(generated.output_tokens * listed.output_price / 1_000_000)
-        cost = float(
-            (generated.input_tokens * listed.input_price + generated.output_tokens * listed.output_price) / 1_000_000
-        )
-        return {
-            "prompt_tokens": generated.input_tokens,
-            "completion_tokens": generated.output_tokens,
-            "total_tokens": generated.input_tokens + generated.output_tokens,
-            "cost": cost,
-            "is_byok": False,
-            "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0},
-            "cost_details": {
-                "upstream_inference_cost": cost,
-                "upstream_inference_prompt_cost": prompt,
-                "upstream_inference_completions_cost": completion,
-            },
-            "completion_tokens_details": {"reasoning_tokens": 0, "image_tokens": 0},
-        }
-
-    def listing(self) -> Reply:
-        rows = [
-            {
-                "id": model.id,
-                "canonical_slug": model.id,
-                "name": model.name,
-                "created": 1_700_000_000,
-                "context_length": model.context_tokens,
-                "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
-                "pricing": {
-                    "prompt": f"{model.input_price / 1_000_000:f}",
-                    "completion": f"{model.output_price / 1_000_000:f}",
-                },
-                "top_provider": {"context_length": model.context_tokens, "is_moderated": False},
-                "supported_parameters": ["max_tokens", "response_format"],
-            }
-            for model in self.models.values()
-        ]
-        # The router that picks a model itself, whose price varies: listed as -1.
-        automatic = {
-            "id": "openrouter/auto",
-            "name": "Auto Router",
-            "context_length": 2_000_000,
-            "pricing": {"prompt": "-1", "completion": "-1"},
-        }
-        return Reply(200, {"data": [automatic, *rows]})
+def schema_in(content: dict[str, Any]) -> object:
+    """What the answer has to fit, None if that was not asked for."""
+    shape = content.get("response_format")
+    told = shape.get("json_schema") if isinstance(shape, dict) and shape.get("type") == "json_schema" else None
+    return told.get("schema") if isinstance(told, dict) else None

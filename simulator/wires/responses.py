@@ -5,9 +5,30 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from simulator.streams import Event, Streamed, named, pieces
+from simulator.streams import Event, Streamed, compact, named, pieces
+from simulator.tools import Tools, schemas_in
 from simulator.wires.base import Generated, Headers, Reply, generate, is_positive, next_id, text_in
+from simulator.wires.compatible import CompatibleWire
 from simulator.wires.openai import OpenAIWire
+from simulator.wires.openrouter import OpenRouterWire
+
+# What a response repeats of its request, and what it says where nothing was asked.
+REPEATED: dict[str, Any] = {
+    "background": False,
+    "instructions": None,
+    "max_output_tokens": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "reasoning": {"effort": None, "summary": None},
+    "store": True,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_p": 1.0,
+    "truncation": "disabled",
+}
 
 
 class ResponsesWire(OpenAIWire):
@@ -23,12 +44,14 @@ class ResponsesWire(OpenAIWire):
         limit = content.get("max_output_tokens") or 16_384
         if not is_positive(limit):
             return self.bad_request("Invalid 'max_output_tokens': integer above 0 expected.")
-        texts = [(row.get("role") == "user", text_in(row.get("content"))) for row in rows]
-        return Reply(200, self.response(model, generate(text_in(content.get("instructions")), texts, limit)))
+        texts = [(row.get("role") == "user", text_in(row.get("content") or row.get("output"))) for row in rows]
+        generated = generate(
+            text_in(content.get("instructions")), texts, limit, tools=tools_in(content), schema=schema_in(content)
+        )
+        repeated = {name: content.get(name) or usual for name, usual in REPEATED.items()}
+        return Reply(200, {**repeated, **self.response(model, generated)})
 
     def response(self, model: str, generated: Generated) -> dict[str, Any]:
-        part = {"type": "output_text", "text": generated.text, "annotations": [], "logprobs": []}
-        message = {"id": next_id("msg_"), "type": "message", "status": "completed", "role": "assistant"}
         return {
             "id": next_id("resp_"),
             "object": "response",
@@ -37,7 +60,7 @@ class ResponsesWire(OpenAIWire):
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if generated.is_cut else None,
             "model": model,
-            "output": [{**message, "content": [part]}],
+            "output": [self.item(generated)],
             "service_tier": "default",
             "usage": {
                 "input_tokens": generated.input_tokens,
@@ -48,23 +71,94 @@ class ResponsesWire(OpenAIWire):
             },
         }
 
+    def item(self, generated: Generated) -> dict[str, Any]:
+        if generated.call:
+            called = {"name": generated.call.name, "arguments": compact(generated.call.arguments)}
+            head = {"id": next_id("fc_"), "type": "function_call", "status": "completed"}
+            return {**head, "call_id": next_id("call_"), **called}
+        part = {"type": "output_text", "text": generated.text, "annotations": [], "logprobs": []}
+        return {
+            "id": next_id("msg_"),
+            "type": "message",
+            "status": "completed",
+            "role": "assistant",
+            "content": [part],
+        }
+
     def streamed(self, whole: dict[str, Any], content: dict[str, Any]) -> Streamed:
         """The last event holds the whole response."""
-        message = whole["output"][0]
-        text = message["content"][0]["text"]
+        item = whole["output"][0]
         begun = {**whole, "status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
-        place = {"item_id": message["id"], "output_index": 0, "content_index": 0}
-        item = {**message, "status": "in_progress", "content": []}
         told: list[dict[str, Any]] = [
             {"type": "response.created", "response": begun},
             {"type": "response.in_progress", "response": begun},
-            {"type": "response.output_item.added", "output_index": 0, "item": item},
-            *({"type": "response.output_text.delta", **place, "delta": piece} for piece in pieces(text)),
-            {"type": "response.output_text.done", **place, "text": text},
-            {"type": "response.output_item.done", "output_index": 0, "item": message},
+            *(_call_events(item) if item["type"] == "function_call" else _text_events(item)),
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
             {"type": f"response.{whole['status']}", "response": whole},
         ]
         raws = [named({**event, "sequence_number": number}) for number, event in enumerate(told)]
         error = {"code": "server_error", "message": "The model failed to generate a response."}
         failed = {"type": "response.failed", "response": {**begun, "status": "failed", "error": error}}
         return Streamed([*(Event(raw) for raw in raws[:-1]), Event(raws[-1], reports=True)], named(failed))
+
+
+class CompatibleResponsesWire(ResponsesWire, CompatibleWire):
+    """As vLLM and others answer them."""
+
+
+class OpenRouterResponsesWire(ResponsesWire, OpenRouterWire):
+    """As OpenRouter answers them, with what they cost."""
+
+    def response(self, model: str, generated: Generated) -> dict[str, Any]:
+        whole = super().response(model, generated)
+        cost = self.usage(model, generated)["cost"]
+        return {**whole, "usage": {**whole["usage"], "cost": cost, "is_byok": False}}
+
+
+def _text_events(item: dict[str, Any]) -> list[dict[str, Any]]:
+    part = item["content"][0]
+    empty = {**part, "text": ""}
+    place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    begun = {**item, "status": "in_progress", "content": []}
+    return [
+        {"type": "response.output_item.added", "output_index": 0, "item": begun},
+        {"type": "response.content_part.added", **place, "part": empty},
+        *(
+            {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+            for piece in pieces(part["text"])
+        ),
+        {"type": "response.output_text.done", **place, "text": part["text"], "logprobs": []},
+        {"type": "response.content_part.done", **place, "part": part},
+    ]
+
+
+def _call_events(item: dict[str, Any]) -> list[dict[str, Any]]:
+    place = {"item_id": item["id"], "output_index": 0}
+    begun = {**item, "status": "in_progress", "arguments": ""}
+    ends = {"name": item["name"], "arguments": item["arguments"]}
+    return [
+        {"type": "response.output_item.added", "output_index": 0, "item": begun},
+        *(
+            {"type": "response.function_call_arguments.delta", **place, "delta": piece}
+            for piece in pieces(item["arguments"])
+        ),
+        {"type": "response.function_call_arguments.done", **place, **ends},
+    ]
+
+
+def tools_in(content: dict[str, Any]) -> Tools:
+    """Other kinds than functions are not called."""
+    choice = content.get("tool_choice")
+    name = str(choice.get("name") or "") if isinstance(choice, dict) else ""
+    return Tools(
+        schemas_in(content.get("tools"), "parameters"),
+        must_call=choice == "required" or bool(name),
+        may_call=choice != "none",
+        named=name,
+    )
+
+
+def schema_in(content: dict[str, Any]) -> object:
+    text = content.get("text")
+    shape = text.get("format") if isinstance(text, dict) else None
+    return shape.get("schema") if isinstance(shape, dict) and shape.get("type") == "json_schema" else None

@@ -19,6 +19,9 @@ from routing.services import save_routing
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.config.browser import add_passkey_device, assert_accessible, browsing, chromium, in_a_browser, page
 from tests.conftest import logged_in
+from tests.usage.conftest import event
+from tests.usage.test_receipts import OF_USED, listed
+from usage.price_list import CATALOG_VERSION
 
 __all__ = ["browsing", "chromium", "page"]
 pytestmark = in_a_browser
@@ -156,6 +159,7 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
     key = route_to_own_key(acme)
     create_agent(organization=acme, name="Bot", actor=None)
     save_routing(organization=acme, action="bot", key=key, model="openai/gpt-4.1-mini", actor=None)
+    call = event(acme, **OF_USED, cost_nanousd=listed(), price_version=CATALOG_VERSION, http_status=200)
     page = browsing
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -167,6 +171,7 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "briefings/",
         f"briefings/{briefing.pk}/",
         "usage/",
+        f"usage/calls/{call.call_id}/",
         "credits/",
         "members/",
         "api-tokens/",

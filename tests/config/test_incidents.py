@@ -41,6 +41,8 @@ HAND_WRITTEN_SQL = {
     "config/backups/manifest.py",
     "config/backups/postgresql.py",
     "config/backups/sqlite.py",
+    "gateway/change_triggers.py",
+    "gateway/changes.py",
     "config/cache.py",  # hands Django's own statements on
     "organizations/append_only.py",
     "organizations/clock.py",

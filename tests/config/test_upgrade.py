@@ -10,10 +10,12 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.migrations import AddField, RemoveField, RunPython, RunSQL
 from django.db.models import IntegerField
 
 from config import upgrade
+from gateway.change_triggers import AT_WORK, TRIGGERS
 from organizations.models import User
 from tests.scratch_database import OWNER, ScratchDatabase, new_installation, scratch_database
 from tests.security.budget import IS_FULL
@@ -86,6 +88,7 @@ def test_a_database_of_the_first_version_is_upgraded_and_its_figures_stay(scratc
     assert scratch.query(DAILY) == daily
     assert scratch.query(OF_EVENTS) == of_events
     scratch.prove()
+    assert scratch.query(AT_WORK[connection.vendor]) == [(TRIGGERS[connection.vendor],)]
     assert scratch.query("SELECT purpose FROM billing_credithold")[0][0].startswith("Candidate check ")
     walk = scratch.run("-c", WALK)
     assert walk.returncode == 0, walk.stderr

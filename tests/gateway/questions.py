@@ -22,6 +22,7 @@ MODEL = "openai/gpt-4.1-mini"
 MODELS = {
     "openrouter": MODEL, "openai": "gpt-4.1-mini", "anthropic": "claude-haiku-4-5", "google": "gemini-2.5-flash",
     "mistral": "mistral-small-latest", "ollama": "qwen3:8b", "openai_compatible": "llama-3.3-70b",
+    "anthropic_compatible": "zai-org/GLM-4.6", "gemini_compatible": "gemma-3-27b-it",
 }  # fmt: skip
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 0}
 

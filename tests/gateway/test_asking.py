@@ -27,6 +27,8 @@ CUT_OFF = {
     "mistral": (openai, "model_length"),
     "ollama": (openai, "length"),
     "openai_compatible": (openai, "length"),
+    "anthropic_compatible": (anthropic, "max_tokens"),
+    "gemini_compatible": (google, "MAX_TOKENS"),
 }
 REFUSALS = [
     ("openai", openai(None, "content_filter"), "content_filter"),

@@ -16,7 +16,7 @@ from providers.models import AvailableModel, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
-from tests.builders import NOW, admit, connect_key, run_call, settle
+from tests.builders import NOW, PERHAPS_OWN, admit, connect_key, run_call, settle
 from usage.models import Mode, UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
@@ -43,7 +43,9 @@ def ask(organization, model):
     return run_call(organization=organization, route=route, run_id=uuid.uuid4(), iteration=1, request=request, now=NOW)
 
 
-@pytest.mark.parametrize(("provider", "is_own_server"), [("ollama", False), ("openai_compatible", True)])
+@pytest.mark.parametrize(
+    ("provider", "is_own_server"), [("ollama", False), *((provider, True) for provider in PERHAPS_OWN)]
+)
 def test_an_answer_of_ones_own_server_has_tokens_and_no_token_charges(acme, provider, is_own_server):
     _, model = route_to(acme, provider, is_own_server=is_own_server)
 

@@ -64,7 +64,7 @@ def test_of_a_token_only_prefix_and_digest_are_stored(acme, alice):
 
     row = ApiToken.objects.values().get()
     assert row["prefix"] == made.value[3:11]
-    assert row["digest"] == api_tokens._digest(made.value)
+    assert row["digest"] == api_tokens.digest_of(made.value)
     secret = made.value.rpartition("_")[2]
     stored = str(row) + str(list(AuditEvent.objects.values()))
     assert not any(secret[start : start + 12] in stored for start in range(len(secret) - 11))

@@ -50,6 +50,8 @@ NOT_OF_ONE_ORGANIZATION = {
     ("gateway/dispatch.py", "_opened"): {
         "_behind_the_wall_of(organization.pk, route.mode)": "a managed key is the platform's"
     },
+    ("gateway/snapshot_reading.py", "find_tokens"): {"EVERY": "the token says which organization"},
+    ("gateway/snapshots.py", "_note"): {"EVERY": "tokens of everybody were used"},
     ("gateway/writer.py", "Writer._store"): {"EVERY": "the writer of the calls of everybody"},
     ("gateway/dispatch.py", "_remember"): {
         "_behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode)": "a managed key is the platform's"
@@ -68,6 +70,7 @@ NOBODYS_TABLES = {
     "config.HeldTask": "which cluster holds a task, whose payload is ids",
     "organizations.OutgoingMail": "mails to people, sealed, for a while; shown to staff only",
     "organizations.MailServer": "how the one mail server is doing",
+    "gateway.Change": "that something changed, for SQLite",
     "config.Sentinel": "whether a secret of the installation is still the same",
 }
 STARTS_THREADS = {
@@ -78,6 +81,8 @@ STARTS_THREADS = {
     "config/worker/alarm.py": "asks for tables of nobody, and mails ADMINS",
     "config/worker/lifeline.py": "waits for the end of a pipe; no database",
     "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",
+    "gateway/snapshots.py": "every reading opens an organization, or EVERY, for itself",
+    "gateway/door/receipts.py": "opens the organization of the caller for itself",
     "organizations/outbox/delivery.py": "talks to the mail server; no database",
     "organizations/outbox/at_once.py": "hands a mail to the thread above; no database",
 }

@@ -19,15 +19,17 @@ MODELS = {
     "mistral": "mistral-medium-latest",
     "ollama": "llama3",
     "openai_compatible": "gpt-4o",
+    "anthropic_compatible": "claude-sonnet-4-5",
+    "gemini_compatible": "gemini-2.5-flash",
 }
 
 
 def content_of(slug: str, usage: object, **more: object) -> dict[str, object]:
     """A successful answer of the provider that reports `usage`."""
     match slug:
-        case "anthropic":
+        case "anthropic" | "anthropic_compatible":
             return {"content": [{"type": "text", "text": "{}"}], "stop_reason": "end_turn", "usage": usage, **more}
-        case "google":
+        case "google" | "gemini_compatible":
             candidate = {"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}
             return {"candidates": [candidate], "usageMetadata": usage, **more}
     return {"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}], "usage": usage, **more}

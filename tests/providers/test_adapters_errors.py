@@ -9,6 +9,7 @@ import pytest
 
 from providers.adapters.base import ErrorKind, HttpAnswer, ProviderError
 from providers.catalog import PROVIDERS
+from tests.builders import PERHAPS_OWN
 
 KEY = "sk-proj-canary-0123456789"
 
@@ -305,14 +306,27 @@ ERRORS += [
     ("ollama", 500, {"error": "llama runner process has terminated"}, {}, OVERLOADED),
     ("ollama", 402, {"error": "payment required"}, {}, NO_CREDIT),
     ("ollama", 413, {"error": "too large"}, {}, BAD_REQUEST),
-    ("openai_compatible", 401, {"error": {"message": "Invalid API Key", "code": 401}}, {}, INVALID),
-    ("openai_compatible", 400, openai("exceeds", "exceed_context_size_error"), {}, BAD_REQUEST),
     ("openai_compatible", 400, openai("No connected db.", "no_db_connection", "400"), {}, BAD_REQUEST),
-    ("openai_compatible", 403, {"error": "forbidden"}, {}, LIMITED),
-    ("openai_compatible", 402, {"error": "Insufficient Balance"}, {}, NO_CREDIT),
-    ("openai_compatible", 404, {"error": "model 'x' not found"}, {}, MODEL_NOT_FOUND),
-    ("openai_compatible", 429, openai("x", "rate", "429"), {}, RATE_LIMITED),
-    ("openai_compatible", 500, {"detail": "Internal Server Error"}, {}, OVERLOADED),
+]
+
+# Servers that are somebody's own, or a proxy's, say most things alike, whatever protocol they speak.
+ERRORS += [
+    (slug, status, body, {}, kind)
+    for slug in PERHAPS_OWN
+    for status, body, kind in (
+        (401, {"error": {"message": "Invalid API Key", "code": 401}}, INVALID),
+        (401, {"type": "error", "error": {"type": "authentication_error", "message": "no"}}, INVALID),
+        (400, {"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}, INVALID),
+        (400, openai("exceeds", "exceed_context_size_error"), BAD_REQUEST),
+        (403, {"error": "forbidden"}, LIMITED),
+        (402, {"error": "Insufficient Balance"}, NO_CREDIT),
+        (404, {"error": "model 'x' not found"}, MODEL_NOT_FOUND),
+        (404, {"detail": "Not Found"}, UNEXPECTED),
+        (405, b"", UNEXPECTED),
+        (429, openai("x", "rate", "429"), RATE_LIMITED),
+        (500, {"detail": "Internal Server Error"}, OVERLOADED),
+        (529, {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}, OVERLOADED),
+    )
 ]
 
 # What any server in front of a provider may send.

@@ -14,7 +14,10 @@ TOKENS = TokenUsage(uncached_input=10, output=5)
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 MESSAGE = {"input_tokens": 10, "output_tokens": 5}
 GEMINI = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
-NAMES_OF_USAGE = {"anthropic": ("usage", MESSAGE), "google": ("usageMetadata", GEMINI)}
+NAMES_OF_USAGE = {
+    **dict.fromkeys(("anthropic", "anthropic_compatible"), ("usage", MESSAGE)),
+    **dict.fromkeys(("google", "gemini_compatible"), ("usageMetadata", GEMINI)),
+}
 
 
 def failure(slug: str, status: int, content: object) -> ProviderError:
@@ -115,7 +118,7 @@ def test_whether_a_model_may_have_worked_on_a_failed_call(slug, status, content,
 @pytest.mark.parametrize("slug", PROVIDERS)
 def test_a_web_page_in_place_of_an_answer_ran_nothing_where_it_shows_that_no_model_is_there(slug, page):
     """At a provider's own address it may have come between a model that worked and us."""
-    assert failure(slug, 200, page).may_have_run is (slug not in ("ollama", "openai_compatible"))
+    assert failure(slug, 200, page).may_have_run is not PROVIDERS[slug].takes_base_url
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ def test_openrouter_is_recommended_and_comes_first():
         "mistral",
         "ollama",
         "openai_compatible",
+        "anthropic_compatible",
+        "gemini_compatible",
     ]
     assert [slug for slug, provider in PROVIDERS.items() if provider.recommended] == ["openrouter"]
 
@@ -27,6 +29,8 @@ def test_calls_go_to_the_provider_itself_by_default():
         "mistral": "https://api.mistral.ai/v1",
         "ollama": "",
         "openai_compatible": "",
+        "anthropic_compatible": "",
+        "gemini_compatible": "",
     }
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 import resource
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.core.management import call_command
 
 from providers.adapters.secret import Secret
 from providers.custody import sealing
-from providers.custody.sealing import SealBroken
+from providers.custody.sealing import SealBroken, WrappedKey
 from providers.keys.replacement import replace_provider_key
 from providers.keys.saving import KeyLabelTaken, save_provider_key
 from providers.models import OrganizationKey, ProviderKey
@@ -93,6 +94,33 @@ def test_without_its_organization_key_a_key_is_unreadable_for_good(acme):
 
     with pytest.raises(SealBroken):
         sealing.sealed_key(key)
+
+
+def wrapped(key: ProviderKey, organization_id: int | None = None) -> WrappedKey:
+    """What opens `key` later, under the wrapped data key of its organization, or of another one."""
+    keys: Any = OrganizationKey.objects
+    token = keys.with_token().get(organization=organization_id or key.organization_id).token
+    return sealing.wrapped_under(key, bytes(token))
+
+
+def test_a_key_opens_under_its_wrapped_data_key(acme):
+    key = ProviderKey.objects.get(pk=saved(acme).pk)
+
+    assert wrapped(key).opened() == sealing.sealed_key(key)
+    assert wrapped(key).opened().open().reveal() == CANARY
+
+
+def test_a_data_key_wrapped_for_another_organization_or_version_opens_nothing(acme, globex):
+    saved(globex)
+    key = ProviderKey.objects.get(pk=saved(acme).pk)
+    ours = wrapped(key)
+
+    for wrong in (wrapped(key, globex.pk), replace(ours, key_version=2), replace(ours, wrapped_data_key=b"gAAAAA")):
+        with pytest.raises(SealBroken):
+            wrong.opened()
+    key.key_version = 2
+    with pytest.raises(SealBroken):
+        sealing.wrapped_under(key, ours.wrapped_data_key)
 
 
 def test_with_another_master_key_a_key_does_not_open(acme, settings):

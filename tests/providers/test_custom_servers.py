@@ -19,7 +19,7 @@ from providers.models import PrivateEndpoint, ProviderKey
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import resolve
 from routing.services import save_routing
-from tests.builders import NOW, connect_key, run_call
+from tests.builders import NOW, PERHAPS_OWN, SERVERS, connect_key, run_call
 from tests.providers.test_validation import validated
 from usage.models import UsageEvent
 
@@ -30,8 +30,15 @@ KEY = "sk-canary-0123456789abcdef"
 COMPATIBLE = PROVIDERS["openai_compatible"].adapter
 OLLAMA = PROVIDERS["ollama"].adapter
 MISTRAL = PROVIDERS["mistral"].adapter
-CUSTOM = ("ollama", "openai_compatible")
-MODELS = {"mistral": "mistral-small-latest", "ollama": "qwen3:8b", "openai_compatible": "Qwen/Qwen3-32B"}
+ANTHROPIC = PROVIDERS["anthropic_compatible"].adapter
+GEMINI = PROVIDERS["gemini_compatible"].adapter
+MODELS = {
+    "mistral": "mistral-small-latest",
+    "ollama": "qwen3:8b",
+    "openai_compatible": "Qwen/Qwen3-32B",
+    "anthropic_compatible": "zai-org/GLM-4.6",
+    "gemini_compatible": "gemma-3-27b-it",
+}
 
 
 def text(response) -> str:
@@ -65,7 +72,7 @@ def test_an_action_runs_on_each_of_the_new_providers(acme, simulated_providers, 
     assert "requirements" in result.text
     assert (event.status, event.provider, event.model) == ("answered", provider, model)
     # Ollama charges nothing by the token. What a server of somebody else costs nobody knows; unknown is never zero.
-    assert (event.cost_nanousd is None) == (provider == "openai_compatible")
+    assert (event.cost_nanousd is None) == (provider in PERHAPS_OWN)
     assert (event.cost_nanousd == 0) == (provider == "ollama")
 
 
@@ -158,6 +165,60 @@ def test_another_server_is_not_taken_for_ollama():
     assert "no Ollama server" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("adapter", "listed", "model"),
+    [
+        (ANTHROPIC, {"data": [{"id": "glm", "max_model_len": 8192}]}, ("glm", "glm", 8192)),  # vLLM
+        (ANTHROPIC, {"data": [{"id": "c", "display_name": "C", "max_input_tokens": 9}]}, ("c", "C", 9)),
+        (GEMINI, {"models": [{"name": "models/g", "displayName": "G", "inputTokenLimit": 9}]}, ("g", "G", 9)),
+        (GEMINI, {"models": [{"name": "models/g"}]}, ("g", "g", None)),
+        (GEMINI, {"data": [{"id": "g", "object": "model"}]}, ("g", "g", None)),  # LiteLLM
+        (
+            GEMINI,
+            {"models": [{"name": "models/e", "supportedGenerationMethods": ["embedContent"]}, {"name": "models/g"}]},
+            ("g", "g", None),
+        ),
+    ],
+)
+def test_compatible_servers_list_their_models_as_any_of_these_wires_does(adapter, listed, model):
+    (found,) = adapter.parse_models(HttpAnswer(200, {}, json.dumps(listed).encode()))
+
+    assert (found.id, found.name, found.context_tokens) == model
+
+
+@pytest.mark.parametrize(
+    ("adapter", "base_url", "path"),
+    [
+        (ANTHROPIC, "https://s.example", "/v1/messages"),
+        (ANTHROPIC, "https://s.example/v1/acc/anthropic", "/v1/messages"),
+        (GEMINI, "https://s.example", "/v1beta/models/m:generateContent"),
+        (GEMINI, "https://s.example/v1/acc/google-ai-studio", "/v1beta/models/m:generateContent"),
+        (GEMINI, "https://s.example/v1", "/models/m:generateContent"),
+        (GEMINI, "https://s.example/v1beta1/publishers/google", "/models/m:generateContent"),
+    ],
+)
+def test_a_base_url_is_the_one_that_the_wires_own_clients_are_given(adapter, base_url, path):
+    call = adapter.chat_call(base_url, ChatRequest("m", "", (Message("user", "Hello"),)))
+
+    assert call.url == f"{base_url}{path}"
+
+
+def test_a_compatible_server_gets_the_key_where_it_may_look_for_it_and_no_header_without_one():
+    assert ANTHROPIC.credential_headers(Secret(KEY)) == {"x-api-key": KEY, "authorization": f"Bearer {KEY}"}
+    assert GEMINI.credential_headers(Secret(KEY)) == {"x-goog-api-key": KEY}
+    assert ANTHROPIC.credential_headers(Secret("")) == GEMINI.credential_headers(Secret("")) == {}
+
+
+@pytest.mark.parametrize("provider", PERHAPS_OWN)
+@pytest.mark.parametrize(("status", "body"), [(404, b'{"detail":"Not Found"}'), (405, b""), (200, b"<!doctype html>")])
+def test_where_no_api_is_the_base_url_is_in_doubt_in_words_of_its_protocol(provider, status, body):
+    with pytest.raises(ProviderError) as refused:
+        PROVIDERS[provider].adapter.parse_chat(HttpAnswer(status, {}, body))
+
+    assert PROVIDERS[provider].name.removesuffix(" server") in str(refused.value)
+    assert "base URL" in str(refused.value)
+
+
 def test_mistral_lists_what_chats_with_its_context_size():
     rows = [
         {"id": "mistral-small-latest", "capabilities": {"completion_chat": True}, "max_context_length": 131072},
@@ -178,22 +239,23 @@ def test_the_cards_ask_for_what_each_provider_needs(as_alice, acme):
         return page.split(f'<section class="card" id="provider-{slug}"')[1].split("</section>")[0]
 
     for slug, provider in PROVIDERS.items():
-        assert ('name="base_url"' in card(slug)) == (slug in CUSTOM), slug
+        assert ('name="base_url"' in card(slug)) == (slug in SERVERS), slug
         assert ('name="key"' in card(slug)) == (slug != "ollama"), slug
-        assert ("Make a key" in card(slug)) == (slug not in CUSTOM), slug
+        assert ("Make a key" in card(slug)) == (slug not in SERVERS), slug
         assert provider.name in card(slug)
     assert "Save server" in card("ollama")
     assert 'placeholder="https://llm.example.com/v1"' in card("openai_compatible")
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
-@pytest.mark.parametrize("provider", CUSTOM)
+@pytest.mark.parametrize("provider", SERVERS)
 def test_a_server_is_saved_with_its_base_url(as_alice, acme, provider, headers):
     posted = {"base_url": " HTTPS://LLM.example.com/v1/ ", "key": KEY}
     response = as_alice.post(save_url(provider), posted, headers=headers, follow=True)
 
     key = ProviderKey.objects.get()
-    expected = "https://llm.example.com" if provider == "ollama" else BASE_URL
+    # Where the wire itself begins with a version, its own clients are given the base URL without one.
+    expected = BASE_URL if provider in ("openai_compatible", "gemini_compatible") else "https://llm.example.com"
     assert response.status_code == 200
     assert (key.base_url, key.origin) == (expected, "https://llm.example.com")
     assert key.last4 == ("" if provider == "ollama" else "cdef")

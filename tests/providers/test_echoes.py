@@ -193,7 +193,7 @@ def test_ordinary_labels_are_taken(as_alice, acme, label):
         "llm.example.com/v1?key=canary@x",
     ],
 )
-@pytest.mark.parametrize("path", ["openai_compatible/save", "{key}/replace"])
+@pytest.mark.parametrize("path", ["openai_compatible/save", "anthropic_compatible/save", "{key}/replace"])
 def test_a_secret_in_a_base_url_is_refused_and_not_shown_again(as_alice, acme, base_url, path):
     key = save_provider_key(
         organization=acme,

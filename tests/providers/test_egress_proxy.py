@@ -32,7 +32,7 @@ from providers.keys.destinations import BaseUrlRefused, destination_of, normaliz
 from providers.keys.private_endpoints import allow_private_endpoint
 from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
-from tests.builders import NOW
+from tests.builders import NOW, SERVERS
 from tests.providers.test_egress import free_port, reply
 from tests.providers.test_validation import validated
 
@@ -270,7 +270,7 @@ def test_every_built_in_provider_is_called_over_tls_only():
     assert all(provider.takes_base_url or provider.base_url.startswith("https://") for provider in PROVIDERS.values())
 
 
-@pytest.mark.parametrize("provider", ["ollama", "openai_compatible"])
+@pytest.mark.parametrize("provider", SERVERS)
 def test_a_custom_server_is_refused_with_a_sentence_where_calls_leave_through_a_proxy(
     acme, settings, network, looked_up, provider
 ):

@@ -25,7 +25,7 @@ from providers.keys.replacement import replace_provider_key
 from providers.keys.saving import save_provider_key
 from providers.keys.validation import validate_key
 from providers.models import KeyValidation, ProviderKey
-from tests.builders import NOW
+from tests.builders import NOW, SERVERS
 
 CUSTOM = Reach(ports=frozenset({443, 8443}), is_custom=True)
 PUBLIC_ADDRESS = "93.184.216.34"
@@ -220,7 +220,7 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize("base_url", REFUSED_WHEN_SAVED)
 def test_a_hostile_base_url_is_refused_when_it_is_saved(acme, connections, base_url):
-    for provider in ("openai_compatible", "ollama"):
+    for provider in SERVERS:
         with pytest.raises(BaseUrlRefused) as refused:
             save_provider_key(
                 organization=acme, provider=provider, secret=Secret(""), base_url=base_url, actor=None, now=NOW

@@ -17,7 +17,7 @@ from providers.keys.replacement import replace_provider_key
 from providers.keys.saving import disable_provider_key, enable_provider_key, save_provider_key, type_proof_model
 from providers.keys.validation import mark_key_refused, validate_due_keys, validate_key
 from providers.models import KeyValidation, ModelQuirk, ProviderKey
-from tests.builders import NOW
+from tests.builders import NOW, SERVERS
 from tests.providers.stub_server import ANSWERED, Answer, Stub, serving
 from usage.models import InFlightCall, UsageEvent
 
@@ -26,15 +26,30 @@ USED_UP = reason("no_credit", provider="OpenRouter")
 NO_CREDIT: Answer = (429, {"error": {"message": "x", "type": "insufficient_quota", "code": "insufficient_quota"}})
 INVALID: Answer = (401, {"error": {"message": "Invalid API key"}})
 LISTED: Answer = (200, {"data": [{"id": "gpt-4o-mini"}, {"id": "text-embedding-3-small"}, {"id": "gpt-5"}]})
-CHAT = "/v1/chat/completions"
+CHAT, MESSAGES, GENERATE = "/v1/chat/completions", "/v1/messages", "/v1beta/models/my-model:generateContent"
+ANSWERED_AS_ANTHROPIC: Answer = (
+    200,
+    {
+        "content": [{"type": "text", "text": "OK"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 12, "output_tokens": 2},
+    },
+)
+ANSWERED_AS_GEMINI: Answer = (
+    200,
+    {
+        "candidates": [{"content": {"parts": [{"text": "OK"}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 2},
+    },
+)
 
 
 @pytest.fixture
 def stub(settings) -> Iterator[Stub]:
-    """A server that answers as Ollama, an OpenAI-compatible one, OpenAI or OpenRouter."""
+    """A server that answers as those that an organization names, OpenAI or OpenRouter."""
     with serving(Stub()) as stub:
         settings.KEYFARE_PROVIDER_ORIGINS = {
-            "ollama": stub.address,
+            **dict.fromkeys(("ollama", "anthropic_compatible", "gemini_compatible"), stub.address),
             **dict.fromkeys(("openai_compatible", "openai", "openrouter"), f"{stub.address}/v1"),
         }
         yield stub
@@ -65,7 +80,7 @@ def out_of_credit(organization, stub: Stub, provider: str = "openai") -> Provide
 # Servers without a list of models ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("provider", ["openai_compatible", "ollama"])
+@pytest.mark.parametrize("provider", SERVERS)
 @pytest.mark.parametrize(
     "listing",
     [
@@ -81,7 +96,8 @@ def out_of_credit(organization, stub: Stub, provider: str = "openai") -> Provide
     ],
 )
 def test_a_server_without_a_list_asks_for_a_model_and_is_proven_by_it(acme, stub, provider, listing):
-    stub.answers |= {"/v1/models": listing, "/api/tags": listing, CHAT: ANSWERED}
+    lists = dict.fromkeys(("/v1/models", "/api/tags", "/v1/models?limit=1000", "/v1beta/models?pageSize=1000"), listing)
+    stub.answers |= {**lists, CHAT: ANSWERED, MESSAGES: ANSWERED_AS_ANTHROPIC, GENERATE: ANSWERED_AS_GEMINI}
     key = validated(saved(acme, provider))
 
     assert key.status == Status.SAVED
@@ -94,8 +110,10 @@ def test_a_server_without_a_list_asks_for_a_model_and_is_proven_by_it(acme, stub
     assert key.status == Status.CONNECTED, key.state.detail
     assert key.is_usable
     assert list(key.available_models.values_list("model", flat=True)) == ["my-model"]
-    assert stub.chats[0]["model"] == "my-model"
-    assert stub.chats[0]["max_tokens"] <= 16
+    ((path, asked),) = [(path, asked) for path, asked in stub.seen if path in (CHAT, MESSAGES, GENERATE)]
+    assert "my-model" in (asked.get("model"), path.split("/")[-1].partition(":")[0])
+    assert (asked.get("max_tokens") or asked["generationConfig"]["maxOutputTokens"]) <= 16
+    assert UsageEvent.objects.get().total_tokens == 14
 
 
 def test_the_typed_model_is_asked_at_every_later_validation(acme, stub):

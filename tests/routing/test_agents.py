@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -230,8 +231,7 @@ def test_an_agent_that_staff_opened_runs_on_the_managed_key_until_they_close_it(
 
 
 def test_the_limits_are_those_of_the_columns():
-    columns = Agent._meta
+    fields: list[Any] = [Agent._meta.get_field(name) for name in ("slug", "name", "description")]
+    columns = [field.max_length for field in fields]
 
-    assert columns.get_field("slug").max_length == MOST_OF_SLUG
-    assert columns.get_field("name").max_length == MOST_OF_NAME
-    assert columns.get_field("description").max_length == MOST_OF_DESCRIPTION
+    assert columns == [MOST_OF_SLUG, MOST_OF_NAME, MOST_OF_DESCRIPTION]

@@ -13,7 +13,7 @@ from providers.models import ProviderKey
 from routing.counterparts import counterpart, price_text
 from routing.models import ManagedDefault
 from routing.resolve import resolve_all
-from tests.builders import connect_key
+from tests.builders import SERVERS, connect_key
 from tests.routing.conftest import MODEL
 from tests.simulator_fixtures import simulated_providers, simulator
 
@@ -39,6 +39,8 @@ EXPECTED = {
     "mistral": "mistral-small-latest",
     "ollama": "qwen3:8b",
     "openai_compatible": "openai/gpt-oss-120b",
+    "anthropic_compatible": "zai-org/GLM-4.6",
+    "gemini_compatible": "gemma-3-27b-it",
 }
 
 
@@ -54,14 +56,14 @@ def test_the_counterpart_among_what_a_provider_lists(acme, simulated_providers, 
     assert key.available_models.filter(model=EXPECTED[provider]).exists()
 
 
-@pytest.mark.parametrize("provider", ["ollama", "openai_compatible"])
+@pytest.mark.parametrize("provider", SERVERS)
 def test_on_a_server_of_ones_own_it_is_the_first_one_listed(acme, provider):
     key = key_of(provider, organization=acme, base_url="https://llm.example.com")
 
     assert proposed(key, ["zephyr", "a-model"]) == "zephyr"
 
 
-@pytest.mark.parametrize("provider", ["ollama", "openai_compatible"])
+@pytest.mark.parametrize("provider", SERVERS)
 def test_a_server_that_lists_none_is_proposed_the_model_it_was_proved_with(acme, provider):
     assert proposed(key_of(provider, organization=acme, proof_model="house-1"), []) == "house-1"
 

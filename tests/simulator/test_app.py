@@ -35,6 +35,8 @@ MODEL = {
     "mistral": "mistral-small-latest",
     "ollama": "qwen3:8b",
     "openai_compatible": "Qwen/Qwen3-32B",
+    "anthropic_compatible": "zai-org/GLM-4.6",
+    "gemini_compatible": "gemma-3-27b-it",
 }
 KEYED = [slug for slug, provider in PROVIDERS.items() if not provider.has_no_key]
 KINDS = {

@@ -24,13 +24,18 @@ from providers.egress.client import Limits, open_call
 from providers.egress.connections import open_client
 from providers.egress.short_calls import send_now
 from simulator.app import create_app
-from simulator.streams import Fault
+from simulator.faults import Fault
 from tests.simulator.test_app import MODEL, PROMPT, key
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
 
 # Every wire that streams; Gemini's in both its forms.
-WIRES = [*(slug for slug in PROVIDERS if slug != "google"), "openai responses", "google events", "google array"]
+GEMINI_WIRES = ("google", "gemini_compatible")
+WIRES = [
+    *(slug for slug in PROVIDERS if slug not in GEMINI_WIRES),
+    *("openai responses", "openai_compatible responses"),
+    *("google events", "google array", "gemini_compatible events", "gemini_compatible array"),
+]
 every_wire = pytest.mark.parametrize("wire", WIRES)
 REFUSE_TO_BE_ASKED = ("mistral",)
 
@@ -43,12 +48,12 @@ def call(wire: str, prompt: str = PROMPT, *, streams: bool = True) -> tuple[Dial
     ours = adapter.chat_call(base_url, ChatRequest(model, "Answer.", (Message("user", prompt),)))
     assert ours.body
     dialect = OPENAI_RESPONSES if form == "responses" else adapter.dialect
-    if slug == "google":
+    if slug in GEMINI_WIRES:
         method = (
             f"streamGenerateContent{'?alt=sse&key=ours' if form == 'events' else ''}" if streams else "generateContent"
         )
         asked: Request = GEMINI.request(ours.body, f"/v1/models/{model}:{method}")
-        url, body = f"{base_url}/{asked.path(model=model)}", asked.rewritten(model=model)
+        url, body = f"{adapter.root(base_url)}/{asked.path(model=model)}", asked.rewritten(model=model)
     else:
         content = json.loads(ours.body)
         if form == "responses":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 from django import template
@@ -9,10 +10,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from organizations.models import Organization
-from usage import amounts, names
+from usage import amounts, audience, names
 from usage.cells import Totals
+from usage.models import UsageEvent
+from usage.receipts import IN_FLIGHT
 
 register = template.Library()
+TONES = {UsageEvent.Status.ANSWERED: "ok", UsageEvent.Status.CANCELLED: "", IN_FLIGHT: "info"}
 
 
 @register.filter
@@ -25,6 +29,28 @@ def usd(nanousd: int | None) -> str:
 def usd4(nanousd: int | None) -> str:
     """Four decimals, for what one run costs; "unpriced" for None."""
     return amounts.dollars(nanousd, places=4)
+
+
+@register.filter
+def exact_usd(nanousd: int) -> str:
+    """To the nano-dollar."""
+    return amounts.exact_dollars(nanousd / amounts.NANO)
+
+
+@register.filter
+def exact_dollars(usd: Decimal) -> str:
+    return amounts.exact_dollars(usd)
+
+
+@register.filter
+def unit_price(usd_per_million: Decimal) -> str:
+    return amounts.exact_dollars(usd_per_million, places=2)
+
+
+@register.filter
+def about(amount: str, is_estimated: object) -> str:
+    """Before a number that is an estimate of ours."""
+    return f"~{amount}" if is_estimated else amount
 
 
 @register.filter
@@ -48,6 +74,20 @@ def seconds(milliseconds: int) -> str:
 def provider_name(slug: str) -> str:
     """As the catalog has it."""
     return names.provider_name(slug)
+
+
+@register.filter
+def tone(status: str) -> str:
+    """How the badge of a call looks that ended so, or is in flight."""
+    if status in UsageEvent.ERRORS:
+        return "bad"
+    return TONES.get(status, "warn")
+
+
+@register.filter
+def sees_usd(mode: str) -> bool:
+    """Whether the organization sees what calls in this mode cost."""
+    return audience.sees_usd(mode)
 
 
 @register.filter

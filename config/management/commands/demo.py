@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from io import StringIO
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from config.demo import Step, Story, StoryStuck
+from config.demo_agents import how_to_call
 from config.demo_clock import story_time
 from config.installation import (
     prepare_database,
@@ -89,6 +91,9 @@ class Command(BaseCommand):
                 _tell(story.history(clock), progress, bar)
             _start(children, "qcluster")
             _tell(story.steps(), progress, bar)
+            with ExitStack() as while_they_work:
+                door = _start_door(while_they_work)
+                _tell([Step("The agents at work through the gateway", partial(story.work_agents, door))], progress, bar)
             progress.update(bar, description="The story is told")
         call_command("roll_up_usage", stdout=StringIO())
         summary = story.summary(url=f"http://localhost:{port}")
@@ -144,6 +149,8 @@ def _table(summary: dict[str, Any]) -> Table:
     table.add_row("Model calls on own keys", f"{summary['usd_calls']}{f' ({missing})' if missing else ''}")
     table.add_row("Estimated USD of these", summary["estimated_usd_shown"])
     table.add_row("Model calls, Managed", f"{summary['managed_calls']}, paid with credits")
+    for agent, calls in summary["gateway"]["calls"].items():
+        table.add_row(f"Calls of the agent {agent}", str(calls))
     table.add_row("Ledger verified", "yes" if summary["ledger_verified"] else "NO")
     table.add_row("Keys connected", ", ".join(summary["keys_connected"]))
     before = summary["history"]
@@ -157,6 +164,8 @@ def _table(summary: dict[str, Any]) -> Table:
 def _show_login(console: Console, summary: dict[str, Any]) -> None:
     """The last lines, each with one thing to copy."""
     for line in (
+        "",
+        *how_to_call(summary["gateway"]),
         "",
         f"Mails are kept in {settings.ENV_FILE.parent / 'mail'}. Ctrl-C ends the demo.",
         "Open this address, and log in with this e-mail and this password:",
@@ -172,6 +181,15 @@ def _start(children: ExitStack, *arguments: str) -> None:
     _spawn(children, [sys.executable, "manage.py", *arguments])
 
 
+def _start_door(children: ExitStack) -> str:
+    """The address of the gateway's door by itself, on a port of its own."""
+    port = _free_port()
+    command = ["-m", "uvicorn", "config.gateway:application", "--host", HOST, "--port", str(port), "--no-access-log"]
+    _spawn(children, [sys.executable, *command, "--log-level", "warning"])
+    _wait_for(port, "gateway")
+    return f"http://{HOST}:{port}"
+
+
 def _start_web(children: ExitStack, port: int) -> None:
     command = [
         "-m",
@@ -183,8 +201,6 @@ def _start_web(children: ExitStack, port: int) -> None:
         str(port),
         "--no-access-log",
         "--no-proxy-headers",
-        "--lifespan",
-        "off",
     ]
     _spawn(children, [sys.executable, *command, "--log-level", "warning"])
     _wait_for(port, "web server")

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from organizations.typed_numbers import number_argument
 from simulator.app import create_app, origins
-from simulator.streams import Fault
+from simulator.faults import Fault
 
 
 class Command(BaseCommand):
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 "simulated-drained (lists models, refuses calls), simulated-rate-limited, simulated-limited"
             )
-            self.stdout.write("and simulated-overloaded. In a prompt, for streams:")
+            self.stdout.write("and simulated-overloaded. In a prompt, the end of a key or the header x-simulate:")
             self.stdout.write(f"{', '.join(Fault)}. To use it, set:")
             self.stdout.write(f"KEYFARE_PROVIDER_ORIGINS={setting}")
             self.stdout.flush()

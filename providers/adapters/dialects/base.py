@@ -68,11 +68,14 @@ class Dialect(ABC):
         """The error inside an answer that began as a success."""
         return error_in(content) if content.get("error") else None
 
+    def content_of(self, body: bytes) -> dict[str, Any]:
+        """The object that a whole answer is; of one that cannot be parsed what counts its tokens. Never raises."""
+        content = self.whole(read_json(body))
+        return {self.usage_name: last_object(body, self.usage_name.encode())} if content is None else content
+
     def answer(self, body: bytes) -> Answer:
         """Reads a whole answer of any size. Never raises."""
-        content = self.whole(read_json(body))
-        if content is None:
-            content = {self.usage_name: last_object(body, self.usage_name.encode())}
+        content = self.content_of(body)
         report = self.report_of(content)
         return Answer(report, self.finish_of(report), self.error_of(content))
 
@@ -90,7 +93,7 @@ class Stream(ABC):
         self.told: dict[str, Any] = {}
         self.error: ErrorBody | None = None
         self.is_complete = False
-        self._dialect = dialect
+        self.dialect = dialect
         self._cutter = cutter or EventCutter(MOST_EVENT_BYTES)
         self._is_first = True
         self._head = self._tail = b""  # of an event that is too long to be held
@@ -103,7 +106,7 @@ class Stream(ABC):
     @property
     def report(self) -> Report:
         """Tokens of an answer that was cut off are what is known of them, not the whole."""
-        report = self._dialect.report_of(self.answer)
+        report = self.dialect.report_of(self.answer)
         if report.usage is None or report.doubt or self.is_complete:
             return report
         return replace(report, doubt=Doubt.UNCLEAR_TOKENS)
@@ -119,7 +122,7 @@ class Stream(ABC):
 
     @property
     def finish(self) -> Finish:
-        return self._dialect.finish_of(self.report)
+        return self.dialect.finish_of(self.report)
 
     @property
     def is_between_events(self) -> bool:
@@ -143,8 +146,8 @@ class Stream(ABC):
         if not self._cutter.is_between_events:
             self._read_long()
         rest = self._cutter.rest()
-        if not self.told and (content := self._dialect.whole(read_json(rest))):
-            self.told, self.error, self.is_complete = content, self._dialect.error_of(content), True
+        if not self.told and (content := self.dialect.whole(read_json(rest))):
+            self.told, self.error, self.is_complete = content, self.dialect.error_of(content), True
             return [rest]
         chunk = self._whole(rest) if rest else b""
         return [chunk] if chunk else []
@@ -198,7 +201,7 @@ class Stream(ABC):
                 self.read_part(data[:HEAD_BYTES], data[-TAIL_BYTES:])
             return False
         if self.error is None:
-            self.error = error_in(content) if name == b"error" else self._dialect.error_of(content)
+            self.error = error_in(content) if name == b"error" else self.dialect.error_of(content)
         return self.read(content)
 
     @abstractmethod

@@ -36,7 +36,8 @@ KEPT = ("responseId", "modelVersion", "promptFeedback")
 MARKS = (b"finishReason", b"promptFeedback", b"groundingMetadata", b"error")
 
 _COUNTS = re.compile(rb'"(?:promptTokenCount|candidatesTokenCount)"\s*:\s*\d')
-_PATH = re.compile(r"(?:\A|/)models/(?P<model>[^/:?]+):(?P<method>[A-Za-z]+)(?:\?(?P<query>.*))?\Z")
+# A model may be named with a slash, which Google's own client leaves as it is: "models/google/gemini-4".
+_PATH = re.compile(r"(?:\A|/)models/(?P<model>[^:?]+):(?P<method>[A-Za-z]+)(?:\?(?P<query>.*))?\Z")
 _FINISH = re.compile(rb'"finishReason"\s*:\s*"([A-Z_]{1,40})"')
 
 

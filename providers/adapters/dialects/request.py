@@ -56,6 +56,7 @@ class Body:
         try:
             self.text = body.decode()
             self._members = self.members_at(self._skip(0))
+            self._named = dict(self._members)
         except (ValueError, RecursionError) as error:
             raise error if isinstance(error, BadBody) else BadBody("not_json") from None
 
@@ -98,9 +99,16 @@ class Body:
         space = _SPACE.match(self.text, at)
         return space.end() if space else at
 
+    def refuse_repeated(self) -> None:
+        """Raises BadBody where a name of the outermost object stands there twice, whether we read it or not."""
+        if len(self._named) < len(self._members):
+            names = [name for name, _ in self._members]
+            raise BadBody("twice", next(name for name in names if names.count(name) > 1))
+
     def get(self, name: str) -> Member | None:
         """The member of this name. Two of them would be read by us as the one and by a provider as the other."""
-        return only(self._members, name)
+        member = self._named.get(name)
+        return member and only(self._members, name) if len(self._named) < len(self._members) else member
 
     def value(self, *names: str) -> Any:
         """The value of the first of these names that is there and not null."""
@@ -167,16 +175,17 @@ class Request:
         """
         return self.usage_edit is not None
 
-    def rewritten(self, *, model: str, asks_for_usage: bool = True) -> bytes:
+    def rewritten(self, *, model: str, asks_for_usage: bool = True, also: Iterable[Edit] = ()) -> bytes:
         """
         The same body for `model`. Where the client does not ask for the usage of a stream, it is asked for all the
-        same, but for servers that refuse to be asked (`asks_for_usage=False`).
+        same, but for servers that refuse to be asked (`asks_for_usage=False`). `also` are edits of whoever sends it.
         """
         edits = [
             Edit(member.start, member.end, json.dumps(_in_the_form_of(member.value, model), ensure_ascii=False))
             for member in self.models
             if _in_the_form_of(member.value, model) != member.value
         ]
+        edits += also
         if asks_for_usage and self.usage_edit:
             edits.append(self.usage_edit)
         return self.body.edited(edits)

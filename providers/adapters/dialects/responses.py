@@ -83,7 +83,7 @@ class OpenAIResponsesStream(Stream):
 
     def _error_of(self, response: dict[str, Any]) -> ErrorBody | None:
         if response.get("status") != "failed":
-            return self._dialect.error_of(response)
+            return self.dialect.error_of(response)
         return error_in({"error": response.get("error") or {"code": "failed"}})
 
     def read_part(self, head: bytes, tail: bytes) -> None:

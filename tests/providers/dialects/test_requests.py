@@ -207,6 +207,7 @@ def test_the_streams_of_others_tell_their_usage_unasked(dialect):
             "models/b:streamGenerateContent?alt=sse",
         ),
         ("models/a%2Fb:countTokens?alt=json", "a/b", False, "models/b:countTokens"),
+        ("/v1/models/google/gemini-4:batchEmbedContents", "google/gemini-4", False, "models/b:batchEmbedContents"),
     ],
 )
 def test_geminis_model_stands_in_the_path_and_no_key_of_a_query_is_passed_on(path, model, is_stream, sent):
@@ -218,7 +219,7 @@ def test_geminis_model_stands_in_the_path_and_no_key_of_a_query_is_passed_on(pat
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/v1beta/models", "/v1beta/models/:generateContent", "/v1beta/models/a/b:generateContent"]
+    "path", ["", "/v1beta/models", "/v1beta/models/:generateContent", "/v1beta/model/a:generateContent"]
 )
 def test_a_path_without_a_model_is_refused(path):
     with pytest.raises(BadBody, match="missing model"):

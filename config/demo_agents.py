@@ -1,0 +1,134 @@
+"""
+The demo's two agents: made once, each with a token bound to it, and at work through the gateway.
+
+Their tokens lie beside the demo's env file, for whoever wants to point a client of their own at them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from organizations.models import Organization, User
+from providers.models import ProviderKey
+from routing.agents import open_agent
+from routing.models import Agent
+from usage.models import UsageEvent
+
+TOKENS_FILE = "gateway-tokens.json"
+QUESTIONS = (
+    "A customer writes that the parcel came without its invoice. Draft a reply.",
+    "Shorten the reply to three sentences.",
+    "Translate it into German.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoAgent:
+    name: str
+    slug: str
+    description: str
+    provider: str
+    model: str
+    work: Callable[[httpx.Client], None]
+
+
+def _support(client: httpx.Client) -> None:
+    """Two customers, three calls each: two runs of an agent that speaks OpenAI's protocol."""
+    for customer in ("4711", "4712"):
+        for text in QUESTIONS:
+            content = {"model": "support-replies", "messages": [{"role": "user", "content": text}]}
+            headers = {"x-keyfare-run": f"ticket {customer}", "x-keyfare-label-channel": "mail"}
+            client.post("/v1/chat/completions", json=content, headers=headers).raise_for_status()
+
+
+def _code(client: httpx.Client) -> None:
+    """One session of a coding tool that speaks Anthropic's protocol, half of it streamed."""
+    for number, text in enumerate(
+        ("Explain this stack trace.", "Write a test for it.", "Mend it.", "Name the commit.")
+    ):
+        content = {
+            "model": "code-assistant",
+            "max_tokens": 400,
+            "stream": bool(number % 2),
+            "messages": [{"role": "user", "content": text}],
+        }
+        headers = {"x-claude-code-session-id": "demo", "anthropic-version": "2023-06-01"}
+        client.post("/v1/messages", json=content, headers=headers).raise_for_status()
+
+
+AGENTS = (
+    DemoAgent("Support replies", "support-replies", "Drafts replies to customers.", "openai", "gpt-4.1-mini", _support),
+    DemoAgent(
+        "Code assistant", "code-assistant", "What our coding tools call.", "anthropic", "claude-sonnet-4-5", _code
+    ),
+)
+
+
+class AgentsAtWork:
+    """`folder` is where their tokens are kept."""
+
+    def __init__(self, organization: Organization, owner: User, folder: Path) -> None:
+        self.organization, self.owner, self._file = organization, owner, folder / TOKENS_FILE
+
+    @cached_property
+    def tokens(self) -> dict[str, str]:
+        return json.loads(self._file.read_text()) if self._file.exists() else {}
+
+    def open(self) -> None:
+        for agent in AGENTS:
+            if Agent.objects.for_organization(self.organization).filter(slug=agent.slug).exists():
+                continue
+            key = ProviderKey.objects.for_organization(self.organization).filter(provider=agent.provider).first()
+            _, made = open_agent(
+                organization=self.organization,
+                name=agent.name,
+                slug=agent.slug,
+                description=agent.description,
+                key=key,
+                model=agent.model,
+                with_token=True,
+                token_expires_at=None,
+                actor=self.owner,
+            )
+            assert made  # noqa: S101  # for the type checker
+            self.tokens[agent.slug] = made.value
+            with open(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(self.tokens, file)
+
+    def work(self, address: str) -> None:
+        """Has each call through the gateway at `address`, unless it did so before. Raises httpx.HTTPError."""
+        for agent in AGENTS:
+            called = UsageEvent.objects.for_organization(self.organization).filter(action=agent.slug)
+            if called.exists() or agent.slug not in self.tokens:
+                continue
+            headers = {"authorization": f"Bearer {self.tokens[agent.slug]}"}
+            with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
+                agent.work(client)
+
+    def summary(self, *, url: str) -> dict[str, Any]:
+        """How many calls each made, and how to call it oneself."""
+        called = UsageEvent.objects.for_organization(self.organization)
+        calls = {agent.slug: called.filter(action=agent.slug).count() for agent in AGENTS}
+        return {"base_url": url, "calls": calls, "tokens": self.tokens}
+
+
+def how_to_call(gateway: dict[str, Any]) -> list[str]:
+    """Lines to copy: an SDK, and Claude Code, pointed at the demo's gateway."""
+    url, tokens = gateway["base_url"], gateway["tokens"]
+    return [
+        "The agents answer through the gateway. An OpenAI SDK, pointed at the first:",
+        "",
+        f"OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={tokens.get('support-replies', '…')}   # model: support-replies",
+        "",
+        "Claude Code, pointed at the second (it gets simulated answers):",
+        "",
+        f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={tokens.get('code-assistant', '…')} claude",
+    ]

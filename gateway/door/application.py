@@ -1,0 +1,294 @@
+"""
+The doors through which agents, SDKs and coding tools call models: a bare ASGI application, before Django's handler.
+
+`Door` answers what `is_ours` and nothing else. It starts with the first request, or with the server where that says so,
+and writes what it has to write before the server ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+
+from gateway.callers import Caller, CallerRefused, Callers
+from gateway.door import headers as door_headers
+from gateway.door import listings
+from gateway.door.attribution import Iterations, Labels, run_of
+from gateway.door.bodies import Bodies, Body, Gone, throw_away
+from gateway.door.choice import choose
+from gateway.door.counting import count
+from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
+from gateway.door.errors import DoorError, no_such_path
+from gateway.door.forwarding import Asked, Forwarding, Way
+from gateway.door.limits import Limits
+from gateway.door.managed import ManagedCaps
+from gateway.door.moments import Moments
+from gateway.door.receipts import receipt
+from gateway.door.stored_ids import refuse_stored_ids
+from gateway.writer import open_writer
+from providers.adapters.dialects.request import BadBody, Request
+from providers.egress.connections import open_client
+from usage.facts import Origin
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+OpenCallers = Callable[[], AbstractAsyncContextManager[Callers]]
+
+
+class Door:
+    def __init__(self, open_callers: OpenCallers) -> None:
+        self._open_callers = open_callers
+        self._opened: AsyncExitStack | None = None
+        self._opening = asyncio.Lock()
+        self._bodies = Bodies()
+        self._labels = Labels()
+        self._iterations = Iterations()
+        self._limits = Limits(
+            most_at_once=settings.KEYFARE_GATEWAY_CALLS_AT_ONCE, most_in_all=settings.KEYFARE_GATEWAY_MOST_CALLS
+        )
+
+    async def open(self) -> None:
+        async with self._opening:
+            if self._opened is not None:
+                return
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(sync_to_async(connections.close_all))  # of the thread that writes
+                self._moments = await stack.enter_async_context(Moments.kept())
+                self._callers = await stack.enter_async_context(self._open_callers())
+                egress = await stack.enter_async_context(open_client())
+                writer = await stack.enter_async_context(open_writer())
+                self._way = Way(
+                    egress,
+                    writer,
+                    ManagedCaps(),
+                    self._moments.now,
+                    timeout_seconds=settings.KEYFARE_GATEWAY_TIMEOUT_SECONDS,
+                    idle_seconds=settings.KEYFARE_GATEWAY_IDLE_SECONDS,
+                )
+                self._opened = stack.pop_all()
+
+    async def close(self) -> None:
+        """What waits to be written is written first."""
+        async with self._opening:
+            stack, self._opened = self._opened, None
+            if stack is not None:
+                await stack.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"]
+        headers = door_headers.read(scope["headers"])
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if "key" in query:  # no log of the server is to see it
+            scope["query_string"] = _without_key(scope["query_string"])
+        asked = asked_for(method, path)
+        wire = wire_of(asked, path, headers)
+        visit = _Visit(self, receive, send, headers, wire)
+        try:
+            if isinstance(asked, Probe):
+                await visit.answer(200, b"")
+                return
+            if self._opened is None:
+                await self.open()
+            caller = await self._caller(door_headers.token_in(headers, query, wire))
+            if isinstance(asked, Endpoint):
+                await visit.call(caller, asked, _path_of(scope, query))
+            elif isinstance(asked, Models):
+                await visit.models(caller, asked)
+            elif isinstance(asked, Receipt):
+                await visit.receipt(caller, asked)
+            else:
+                raise no_such_path(method, path)
+        except DoorError as error:
+            await visit.refuse(error)
+        except Gone:
+            pass
+        except Exception:
+            logger.exception("A call at the gateway's door failed")
+            await visit.refuse(DoorError(500, "internal", "Something went wrong here. It was logged.", can_retry=True))
+
+    async def _caller(self, token: str) -> Caller:
+        if not token:
+            raise DoorError(
+                401,
+                "no_token",
+                "Send an API token of Keyfare, as “Authorization: Bearer kf_…” or in your client's header for keys.",
+            )
+        try:
+            return await self._callers.caller(token)
+        except CallerRefused as refused:
+            raise DoorError(refused.status, refused.code, str(refused), can_retry=refused.status == 503) from None
+
+
+class _Visit:
+    """One request at the door."""
+
+    def __init__(self, door: Door, receive: Receive, send: Send, headers: dict[str, str], wire: Wire) -> None:
+        self.door, self.receive, self._send, self.headers, self.wire = door, receive, send, headers, wire
+        self.has_started = self.has_ended = self.was_read = self.has_left = False
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.has_started = True
+        elif not message.get("more_body", False):
+            self.has_ended = True
+        await self._send(message)
+
+    async def call(self, caller: Caller, endpoint: Endpoint, path: str) -> None:
+        door = self.door
+        with door._limits.place(caller), door._bodies.held() as body:
+            request = await self._request(body, endpoint, path)
+            chosen = choose(caller, request.model, endpoint, request.body)
+            refuse_stored_ids(endpoint, request.body)
+            if endpoint.only_counts:
+                work = count(door._way, endpoint, chosen, request, self.headers, self.send)
+                await self._while_there(work)
+                return
+            run_id = run_of(caller.token_id, self.headers)
+            asked = Asked(
+                caller=caller,
+                endpoint=endpoint,
+                chosen=chosen,
+                request=request,
+                headers=self.headers,
+                run_id=run_id or uuid.uuid4(),
+                iteration=door._iterations.next(run_id) if run_id else 1,
+                origin=Origin(
+                    caller.token_id,
+                    caller.member_id,
+                    door._labels.of(caller.organization_id, self.headers, door._moments.now().date()),
+                ),
+            )
+            forwarding = Forwarding(door._way, asked, self.send)
+            await self._while_there(forwarding.run())
+            if forwarding.report.usage is not None:
+                door._limits.note_tokens(caller, forwarding.report.usage.total)
+
+    async def _request(self, body: Body, endpoint: Endpoint, path: str) -> Request:
+        content = await body.read(self.receive, self.headers)
+        self.was_read = True
+        try:
+            request = endpoint.dialect.request(content, path)
+            request.body.refuse_repeated()
+        except BadBody as bad:
+            raise DoorError(400, "bad_body", _said(bad)) from None
+        return request
+
+    async def _while_there(self, work: Awaitable[None]) -> None:
+        """Raises Gone where the caller hangs up before the end of `work`, which is cancelled then."""
+        working, leaving = asyncio.current_task(), asyncio.ensure_future(self._left())
+
+        def hang_up(left: asyncio.Future[None]) -> None:
+            if not left.cancelled() and not self.has_ended and working is not None:
+                self.has_left = working.cancel()
+
+        leaving.add_done_callback(hang_up)
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self.has_left:  # it is we who are to end
+                raise
+            raise Gone from None
+        finally:
+            leaving.cancel()
+
+    async def _left(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def models(self, caller: Caller, asked: Models) -> None:
+        if asked.model:
+            await self.answer(200, listings.one(caller, asked.model, self.wire))
+            return
+        is_codex = self.headers.get("originator", "").startswith("codex")
+        await self.answer(200, listings.listing(caller, self.wire, is_codex=is_codex))
+
+    async def receipt(self, caller: Caller, asked: Receipt) -> None:
+        await self.answer(200, await receipt(caller, asked.call))
+
+    async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        sent = [*(headers or [(b"content-type", b"application/json")]), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": status, "headers": sent})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, error: DoorError) -> None:
+        if self.has_ended:
+            return
+        if self.has_started:  # a stream that broke on our side: its reader must not take it for whole
+            await self.send({"type": "http.response.body", "body": error.event(self.wire), "more_body": False})
+            return
+        body = error.body(self.wire)
+        headers = [*door_headers.encoded(error.headers), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        if not self.was_read:
+            await self.send({"type": "http.response.body", "body": body, "more_body": True})
+            await throw_away(self.receive)
+            body = b""
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _path_of(scope: Scope, query: dict[str, str]) -> str:
+    """What a dialect reads the model and the form of the answer from, without anybody's key."""
+    return f"{quote(scope['path'], safe='/:')}{'?alt=sse' if query.get('alt') == 'sse' else ''}"
+
+
+def _without_key(query: bytes) -> bytes:
+    return b"&".join(part for part in query.split(b"&") if not part.lower().startswith(b"key="))
+
+
+def _said(bad: BadBody) -> str:
+    match bad.code:
+        case "missing":
+            return f"The body has to name “{bad.name}”."
+        case "wrong_type":
+            return f"“{bad.name}” in the body has to be text."
+        case "twice":
+            return f"“{bad.name}” stands twice in the body: some readers go by the first, others by the last."
+        case "too_many_values":
+            return "The body has more than a million values. Send less at once."
+    return "The body has to be one JSON object in UTF-8."
+
+
+def in_front_of(pages: Application, door: Door) -> Application:
+    """Both in one process: the doors, and behind them the pages."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await live(door, receive, send)
+        elif scope["type"] == "http" and is_ours(scope["method"], scope["path"]):
+            await door(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return application
+
+
+def alone(door: Door) -> Application:
+    """The doors and nothing else."""
+
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await door(scope, receive, send)
+
+    return in_front_of(nothing, door)
+
+
+async def live(door: Door, receive: Receive, send: Send) -> None:
+    """The server's life: the door is closed at its end; it opens with the first call, so pages wait for nothing."""
+    with suppress(asyncio.CancelledError):  # where the server is made to end at once
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+    await door.close()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,102 @@
+"""What goes wrong at a door, in the caller's own wire, and told apart from what a provider said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from gateway.door.endpoints import Wire
+
+# What says that an error is ours, and which.
+ERROR_HEADER = "x-keyfare-error"
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+_OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+_GEMINI_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "INVALID_ARGUMENT",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class DoorError(Exception):
+    """
+    A call that we refuse or that fails on the way. `sentence` says what to do. `can_retry`: the same may well succeed
+    in a while, after `retry_after_seconds` where that is known.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        sentence: str,
+        *,
+        can_retry: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.status, self.code, self.sentence = status, code, sentence
+        self.can_retry, self.retry_after_seconds = can_retry, retry_after_seconds
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        headers = {ERROR_HEADER: self.code, "content-type": "application/json"}
+        if not self.can_retry:
+            headers["x-should-retry"] = "false"
+        if self.retry_after_seconds is not None:
+            headers["retry-after"] = str(max(1, round(self.retry_after_seconds)))
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return headers
+
+    def body(self, wire: Wire) -> bytes:
+        return json.dumps(self._content(wire), ensure_ascii=False).encode()
+
+    def event(self, wire: Wire) -> bytes:
+        """The same inside a stream of events that has begun."""
+        name = b"event: error\n" if wire is Wire.ANTHROPIC else b""
+        return name + b"data: " + self.body(wire) + b"\n\n"
+
+    def _content(self, wire: Wire) -> dict[str, object]:
+        server = "api_error" if self.status >= 500 else "invalid_request_error"
+        match wire:
+            case Wire.OPENAI:
+                kind = _OPENAI_TYPES.get(self.status, server)
+                return {"error": {"message": self.sentence, "type": kind, "param": None, "code": self.code}}
+            case Wire.ANTHROPIC:
+                kind = _ANTHROPIC_TYPES.get(self.status, server)
+                return {"type": "error", "error": {"type": kind, "message": self.sentence}}
+            case Wire.GEMINI:
+                status = _GEMINI_STATUSES.get(self.status, "INTERNAL")
+                return {"error": {"code": self.status, "message": self.sentence, "status": status}}
+
+
+def no_such_path(method: str, path: str) -> DoorError:
+    shown = path[:80]
+    return DoorError(
+        404,
+        "no_such_path",
+        f"There is no {method} {shown} here. Models are called at /v1/chat/completions, /v1/responses, "
+        "/v1/embeddings, /v1/messages and /v1beta/models/…:generateContent.",
+    )

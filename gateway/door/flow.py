@@ -1,0 +1,76 @@
+"""What goes to the caller while a stream runs, and pings while the provider is silent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.door.endpoints import Wire
+from gateway.door.estimates import written_in
+from providers.adapters.dialects.base import Stream
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PING_SECONDS = 15.0
+PINGS = {Wire.ANTHROPIC: b'event: ping\ndata: {"type": "ping"}\n\n'}
+COMMENT = b": waiting\n\n"
+
+
+class Flow:
+    """What goes to the caller while a stream runs, and pings while the provider is silent."""
+
+    def __init__(self, send: Send, stream: Stream, wire: Wire, *, is_events: bool) -> None:
+        self._send, self._stream = send, stream
+        self._ping = PINGS.get(wire, COMMENT)
+        self.is_events = is_events
+        self.written = 0
+        self._sent_at = time.monotonic()
+        self._is_sending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._pings: set[asyncio.Task[None]] = set()
+
+    async def hand_on(self, chunk: bytes) -> None:
+        self.written += written_in(chunk)
+        self._is_sending = True
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._is_sending = False
+        self._sent_at = time.monotonic()
+
+    def pinging(self) -> _Pinging:
+        return _Pinging(self)
+
+    def begin(self) -> None:
+        if self.is_events:
+            self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._look)
+
+    async def end(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        for ping in self._pings:
+            await ping
+
+    def _look(self) -> None:
+        is_silent = time.monotonic() - self._sent_at >= PING_SECONDS * 0.9
+        if is_silent and not self._is_sending and self._stream.is_between_events:
+            ping = asyncio.ensure_future(self._send_ping())
+            self._pings.add(ping)
+            ping.add_done_callback(self._pings.discard)
+        self.begin()
+
+    async def _send_ping(self) -> None:
+        await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})
+        self._sent_at = time.monotonic()
+
+
+@dataclass(slots=True)
+class _Pinging:
+    flow: Flow
+
+    async def __aenter__(self) -> None:
+        self.flow.begin()
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.flow.end()

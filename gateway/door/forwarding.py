@@ -1,0 +1,400 @@
+"""
+One call through a door: admitted, sent on, answered as it comes, settled.
+
+Whole answers are handed on once their event is durable, streams as they come, and their end once it is. What is sent
+again is an attempt of its own, admitted and settled like the first; nothing is sent again once a byte was answered, or
+after an error that may have been billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError
+
+from gateway.callers import Caller
+from gateway.door import headers as door_headers
+from gateway.door import parameters
+from gateway.door.bodies import LARGEST_BODY, MB
+from gateway.door.choice import Chosen
+from gateway.door.endpoints import Endpoint
+from gateway.door.errors import DoorError
+from gateway.door.estimates import estimated
+from gateway.door.flow import Flow
+from gateway.door.managed import ManagedCaps, managed_failure
+from gateway.door.operators_usd import without_cost
+from gateway.ticket import INTERRUPTED, Ticket
+from gateway.writer import Writer
+from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
+from providers.adapters.dialects.base import Stream
+from providers.adapters.dialects.request import Request
+from providers.adapters.verdicts import ErrorKind
+from providers.catalog import PROVIDERS
+from providers.custody.sealing import SealBroken
+from providers.egress.client import Answer, Limits, open_call
+from providers.egress.connections import Egress
+from providers.models import UNREADABLE
+from usage.audience import sees_usd
+from usage.facts import Admission, Origin
+from usage.metering import Finished
+from usage.models import Mode, UsageEvent
+from usage.tokens import NOTHING_SAID, Report
+
+logger = logging.getLogger(__name__)
+Status = UsageEvent.Status
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+MOST_ATTEMPTS = 3
+# Answers that no provider bills, and that may be others in a moment.
+AGAIN_STATUSES = frozenset({429, 503, 529})
+AGAIN_KINDS = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED, ErrorKind.UNREACHABLE})
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 8.0  # who is asked to wait for longer is told so
+LARGEST_ANSWER = 64 * 1024**2
+LARGEST_STREAM = 1024**3
+SETTLE_GRACE = timedelta(seconds=60)
+
+
+@dataclass(slots=True)
+class Ending:
+    """What is known of how a call ends; at first, that it was interrupted."""
+
+    status: Status = Status.FAILED
+    error: ProviderError | None = INTERRUPTED
+    report: Report = NOTHING_SAID
+    latency_ms: int = 0
+    http_status: int | None = None
+    first_byte_ms: int | None = None
+    is_estimated: bool = False
+
+    def finished(self, call: Admission) -> Finished:
+        return Finished(
+            call=call,
+            status=self.status,
+            latency_ms=self.latency_ms,
+            report=self.report,
+            http_status=self.http_status,
+            error_kind=self.error.kind if self.error and self.status is not Status.CANCELLED else "",
+            may_have_run=self.error.may_have_run if self.error else False,
+            first_byte_ms=self.first_byte_ms,
+            are_tokens_estimated=self.is_estimated,
+        )
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the caller still gets once the call is in the books; `starts` where nothing was sent yet."""
+
+    body: bytes
+    status: int = 200
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    starts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller asked for, read and allowed."""
+
+    caller: Caller
+    endpoint: Endpoint
+    chosen: Chosen
+    request: Request
+    headers: Mapping[str, str]
+    run_id: uuid.UUID
+    iteration: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """By what calls leave and are noted, and within which time."""
+
+    egress: Egress
+    writer: Writer
+    caps: ManagedCaps
+    now: Callable[[], Any]  # the database's clock
+    timeout_seconds: float
+    idle_seconds: float
+
+
+class Forwarding:
+    def __init__(self, way: Way, asked: Asked, send: Send) -> None:
+        self.way, self.asked, self.send = way, asked, send
+        target = asked.chosen.target
+        self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
+        self.quirks = target.quirks.get(asked.chosen.model, ())
+        self.call_id = uuid.uuid4()
+        self.attempt = 0
+        self.report = NOTHING_SAID  # of the last attempt, once it has ended
+        self._has_started = False
+        self.is_managed = target.facts.mode == Mode.MANAGED
+        self.hides_usd = not sees_usd(target.facts.mode)
+
+    async def run(self) -> None:
+        """Raises DoorError where nothing was answered, and nothing of it can be handed on."""
+        call = self._http_call()
+        while True:
+            self.attempt += 1
+            ticket = self._ticket()
+            try:
+                await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target)
+            except DatabaseError:
+                logger.exception("A call could not be admitted")
+                raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
+            ending, prepared = Ending(), time.monotonic()
+            try:
+                result = await self._once(ticket, call, ending)
+            except asyncio.CancelledError:
+                ending.status = Status.CANCELLED
+                raise
+            finally:
+                took = time.monotonic() - prepared
+                ending.latency_ms = round(took * 1000)
+                self.report = ending.report
+                await self._settle(ticket, ending, ticket.call.started_at + timedelta(seconds=took))
+            if isinstance(result, Again):
+                await sleep(result.after_seconds)
+                continue
+            if isinstance(result, DoorError):
+                raise result
+            await self._finish(result)
+            return
+
+    async def _settle(self, ticket: Ticket, ending: Ending, now: datetime) -> None:
+        try:
+            await self.way.writer.settle(ticket, ending, now)
+        except DatabaseError:
+            logger.exception("Call %s could not be booked; it will be counted as lost", ticket.call.id)
+            raise _books_closed("The provider was asked and may have billed it.") from None
+
+    def _ticket(self) -> Ticket:
+        target, now = self.asked.chosen.target, self.way.now()
+        try:
+            sealed_key = target.sealed_key.opened()
+        except SealBroken as broken:
+            raise DoorError(503, "key_unreadable", str(broken)) from None
+        return Ticket(
+            call=Admission(
+                id=self.call_id if self.attempt == 1 else uuid.uuid4(),
+                organization_id=self.asked.caller.organization_id,
+                facts=target.facts,
+                run_id=self.asked.run_id,
+                iteration=self.asked.iteration,
+                started_at=now,
+                deadline_at=now + timedelta(seconds=self.way.timeout_seconds) + SETTLE_GRACE,
+                no_token_charges=target.no_token_charges,
+                rule_version=target.rule_version,
+                attempt=self.attempt,
+                attempt_of=None if self.attempt == 1 else self.call_id,
+                is_stream=self.asked.request.is_stream,
+                origin=self.asked.origin,
+            ),
+            sealed_key=sealed_key,
+            key_organization_id=target.key_organization_id,
+            secret_version=target.secret_version,
+            destination=target.destination,
+            quirks=self.quirks,
+        )
+
+    def _http_call(self) -> HttpCall:
+        asked, model = self.asked, self.asked.chosen.model
+        path = asked.endpoint.path or f"/{asked.request.path(model=model)}"
+        also = parameters.edits(
+            asked.endpoint,
+            asked.request.body,
+            asked.chosen.target.parameters,
+            limit_field=self.adapter.output_limit_field,
+        )
+        body = asked.request.rewritten(model=model, asks_for_usage=self._asks_for_usage, also=also)
+        headers = door_headers.upstream(asked.headers, asked.endpoint.wire)
+        return self.adapter.door_call(asked.chosen.target.destination.base_url, path, headers, body)
+
+    @property
+    def _asks_for_usage(self) -> bool:
+        return self.asked.request.can_ask_for_usage and self.adapter.takes_stream_options
+
+    async def _once(self, ticket: Ticket, call: HttpCall, ending: Ending) -> Reply | Again | DoorError:
+        is_stream = self.asked.request.is_stream
+        began = time.monotonic()
+        try:
+            credentials = self.adapter.credential_headers(ticket.sealed_key.open())
+        except SealBroken as broken:
+            ending.error = ProviderError(ErrorKind.NEEDS_REENTRY, UNREADABLE)
+            return DoorError(503, "key_unreadable", str(broken))
+        limits = Limits(
+            self.way.timeout_seconds,
+            LARGEST_STREAM if is_stream else LARGEST_ANSWER,
+            self.way.idle_seconds if is_stream else None,
+            LARGEST_BODY + MB,
+        )
+        try:
+            answer = await open_call(
+                self.way.egress, call, credential_headers=credentials, limits=limits, reach=ticket.destination.reach
+            )
+        except ProviderError as error:
+            ending.error = error
+            if not error.may_have_run and error.kind is ErrorKind.UNREACHABLE and (again := self._again(error)):
+                return again
+            return _not_answered(error)
+        finally:
+            del credentials
+        async with answer:
+            ending.http_status = answer.status
+            ending.first_byte_ms = round((time.monotonic() - began) * 1000)
+            if is_stream and not answer.is_error:
+                return await self._stream(answer, ending)
+            return await self._whole(ticket, answer, ending)
+
+    async def _whole(self, ticket: Ticket, answer: Answer, ending: Ending) -> Reply | Again | DoorError:
+        whole = await answer.whole()
+        if isinstance(whole, ProviderError):
+            await answer.attempt.no_faster()
+            ending.error = whole
+            return _not_answered(whole)
+        if whole.status >= 300:
+            ending.error = error = self.adapter.failure(whole)
+            ending.report = error.report
+            if 300 <= whole.status < 400:
+                return DoorError(
+                    502, "upstream_redirect", "The provider answered with a redirect, which is not followed."
+                )
+            if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
+                return again
+            if self.is_managed:  # the provider's own words are for the operator: they may tell of its account
+                return managed_failure(error, whole.status)
+            return Reply(whole.body, whole.status, self._answer_headers(whole.headers))
+        dialect = self.asked.endpoint.dialect
+        content = dialect.content_of(whole.body)
+        ending.report = self.adapter.report_of(whole, content, dialect)
+        if (error_inside := dialect.error_of(content)) is None:
+            ending.status, ending.error = Status.ANSWERED, None
+        else:
+            ending.error = self.adapter.failure(whole, error=error_inside, report=ending.report)
+        headers = self._answer_headers(whole.headers, ending.finished(ticket.call))
+        return Reply(self._shown(whole.body), whole.status, headers)
+
+    async def _stream(self, answer: Answer, ending: Ending) -> Reply:
+        stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
+        headers = self._answer_headers(answer.headers)
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        self._has_started = True
+        flow = Flow(self.send, stream, self.asked.endpoint.wire, is_events=_is_events(answer))
+        failure: ProviderError | None = None
+        is_whole = False
+        try:
+            async with flow.pinging():
+                try:
+                    async for data in answer.chunks():
+                        for chunk in stream.feed(data):
+                            await flow.hand_on(self._shown(chunk))
+                    is_whole = True
+                except ProviderError as error:
+                    failure = error
+        finally:
+            # Also where the caller has hung up: what was counted by then counts.
+            rest = self._shown(b"".join(stream.close()))
+            self._conclude(answer, stream, flow, ending, failure, is_whole=is_whole)
+        if failure is not None and flow.is_events:
+            rest += _broke_off(failure).event(self.asked.endpoint.wire)
+        return Reply(rest, starts=False)
+
+    def _shown(self, data: bytes) -> bytes:
+        return without_cost(data) if self.hides_usd else data
+
+    def _conclude(
+        self,
+        answer: Answer,
+        stream: Stream,
+        flow: Flow,
+        ending: Ending,
+        failure: ProviderError | None,
+        *,
+        is_whole: bool,
+    ) -> None:
+        head = HttpAnswer(answer.status, answer.headers, b"")
+        report = self.adapter.report_of_stream(head, stream)
+        if stream.error is not None:
+            ending.status = Status.BROKE
+            ending.error = self.adapter.failure(head, error=stream.error, report=report, has_begun=True)
+        elif stream.is_complete and is_whole:
+            ending.status, ending.error = Status.ANSWERED, None
+        else:
+            ending.status, ending.error = Status.CUT_OFF, failure or INTERRUPTED
+        is_partial = ending.status is not Status.ANSWERED and not stream.is_complete
+        if is_partial and report.cost_nanousd is None and flow.written:
+            report = estimated(report, request_bytes=len(self.asked.request.body.text), written=flow.written)
+            ending.is_estimated = True
+        ending.report = report
+
+    def _again(self, error: ProviderError) -> Again | None:
+        if self.attempt >= MOST_ATTEMPTS:
+            return None
+        wait = error.retry_after_seconds
+        if wait is not None and wait > LONGEST_WAIT_SECONDS:
+            return None
+        return Again(max(0.0, FIRST_WAIT_SECONDS * 2 ** (self.attempt - 1) if wait is None else wait))
+
+    def _answer_headers(
+        self, headers: Mapping[str, str], finished: Finished | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        ours = {
+            "x-keyfare-call": str(self.call_id),
+            "x-keyfare-agent": self.asked.chosen.agent,
+            "x-keyfare-attempts": str(self.attempt),
+        }
+        if finished is not None:
+            if finished.report.served_model:
+                ours["x-keyfare-model"] = finished.report.served_model
+            ours |= door_headers.cost_header(finished)
+        return door_headers.downstream(headers) + door_headers.encoded(ours)
+
+    async def _finish(self, reply: Reply) -> None:
+        if reply.starts:
+            headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            self._has_started = True
+        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the caller got the beginning of an answer."""
+        return self._has_started
+
+
+def _is_events(answer: Answer) -> bool:
+    return answer.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _books_closed(sentence: str, *, can_retry: bool = False) -> DoorError:
+    """Of what is in no book nothing is handed on."""
+    return DoorError(503, "books_closed", f"The books of calls cannot be written now. {sentence}", can_retry=can_retry)
+
+
+def _not_answered(error: ProviderError) -> DoorError:
+    """What the caller is told of a call that brought no answer that could be handed on."""
+    if error.kind is not ErrorKind.UNREACHABLE:
+        return DoorError(502, "upstream_failed", error.sentence)
+    if error.may_have_run:
+        return DoorError(
+            504, "upstream_timeout", f"{error.sentence} It may have been billed, so it was not sent again."
+        )
+    return DoorError(502, "upstream_unreachable", error.sentence, can_retry=True)
+
+
+def _broke_off(error: ProviderError) -> DoorError:
+    """What the reader of a stream is told that does not go on."""
+    sentence = error.sentence if error.reason.code == "no_answer" else "The provider's answer broke off."
+    return DoorError(502, "upstream_broke_off", f"{sentence} What came until then may be billed.")

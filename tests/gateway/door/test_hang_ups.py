@@ -1,0 +1,103 @@
+"""A caller who hangs up ends the provider's work, and what was done by then stands in the books."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+from tests.gateway.door.conftest import DoorBefore, question
+from tests.gateway.door.upstream import EVENTS, USAGE, Scripted, chat_answer, chat_event
+from tests.served import wait_until
+from usage.models import InFlightCall, UsageEvent
+
+Status = UsageEvent.Status
+
+
+def ask(door: DoorBefore, content: object) -> socket.socket:
+    body = json.dumps(content).encode()
+    connection = socket.create_connection(("127.0.0.1", int(door.address.rpartition(":")[2])), timeout=30)
+    connection.sendall(
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {door.token}\r\n"
+        f"content-length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return connection
+
+
+@pytest.mark.parametrize("chunks", range(1, 5))
+def test_hanging_up_after_any_event_closes_the_providers_connection_and_is_booked(door, chunks) -> None:
+    events = [chat_event(f"word{number} ") for number in range(4)]
+    door.upstream.answers.append(Scripted([*events[:chunks], 60.0, *events[chunks:]], headers=EVENTS))
+    connection = ask(door, question(stream=True))
+    received = b""
+    while f"word{chunks - 1}".encode() not in received:
+        received += connection.recv(65536)
+    left_at = time.monotonic()
+    connection.close()
+    wait_until(lambda: door.upstream.left)
+    assert time.monotonic() - left_at < 30  # far from the minute that the provider would have taken
+    wait_until(door.events.exists)
+    event = door.event
+    assert event.status == Status.CANCELLED
+    assert event.are_tokens_estimated
+    assert event.output_tokens == -(-6 * chunks // 4)
+    assert event.error_kind == ""
+    assert not InFlightCall.objects.for_organization(door.organization).exists()
+
+
+def test_tokens_that_were_counted_before_hanging_up_are_no_estimate_of_ours(door) -> None:
+    counted = chat_event(usage=USAGE)
+    door.upstream.answers.append(
+        Scripted([chat_event("word"), chat_event(finish="stop"), counted, 60.0], headers=EVENTS)
+    )
+    connection = ask(door, question(stream=True, stream_options={"include_usage": True}))
+    received = b""
+    while b'prompt_tokens": 7' not in received:
+        received += connection.recv(65536)
+    connection.close()
+    wait_until(door.events.exists)
+    event = door.event
+    assert (event.uncached_input_tokens, event.output_tokens) == (7, 5)
+    assert not event.are_tokens_estimated
+
+
+def test_hanging_up_before_the_answer_begins_is_booked_as_one_that_may_be_billed(door) -> None:
+    door.upstream.answers.append(Scripted([60.0, chat_answer()]))
+    connection = ask(door, question())
+    wait_until(lambda: door.upstream.received)
+    connection.close()
+    wait_until(door.events.exists)
+    assert door.event.status == Status.CANCELLED
+    assert door.event.no_price == UsageEvent.NoPrice.NO_ANSWER
+
+
+def test_hanging_up_in_the_middle_of_a_body_calls_nobody(door) -> None:
+    connection = ask(door, question())
+    connection.close()
+    half = socket.create_connection(("127.0.0.1", int(door.address.rpartition(":")[2])), timeout=30)
+    half.sendall(
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {door.token}\r\n"
+        f'content-length: 500\r\n\r\n{{"model":'.encode()
+    )
+    half.close()
+    assert door.chat().status_code == 200
+    assert all(b'"messages"' in received.body for received in door.upstream.received)
+
+
+def test_a_slow_reader_holds_the_provider_back(door) -> None:
+    """What was not read is not asked for: neither the door nor the kernel takes in a gigabyte."""
+    event = chat_event("x" * 60_000)
+    door.upstream.answers.append(Scripted([event] * 1_000, headers=EVENTS))
+    connection = ask(door, question(stream=True))
+    connection.recv(1)
+    sent = -1
+    while door.upstream.sent != sent:  # until nothing moves any more
+        sent = door.upstream.sent
+        time.sleep(0.5)
+    assert sent < 500
+    connection.close()
+    wait_until(door.events.exists)
+    assert door.event.status == Status.CANCELLED

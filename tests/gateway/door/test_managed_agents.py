@@ -1,0 +1,96 @@
+"""Agents on a managed key stay within what staff allow for a day, in calls and in USD."""
+
+from __future__ import annotations
+
+import pytest
+
+from organizations.tenancy import EVERY, scope
+from routing.models import Agent, RoutingRule
+from simulator.wires.base import Reply
+from tests.builders import connect_managed_key
+from tests.gateway.door.conftest import RunningDoor
+from usage.amounts import usd_exactly
+from usage.models import Mode
+
+
+@pytest.fixture
+def managed(running_door: RunningDoor) -> RunningDoor:
+    """ "openai-agent" runs on the operator's OpenRouter key, two calls a day."""
+    with scope(EVERY, "a test"):
+        connect_managed_key()
+        RoutingRule.objects.filter(action="openai-agent").delete()
+        Agent.objects.filter(slug="openai-agent").update(
+            managed_provider="openrouter",
+            managed_model="openai/gpt-4.1-mini",
+            managed_calls_a_day=2,
+            managed_nanousd_a_day=10**9,
+        )
+    return running_door
+
+
+def test_calls_are_counted_whatever_run_they_name(managed) -> None:
+    for _ in range(2):
+        assert managed.chat().status_code == 200
+    refused = managed.post(
+        "/v1/chat/completions",
+        {"model": "openai-agent", "messages": [{"role": "user", "content": "Hello"}]},
+        x_keyfare_run="another",
+    )
+    assert refused.status_code == 429
+    assert refused.headers["x-keyfare-error"] == "managed_cap"
+    assert refused.headers["x-should-retry"] == "false"
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert {event.mode for event in managed.events} == {Mode.MANAGED}
+    assert managed.events.count() == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_provider_says_it_cost_is_the_operators(managed, stream) -> None:
+    answer = managed.chat(stream=stream, stream_options={"include_usage": True})
+    assert '"prompt_tokens"' in answer.text
+    assert "cost" not in answer.text
+    assert "is_byok" not in answer.text
+    assert managed.event.cost_nanousd
+    assert '"cost"' in managed.chat(model="openrouter-agent").text
+
+
+def test_an_error_on_the_operators_key_is_told_in_our_words(managed, simulated_providers) -> None:
+    error = {"message": "Top up at https://openrouter.ai/settings", "code": 402}
+    words = {"error": error, "user_id": "user_of_the_operator"}
+    simulated_providers.app.upcoming.append(Reply(402, words))
+    answer = managed.chat()
+    assert answer.status_code == 402
+    assert answer.headers["x-keyfare-error"] == "managed_key"
+    assert "operator" not in answer.text
+    assert "openrouter.ai" not in answer.text
+
+
+def test_usd_are_counted(managed) -> None:
+    with scope(EVERY, "a test"):
+        Agent.objects.filter(slug="openai-agent").update(managed_nanousd_a_day=1, managed_calls_a_day=100)
+    assert managed.chat().status_code == 200
+    assert managed.chat().status_code == 429
+
+
+def test_a_key_of_ones_own_is_not_counted(managed) -> None:
+    for _ in range(3):
+        assert managed.chat(model="openrouter-agent").status_code == 200
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_what_a_managed_call_cost_is_told_where_the_operator_shows_it(managed, settings, is_shown) -> None:
+    settings.KEYFARE_SHOW_MANAGED_USD = is_shown
+
+    answer = managed.chat()
+    receipt = managed.get(f"/v1/receipts/{answer.headers['x-keyfare-call']}")
+    managed.chat()
+    refused = managed.chat()
+
+    cost = managed.events[0].cost_nanousd
+    assert cost
+    assert refused.status_code == 429
+    assert ("x-keyfare-cost-usd" in answer.headers) is is_shown
+    assert (receipt.json()["costNanousd"], receipt.json()["key"]) == (cost if is_shown else None, None)
+    told = f"{answer.headers}{receipt.text}{receipt.headers}{refused.text}{refused.headers}"
+    assert (usd_exactly(cost) in told) is is_shown
+    assert (str(cost) in told) is is_shown
