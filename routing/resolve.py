@@ -234,7 +234,7 @@ def _resolve(organization: Organization, action: str, and_try: Callable[[Provide
         and_try(rule.key)
         if rule.key.is_usable and rule.paused_at is None:
             return _own_route(rule)
-    named = actions_of(organization).get(action)
+    named = ACTIONS.get(action) or actions_of(organization).get(action)
     if named is None:
         raise RouteUnavailable(GONE)
     default = _opened(named) if named.is_agent else ManagedDefault.objects.filter(action=action).first()
