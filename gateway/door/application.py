@@ -142,6 +142,7 @@ class _Visit:
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.has_started = True
+            message["headers"] = [*message["headers"], *door_headers.NO_PAGE]
         elif not message.get("more_body", False):
             self.has_ended = True
         await self._send(message)

@@ -59,8 +59,8 @@ def _chosen(caller: Caller, asked: str) -> Chosen:
             )
         if isinstance(found, Refusal):
             raise _refused(found)
-        if len(model) > LONGEST_MODEL:
-            raise DoorError(400, "unknown_model", "No model has a name that long.")
+        if len(model) > LONGEST_MODEL or not model.isprintable():
+            raise DoorError(400, "unknown_model", "No model has a name that long, or with such characters.")
         return Chosen(replace(found, facts=replace(found.facts, model=model)), model, found.facts.action)
     raise _unknown(caller, asked)
 

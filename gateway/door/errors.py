@@ -71,7 +71,8 @@ class DoorError(Exception):
         return headers
 
     def body(self, wire: Wire) -> bytes:
-        return json.dumps(self._content(wire), ensure_ascii=False).encode()
+        # Halves of surrogate pairs, which no encoding has bytes for, stand as the escapes that they came in.
+        return json.dumps(self._content(wire), ensure_ascii=False).encode(errors="backslashreplace")
 
     def event(self, wire: Wire) -> bytes:
         """The same inside a stream of events that has begun."""

@@ -35,12 +35,19 @@ _NOT_UPSTREAM = _OF_THE_CONNECTION.union(
 _NOT_DOWNSTREAM = _OF_THE_CONNECTION | {
     "set-cookie", "set-cookie2", "server", "date", "alt-svc", "strict-transport-security", "nel", "report-to",
     "openai-organization", "openai-project", "anthropic-organization-id", "x-powered-by", "content-encoding",
-    "server-timing", "www-authenticate",
+    "server-timing", "www-authenticate", "location", "refresh", "clear-site-data", "service-worker-allowed",
+    "x-content-type-options",
 }  # fmt: skip
 _NOT_DOWNSTREAM_PREFIXES = ("cf-", "x-envoy-", "x-amz", "x-goog-", "access-control-", "x-keyfare-")
 OURS = "x-keyfare-"
 COST_HEADER = "x-keyfare-cost-usd"
 ANTHROPIC_VERSION = "2023-06-01"
+# Of every answer. Doors and pages are one origin to a browser, and a form can post to a door: what a provider answers
+# is never a page of ours, whatever type it says it has.
+NO_PAGE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+)
 
 
 def read(raw: Headers) -> dict[str, str]:
@@ -84,7 +91,12 @@ def cost_header(finished: Finished) -> dict[str, str]:
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    """Ours. What a provider said stands in some of them: no end of a line may, which would begin another header."""
+    return [(name.encode("latin-1"), _one_line(value).encode("latin-1", "replace")) for name, value in headers.items()]
+
+
+def _one_line(value: str) -> str:
+    return value if value.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in value)
 
 
 def token_in(headers: Mapping[str, str], query: Mapping[str, str], wire: Wire) -> str:

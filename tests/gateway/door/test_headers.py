@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.gateway.door.conftest import SECRETS, DoorBefore, question
 from tests.gateway.door.upstream import Scripted, chat_answer
 
@@ -107,3 +109,27 @@ def test_a_provider_that_repeats_its_key_is_crossed_out(door) -> None:
     answer = door.chat()
     assert SECRETS["openai"] not in answer.text
     assert "****" in answer.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_answer_of_a_provider_is_a_page_of_ours(door, stream) -> None:
+    """A form of anybody's can post to a Gemini door with a token in its address, and what comes is shown by a browser."""
+    for_browsers = {"refresh": "0; url=https://evil.example", "clear-site-data": '"*"', "location": "https://x.example"}
+    headers = [("content-type", "text/html"), *for_browsers.items()]
+    door.upstream.answers.append(Scripted([b"<script>alert(document.cookie)</script>"], headers=headers))
+    path = f"/v1beta/models/google-agent:{'streamGenerateContent' if stream else 'generateContent'}?key={door.token}"
+    answer = door.send("POST", path, {"contents": []}, authorization="", content_type="text/plain")
+    assert answer.status_code == 200
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not for_browsers.keys() & answer.headers.keys()
+    for refused in (door.chat(model="nobody"), door.get("/v1/models")):
+        assert "sandbox" in refused.headers["content-security-policy"]
+
+
+def test_what_a_provider_says_begins_no_header_of_ours(door) -> None:
+    said = chat_answer().replace(b"gpt-4.1-mini", rb"gpt\r\nset-cookie: sessionid=1\r\n\r\n<script>")
+    door.upstream.answers.append(Scripted([said]))
+    answer = door.chat()
+    assert answer.headers["x-keyfare-model"].startswith("gpt??set-cookie")
+    assert "set-cookie" not in answer.headers
