@@ -93,6 +93,10 @@ class DoorError(Exception):
                 return {"error": {"code": self.status, "message": self.sentence, "status": status}}
 
 
+def redirected() -> DoorError:
+    return DoorError(502, "upstream_redirect", "The provider answered with a redirect, which is not followed.")
+
+
 def no_such_path(method: str, path: str) -> DoorError:
     shown = path[:80]
     return DoorError(

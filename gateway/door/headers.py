@@ -73,12 +73,14 @@ def upstream(headers: Mapping[str, str], wire: Wire) -> dict[str, str]:
     return sent
 
 
-def downstream(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """What comes back to the caller of an answer's headers."""
+def downstream(headers: Mapping[str, str], *, hides_usd: bool = False) -> list[tuple[bytes, bytes]]:
+    """What comes back to the caller of an answer's headers; LiteLLM tells in some what the call and its key cost."""
     return [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
         for name, value in headers.items()
-        if name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
+        if name not in _NOT_DOWNSTREAM
+        and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
+        and not (hides_usd and ("cost" in name or "spend" in name))
     ]
 
 

@@ -113,7 +113,7 @@ def test_a_provider_that_repeats_its_key_is_crossed_out(door) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_answer_of_a_provider_is_a_page_of_ours(door, stream) -> None:
-    """A form of anybody's can post to a Gemini door with a token in its address, and what comes is shown by a browser."""
+    """Anybody's form can post to a Gemini door with a token in its address, and a browser shows what comes."""
     for_browsers = {"refresh": "0; url=https://evil.example", "clear-site-data": '"*"', "location": "https://x.example"}
     headers = [("content-type", "text/html"), *for_browsers.items()]
     door.upstream.answers.append(Scripted([b"<script>alert(document.cookie)</script>"], headers=headers))
