@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gateway.door.endpoints import Wire
+from gateway.door.errors import DoorError
 from usage.amounts import usd_exactly
 from usage.audience import sees_usd
 from usage.metering import Finished, cost_of
@@ -20,7 +21,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 _OF_THE_CONNECTION = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "host", "content-length", "expect", "accept-encoding", "forwarded", "via",
+        "transfer-encoding", "upgrade", "host", "content-length", "content-encoding", "expect", "accept-encoding",
+        "forwarded", "via",
         "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-real-ip", "max-forwards",
     }
 )  # fmt: skip
@@ -40,6 +42,7 @@ _NOT_DOWNSTREAM = _OF_THE_CONNECTION | {
 }  # fmt: skip
 _NOT_DOWNSTREAM_PREFIXES = ("cf-", "x-envoy-", "x-amz", "x-goog-", "access-control-", "x-keyfare-")
 OURS = "x-keyfare-"
+LARGEST = 64 * 1024
 COST_HEADER = "x-keyfare-cost-usd"
 ANTHROPIC_VERSION = "2023-06-01"
 # Of every answer. Doors and pages are one origin to a browser, and a form can post to a door: what a provider answers
@@ -54,9 +57,23 @@ def read(raw: Headers) -> dict[str, str]:
     """By names in small letters; of several with one name, their values joined as one list."""
     headers: dict[str, str] = {}
     for name, value in raw:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), _text(value)
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
+
+
+def _text(value: bytes) -> str:
+    """What clients write beyond ASCII is UTF-8, as they go on to a provider; of older ones Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def refuse_too_large(raw: Headers) -> None:
+    """Raises DoorError."""
+    if sum(len(name) + len(value) for name, value in raw) > LARGEST:
+        raise DoorError(431, "headers_too_large", f"The headers of a request may have {LARGEST // 1024} KB.")
 
 
 def upstream(headers: Mapping[str, str], wire: Wire) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
+import httpx
 import pytest
 
 from tests.gateway.door.conftest import SECRETS, DoorBefore, question
@@ -133,3 +135,32 @@ def test_what_a_provider_says_begins_no_header_of_ours(door) -> None:
     answer = door.chat()
     assert answer.headers["x-keyfare-model"].startswith("gpt??set-cookie")
     assert "set-cookie" not in answer.headers
+
+
+def test_headers_beyond_ascii_pass_as_they_were_written(door) -> None:
+    for value in ("Zürich €".encode(), "Zürich".encode("latin-1")):
+        raw = {b"authorization": f"Bearer {door.token}".encode(), b"x-client": value, b"x-keyfare-label-town": value}
+        httpx.post(f"{door.address}/v1/chat/completions", json=question(), headers=raw, trust_env=False)
+    assert [received.headers["x-client"] for received in door.upstream.received] == ["Zürich €", "Zürich"]
+    assert [event.labels for event in door.events] == [{"town": "Zürich €"}, {"town": "Zürich"}]
+
+
+def test_headers_have_a_bound(door) -> None:
+    answer = door.post("/v1/chat/completions", question(), x_long="a" * 65_536)
+    assert answer.status_code == 431
+    assert answer.headers["x-keyfare-error"] == "headers_too_large"
+    assert not door.upstream.received
+
+
+def test_compressed_bodies_are_refused_in_a_sentence(door) -> None:
+    answer = door.post("/v1/chat/completions", gzip.compress(b"{}"), content_encoding="gzip")
+    assert answer.status_code == 415
+    assert answer.headers["x-keyfare-error"] == "compressed"
+    assert door.post("/v1/chat/completions", question(), content_encoding="identity").status_code == 200
+    assert "content-encoding" not in door.upstream.received[0].headers
+
+
+def test_nobody_speaks_websockets(door) -> None:
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec_websocket_version": "13"}
+    answer = door.get("/v1/responses", sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==", **upgrade)
+    assert answer.status_code == 403
