@@ -7,6 +7,7 @@ to one connection, and what names the account behind the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from gateway.door.endpoints import Wire
@@ -43,6 +44,7 @@ _NOT_DOWNSTREAM = _OF_THE_CONNECTION | {
 _NOT_DOWNSTREAM_PREFIXES = ("cf-", "x-envoy-", "x-amz", "x-goog-", "access-control-", "x-keyfare-")
 OURS = "x-keyfare-"
 LARGEST = 64 * 1024
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 COST_HEADER = "x-keyfare-cost-usd"
 ANTHROPIC_VERSION = "2023-06-01"
 # Of every answer. Doors and pages are one origin to a browser, and a form can post to a door: what a provider answers
@@ -93,7 +95,7 @@ def upstream(headers: Mapping[str, str], wire: Wire) -> dict[str, str]:
 def downstream(headers: Mapping[str, str], *, hides_usd: bool = False) -> list[tuple[bytes, bytes]]:
     """What comes back to the caller of an answer's headers; LiteLLM tells in some what the call and its key cost."""
     return [
-        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        (name.encode("latin-1", "replace"), _one_line(value).encode(errors="surrogateescape"))
         for name, value in headers.items()
         if name not in _NOT_DOWNSTREAM
         and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
@@ -111,11 +113,13 @@ def cost_header(finished: Finished) -> dict[str, str]:
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Ours. What a provider said stands in some of them: no end of a line may, which would begin another header."""
-    return [(name.encode("latin-1"), _one_line(value).encode("latin-1", "replace")) for name, value in headers.items()]
+    return [
+        (name.encode("latin-1"), _one_line(value).encode(errors="surrogateescape")) for name, value in headers.items()
+    ]
 
 
 def _one_line(value: str) -> str:
-    return value if value.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in value)
+    return _CONTROLS.sub("?", value)
 
 
 def token_in(headers: Mapping[str, str], query: Mapping[str, str], wire: Wire) -> str:
