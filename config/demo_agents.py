@@ -86,13 +86,13 @@ class AgentsAtWork:
         for agent in AGENTS:
             if Agent.objects.for_organization(self.organization).filter(slug=agent.slug).exists():
                 continue
-            key = ProviderKey.objects.for_organization(self.organization).filter(provider=agent.provider).first()
+            keys = ProviderKey.objects.for_organization(self.organization).filter(provider=agent.provider)
             _, made = open_agent(
                 organization=self.organization,
                 name=agent.name,
                 slug=agent.slug,
                 description=agent.description,
-                key=key,
+                key=keys.filter(status=ProviderKey.Status.CONNECTED).first(),  # another one has no money left
                 model=agent.model,
                 with_token=True,
                 token_expires_at=None,

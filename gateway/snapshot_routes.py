@@ -102,10 +102,12 @@ def _of_agent(row: RoutingRow, managed: Agent | None, keys: Mapping[UUID, _Usabl
             "managed_calls_a_day": managed.managed_calls_a_day,
             "managed_nanousd_a_day": managed.managed_nanousd_a_day,
         }
-        return usable.target(route.facts, **caps)
+        return usable.target(route.facts, is_closed=True, **caps)
     rule = row.rule
     parameters = Parameters(rule.temperature, rule.most_output_tokens, rule.reasoning_effort)
-    return usable.target(route.facts, rule_version=rule.version, parameters=parameters)
+    return usable.target(
+        route.facts, rule_version=rule.version, parameters=parameters, is_closed=bool(rule.allowed_models)
+    )
 
 
 def _of_direct_calls(key: ProviderKey, usable: _Usable | Refusal) -> Target | Refusal:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -91,12 +91,13 @@ class Door:
         method, path = scope["method"], scope["path"]
         headers = door_headers.read(scope["headers"])
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        if "key" in query:  # no log of the server is to see it
+        if query:  # no log of the server is to see a key
             scope["query_string"] = _without_key(scope["query_string"])
         asked = asked_for(method, path)
         wire = wire_of(asked, path, headers)
         visit = _Visit(self, receive, send, headers, wire)
         try:
+            door_headers.refuse_too_large(scope["headers"])
             if isinstance(asked, Probe):
                 await visit.answer(200, b"")
                 return
@@ -142,6 +143,7 @@ class _Visit:
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.has_started = True
+            message["headers"] = [*message["headers"], *door_headers.NO_PAGE]
         elif not message.get("more_body", False):
             self.has_ended = True
         await self._send(message)
@@ -172,11 +174,15 @@ class _Visit:
                 ),
             )
             forwarding = Forwarding(door._way, asked, self.send)
-            await self._while_there(forwarding.run())
-            if forwarding.report.usage is not None:
-                door._limits.note_tokens(caller, forwarding.report.usage.total)
+            try:
+                await self._while_there(forwarding.run())
+            finally:  # whoever hangs up before the end has used them all the same
+                if forwarding.report.usage is not None:
+                    door._limits.note_tokens(caller, forwarding.report.usage.total)
 
     async def _request(self, body: Body, endpoint: Endpoint, path: str) -> Request:
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise DoorError(415, "compressed", "Send the body as it is: it is not read compressed.")
         content = await body.read(self.receive, self.headers)
         self.was_read = True
         try:
@@ -245,7 +251,13 @@ def _path_of(scope: Scope, query: dict[str, str]) -> str:
 
 
 def _without_key(query: bytes) -> bytes:
-    return b"&".join(part for part in query.split(b"&") if not part.lower().startswith(b"key="))
+    """However it is spelled: what we take for none may have been meant as one."""
+    parts = query.split(b"&")
+    return b"&".join(part for part in parts if _name_of(part) != b"key")
+
+
+def _name_of(part: bytes) -> bytes:
+    return unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")).strip().lower()
 
 
 def _said(bad: BadBody) -> str:
@@ -269,6 +281,8 @@ def in_front_of(pages: Application, door: Door) -> Application:
             await live(door, receive, send)
         elif scope["type"] == "http" and is_ours(scope["method"], scope["path"]):
             await door(scope, receive, send)
+        elif scope["type"] == "websocket":  # which nothing here speaks
+            await send({"type": "websocket.close"})
         else:
             await pages(scope, receive, send)
 

@@ -26,7 +26,7 @@ from gateway.door import parameters
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.choice import Chosen
 from gateway.door.endpoints import Endpoint
-from gateway.door.errors import DoorError
+from gateway.door.errors import DoorError, redirected
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
 from gateway.door.managed import ManagedCaps, managed_failure
@@ -268,9 +268,7 @@ class Forwarding:
             ending.error = error = self.adapter.failure(whole)
             ending.report = error.report
             if 300 <= whole.status < 400:
-                return DoorError(
-                    502, "upstream_redirect", "The provider answered with a redirect, which is not followed."
-                )
+                return redirected()
             if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
                 return again
             if self.is_managed:  # the provider's own words are for the operator: they may tell of its account
@@ -359,7 +357,7 @@ class Forwarding:
             if finished.report.served_model:
                 ours["x-keyfare-model"] = finished.report.served_model
             ours |= door_headers.cost_header(finished)
-        return door_headers.downstream(headers) + door_headers.encoded(ours)
+        return door_headers.downstream(headers, hides_usd=self.hides_usd) + door_headers.encoded(ours)
 
     async def _finish(self, reply: Reply) -> None:
         if reply.starts:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from routing.models import CallAccess
 from tests.gateway.door.conftest import DoorBefore, question
 from tests.gateway.door.upstream import EVENTS, USAGE, Scripted, chat_answer, chat_event
 from tests.served import wait_until
@@ -62,6 +63,18 @@ def test_tokens_that_were_counted_before_hanging_up_are_no_estimate_of_ours(door
     event = door.event
     assert (event.uncached_input_tokens, event.output_tokens) == (7, 5)
     assert not event.are_tokens_estimated
+
+
+def test_whoever_hangs_up_has_used_the_tokens_of_the_minute(door) -> None:
+    CallAccess.objects.for_organization(door.organization).update(tokens_a_minute=10)
+    door.upstream.answers.append(Scripted([chat_event("word"), chat_event(usage=USAGE), 60.0], headers=EVENTS))
+    connection = ask(door, question(stream=True, stream_options={"include_usage": True}))
+    received = b""
+    while b'prompt_tokens": 7' not in received:
+        received += connection.recv(65536)
+    connection.close()
+    wait_until(door.events.exists)
+    wait_until(lambda: door.chat().headers.get("x-keyfare-error") == "tokens_a_minute")
 
 
 def test_hanging_up_before_the_answer_begins_is_booked_as_one_that_may_be_billed(door) -> None:
