@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -25,24 +26,25 @@ class GroupCommit(Generic[Item]):
     """
     Hands items to `store`, in the order they came, as many at a time as there are.
 
-    `store` is synchronous, and stores all it is given or raises. What failed by trouble of the database is tried once
-    more: a deadlock, or a lock that somebody held for too long, passes. Where it raises for many, each is tried alone,
-    so that one which cannot be stored takes no other along.
+    `store` is synchronous, runs in `thread` (else where Django's queries run), and stores all it is given or raises.
+    What failed by trouble of the database is tried once more: a deadlock, or a lock that somebody held for too long,
+    passes. Where it raises for many, each is tried alone, so that one which cannot be stored takes no other along.
     What `store` was interrupted at (by Ctrl-C, the time limit of a task, the end of the loop) it is given once more:
     storing twice is as good as once.
     """
 
-    def __init__(self, store: Callable[[Sequence[Item]], None]) -> None:
+    def __init__(self, store: Callable[[Sequence[Item]], None], thread: Executor | None = None) -> None:
         self._store = store
+        self._thread = thread
         self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def write(self, item: Item) -> None:
         """Return once `item` is stored; raises what `store` did. Who is cancelled meanwhile leaves it to be stored."""
-        await asyncio.shield(self.add(item))
+        await self.add(item)
 
     def add(self, item: Item) -> asyncio.Future[None]:
-        """The same for who goes on meanwhile: what comes of it is told by the future, which nobody may cancel."""
+        """The same for who goes on meanwhile: what comes of it is told by the future."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((item, stored))
         self._begin()
@@ -67,13 +69,20 @@ class GroupCommit(Generic[Item]):
 
     async def _write_all(self) -> None:
         while batch := self._waiting[:MOST_TOGETHER]:
-            errors = await sync_to_async(self._errors_of)([item for item, _ in batch])
+            errors = await self._in_thread([item for item, _ in batch])
             del self._waiting[: len(batch)]
             for (_, stored), error in zip(batch, errors, strict=True):
+                if stored.done():  # who waited for it was cancelled
+                    continue
                 if error is None:
                     stored.set_result(None)
                 else:
                     stored.set_exception(error)
+
+    async def _in_thread(self, items: Sequence[Item]) -> list[BaseException | None]:
+        if self._thread is None:
+            return await sync_to_async(self._errors_of)(items)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._errors_of, items)
 
     def _errors_of(self, items: Sequence[Item]) -> list[BaseException | None]:
         """What kept each item from being stored."""

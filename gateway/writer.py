@@ -12,12 +12,15 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from gateway.group_commit import GroupCommit
+from django.db import connection, connections
+
+from gateway.group_commit import DATABASE_TROUBLE, GroupCommit
 from gateway.ticket import NEVER_LEFT, Ending, Outcome, Ticket
 from organizations.tenancy import EVERY, scope
 from providers.keys.validation import mark_key_refused, note_keys_used
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 MOST_WAITING = 2_000  # calls to be admitted; the next ones wait for a place before they are taken
 USE_NOTED_EVERY_SECONDS = 60.0
+WHY = "the writer of the calls of everybody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,8 @@ class Ended:
 class Writer:
     """Belongs to one event loop; `open_writer` makes it."""
 
-    def __init__(self) -> None:
-        self._commits = GroupCommit[Admission | Ended](self._store)
+    def __init__(self, thread: Executor | None = None) -> None:
+        self._commits = GroupCommit[Admission | Ended](self._store, thread)
         self._places = asyncio.Semaphore(MOST_WAITING)
         self._noted_at: dict[UUID, float] = {}  # key → when its use was noted last, by the monotonic clock
 
@@ -68,9 +72,14 @@ class Writer:
 
     def _store(self, items: Sequence[Admission | Ended]) -> None:
         ended = [item for item in items if isinstance(item, Ended)]
-        with scope(EVERY, "the writer of the calls of everybody"):
+        with scope(EVERY, WHY):
             admitted = [item for item in items if isinstance(item, Admission)]
-            record_calls([each.outcome.finished(each.ticket.call) for each in ended], admitted=admitted, durable=True)
+            finished = [each.outcome.finished(each.ticket.call) for each in ended]
+            try:
+                record_calls(finished, admitted=admitted, durable=True)
+            except DATABASE_TROUBLE:
+                connection.close_if_unusable_or_obsolete()  # nobody else does so for a thread of its own
+                raise
             self._note_on_keys(ended)
 
     def _note_on_keys(self, ended: Sequence[Ended]) -> None:
@@ -90,13 +99,27 @@ class Writer:
 
 
 @asynccontextmanager
-async def open_writer() -> AsyncIterator[Writer]:
-    """A writer for the running loop; at the end, whatever waits is written first."""
-    writer = Writer()
+async def open_writer(*, has_thread: bool = False) -> AsyncIterator[Writer]:
+    """
+    A writer for the running loop; at the end, whatever waits is written first.
+
+    With a thread and a connection of its own it waits for nobody else's queries, and its scope need not be set anew for
+    each transaction.
+    """
+    thread = ThreadPoolExecutor(1, "writer", initializer=_sees_everybody) if has_thread else None
+    writer = Writer(thread)
     try:
         yield writer
     finally:
         await writer.drain()
+        if thread:
+            thread.submit(connections.close_all)
+            thread.shutdown()
+
+
+def _sees_everybody() -> None:
+    """In the writer's own thread, as long as it lives."""
+    scope(EVERY, WHY).__enter__()
 
 
 def note_refusals(ended: Sequence[Ended]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
@@ -19,10 +19,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import CharField
 
-from organizations.many_rows import insert_rows
+from organizations.many_rows import delete_rows, insert_rows
 from organizations.storable import storable
 from usage.facts import Admission, CallFacts
 from usage.models import InFlightCall, UsageEvent
+from usage.new_rows import NewEvent
 from usage.pricing import OWN_SERVER, Price, price, unpriced
 from usage.runs import count_runs
 from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage
@@ -37,12 +38,15 @@ MOST_TOKENS = 10**12
 
 _ADMITTED = tuple(field.attname for field in InFlightCall._meta.concrete_fields)
 _FACTS = tuple(field.name for field in fields(CallFacts))
+_facts_of = attrgetter(*_FACTS)
 _ASKED = ("run_id", "iteration", "rule_version", "attempt", "attempt_of", "is_stream")
+_asked_of = attrgetter(*_ASKED)
 # The database gives the others.
 _EVENT = tuple(
     field.attname for field in UsageEvent._meta.concrete_fields if field.name not in ("id", "ingest_position")
 )
 _values_of_event = attrgetter(*_EVENT)
+_LONGEST = {field.name: field.max_length for field in UsageEvent._meta.concrete_fields if isinstance(field, CharField)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Finished:
     How an admitted call ended, to be written.
 
     `may_have_run`: it failed without an answer, after it had left. What a provider sent is cut to what the columns
-    hold; nothing it sends can keep the event from being written.
+    hold; nothing it sends can keep the event from being written. `cost` is `cost_of` it, where somebody asked before.
     """
 
     call: Admission
@@ -63,6 +67,7 @@ class Finished:
     may_have_run: bool = False
     first_byte_ms: int | None = None
     are_tokens_estimated: bool = False
+    cost: Price | None = None
 
 
 def admit_call(
@@ -90,16 +95,24 @@ def admit_call(
     return call
 
 
-def _admitted(call: Admission) -> Iterator[object]:
-    known = {**_known_before(call), "labels": _labels(call)}
-    return (known[name] if name in known else getattr(call, name) for name in _ADMITTED)
+def _admitted(call: Admission) -> list[object]:
+    known = {
+        **_known_before(call),
+        "id": call.id,
+        "organization_id": call.organization_id,
+        "labels": _labels(call),
+        "started_at": call.started_at,
+        "deadline_at": call.deadline_at,
+        "no_token_charges": call.no_token_charges,
+    }
+    return [known[name] for name in _ADMITTED]
 
 
 def _known_before(call: Admission) -> dict[str, Any]:
     """What an event takes over from the call's admission."""
     return {
-        **{name: getattr(call.facts, name) for name in _FACTS},
-        **{name: getattr(call, name) for name in _ASKED},
+        **dict(zip(_FACTS, _facts_of(call.facts), strict=True)),
+        **dict(zip(_ASKED, _asked_of(call), strict=True)),
         "token_id": call.origin.token_id,
         "member_id": call.origin.member_id,
     }
@@ -111,12 +124,12 @@ def _labels(call: Admission) -> str:
 
 def admit_calls(calls: Sequence[Admission]) -> None:
     """The same for many."""
-    insert_rows(InFlightCall, _ADMITTED, [tuple(_admitted(call)) for call in calls])
+    insert_rows(InFlightCall, _ADMITTED, [_admitted(call) for call in calls])
 
 
 def record_calls(
     finished: Sequence[Finished], *, admitted: Sequence[Admission] = (), durable: bool = False
-) -> list[UsageEvent]:
+) -> list[UsageEvent | NewEvent]:
     """
     Write the events of calls, priced at the time each left, and remove their admissions, in one transaction; returns
     them in the same order, those written now without their ids. Calls that are `admitted` with them are noted first.
@@ -139,18 +152,19 @@ def record_calls(
             known = written  # and without these again: somebody wrote them meanwhile
 
 
-def _record(events: Sequence[UsageEvent], admitted: Sequence[Admission], *, look_first: bool) -> list[UsageEvent]:
+def _record(
+    events: Sequence[NewEvent], admitted: Sequence[Admission], *, look_first: bool
+) -> list[UsageEvent | NewEvent]:
     admit_calls(admitted)
     if not events:
         return []
     # First, as the sweep does: two who record the same call wait here for one another.
-    waiting = InFlightCall.objects.filter(organization__in=_organizations(events), pk__in=_calls(events))
-    removed, _ = waiting.delete()
+    removed = delete_rows(InFlightCall, _organizations(events), _calls(events))
     # Whoever writes an event removes its admission: of calls that still had theirs, hardly ever is one written.
     found = _written_before(events) if look_first or removed < len(events) else {}
     if late := _ended_after_all(events, found):
         found |= _written_before(late)
-    new: dict[uuid.UUID, UsageEvent] = {}
+    new: dict[uuid.UUID, NewEvent] = {}
     for event in events:
         if event.call_id not in found:
             new.setdefault(event.call_id, event)
@@ -159,11 +173,11 @@ def _record(events: Sequence[UsageEvent], admitted: Sequence[Admission], *, look
     return [found.get(event.call_id) or new[event.call_id] for event in events]
 
 
-def _organizations(events: Iterable[UsageEvent]) -> set[int]:
+def _organizations(events: Iterable[NewEvent]) -> set[int]:
     return {event.organization_id for event in events}
 
 
-def _calls(events: Iterable[UsageEvent]) -> list[uuid.UUID]:
+def _calls(events: Iterable[NewEvent]) -> list[uuid.UUID]:
     return sorted({event.call_id for event in events})
 
 
@@ -172,12 +186,12 @@ def ended_after_all(call_id: uuid.UUID) -> uuid.UUID:
     return uuid.uuid5(call_id, "ended after all")
 
 
-def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, UsageEvent]) -> list[UsageEvent]:
+def _ended_after_all(events: Sequence[NewEvent], found: Mapping[uuid.UUID, UsageEvent]) -> list[NewEvent]:
     """
     Those whose call counts as lost, each given an id of its own. Before anything is written, so that the runs of all
     events are locked in one order.
     """
-    late: list[UsageEvent] = []
+    late: list[NewEvent] = []
     recorded = {call_id: event.status for call_id, event in found.items()}
     for event in events:
         if recorded.setdefault(event.call_id, event.status) == Status.LOST != event.status:
@@ -187,20 +201,21 @@ def _ended_after_all(events: Sequence[UsageEvent], found: Mapping[uuid.UUID, Usa
     return late
 
 
-def _written_before(events: Sequence[UsageEvent]) -> dict[uuid.UUID, UsageEvent]:
+def _written_before(events: Sequence[NewEvent]) -> dict[uuid.UUID, UsageEvent]:
     of_calls = UsageEvent.objects.filter(
         organization__in=_organizations(events), call_id__in=_calls(events), revision=0
     )
     return {event.call_id: event for event in of_calls}
 
 
-def _event_of(finished: Finished) -> UsageEvent:
+def _event_of(finished: Finished) -> NewEvent:
     call, report = finished.call, _within_reason(finished.call, finished.report)
-    cost = cost_of(finished)
+    cost = finished.cost or cost_of(finished)
     tokens = report.usage or TokenUsage()
-    return UsageEvent(
+    return NewEvent(
         organization_id=call.organization_id,
         call_id=call.id,
+        revision=0,
         **_known_before(call),
         labels=_labels(call),
         occurred_at=call.started_at,
@@ -264,6 +279,4 @@ def _is_beyond_reason(report: Report) -> bool:
 
 def _text(value: str, field: str) -> str:
     """PostgreSQL refuses what is too long; a provider may send it."""
-    column = UsageEvent._meta.get_field(field)
-    assert isinstance(column, CharField)  # noqa: S101  # for the type checker
-    return storable(value or "")[: column.max_length]
+    return storable(value or "")[: _LONGEST[field]]

@@ -11,16 +11,18 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, timedelta
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from organizations.many_rows import insert_rows
 from usage.gaps import NOTHING_DUE
-from usage.models import UsageEvent, UsageRun
+from usage.models import UsageRun
+from usage.new_rows import NewEvent, NewRun
 
 PART = timedelta(days=1)
-_NEW_RUN = tuple(field.attname for field in UsageRun._meta.concrete_fields if field.name != "id")
+_NEW_RUN = tuple(field.name for field in fields(NewRun) if field.name != "pk")
 _values_of_run = attrgetter(*_NEW_RUN)
 
 
@@ -33,7 +35,7 @@ class Part(NamedTuple):
     part: int
 
 
-def count_runs(events: Sequence[UsageEvent]) -> None:
+def count_runs(events: Sequence[NewEvent]) -> None:
     """
     Note in their runs that `events` are recorded, in this order, and set on each what it counts. Needs a transaction.
 
@@ -61,14 +63,14 @@ def count_runs(events: Sequence[UsageEvent]) -> None:
     _store({part: runs[part] for part in sorted(changed)})
 
 
-def _says(event: UsageEvent) -> tuple[bool, bool]:
+def _says(event: NewEvent) -> tuple[bool, bool]:
     """Whether it has a price, and whether a cost that nobody knows."""
     return event.cost_nanousd is not None, bool(event.no_price) and event.no_price not in NOTHING_DUE
 
 
-def _store(runs: Mapping[Part, UsageRun]) -> None:
+def _store(runs: Mapping[Part, UsageRun | NewRun]) -> None:
     """A statement for all that became the same, instead of one for each."""
-    alike: defaultdict[tuple[bool, bool], list[int]] = defaultdict(list)
+    alike: defaultdict[tuple[bool, bool], list[Any]] = defaultdict(list)
     made = [part for part, run in runs.items() if run.pk is None]
     stored = _locked(made)
     for part in made:
@@ -81,19 +83,19 @@ def _store(runs: Mapping[Part, UsageRun]) -> None:
         rows.update(is_priced=is_priced, is_incomplete=is_incomplete)
 
 
-def _part(event: UsageEvent, *, since: UsageRun | None = None) -> Part:
+def _part(event: NewEvent, *, since: UsageRun | NewRun | None = None) -> Part:
     part = max((event.occurred_at - since.started_at) // PART, 0) if since else 0
     return Part(event.organization_id, event.run_id, event.action, part)
 
 
-def _claim(first_calls: Iterable[tuple[Part, UsageEvent]]) -> dict[Part, UsageRun]:
+def _claim(first_calls: Iterable[tuple[Part, NewEvent]]) -> dict[Part, UsageRun | NewRun]:
     """The one row of each part, made now for the first of its calls unless it is there; locked."""
-    rows: dict[Part, UsageRun] = {}
+    rows: dict[Part, NewRun] = {}
     for part, event in first_calls:
         if part not in rows:
             is_priced, is_incomplete = _says(event)
-            rows[part] = UsageRun(
-                **part._asdict(),
+            rows[part] = NewRun(
+                *part,
                 started_at=event.occurred_at,
                 first_call_id=event.call_id,
                 is_priced=is_priced,
@@ -102,7 +104,7 @@ def _claim(first_calls: Iterable[tuple[Part, UsageEvent]]) -> dict[Part, UsageRu
     # In one order, which all writers keep.
     values = [_values_of_run(rows[part]) for part in sorted(rows)]
     made = insert_rows(UsageRun, _NEW_RUN, values, ignore_conflicts=True)
-    return rows if made == len(rows) else _locked(list(rows))
+    return {**rows} if made == len(rows) else {**_locked(list(rows))}
 
 
 def _locked(parts: Sequence[Part]) -> dict[Part, UsageRun]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Self
 
 
@@ -30,9 +31,9 @@ class TokenUsage:
     image_output: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 0:
-                raise ValueError(f"{field.name} may not be negative.")
+        if min(_every_class(self)) < 0:
+            negative = next(field.name for field in fields(self) if getattr(self, field.name) < 0)
+            raise ValueError(f"{negative} may not be negative.")
         if self.reasoning + self.audio_output + self.image_output > self.output:
             raise ValueError("reasoning, audio_output and image_output are parts of output and may not exceed it.")
         if self.audio_input + self.image_input > self.uncached_input:
@@ -82,6 +83,9 @@ class TokenUsage:
             output=output,
             reasoning=min(max(reasoning, 0), output),
         )
+
+
+_every_class = attrgetter(*(field.name for field in fields(TokenUsage)))
 
 
 class Doubt(StrEnum):

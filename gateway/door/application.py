@@ -41,6 +41,8 @@ from usage.facts import Origin
 
 logger = logging.getLogger(__name__)
 
+WATCHED_AFTER_SECONDS = 0.05
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -69,7 +71,7 @@ class Door:
                 self._moments = await stack.enter_async_context(Moments.kept())
                 self._callers = await stack.enter_async_context(self._open_callers())
                 egress = await stack.enter_async_context(open_client())
-                writer = await stack.enter_async_context(open_writer())
+                writer = await stack.enter_async_context(open_writer(has_thread=True))
                 self._way = Way(
                     egress,
                     writer,
@@ -193,14 +195,23 @@ class _Visit:
         return request
 
     async def _while_there(self, work: Awaitable[None]) -> None:
-        """Raises Gone where the caller hangs up before the end of `work`, which is cancelled then."""
-        working, leaving = asyncio.current_task(), asyncio.ensure_future(self._left())
+        """
+        Raises Gone where the caller hangs up before the end of `work`, which is cancelled then. For work that ends
+        within a moment nobody looks.
+        """
+        working = asyncio.current_task()
+        leaving: asyncio.Task[None] | None = None
 
         def hang_up(left: asyncio.Future[None]) -> None:
             if not left.cancelled() and not self.has_ended and working is not None:
                 self.has_left = working.cancel()
 
-        leaving.add_done_callback(hang_up)
+        def watch() -> None:
+            nonlocal leaving
+            leaving = asyncio.ensure_future(self._left())
+            leaving.add_done_callback(hang_up)
+
+        watching = asyncio.get_running_loop().call_later(WATCHED_AFTER_SECONDS, watch)
         try:
             await work
         except asyncio.CancelledError:
@@ -208,7 +219,9 @@ class _Visit:
                 raise
             raise Gone from None
         finally:
-            leaving.cancel()
+            watching.cancel()
+            if leaving is not None:
+                leaving.cancel()
 
     async def _left(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":

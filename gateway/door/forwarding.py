@@ -44,8 +44,9 @@ from providers.egress.connections import Egress
 from providers.models import UNREADABLE
 from usage.audience import sees_usd
 from usage.facts import Admission, Origin
-from usage.metering import Finished
+from usage.metering import Finished, cost_of
 from usage.models import Mode, UsageEvent
+from usage.pricing import Price
 from usage.tokens import NOTHING_SAID, Report
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Ending:
     http_status: int | None = None
     first_byte_ms: int | None = None
     is_estimated: bool = False
+    cost: Price | None = None  # where the caller was told it
 
     def finished(self, call: Admission) -> Finished:
         return Finished(
@@ -86,6 +88,7 @@ class Ending:
             may_have_run=self.error.may_have_run if self.error else False,
             first_byte_ms=self.first_byte_ms,
             are_tokens_estimated=self.is_estimated,
+            cost=self.cost,
         )
 
 
@@ -281,8 +284,8 @@ class Forwarding:
             ending.status, ending.error = Status.ANSWERED, None
         else:
             ending.error = self.adapter.failure(whole, error=error_inside, report=ending.report)
-        headers = self._answer_headers(whole.headers, ending.finished(ticket.call))
-        return Reply(self._shown(whole.body), whole.status, headers)
+        ending.cost = cost_of(ending.finished(ticket.call))
+        return Reply(self._shown(whole.body), whole.status, self._answer_headers(whole.headers, ending))
 
     async def _stream(self, answer: Answer, ending: Ending) -> Reply:
         stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
@@ -345,18 +348,17 @@ class Forwarding:
             return None
         return Again(max(0.0, FIRST_WAIT_SECONDS * 2 ** (self.attempt - 1) if wait is None else wait))
 
-    def _answer_headers(
-        self, headers: Mapping[str, str], finished: Finished | None = None
-    ) -> list[tuple[bytes, bytes]]:
+    def _answer_headers(self, headers: Mapping[str, str], ending: Ending | None = None) -> list[tuple[bytes, bytes]]:
         ours = {
             "x-keyfare-call": str(self.call_id),
             "x-keyfare-agent": self.asked.chosen.agent,
             "x-keyfare-attempts": str(self.attempt),
         }
-        if finished is not None:
-            if finished.report.served_model:
-                ours["x-keyfare-model"] = finished.report.served_model
-            ours |= door_headers.cost_header(finished)
+        if ending is not None:
+            if ending.report.served_model:
+                ours["x-keyfare-model"] = ending.report.served_model
+            if ending.cost is not None:
+                ours |= door_headers.cost_header(self.asked.chosen.target.facts.mode, ending.cost)
         return door_headers.downstream(headers, hides_usd=self.hides_usd) + door_headers.encoded(ours)
 
     async def _finish(self, reply: Reply) -> None:

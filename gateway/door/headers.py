@@ -14,7 +14,7 @@ from gateway.door.endpoints import Wire
 from gateway.door.errors import DoorError
 from usage.amounts import usd_exactly
 from usage.audience import sees_usd
-from usage.metering import Finished, cost_of
+from usage.pricing import Price
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -103,12 +103,11 @@ def downstream(headers: Mapping[str, str], *, hides_usd: bool = False) -> list[t
     ]
 
 
-def cost_header(finished: Finished) -> dict[str, str]:
-    """What a call cost, as its event will say; nothing where nobody knows, or its organization is not to see it."""
-    if not sees_usd(finished.call.facts.mode):
+def cost_header(mode: str, cost: Price) -> dict[str, str]:
+    """What a call cost; nothing where nobody knows, or its organization is not to see it."""
+    if cost.cost_nanousd is None or not sees_usd(mode):
         return {}
-    cost = cost_of(finished).cost_nanousd
-    return {} if cost is None else {COST_HEADER: usd_exactly(cost)}
+    return {COST_HEADER: usd_exactly(cost.cost_nanousd)}
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

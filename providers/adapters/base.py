@@ -166,7 +166,8 @@ class Adapter(Verdicts, ABC):
     def report_of(self, answer: HttpAnswer, content: Mapping[str, Any], dialect: Dialect | None = None) -> Report:
         """What the answer `content` says of itself, as far as it does, in another `dialect` than that of chats."""
         report = (dialect or self.dialect).report_of(content)
-        return replace(report, request_id=self.request_id(answer) or report.request_id)
+        told = self.request_id(answer)
+        return replace(report, request_id=told) if told else report
 
     def report_of_stream(self, answer: HttpAnswer, stream: Stream) -> Report:
         """The same of a stream, of whose `answer` the status and headers count."""

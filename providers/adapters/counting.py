@@ -218,8 +218,10 @@ def _is_whole(usage: Mapping[str, Any], name: str, count: int) -> bool:
 
 
 def _first(usage: Mapping[str, Any], *names: str) -> int | None:
-    counts = (count_or_none(usage.get(name)) for name in names)
-    return next((count for count in counts if count is not None), None)
+    for name in names:
+        if (count := count_or_none(usage.get(name))) is not None:
+            return count
+    return None
 
 
 def _told(usage: Mapping[str, Any], depth: int = 3) -> dict[tuple[str, ...], int]:
@@ -236,7 +238,11 @@ def _told(usage: Mapping[str, Any], depth: int = 3) -> dict[tuple[str, ...], int
 
 def _largest(told: Mapping[tuple[str, ...], int], places: Iterable[tuple[str, ...]]) -> int:
     """The same count under its several names."""
-    return max((told[place] for place in places if place in told), default=0)
+    largest = 0
+    for place in places if told else ():
+        if (count := told.get(place, 0)) > largest:
+            largest = count
+    return largest
 
 
 def _used_tools(usage: Mapping[str, Any]) -> bool:

@@ -104,7 +104,7 @@ class OpenAIAdapter(Adapter):
         cost = self.reported_cost(content)
         if isinstance(cost, Doubt):
             return replace(report, doubt=cost)
-        return replace(report, cost_nanousd=cost)
+        return report if cost is None else replace(report, cost_nanousd=cost)
 
     def models_call(self, base_url: str) -> HttpCall:
         return get_call(f"{self.root(base_url)}/models", self.extra_headers)

@@ -30,7 +30,8 @@ from providers.adapters.error_body import LARGEST_ERROR_BODY
 from providers.adapters.reasons import Reason, reason
 from providers.egress.addresses import PUBLIC, Reach
 from providers.egress.connections import Departure, Egress
-from providers.egress.echoes import StreamedEchoes, without_echoes
+from providers.egress.deadline import Deadline
+from providers.egress.echoes import Echoes, StreamedEchoes
 
 Part = TypeVar("Part")
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Attempt:
         self.limits = limits
         self.reach = reach
         self.started = time.monotonic()
+        self.deadline = Deadline(limits.timeout_seconds, limits.idle_seconds)
         self.departure = Departure.of_next_call()
         self.host = "The provider"
         with suppress(ValueError):  # what is wrong with an address shows when it is called
@@ -82,14 +84,8 @@ class Attempt:
 
     async def within(self, work: Callable[[], Awaitable[Part]]) -> Part | ProviderError:
         """What `work` gives, or what went wrong: returned, as an error raised here would carry frames and a chain."""
-        left = self.limits.timeout_seconds - (time.monotonic() - self.started)
-        if self.limits.idle_seconds is not None:
-            left = min(left, self.limits.idle_seconds)
         try:
-            async with asyncio.timeout(left):
-                if left <= 0:  # work that has nothing to wait for would never notice
-                    await asyncio.sleep(0)
-                return await work()
+            return await self.deadline.within(work)
         except Exception as error:
             return self._failure(error)
 
@@ -136,10 +132,10 @@ class Answer:
     def __init__(self, attempt: Attempt, head: Head, credential_headers: Mapping[str, str]) -> None:
         self.attempt = attempt
         self._head = head
-        self._credential_headers = credential_headers
+        self._echoes = Echoes(credential_headers)
         self._received = 0
         self.status = head.status
-        _, self.headers = without_echoes(b"", head.headers, credential_headers=credential_headers)
+        self.headers = self._echoes.out_of_headers(head.headers)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("An answer knows the key of its call and cannot be pickled.")
@@ -150,6 +146,7 @@ class Answer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.attempt.deadline.end()
         await self._head.close()
 
     @property
@@ -158,7 +155,7 @@ class Answer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, with the call's key crossed out. Raises ProviderError as `send` does."""
-        echoes = StreamedEchoes(self._credential_headers)
+        echoes = StreamedEchoes(self._echoes)
         while chunk := await self._next():
             if isinstance(chunk, ProviderError):
                 await self.attempt.no_faster()
@@ -175,8 +172,7 @@ class Answer:
             if isinstance(chunk, ProviderError):
                 return chunk
             body += chunk
-        content, _ = without_echoes(bytes(body), {}, credential_headers=self._credential_headers)
-        return HttpAnswer(self.status, self.headers, content)
+        return HttpAnswer(self.status, self.headers, self._echoes.out_of(bytes(body)))
 
     async def _next(self) -> bytes | ProviderError:
         most = self.attempt.limits.max_bytes
@@ -263,8 +259,13 @@ async def opened(
     reach: Reach,
 ) -> Answer | ProviderError:
     attempt = Attempt(call, limits, reach)
-    answer = await _opened(attempt, opener, egress, call, credential_headers)
+    try:
+        answer = await _opened(attempt, opener, egress, call, credential_headers)
+    except BaseException:  # whoever waited for it was cancelled
+        attempt.deadline.end()
+        raise
     if isinstance(answer, ProviderError):
+        attempt.deadline.end()
         await attempt.no_faster()
     return answer
 

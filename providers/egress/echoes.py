@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import NoReturn
 
 CROSSED_OUT = b"****"
 SHORTEST_KEY = 8  # a shorter one ("EMPTY") is a word: it is crossed out where it is all that a JSON text says
@@ -21,18 +22,52 @@ _PUBLIC_PREFIX = re.compile(rb"(?:[a-z]+[0-9]*-){1,3}")  # "sk-ant-api03-" tells
 _ESCAPED = re.compile(rb"(?<!\\)((?:\\\\)*)\\(?:u00([2-7][0-9a-fA-F])|(/))")
 
 
-def without_echoes(
-    body: bytes, headers: Mapping[str, str], *, credential_headers: Mapping[str, str]
-) -> tuple[bytes, dict[str, str]]:
-    """`body` and `headers` of an answer, with the keys of its call crossed out."""
-    keys = _keys(credential_headers)
-    clean = dict(headers)
-    if _may_hold("\n".join(headers.values()).encode(errors="surrogateescape"), keys):
-        clean = {
-            name: _without(value.encode(errors="surrogateescape"), keys).decode(errors="replace")
+class _Key:
+    """A key that may come back, and the blocks of it of which each run that is crossed out holds one as a whole."""
+
+    __slots__ = ("blocks", "is_short", "public", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.is_short = len(text) < SHORTEST_KEY
+        prefix = _PUBLIC_PREFIX.match(text)
+        self.public = prefix.end() if prefix else 0  # the length of the prefix that tells nothing
+        # A run is longer than two of them less one.
+        self.blocks = [text[at : at + BLOCK] for at in range(self.public, len(text) - BLOCK + 1, BLOCK)]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A key that is looked for cannot be pickled.")
+
+    def may_be_in(self, text: bytes) -> bool:
+        """A cheap look: False where nothing of it is to be crossed out in `text`."""
+        if self.text in text:
+            return True
+        if not self.is_short:
+            for block in self.blocks:
+                if block in text:
+                    return True
+        return False
+
+
+class Echoes:
+    """What the key of one call may come back as."""
+
+    def __init__(self, credential_headers: Mapping[str, str]) -> None:
+        given = (_SCHEME.sub("", value).encode() for value in credential_headers.values())
+        self.keys = [_Key(key) for key in given if key]
+
+    def out_of(self, body: bytes) -> bytes:
+        """`body` of an answer, with the keys crossed out."""
+        return _without_in_json(body, self.keys)
+
+    def out_of_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        together = "\n".join(headers.values()).encode(errors="surrogateescape")
+        if not any(key.may_be_in(together) for key in self.keys):
+            return dict(headers)
+        return {
+            name: _without(value.encode(errors="surrogateescape"), self.keys).decode(errors="replace")
             for name, value in headers.items()
         }
-    return _without_in_json(body, keys), clean
 
 
 class StreamedEchoes:
@@ -42,9 +77,9 @@ class StreamedEchoes:
     event of a stream ends.
     """
 
-    def __init__(self, credential_headers: Mapping[str, str]) -> None:
-        self._keys = _keys(credential_headers)
-        self._echoes = [key if len(key) >= SHORTEST_KEY else b'"' + key + b'"' for key in self._keys]
+    def __init__(self, echoes: Echoes) -> None:
+        self._keys = echoes.keys
+        self._echoes = [b'"' + key.text + b'"' if key.is_short else key.text for key in self._keys]
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
@@ -72,30 +107,7 @@ def _overlap(text: bytes, echo: bytes) -> int:
     return length
 
 
-def _keys(credential_headers: Mapping[str, str]) -> list[bytes]:
-    return [key for value in credential_headers.values() if (key := _SCHEME.sub("", value).encode())]
-
-
-def _may_hold(text: bytes, keys: Iterable[bytes]) -> bool:
-    """A cheap look: whether there may be anything to be crossed out."""
-    return any(key in text if len(key) < SHORTEST_KEY else _has_a_part(text, key) for key in keys)
-
-
-def _has_a_part(text: bytes, key: bytes) -> bool:
-    """
-    False where no run of `key` that is crossed out can be in `text`: each holds one of these blocks as a whole, as it
-    is longer than two of them less one.
-    """
-    return key in text or any(key[at : at + BLOCK] in text for at in range(_public(key), len(key) - BLOCK + 1, BLOCK))
-
-
-def _public(key: bytes) -> int:
-    """The length of the prefix of `key` that tells nothing."""
-    prefix = _PUBLIC_PREFIX.match(key)
-    return prefix.end() if prefix else 0
-
-
-def _without_in_json(body: bytes, keys: Iterable[bytes]) -> bytes:
+def _without_in_json(body: bytes, keys: Iterable[_Key]) -> bytes:
     if b"\\u00" in body or b"\\/" in body:
         plain = _ESCAPED.sub(_unescaped, body)
         if (crossed_out := _without(plain, keys)) != plain:
@@ -108,25 +120,27 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return found[0] if sign in (b'"', b"\\") else found[1] + sign
 
 
-def _without(text: bytes, keys: Iterable[bytes]) -> bytes:
+def _without(text: bytes, keys: Iterable[_Key]) -> bytes:
     for key in keys:
-        if len(key) < SHORTEST_KEY:
-            text = CROSSED_OUT if text == key else text.replace(b'"' + key + b'"', b'"' + CROSSED_OUT + b'"')
-        elif _has_a_part(text, key):
-            text = _without_runs(text.replace(key, CROSSED_OUT), key)
+        if not key.may_be_in(text):
+            continue
+        if key.is_short:
+            text = CROSSED_OUT if text == key.text else text.replace(b'"' + key.text + b'"', b'"' + CROSSED_OUT + b'"')
+        else:
+            text = _without_runs(text.replace(key.text, CROSSED_OUT), key)
     return text
 
 
-def _without_runs(text: bytes, key: bytes) -> bytes:
+def _without_runs(text: bytes, key: _Key) -> bytes:
     """Without the parts of `key` that are longer than a coincidence. Text of megabytes is put together once a run."""
-    for start in range(_public(key), len(key) - LONGEST_COINCIDENCE + 1):
-        run = key[start : start + LONGEST_COINCIDENCE]
+    for start in range(key.public, len(key.text) - LONGEST_COINCIDENCE + 1):
+        run = key.text[start : start + LONGEST_COINCIDENCE]
         kept: list[bytes] = []
         end, at = 0, text.find(run)
         while at >= 0:
             kept.append(text[end:at])
             end = at + LONGEST_COINCIDENCE
-            while end < len(text) and end - at + start < len(key) and text[end] == key[end - at + start]:
+            while end < len(text) and end - at + start < len(key.text) and text[end] == key.text[end - at + start]:
                 end += 1
             at = text.find(run, end)
         if kept:

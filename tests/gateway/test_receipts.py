@@ -23,7 +23,7 @@ from tests.builders import connect_key
 from tests.usage.conftest import NOON, event, lost_or_failed, record_call
 from tests.usage.conftest import admit as admit
 from tests.usage.test_receipts import OF_USED, USED, listed
-from usage.metering import Finished
+from usage.metering import Finished, cost_of
 from usage.models import Mode, UsageEvent
 from usage.price_list import CATALOG_VERSION
 from usage.tokens import Report
@@ -130,12 +130,16 @@ def test_the_api_takes_the_scope_view(acme, token):
 # The header of whole answers ----------------------------------------------------------------------------
 
 
+def told(finished: Finished) -> dict[str, str]:
+    return cost_header(finished.call.facts.mode, cost_of(finished))
+
+
 def test_the_header_says_what_the_books_will(acme, admit):
     call = admit()
     report = Report(USED)
     finished = Finished(call, Status.ANSWERED, 5, report, http_status=200)
 
-    (said,) = cost_header(finished).values()
+    (said,) = told(finished).values()
 
     assert said == f"0.{listed():09d}"
     booked = record_call(call=call, status=Status.ANSWERED, now=NOON, report=report, http_status=200)
@@ -147,12 +151,12 @@ def test_the_header_of_a_managed_call_is_the_operators(admit, settings, shown):
     settings.KEYFARE_SHOW_MANAGED_USD = shown
     finished = Finished(admit(mode=Mode.MANAGED), Status.ANSWERED, 5, Report(USED), http_status=200)
 
-    assert (COST_HEADER in cost_header(finished)) is shown
+    assert (COST_HEADER in told(finished)) is shown
 
 
 def test_a_cost_that_nobody_knows_has_no_header_and_an_own_server_costs_nothing(admit):
     unknown = Finished(admit(model="nobody-knows-it"), Status.ANSWERED, 5, Report(USED), http_status=200)
     own = Finished(admit(no_token_charges=True), Status.ANSWERED, 5, Report(USED), http_status=200)
 
-    assert cost_header(unknown) == {}
-    assert cost_header(own) == {COST_HEADER: "0.000000000"}
+    assert told(unknown) == {}
+    assert told(own) == {COST_HEADER: "0.000000000"}

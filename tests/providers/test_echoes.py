@@ -14,7 +14,7 @@ from providers.adapters.base import HttpAnswer
 from providers.adapters.reading import read_json
 from providers.adapters.secret import Secret
 from providers.catalog import PROVIDERS
-from providers.egress.echoes import without_echoes
+from providers.egress.echoes import Echoes
 from providers.forms import AddKeyForm
 from providers.keys.destinations import BaseUrlRefused, normalized_base_url
 from providers.keys.saving import save_provider_key, type_proof_model
@@ -37,6 +37,13 @@ def stub(settings) -> Iterator[Stub]:
     with serving(Stub()) as stub:
         settings.KEYFARE_PROVIDER_ORIGINS = {"openai_compatible": f"{stub.address}/v1"}
         yield stub
+
+
+def without_echoes(
+    body: bytes, headers: dict[str, str], *, credential_headers: dict[str, str]
+) -> tuple[bytes, dict[str, str]]:
+    echoes = Echoes(credential_headers)
+    return echoes.out_of(body), echoes.out_of_headers(headers)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from providers.adapters.base import ErrorKind, HttpCall, ProviderError
 from providers.egress.addresses import ANYWHERE, Reach
 from providers.egress.client import Answer, Limits, open_call
 from providers.egress.connections import Egress, open_client
-from providers.egress.echoes import StreamedEchoes
+from providers.egress.echoes import Echoes, StreamedEchoes
 from tests.providers.test_egress import CANARY, CREDENTIALS, Serve, answering, holds_no_secret, reply, server
 
 STREAM = reply("HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Connection: close")
@@ -199,7 +199,7 @@ def test_an_answer_cannot_be_pickled():
 
 
 def streamed(body: bytes, cuts: list[int], credentials: dict[str, str] | None = None) -> tuple[bytes, list[bytes]]:
-    echoes, pieces, at = StreamedEchoes(credentials or CREDENTIALS), [], 0
+    echoes, pieces, at = StreamedEchoes(Echoes(credentials or CREDENTIALS)), [], 0
     for cut in [*sorted(cuts), len(body)]:
         pieces.append(echoes.feed(body[at:cut]))
         at = cut

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -165,7 +166,7 @@ def test_many_calls_are_written_while_others_write_one_of_them(acme):
 
     lost, one, another = admit(), admit(), admit()
     assert sweep_lost_calls(now=NOON + timedelta(hours=1)) == 3
-    found: list[UsageEvent] = []
+    found: list[Any] = []
 
     with open_transaction(lambda: record(one, lost)):
         (second,) = in_threads(lambda: record(lost, another))

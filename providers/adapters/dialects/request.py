@@ -96,6 +96,8 @@ class Body:
             raise BadBody("not_json")
 
     def _skip(self, at: int) -> int:
+        if self.text[at : at + 1] > " ":  # as nearly everywhere
+            return at
         space = _SPACE.match(self.text, at)
         return space.end() if space else at
 
@@ -112,8 +114,10 @@ class Body:
 
     def value(self, *names: str) -> Any:
         """The value of the first of these names that is there and not null."""
-        found = (member.value for name in names if (member := self.get(name)))
-        return next((value for value in found if value is not None), None)
+        for name in names:
+            if (member := self.get(name)) and member.value is not None:
+                return member.value
+        return None
 
     def added(self, name: str, text: str) -> Edit:
         """An edit that adds a member at the end."""
