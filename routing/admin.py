@@ -63,7 +63,7 @@ class ManagedDefaultForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  
         return self.cleaned_data
 
 
-class ManagedDefaults(ChangeList):
+class ManagedDefaults(NewestFirst):
     result_list: Any
 
     def get_results(self, request: HttpRequest) -> None:

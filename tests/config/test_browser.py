@@ -336,7 +336,7 @@ def test_held_credits_in_the_sidebar_end_with_the_batch(browsing, live_server, a
 
     end_checks(organization=acme, reason=failures.CLOSED)
 
-    expect(page.get_by_text("That is all.")).to_be_visible()
+    expect(page.get_by_text("The organization was closed before this check was done.")).to_be_visible()
     expect(ticket).not_to_contain_text("held")
     expect(ticket).to_contain_text("9")
     expect(ticket).to_have_count(1)
