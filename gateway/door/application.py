@@ -27,7 +27,7 @@ from gateway.door.bodies import Bodies, Body, Gone, throw_away
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
-from gateway.door.errors import DoorError, no_such_path
+from gateway.door.errors import DoorError, no_such_path, took_too_long
 from gateway.door.forwarding import Asked, Forwarding, Way
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
@@ -45,6 +45,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+READING_GRACE_SECONDS = 30.0  # for the last of an answer, once its provider had its time
 OpenCallers = Callable[[], AbstractAsyncContextManager[Callers]]
 
 
@@ -138,7 +139,7 @@ class _Visit:
 
     def __init__(self, door: Door, receive: Receive, send: Send, headers: dict[str, str], wire: Wire) -> None:
         self.door, self.receive, self._send, self.headers, self.wire = door, receive, send, headers, wire
-        self.has_started = self.has_ended = self.was_read = self.has_left = False
+        self.has_started = self.has_ended = self.was_read = self.has_left = self.is_over = False
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -193,21 +194,32 @@ class _Visit:
         return request
 
     async def _while_there(self, work: Awaitable[None]) -> None:
-        """Raises Gone where the caller hangs up before the end of `work`, which is cancelled then."""
+        """
+        Raises Gone where the caller hangs up before the end of `work`, which is cancelled then; so it is where all of
+        it takes too long, which only happens with a caller who does not read.
+        """
         working, leaving = asyncio.current_task(), asyncio.ensure_future(self._left())
 
         def hang_up(left: asyncio.Future[None]) -> None:
             if not left.cancelled() and not self.has_ended and working is not None:
                 self.has_left = working.cancel()
 
+        def give_up() -> None:
+            if not self.has_ended and working is not None:
+                self.is_over = working.cancel()
+
         leaving.add_done_callback(hang_up)
+        timer = asyncio.get_running_loop().call_later(self.door._way.timeout_seconds + READING_GRACE_SECONDS, give_up)
         try:
             await work
         except asyncio.CancelledError:
-            if not self.has_left:  # it is we who are to end
-                raise
-            raise Gone from None
+            if self.has_left or (self.is_over and self.has_started):
+                raise Gone from None
+            if self.is_over:
+                raise took_too_long() from None
+            raise  # it is we who are to end
         finally:
+            timer.cancel()
             leaving.cancel()
 
     async def _left(self) -> None:
