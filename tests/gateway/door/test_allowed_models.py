@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from organizations.tenancy import EVERY, scope
 from routing.models import CallAccess, RoutingRule
 from tests.gateway.door.conftest import DoorBefore
 
-BRINGS_IN = [
+BRINGS_IN: list[dict[str, Any]] = [
     {"models": ["openai/gpt-5.4"]},
     {"route": "fallback"},
     {"plugins": [{"id": "web"}]},
