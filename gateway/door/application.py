@@ -27,7 +27,7 @@ from gateway.door.bodies import Bodies, Body, Gone, throw_away
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
-from gateway.door.errors import DoorError, no_such_path
+from gateway.door.errors import DoorError, no_such_path, took_too_long
 from gateway.door.forwarding import Asked, Forwarding, Way
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
@@ -47,6 +47,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+READING_GRACE_SECONDS = 30.0  # for the last of an answer, once its provider had its time
 OpenCallers = Callable[[], AbstractAsyncContextManager[Callers]]
 
 
@@ -140,7 +141,7 @@ class _Visit:
 
     def __init__(self, door: Door, receive: Receive, send: Send, headers: dict[str, str], wire: Wire) -> None:
         self.door, self.receive, self._send, self.headers, self.wire = door, receive, send, headers, wire
-        self.has_started = self.has_ended = self.was_read = self.has_left = False
+        self.has_started = self.has_ended = self.was_read = self.has_left = self.is_over = False
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -196,30 +197,39 @@ class _Visit:
 
     async def _while_there(self, work: Awaitable[None]) -> None:
         """
-        Raises Gone where the caller hangs up before the end of `work`, which is cancelled then. For work that ends
-        within a moment nobody looks.
+        Raises Gone where the caller hangs up before the end of `work`, which is cancelled then; so it is where all of
+        it takes too long, which only happens with a caller who does not read. For work that ends within a moment nobody
+        looks.
         """
-        working = asyncio.current_task()
+        working, loop = asyncio.current_task(), asyncio.get_running_loop()
         leaving: asyncio.Task[None] | None = None
+        timer: asyncio.TimerHandle
 
         def hang_up(left: asyncio.Future[None]) -> None:
             if not left.cancelled() and not self.has_ended and working is not None:
                 self.has_left = working.cancel()
 
         def watch() -> None:
-            nonlocal leaving
+            nonlocal leaving, timer
             leaving = asyncio.ensure_future(self._left())
             leaving.add_done_callback(hang_up)
+            timer = loop.call_later(self.door._way.timeout_seconds + READING_GRACE_SECONDS, give_up)
 
-        watching = asyncio.get_running_loop().call_later(WATCHED_AFTER_SECONDS, watch)
+        def give_up() -> None:
+            if not self.has_ended and working is not None:
+                self.is_over = working.cancel()
+
+        timer = loop.call_later(WATCHED_AFTER_SECONDS, watch)
         try:
             await work
         except asyncio.CancelledError:
-            if not self.has_left:  # it is we who are to end
-                raise
-            raise Gone from None
+            if self.has_left or (self.is_over and self.has_started):
+                raise Gone from None
+            if self.is_over:
+                raise took_too_long() from None
+            raise  # it is we who are to end
         finally:
-            watching.cancel()
+            timer.cancel()
             if leaving is not None:
                 leaving.cancel()
 

@@ -93,6 +93,10 @@ class DoorError(Exception):
                 return {"error": {"code": self.status, "message": self.sentence, "status": status}}
 
 
+def took_too_long() -> DoorError:
+    return DoorError(504, "upstream_timeout", "The call took too long. It may have been billed.")
+
+
 def redirected() -> DoorError:
     return DoorError(502, "upstream_redirect", "The provider answered with a redirect, which is not followed.")
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from typing import Any
 
 import pytest
 
+from gateway.door.endpoints import Wire
+from gateway.door.flow import COMMENT, Flow
+from providers.adapters.dialects.openai import OPENAI_CHAT
 from routing.models import CallAccess
 from tests.gateway.door.conftest import DoorBefore, question
 from tests.gateway.door.upstream import EVENTS, USAGE, Scripted, chat_answer, chat_event
@@ -114,3 +119,41 @@ def test_a_slow_reader_holds_the_provider_back(door) -> None:
     connection.close()
     wait_until(door.events.exists)
     assert door.event.status == Status.CANCELLED
+
+
+def test_a_caller_who_never_reads_holds_nothing_for_ever(door, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.door.application.READING_GRACE_SECONDS", -599.0)  # of the 600 that a call may take
+    many = chat_event("word " * 20_000)
+    door.upstream.answers.append(Scripted([many] * 1_000, headers=EVENTS))
+    connection = ask(door, question(stream=True))
+    wait_until(lambda: door.upstream.left)
+    wait_until(door.events.exists)
+    assert door.event.status == Status.CANCELLED
+    connection.close()
+
+
+def test_a_call_that_takes_too_long_before_it_begins_is_told(door, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.door.application.READING_GRACE_SECONDS", -599.0)
+    door.upstream.answers.append(Scripted([60.0, chat_answer()]))
+    answer = door.chat()
+    assert answer.status_code == 504
+    assert answer.headers["x-keyfare-error"] == "upstream_timeout"
+    assert door.event.no_price == UsageEvent.NoPrice.NO_ANSWER
+
+
+def test_a_ping_that_is_on_its_way_at_the_end_of_a_stream_breaks_nothing(monkeypatch) -> None:
+    monkeypatch.setattr("gateway.door.flow.PING_SECONDS", 0.01)
+
+    async def ended() -> list[bytes]:
+        sent: list[bytes] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            await asyncio.sleep(0.05)
+            sent.append(message["body"])
+
+        flow = Flow(send, OPENAI_CHAT.stream(), Wire.OPENAI, is_events=True)
+        async with flow.pinging():
+            await asyncio.sleep(0.02)
+        return sent
+
+    assert asyncio.run(ended()) == [COMMENT]
