@@ -41,7 +41,7 @@ from usage.facts import Origin
 
 logger = logging.getLogger(__name__)
 
-WATCHED_AFTER_SECONDS = 0.05
+WATCHED_AFTER_SECONDS = 0.2
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -158,14 +158,15 @@ class _Visit:
                 work = count(door._way, endpoint, chosen, request, self.headers, self.send)
                 await self._while_there(work)
                 return
-            run_id = run_of(caller.token_id, self.headers)
+            call_id, run_id = uuid.uuid4(), run_of(caller.token_id, self.headers)
             asked = Asked(
+                call_id=call_id,
                 caller=caller,
                 endpoint=endpoint,
                 chosen=chosen,
                 request=request,
                 headers=self.headers,
-                run_id=run_id or uuid.uuid4(),
+                run_id=run_id or call_id,
                 iteration=door._iterations.next(run_id) if run_id else 1,
                 origin=Origin(
                     caller.token_id,

@@ -107,8 +107,9 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller asked for, read and allowed."""
+    """What a caller asked for, read and allowed. `call_id` is that of the first attempt."""
 
+    call_id: uuid.UUID
     caller: Caller
     endpoint: Endpoint
     chosen: Chosen
@@ -137,7 +138,7 @@ class Forwarding:
         target = asked.chosen.target
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
         self.quirks = target.quirks.get(asked.chosen.model, ())
-        self.call_id = uuid.uuid4()
+        self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
         self._has_started = False
