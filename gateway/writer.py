@@ -106,7 +106,8 @@ async def open_writer(*, has_thread: bool = False) -> AsyncIterator[Writer]:
     With a thread and a connection of its own it waits for nobody else's queries, and its scope need not be set anew for
     each transaction.
     """
-    thread = ThreadPoolExecutor(1, "writer", initializer=_sees_everybody) if has_thread else None
+    everybody = scope(EVERY, WHY)
+    thread = ThreadPoolExecutor(1, "writer", initializer=everybody.__enter__) if has_thread else None
     writer = Writer(thread)
     try:
         yield writer
@@ -114,12 +115,8 @@ async def open_writer(*, has_thread: bool = False) -> AsyncIterator[Writer]:
         await writer.drain()
         if thread:
             thread.submit(connections.close_all)
+            thread.submit(everybody.__exit__, None, None, None)
             thread.shutdown()
-
-
-def _sees_everybody() -> None:
-    """In the writer's own thread, as long as it lives."""
-    scope(EVERY, WHY).__enter__()
 
 
 def note_refusals(ended: Sequence[Ended]) -> None:

@@ -10,4 +10,6 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def storable(text: str) -> str:
     """`text` without NUL, and with U+FFFD for halves of surrogate pairs. The same again for what is clean."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return _UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)

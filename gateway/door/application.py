@@ -24,11 +24,12 @@ from gateway.door import headers as door_headers
 from gateway.door import listings
 from gateway.door.attribution import Iterations, Labels, run_of
 from gateway.door.bodies import Bodies, Body, Gone, throw_away
+from gateway.door.calls import Asked, Way
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
 from gateway.door.errors import DoorError, no_such_path, took_too_long
-from gateway.door.forwarding import Asked, Forwarding, Way
+from gateway.door.forwarding import Forwarding
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
 from gateway.door.moments import Moments
@@ -41,7 +42,7 @@ from usage.facts import Origin
 
 logger = logging.getLogger(__name__)
 
-WATCHED_AFTER_SECONDS = 0.05
+WATCHED_AFTER_SECONDS = 0.2
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -161,14 +162,15 @@ class _Visit:
                 work = count(door._way, endpoint, chosen, request, self.headers, self.send)
                 await self._while_there(work)
                 return
-            run_id = run_of(caller.token_id, self.headers)
+            call_id, run_id = uuid.uuid4(), run_of(caller.token_id, self.headers)
             asked = Asked(
+                call_id=call_id,
                 caller=caller,
                 endpoint=endpoint,
                 chosen=chosen,
                 request=request,
                 headers=self.headers,
-                run_id=run_id or uuid.uuid4(),
+                run_id=run_id or call_id,
                 iteration=door._iterations.next(run_id) if run_id else 1,
                 origin=Origin(
                     caller.token_id,

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.door.errors import DoorError
 from organizations.reading import whole_number
+from providers.egress.deadline import Deadline
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
@@ -55,23 +56,25 @@ class Body:
         if (whole_number(headers.get("content-length")) or 0) > LARGEST_BODY:
             raise _too_large()
         parts: list[bytes] = []
+        deadline = Deadline(LONGEST_SECONDS)
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Gone
-                    if part := message.get("body", b""):
-                        if self.size + len(part) > LARGEST_BODY:
-                            raise _too_large()
-                        self._bodies.take(len(part))
-                        self.size += len(part)
-                        parts.append(part)
-                    if not message.get("more_body", False):
-                        break
+            while True:
+                message = await deadline.within(receive)
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                if part := message.get("body", b""):
+                    if self.size + len(part) > LARGEST_BODY:
+                        raise _too_large()
+                    self._bodies.take(len(part))
+                    self.size += len(part)
+                    parts.append(part)
+                if not message.get("more_body", False):
+                    break
         except TimeoutError:
             sentence = f"The body did not arrive within {LONGEST_SECONDS:g} seconds."
             raise DoorError(408, "too_slow", sentence, can_retry=True) from None
+        finally:
+            deadline.end()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

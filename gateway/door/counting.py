@@ -18,7 +18,7 @@ from providers.custody.sealing import SealBroken
 from providers.egress.client import Limits, open_call
 
 if TYPE_CHECKING:
-    from gateway.door.forwarding import Way
+    from gateway.door.calls import Way
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 LARGEST_COUNT = MB

@@ -14,43 +14,35 @@ import time
 import uuid
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
 
-from gateway.callers import Caller
 from gateway.door import headers as door_headers
 from gateway.door import parameters
 from gateway.door.bodies import LARGEST_BODY, MB
-from gateway.door.choice import Chosen
-from gateway.door.endpoints import Endpoint
+from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
 from gateway.door.errors import DoorError, redirected
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
-from gateway.door.managed import ManagedCaps, managed_failure
+from gateway.door.managed import managed_failure
 from gateway.door.operators_usd import without_cost
 from gateway.ticket import INTERRUPTED, Ticket
-from gateway.writer import Writer
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.dialects.base import Stream
-from providers.adapters.dialects.request import Request
 from providers.adapters.verdicts import ErrorKind
 from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken
 from providers.egress.client import Answer, Limits, open_call
-from providers.egress.connections import Egress
 from providers.models import UNREADABLE
 from usage.audience import sees_usd
-from usage.facts import Admission, Origin
-from usage.metering import Finished, cost_of
-from usage.models import Mode, UsageEvent
-from usage.pricing import Price
-from usage.tokens import NOTHING_SAID, Report
+from usage.facts import Admission
+from usage.metering import cost_of
+from usage.models import Mode
+from usage.tokens import NOTHING_SAID
 
 logger = logging.getLogger(__name__)
-Status = UsageEvent.Status
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MOST_ATTEMPTS = 3
@@ -64,82 +56,13 @@ LARGEST_STREAM = 1024**3
 SETTLE_GRACE = timedelta(seconds=60)
 
 
-@dataclass(slots=True)
-class Ending:
-    """What is known of how a call ends; at first, that it was interrupted."""
-
-    status: Status = Status.FAILED
-    error: ProviderError | None = INTERRUPTED
-    report: Report = NOTHING_SAID
-    latency_ms: int = 0
-    http_status: int | None = None
-    first_byte_ms: int | None = None
-    is_estimated: bool = False
-    cost: Price | None = None  # where the caller was told it
-
-    def finished(self, call: Admission) -> Finished:
-        return Finished(
-            call=call,
-            status=self.status,
-            latency_ms=self.latency_ms,
-            report=self.report,
-            http_status=self.http_status,
-            error_kind=self.error.kind if self.error and self.status is not Status.CANCELLED else "",
-            may_have_run=self.error.may_have_run if self.error else False,
-            first_byte_ms=self.first_byte_ms,
-            are_tokens_estimated=self.is_estimated,
-            cost=self.cost,
-        )
-
-
-@dataclass(slots=True)
-class Reply:
-    """What the caller still gets once the call is in the books; `starts` where nothing was sent yet."""
-
-    body: bytes
-    status: int = 200
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    starts: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    after_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a caller asked for, read and allowed."""
-
-    caller: Caller
-    endpoint: Endpoint
-    chosen: Chosen
-    request: Request
-    headers: Mapping[str, str]
-    run_id: uuid.UUID
-    iteration: int
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """By what calls leave and are noted, and within which time."""
-
-    egress: Egress
-    writer: Writer
-    caps: ManagedCaps
-    now: Callable[[], Any]  # the database's clock
-    timeout_seconds: float
-    idle_seconds: float
-
-
 class Forwarding:
     def __init__(self, way: Way, asked: Asked, send: Send) -> None:
         self.way, self.asked, self.send = way, asked, send
         target = asked.chosen.target
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
         self.quirks = target.quirks.get(asked.chosen.model, ())
-        self.call_id = uuid.uuid4()
+        self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
         self._has_started = False

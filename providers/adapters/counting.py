@@ -35,6 +35,7 @@ REASONING = (
     ("output_tokens_details", "reasoning_tokens"),
     ("reasoning_tokens",),
 )
+SUMS = {(name,) for name in ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens")}
 # Parts that are no text, and may have prices of their own.
 AUDIO_INPUT = (
     ("prompt_tokens_details", "audio_tokens"),
@@ -82,7 +83,7 @@ def openai_tokens(usage: object) -> Counted:
         sent = hit + missed
     if sent is None and written is None:
         return NOT_REPORTED
-    told = _told(usage)
+    told = {place: count for place, count in _told(usage).items() if place not in SUMS}
     cache_read, cache_write = _largest(told, CACHE_READS), _largest(told, CACHE_WRITES)
     reasoning = _largest(told, REASONING)
     is_clear = total is not None or (sent is not None and written is not None)

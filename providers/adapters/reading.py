@@ -114,6 +114,8 @@ def count_of(value: object) -> int:
 
 def count_or_none(value: object) -> int | None:
     """A number of tokens, None for anything that is none: a count that is missing is not a count of zero."""
+    if type(value) is int and 0 <= value <= MOST_TOKENS:  # nearly all are
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value < 0:
         return None
     return MOST_TOKENS if value > MOST_TOKENS else int(value)

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Part = TypeVar("Part")
 
 
 class Deadline:
-    """Of one call: `seconds` over everything, `idle_seconds` for each wait. Belongs to the running loop."""
+    """Of one call: `seconds` over everything, `idle_seconds` for each wait. Belongs to the task that makes it."""
 
-    def __init__(self, seconds: float, idle_seconds: float | None) -> None:
+    def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101  # for the type checker
+        self._task = task
         self._over_at = self._loop.time() + seconds
         self._idle_seconds = idle_seconds
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.Task[Any] | None = None  # the task that waits now, until:
-        self._until = 0.0
+        self._is_waiting = False
+        self._until = 0.0  # when the wait ends that is under way
         self._has_ended_it = False
 
     async def within(self, work: Callable[[], Awaitable[Part]]) -> Part:
         """What `work` gives. Raises TimeoutError."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # for the type checker
         now, self._until = self._loop.time(), self._over_at
         if self._idle_seconds is not None:
             self._until = min(self._until, now + self._idle_seconds)
@@ -32,15 +33,15 @@ class Deadline:
             raise TimeoutError
         if self._timer is None:
             self._timer = self._loop.call_at(self._until, self._look)
-        cancelled_before, self._waiting = task.cancelling(), task
+        cancelled_before, self._is_waiting = self._task.cancelling(), True
         try:
             return await work()
         except asyncio.CancelledError:
-            if self._has_ended_it and task.uncancel() <= cancelled_before:
+            if self._has_ended_it and self._task.uncancel() <= cancelled_before:
                 raise TimeoutError from None
             raise
         finally:
-            self._waiting = None
+            self._is_waiting = False
 
     def end(self) -> None:
         """Nothing is waited for any more."""
@@ -51,9 +52,9 @@ class Deadline:
     def _look(self) -> None:
         """A timer never fires later than the wait ends that is under way: each ends later than those before."""
         self._timer = None
-        if self._waiting is None:
+        if not self._is_waiting:
             return
         if self._loop.time() < self._until:
             self._timer = self._loop.call_at(self._until, self._look)
         else:
-            self._has_ended_it = self._waiting.cancel()
+            self._has_ended_it = self._task.cancel()

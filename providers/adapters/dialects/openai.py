@@ -157,15 +157,13 @@ def finish_word(content: object) -> str:
     and vLLM's own fields have other names).
     """
     choice = member(content, "choices", 0)
-    words = [
-        text_of(word, 40)
-        for word in (
-            member(choice, "finish_reason"),
-            member(choice, "native_finish_reason"),
-            member(choice, "stop_reason"),
-            member(content, "done_reason"),
-        )
-    ]
+    told = (
+        member(choice, "finish_reason"),
+        member(choice, "native_finish_reason"),
+        member(choice, "stop_reason"),
+        member(content, "done_reason"),
+    )
+    words = [text_of(word, 40) for word in told if word]
     telling = (word for word in words if FINISHES.get(word.lower()) in (Finish.LENGTH, Finish.REFUSED))
     return next(telling, next(filter(None, words), ""))
 
