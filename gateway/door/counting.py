@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.door import headers as door_headers
 from gateway.door.bodies import LARGEST_BODY, MB
+from gateway.door.calls import Way
 from gateway.door.choice import Chosen
 from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
@@ -16,9 +17,6 @@ from providers.adapters.dialects.request import Request
 from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken
 from providers.egress.client import Limits, open_call
-
-if TYPE_CHECKING:
-    from gateway.door.calls import Way
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 LARGEST_COUNT = MB
