@@ -50,8 +50,7 @@ def choose_model(
             organization=organization,
             actor=actor,
             action=CHOSEN if key else CLEARED,
-            target=str(locked),
-            briefing=locked.pk,
+            target=_target(locked),
             **named,
         )
     return True
@@ -60,6 +59,11 @@ def choose_model(
 def model_parts(briefing: Briefing) -> dict[str, object]:
     """The choice as a form shows it."""
     return route_parts(str(briefing.key_id or ""), briefing.model)
+
+
+def _target(briefing: Briefing) -> str:
+    """In the audit log: of several of one title, this one."""
+    return f"Briefing {briefing.pk}: {briefing}"
 
 
 def _check_seen(briefing: Briefing, seen: str | None, *, reader: User | None) -> None:
@@ -71,7 +75,7 @@ def _check_seen(briefing: Briefing, seen: str | None, *, reader: User | None) ->
         what=f"the model of this briefing to {now}" if key else f"the model of this briefing: {now}",
         organization=briefing.organization,
         actions=[CHOSEN, CLEARED],
-        target=str(briefing),
+        target=_target(briefing),
         reader=reader,
         what_to_do="Do it again to overrule.",
     )

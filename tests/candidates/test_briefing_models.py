@@ -209,16 +209,18 @@ def test_choosing_and_clearing_are_audited_and_the_same_again_is_not(acme, alice
 
     events = AuditEvent.objects.for_organization(acme).filter(action__startswith="briefing.").order_by("seq")
     chosen, cleared = events
-    assert (chosen.action, chosen.target, chosen.actor) == ("briefing.model_chosen", "Engineer", alice)
-    details = {"briefing": briefing.pk, "provider": "openrouter", "key_label": "Harder", "model": HARDER}
-    assert chosen.details == details
-    assert (cleared.action, cleared.details) == ("briefing.model_cleared", {"briefing": briefing.pk})
+    target = f"Briefing {briefing.pk}: Engineer"
+    assert (chosen.action, chosen.target, chosen.actor) == ("briefing.model_chosen", target, alice)
+    assert chosen.details == {"provider": "openrouter", "key_label": "Harder", "model": HARDER}
+    assert (cleared.action, cleared.target, cleared.details) == ("briefing.model_cleared", target, {})
 
 
 def test_nobody_overwrites_a_choice_that_was_made_meanwhile(acme, alice, bob, briefing, key):
     choose_model(briefing=briefing, key=key, model=HARDER, actor=bob)
+    choose_model(briefing=write_briefing(acme), key=key, model=HARDER, actor=alice)  # another one of the same title
 
-    with pytest.raises(ChangedMeanwhile, match="the model of this briefing to OpenRouter · Harder, anthropic/claude"):
+    theirs = r"Bob.* changed the model of this briefing to OpenRouter · Harder, anthropic/claude"
+    with pytest.raises(ChangedMeanwhile, match=theirs):
         choose_model(briefing=briefing, key=key, model=ROUTED, actor=alice, seen=stamp(route_parts("", "")))
 
     briefing.refresh_from_db()
