@@ -17,13 +17,12 @@ from django_q.tasks import async_task
 from billing.ledger import HoldRequest, hold_credits
 from candidates import recency
 from candidates.check_endings import BATCH, OPEN, make_way
-from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS, lower_prices
+from candidates.check_route import mode_of_checks, route_of_checks
+from candidates.credit_costs import CREDIT_COSTS, lower_prices
 from candidates.failure_cap import refuse_after_failures
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
 from organizations.many_rows import insert_models
 from organizations.models import Organization, User
-from routing.actions import CANDIDATE_CHECK
-from routing.resolve import mode_of, resolve
 
 Status = CandidateCheck.Status
 
@@ -77,8 +76,8 @@ def accept_checks(
         organization = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         briefing = Briefing.objects.for_organization(organization).select_for_update(no_key=True).get(pk=briefing.pk)
         _check_ready(briefing)
-        route = resolve(organization=organization, action=CANDIDATE_CHECK.slug)
-        mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+        route = route_of_checks(organization=organization, briefing=briefing)
+        mode = mode_of_checks(organization=organization, briefing=briefing)
         busy = set(
             briefing.checks.for_organization(organization)
             .filter(status__in=OPEN)

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.http import QueryDict
 
+from candidates.briefing_models import model_parts
 from candidates.briefings import MAX_JOB_DESCRIPTION_CHARACTERS
-from candidates.models import Requirement
+from candidates.models import Briefing, Requirement
 from candidates.prompts.draft import MAX_REQUIREMENT_CHARACTERS, MAX_WEIGHT
 from candidates.requirement_conflicts import Together
 from candidates.requirements import MAX_REQUIREMENTS, RequirementInput
+from organizations.edits import stamp
 from organizations.names import NameFormField
 from organizations.typed_numbers import WholeNumberField
+from providers.adapters.key_shapes import model_holds_key
+from providers.forms import ModelIdField, OpenText
+from providers.models import ProviderKey
+from routing.forms import grouped_keys
 
 EMPTY_ROWS = 4
 
@@ -37,6 +43,48 @@ class DraftForm(forms.Form):
 
 class TitleForm(forms.Form):
     title = NameFormField(label="Title", max_length=200, error_messages={"required": "Give the briefing a title."})
+
+
+class BriefingModelForm(OpenText, forms.Form):
+    """Key and model of a briefing's own; no key: as the action is routed."""
+
+    open_fields: ClassVar = {"model": model_holds_key}
+
+    key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
+    model = ModelIdField(
+        required=False,
+        max_length=Briefing._meta.get_field("model").max_length,
+        help_text="One that the chosen key can call.",
+    )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        briefing: Briefing,
+        keys: Sequence[ProviderKey],
+        unsaved: Mapping[str, str] | None = None,
+    ) -> None:
+        stored = model_parts(briefing)
+        super().__init__(
+            data, initial={**stored, "seen": stamp(stored), **(unsaved or {})}, auto_id="briefing-%s", label_suffix=""
+        )
+        self.stored_model, self.keys = briefing.model, {str(key.pk): key for key in keys}
+        cast(forms.ChoiceField, self.fields["key"]).choices = [("", "As the action is routed"), *grouped_keys(keys)]
+        self.fields["model"].widget.attrs["list"] = f"models-of-{self['key'].value()}"
+
+    @property
+    def chosen_key(self) -> ProviderKey | None:
+        return self.keys.get(str(self["key"].value()))
+
+    def clean(self) -> dict[str, Any]:
+        key, model = self.cleaned_data.get("key"), self.cleaned_data.get("model")
+        if key and model == "":
+            self.add_error("model", "Choose a model.")
+        elif key == "" and model not in ("", None, self.stored_model):
+            self.add_error("key", "Choose the key that calls this model, or empty the model.")
+        return self.cleaned_data
 
 
 class RequirementForm(forms.Form):

@@ -112,6 +112,8 @@ def new_version(*, briefing: Briefing, actor: User | None, once: Once | None = N
     def copy_it() -> str:
         # Two at once would both take the next number.
         Organization.objects.select_for_update(no_key=True).get(pk=briefing.organization_id)
+        mine = Briefing.objects.filter(organization=briefing.organization_id, pk=briefing.pk)
+        key_id, model = mine.values_list("key_id", "model").get()  # its key may be gone since it was read
         copy = Briefing.objects.create(
             organization=briefing.organization,
             title=briefing.title,
@@ -119,6 +121,8 @@ def new_version(*, briefing: Briefing, actor: User | None, once: Once | None = N
             version=_newest_version(briefing) + 1,
             state=State.REVIEW,
             earlier_version=briefing,
+            key_id=key_id,
+            model=model,
             created_by=actor,
         )
         Requirement.objects.bulk_create(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from candidates.models import CandidateCheck
+from candidates.check_route import known_route_of_checks
+from candidates.models import Briefing, CandidateCheck
 from organizations.models import Organization
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
@@ -17,29 +18,43 @@ from usage import amounts
 from usage.audience import sees_usd
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
-from usage.reports import action_averages
+from usage.reports import averages_with_model
 
 NO_CHARGES = "no token charges"
 NOT_BILLED = (UsageEvent.NoPrice.NOT_BILLED, UsageEvent.NoPrice.NOTHING_USED)
 
 
-def expected_charge(*, organization: Organization, action: str, runs: int = 1, now: datetime) -> str:
+def expected_charge(
+    *, organization: Organization, action: str, briefing: Briefing | None = None, runs: int = 1, now: datetime
+) -> str:
     """
     What `runs` runs of `action` will cost on the organization's own key, to stand after the credits: "about $0.0021
-    to OpenRouter (…)". Empty in Managed mode, for no runs, and where the action cannot run.
+    to OpenRouter (…)". Of checks the `briefing` is told, which may have a model of its own. Empty in Managed mode, for
+    no runs, and where the action cannot run.
     """
     try:
-        route = known_route(organization=organization, action=action)
+        if briefing:
+            route = known_route_of_checks(organization=organization, briefing=briefing)
+        else:
+            route = known_route(organization=organization, action=action)
     except RouteUnavailable:
         return ""
     if route.mode == Mode.MANAGED or not runs:
         return ""
     if _has_no_token_charges(organization, route):
         return NO_CHARGES
-    averages = action_averages(organization=organization, today=now.date(), show_managed_usd=False).get(action)
+    averages = averages_with_model(
+        organization=organization,
+        today=now.date(),
+        action=action,
+        provider=route.provider,
+        model=route.model,
+        show_managed_usd=False,
+    )
     if averages is None or averages.average_charge_nanousd is None:
         return "what your provider charges for the calls"
-    basis = f"average of your last 30 days: {_counted(averages.charged_runs, 'run')}"
+    with_model = route.model if route.is_own_model else "this model"
+    basis = f"average of your last 30 days with {with_model}: {_counted(averages.charged_runs, 'run')}"
     amount = _usd(averages.average_charge_nanousd * runs)
     how_sure = "at least" if averages.is_incomplete else "about"
     return f"{how_sure} {amount} to {provider_name(route.provider)} ({basis})"

@@ -13,16 +13,13 @@ from django.db.models import Count, Q, QuerySet
 from billing.ledger import NotEnoughCredits, balance
 from candidates import recency
 from candidates.check_endings import OPEN
+from candidates.check_route import ACTIONS_OF_A_CHECK, known_route_of_checks, mode_of_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from organizations.models import Organization
-from routing.actions import CANDIDATE_CHECK
-from routing.resolve import NoModel, RouteUnavailable, known_route, mode_of
+from routing.resolve import NoModel, RouteUnavailable
 from usage.models import Mode
 
 Kind = CandidateCheck.Kind
-
-# A check is BYOK only if each of these runs on the organization's own key.
-ACTIONS_OF_A_CHECK = (CANDIDATE_CHECK.slug,)
 
 MOST_AT_ONCE = 5_000  # checks accepted in one transaction, some seconds for which somebody waits
 
@@ -90,7 +87,7 @@ def quote(
     What checking `candidates` against `briefing` would cost now, by what this organization itself checked. Who is being
     checked already is left out. However many they are, the database counts them.
     """
-    mode, refusal = _served_by(organization)
+    mode, refusal = _served_by(organization, briefing)
     people, busy = _people(organization, candidates), _busy(briefing)
     asked = people.order_by().aggregate(all=Count("pk"), busy=Count("pk", filter=Q(pk__in=busy)))
     recent = len(recency.recent_among(people=people.exclude(pk__in=busy), organization=organization, now=now))
@@ -105,12 +102,12 @@ def quote(
     )
 
 
-def _served_by(organization: Organization) -> tuple[Mode, RouteUnavailable | None]:
-    """The mode of a check now, as `mode_of` has it, and why none could run. A broken key is a route all the same."""
+def _served_by(organization: Organization, briefing: Briefing) -> tuple[Mode, RouteUnavailable | None]:
+    """The mode of a check now, as `mode_of_checks` has it, and why none could run. A broken key is a route as well."""
     modes, refused = set(), None
     for action in ACTIONS_OF_A_CHECK:
         try:
-            modes.add(known_route(organization=organization, action=action).mode)
+            modes.add(known_route_of_checks(organization=organization, briefing=briefing, action=action).mode)
         except RouteUnavailable as refusal:
             modes.add(Mode.MANAGED if isinstance(refusal, NoModel) else Mode.BYOK)
             refused = refused or refusal
@@ -130,7 +127,7 @@ def affordable(
 
     Checks of 0 credits are always among them. Who is being checked already is left out.
     """
-    mode = mode_of(organization=organization, actions=ACTIONS_OF_A_CHECK)
+    mode = mode_of_checks(organization=organization, briefing=briefing)
     left = balance(organization=organization).available
     waiting = _people(organization, candidates).exclude(pk__in=_busy(briefing)).order_by("-pk")
     recent = recency.recent_among(people=waiting, organization=organization, now=now)

@@ -13,6 +13,7 @@ from billing.models import CreditHold
 from candidates.failures import Failure
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
+from providers.models import ProviderKey
 from usage.models import Mode
 
 
@@ -123,8 +124,32 @@ class Briefing(models.Model):
     )
     changed_at = models.DateTimeField(null=True, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
+    key = models.ForeignKey(
+        ProviderKey,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="With the model, what serves its checks; without, they go as the action is routed.",
+    )
+    model = models.CharField(max_length=200, blank=True)
 
     objects = TenantQuerySet["Briefing"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(key=None, model="") | Q(key__isnull=False) & ~Q(model=""),
+                name="a_briefings_model_has_a_key",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["organization", "-id"],
+                condition=Q(key__isnull=False, archived_at=None),
+                name="briefing_with_model",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.title} (version {self.version})" if self.version > 1 else self.title
@@ -287,6 +312,11 @@ class CandidateCheck(models.Model):
     def why_failed(self) -> str:
         """As a sentence; "" if it did not fail."""
         return Failure.from_json(self.failure_reason).sentence if self.failure_reason else self.failure
+
+    @property
+    def own_model(self) -> str:
+        """The model that serves it where that was its briefing's own; "" where it goes as the action was routed."""
+        return str(self.route["model"]) if self.route.get("is_own_model") else ""
 
 
 class RequirementVerdict(models.Model):

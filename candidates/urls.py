@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from candidates.views import briefings, candidates, checks, runs
+from candidates.views import briefing_model, briefings, candidates, checks, runs
 
 app_name = "candidates"
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     path("briefings/<int:briefing_id>/", briefings.briefing_page, name="briefing"),
     path("briefings/<int:briefing_id>/draft/", briefings.draft_again, name="briefing-draft"),
     path("briefings/<int:briefing_id>/version/", briefings.copy_briefing, name="briefing-version"),
+    path("briefings/<int:briefing_id>/model/", briefing_model.briefing_model, name="briefing-model"),
     path("briefings/<int:briefing_id>/archive/", briefings.archive, name="briefing-archive"),
     path("briefings/<int:briefing_id>/bring-back/", briefings.bring_back, name="briefing-bring-back"),
     path("briefings/<int:briefing_id>/delete/", briefings.delete, name="briefing-delete"),

@@ -21,7 +21,8 @@ import providers.views
 import routing.views
 from billing import ledger
 from billing.statement import StatementLine
-from candidates.credit_costs import ACTIONS_OF_A_CHECK, CREDIT_COSTS
+from candidates.check_route import ACTIONS_OF_A_CHECK
+from candidates.credit_costs import CREDIT_COSTS
 from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
@@ -33,8 +34,8 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from providers.cards import keys_of
 from providers.models import ProviderKey
 from routing.actions import action_names_of
-from routing.resolve import RoutingRow, has_model, resolve_all, working_defaults
-from routing.table import troubles
+from routing.resolve import has_model, resolve_all, working_defaults
+from routing.table import RouteLine, troubles
 from usage import reports
 from usage.cells import add_up, first_day, read_cells
 from usage.models import Mode
@@ -93,7 +94,7 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
         "cost": cost,
         **providers.views.panel_context(keys, now=now),
         **routes,
-        "mode_note": _mode_note(line.row for line in routes["routing"].lines),
+        "mode_note": _mode_note(routes["routing"].lines),
         **organizations.views.recency_panel_context(request),
     }
     return render(request, "config/settings.html", context)
@@ -236,13 +237,13 @@ class ModeNote:
     key: ProviderKey | None = None  # the broken one
 
 
-def _mode_note(rows: Iterable[RoutingRow]) -> ModeNote:
+def _mode_note(lines: Iterable[RouteLine]) -> ModeNote:
     """What checks run on and cost; or why none can run now, which leaves nothing to say about the price."""
-    used = [row for row in rows if row.action.slug in ACTIONS_OF_A_CHECK]
-    for trouble in troubles(used):
+    used = [line for line in lines if line.row.action.slug in ACTIONS_OF_A_CHECK]
+    for trouble in troubles(line.row for line in used):
         broken = None if trouble.is_paused else trouble.key
         return ModeNote("bad" if broken else "warn", trouble.sentence, broken)
-    mode = Mode.BYOK if all(row.rule for row in used) else Mode.MANAGED
+    mode = Mode.BYOK if all(line.row.rule for line in used) else Mode.MANAGED
     new, recent = CREDIT_COSTS[mode, Kind.NEW], CREDIT_COSTS[mode, Kind.RECENT]
     why = (
         "every action that a check calls runs on your own key"
@@ -250,6 +251,8 @@ def _mode_note(rows: Iterable[RoutingRow]) -> ModeNote:
         else "not every action that a check calls runs on your own key"
     )
     text = f"Checks run in {mode.label} mode, because {why}. A new check costs {new}, an existing recent one {recent}."
+    if mode == Mode.MANAGED and any(line.own_models for line in used):
+        text += f" Those of briefings with a model of their own run in {Mode.BYOK.label} mode."
     return ModeNote("info", text)
 
 

@@ -14,11 +14,10 @@ from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import ModelIdField, OpenText
 from providers.models import ProviderKey
-from routing.actions import Action
 from routing.counterparts import counterpart
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow
-from routing.services import KeyInUse, route_parts
+from routing.services import KeyInUse, KeyUse, route_parts
 
 Choice = tuple[str, str]  # key id and model, both "" for the managed default
 MANAGED: Choice = ("", "")
@@ -116,7 +115,10 @@ class RouteForm(OpenText, forms.Form):
 
 
 class RemoveKeyForm(OpenText, forms.Form):
-    """What the actions of a key that goes use from then on: the managed default, or a model of another key."""
+    """
+    What a key serves that goes, from then on: the managed default (what has a model of its own: as its action is
+    routed), or a model of another key.
+    """
 
     open_fields = {"model": model_holds_key}
 
@@ -146,6 +148,7 @@ class RemoveKeyForm(OpenText, forms.Form):
         key: ProviderKey,
         others: Sequence[ProviderKey],
         unrouted: str = "Managed default",
+        only_actions: bool = True,
         initial: dict[str, str] | None = None,
     ) -> None:
         super().__init__(data, auto_id=f"remove-{key.pk}-%s", initial=initial, label_suffix="")
@@ -155,20 +158,22 @@ class RemoveKeyForm(OpenText, forms.Form):
             *grouped_keys(others),
             (self.RESET, unrouted),
         ]
+        if not only_actions:
+            self.fields["instead"].label = "From then on these use"
         self.fields["model"].widget.attrs["list"] = f"remove-{key.pk}-models"
         self.fields["model"].required = self.successor is not None
 
     def ask_about(self, refusal: KeyInUse) -> None:
         self.add_error("instead", str(refusal))
-        self.forget("actions", named(refusal.actions))
+        self.forget("actions", named(refusal.uses))
 
     @property
     def successor(self) -> ProviderKey | None:
         return self.others.get(str(self["instead"].value()))
 
 
-def named(actions: Iterable[Action]) -> str:
-    return " ".join(action.slug for action in actions)
+def named(uses: Iterable[KeyUse]) -> str:
+    return " ".join(use.mark for use in uses)
 
 
 def route_initial(row: RoutingRow) -> dict[str, str]:

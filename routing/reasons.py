@@ -34,6 +34,21 @@ class RouteReason(Reason):
         "route.mend.replace": "validate or replace",
         "route.instead.reset": "reset the action to the managed default",
         "route.instead.other": "choose another",
+        # Of a model that a briefing has of its own
+        "route.own_broken": (
+            "This briefing has a model of its own, on your {provider} key “{label}”, whose status is {status}. "
+            "{detail.of_key} An owner or admin can {mend} the key in Settings, or choose another model on the page of "
+            "the briefing."
+        ),
+        "route.own_broken.no_detail": (
+            "This briefing has a model of its own, on your {provider} key “{label}”, whose status is {status}. An "
+            "owner or admin can {mend} the key in Settings, or choose another model on the page of the briefing."
+        ),
+        "route.own_not_allowed": (
+            "This briefing has a model of its own, “{model}”, to which {action} may not be routed. An owner or admin "
+            "can choose another on the page of the briefing, or change the list of allowed models in Settings."
+        ),
+        "route.own_removed": "The key of this briefing’s model was removed meanwhile. Load the page again.",
         # Of a route that was pinned before, {key} being one of the first two
         "route.own_key": "Your {provider} key “{label}”",
         "route.managed_key": "The managed {provider} key",

@@ -63,6 +63,7 @@ class Route:
     temperature: float | None = None
     most_output_tokens: int | None = None
     reasoning_effort: str = ""
+    is_own_model: bool = False  # chosen for what is asked, not for the action
 
     def sent_with(self, request: ChatRequest) -> ChatRequest:
         """A question of ours with what the rule says of how it is sent."""

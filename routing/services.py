@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -12,6 +13,7 @@ from organizations.edits import check_seen
 from organizations.models import Organization, User
 from providers.keys.saving import delete_provider_key
 from providers.models import ProviderKey
+from routing import own_models
 from routing.actions import ACTIONS, Action, actions_of
 from routing.allowed_models import is_allowed
 from routing.call_access import forget_direct_key
@@ -23,12 +25,20 @@ class RuleRefused(Exception):
     """The rule cannot be saved; the text is a sentence."""
 
 
-class KeyInUse(Exception):
-    """The key cannot go while actions are routed to it."""
+class KeyUse(NamedTuple):
+    """What a key serves: an action, or what has a model of its own under one."""
 
-    def __init__(self, actions: Sequence[Action]) -> None:
-        self.actions = actions
-        names = ", ".join(action.name for action in actions)
+    mark: str  # names it in a form, without spaces: of an action its slug
+    name: str
+    is_action: bool
+
+
+class KeyInUse(Exception):
+    """The key cannot go while something is served by it."""
+
+    def __init__(self, uses: Sequence[KeyUse]) -> None:
+        self.uses = uses
+        names = ", ".join(use.name for use in uses)
         super().__init__(f"This key is used by: {names}. Choose what they use from now on.")
 
 
@@ -60,25 +70,12 @@ def save_routing(
         raise RuleRefused("There is no such action.")
     with transaction.atomic():
         lock_routes(organization)
-        key = ProviderKey.objects.select_for_update().get(organization=key.organization_id, pk=key.pk)
-        if key.organization_id != organization.pk:
-            raise RuleRefused("Choose one of your own keys.")
-        if not key.is_usable:
-            is_broken = key.state.status == key.Status.NEEDS_REENTRY
-            how = "Paste the key “{}” again" if is_broken else "Validate the key “{}”"
-            raise RuleRefused(f"{how.format(key.label)} first: only a connected key can be chosen.")
-        listed = key.available_models.filter(organization=organization).values_list("model", flat=True)
-        if not model or (listed and model not in set(listed)):
-            raise RuleRefused(f"“{model}” is not among the models this key can call. Choose one from the list.")
+        key = lock_chosen_key(organization, key, model)
         rules = RoutingRule.objects.for_organization(organization).select_related("key")
         rule = rules.filter(action=action).first()
         if rule and (rule.key_id, rule.model) == (key.pk, model):
             return rule
-        if rule and not is_allowed(rule.allowed_models, key.provider, model):
-            raise RuleRefused(
-                f"“{key.provider}/{model}” is not among the models that {actions[action].name} may be routed to. "
-                "Choose one of them, or change that list first."
-            )
+        check_allowed(rule, actions[action], key, model)
         _check_seen(organization, actions[action], rule, seen, reader=actor)
         rule = rule or RoutingRule(organization=organization, action=action, version=0)
         rule.key, rule.model, rule.updated_by = key, model, actor
@@ -123,6 +120,30 @@ def _check_seen(
     )
 
 
+def lock_chosen_key(organization: Organization, key: ProviderKey, model: str) -> ProviderKey:
+    """`key`, locked, which can serve `model` now. Raises RuleRefused, and ProviderKey.DoesNotExist where it is gone."""
+    key = ProviderKey.objects.select_for_update().get(organization=key.organization_id, pk=key.pk)
+    if key.organization_id != organization.pk:
+        raise RuleRefused("Choose one of your own keys.")
+    if not key.is_usable:
+        is_broken = key.state.status == key.Status.NEEDS_REENTRY
+        how = "Paste the key “{}” again" if is_broken else "Validate the key “{}”"
+        raise RuleRefused(f"{how.format(key.label)} first: only a connected key can be chosen.")
+    listed = key.available_models.filter(organization=organization).values_list("model", flat=True)
+    if not model or (listed and model not in set(listed)):
+        raise RuleRefused(f"“{model}” is not among the models this key can call. Choose one from the list.")
+    return key
+
+
+def check_allowed(rule: RoutingRule | None, action: Action, key: ProviderKey, model: str) -> None:
+    """Raises RuleRefused unless the `rule` of `action`, if it has one, allows `model` of `key`."""
+    if rule and not is_allowed(rule.allowed_models, key.provider, model):
+        raise RuleRefused(
+            f"“{key.provider}/{model}” is not among the models that {action.name} may be routed to. "
+            "Choose one of them, or change that list first."
+        )
+
+
 def lock_keys(organization: Organization, keys: Iterable[ProviderKey]) -> dict[UUID, ProviderKey]:
     """Those of `keys` that are there, locked in one order, so that two people who choose among the same keys queue."""
     rows = ProviderKey.objects.for_organization(organization).filter(pk__in=[key.pk for key in keys])
@@ -147,7 +168,16 @@ def reset_routing(*, organization: Organization, action: str, actor: User | None
     return True
 
 
-def actions_using(key: ProviderKey) -> list[Action]:
+def uses_of(key: ProviderKey) -> list[KeyUse]:
+    """The actions that are routed to it, then what has a model of its own on it."""
+    own = (own for _, own in own_models.served_by(key))
+    return [
+        *(KeyUse(action.slug, action.name, is_action=True) for action in _actions_using(key)),
+        *(KeyUse(each.mark, each.name, is_action=False) for each in own),
+    ]
+
+
+def _actions_using(key: ProviderKey) -> list[Action]:
     slugs = (
         RoutingRule.objects.filter(organization=key.organization_id, key=key)
         .order_by("action")
@@ -167,34 +197,38 @@ def remove_provider_key(
     shown: Collection[str] | None = None,
 ) -> None:
     """
-    Remove `key` for good, once no action is routed to it any more.
+    Remove `key` for good, once nothing is served by it any more.
 
-    Its actions go to `model` on `successor`, another usable key of the organization; or, with `reset_actions`, to
-    the managed default. Tokens that call its provider directly lose that. Raises KeyInUse where neither was chosen, or
-    where one of them is not among those that were `shown` when it was (None: whoever asks means all); RuleRefused where
-    the successor cannot serve them and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
+    Its actions, and what has a model of its own on it, go to `model` on `successor`, another usable key of the
+    organization; or, with `reset_actions`, actions to the managed default, and the others as their action is routed.
+    Tokens that call its provider directly lose that. Raises KeyInUse where neither was chosen, or where one of its uses
+    is not among those that were `shown` when it was (None: whoever asks means all); RuleRefused where the successor
+    cannot serve them and ProviderKey.DoesNotExist where either key is gone; then nothing was changed.
     """
     if successor and successor.organization_id != key.organization_id:
         raise RuleRefused("Choose one of your own keys.")
     with transaction.atomic(), events_last():
         lock_routes(key.organization)
+        own = own_models.served_by(key, lock=True)
         wanted = [key, successor] if successor else [key]
         found = lock_keys(key.organization, wanted)
         if found.keys() != {each.pk for each in wanted}:
             raise ProviderKey.DoesNotExist
         key = found[key.pk]
-        used_by = actions_using(key)
-        is_news = shown is not None and any(action.slug not in shown for action in used_by)
-        if used_by and (is_news or not (successor or reset_actions)):
-            raise KeyInUse(used_by)
+        uses = uses_of(key)
+        is_news = shown is not None and any(use.mark not in shown for use in uses)
+        if uses and (is_news or not (successor or reset_actions)):
+            raise KeyInUse(uses)
         if successor and successor.pk == key.pk:
             raise RuleRefused("Choose another key than the one that is removed.")
-        for action in used_by:
+        for action in _actions_using(key):
             if successor:
                 save_routing(
                     organization=key.organization, action=action.slug, key=found[successor.pk], model=model, actor=actor
                 )
             else:
                 reset_routing(organization=key.organization, action=action.slug, actor=actor)
+        for keeper, each in own:
+            keeper.move(own=each, key=found[successor.pk] if successor else None, model=model, actor=actor)
         forget_direct_key(key=key, actor=actor)
         delete_provider_key(key=key, actor=actor)

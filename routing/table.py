@@ -15,8 +15,10 @@ from django.utils.safestring import SafeString
 from organizations.models import Organization
 from providers.cards import usd_text
 from providers.models import AvailableModel, ProviderKey
+from routing import own_models
 from routing.actions import Action
 from routing.forms import RouteForm, drafts, route_initial
+from routing.own_models import MOST_LISTED, OwnModel
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import words_of_settings
 from usage.names import provider_name
@@ -59,6 +61,8 @@ class RouteLine:
     averages: ActionAverages | None
     trouble: str  # why the action does not run now, "" if it does
     is_unlisted: bool  # the key no longer lists the chosen model
+    own_models: Sequence[OwnModel] = ()  # what under it is served otherwise, the newest
+    has_more_own_models: bool = False
 
     @property
     def provider_name(self) -> str:
@@ -81,6 +85,10 @@ class RoutingTable:
     @property
     def is_managed(self) -> bool:
         return any(line.row.is_managed for line in self.lines)
+
+    @property
+    def has_own_models(self) -> bool:
+        return any(line.own_models for line in self.lines)
 
     @property
     def has_keys(self) -> bool:
@@ -135,9 +143,10 @@ def routing_page(
     listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
     if averages is None:
         averages = action_averages(organization=organization, today=today, days=DAYS)
+    own = own_models.newest(organization)
     lines = []
     for form in forms:
-        rule = form.row.rule
+        rule, others = form.row.rule, own.get(form.row.action.slug, [])
         models = listed.get(rule.key_id, set()) if rule else set()
         lines.append(
             RouteLine(
@@ -146,6 +155,8 @@ def routing_page(
                 averages=averages.get(form.row.action.slug),
                 trouble=form.row.trouble,
                 is_unlisted=bool(rule and models and rule.model not in models),
+                own_models=others[:MOST_LISTED],
+                has_more_own_models=len(others) > MOST_LISTED,
             )
         )
     return RoutingTable(lines, lists, first_day=today - timedelta(days=DAYS - 1), asked_at=now)

@@ -160,8 +160,8 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     key = keys_of(request.organization).filter(pk=key_id).first()
     if key is None:
         raise Http404
-    actions = services.actions_using(key)
-    form = _remove_form(request, key) if actions else None
+    uses = services.uses_of(key)
+    form = _remove_form(request, key, uses) if uses else None
     if request.method == "POST" and (form is None or form.is_valid()):
         try:
             services.remove_provider_key(
@@ -173,11 +173,12 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
                 actor=request.user,
             )
         except services.KeyInUse as refusal:  # somebody routed an action to it just now
-            actions, form = list(refusal.actions), _remove_form(request, key)
+            uses = list(refusal.uses)
+            form = _remove_form(request, key, uses)
             form.is_valid()
             form.ask_about(refusal)
         except services.RuleRefused as refusal:
-            assert form is not None  # noqa: S101  # only actions of a key are moved
+            assert form is not None  # noqa: S101  # only what a key serves is moved
             form.add_error("model", str(refusal))
         except ProviderKey.DoesNotExist:
             if not keys_of(request.organization).filter(pk=key_id).exists():
@@ -190,7 +191,7 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     context = {
         "key": key,
         "provider": PROVIDERS[key.provider],
-        "actions": actions,
+        "uses": uses,
         "calling_tokens": tokens_calling_with(key),
         "form": form,
         "models": sorted(listed_models(form.successor)) if form else [],
@@ -199,20 +200,21 @@ def remove_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     return render(request, template, context, status=422 if form and form.errors else 200)
 
 
-def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKeyForm:
+def _remove_form(request: OrganizationHttpRequest, key: ProviderKey, uses: Sequence[services.KeyUse]) -> RemoveKeyForm:
     """Bound when posted; else with the choice made so far, and with the model where all actions have the same."""
     others = [other for other in selectable_keys(request.organization) if other.pk != key.pk]
     rows = resolve_all(organization=request.organization)
-    unrouted = _unrouted([row for row in rows if row.rule and row.rule.key_id == key.pk])
+    unrouted = _unrouted([row for row in rows if row.rule and row.rule.key_id == key.pk], uses)
+    only_actions = all(use.is_action for use in uses)
     if request.method == "POST":
-        return RemoveKeyForm(request.POST, key=key, others=others, unrouted=unrouted)
+        return RemoveKeyForm(request.POST, key=key, others=others, unrouted=unrouted, only_actions=only_actions)
     models = set(key.routing_rules.values_list("model", flat=True))
     initial = {
         "instead": request.GET.get("instead", ""),
-        "actions": named(services.actions_using(key)),
+        "actions": named(uses),
         "model": request.GET.get("model") or (models.pop() if len(models) == 1 else ""),
     }
-    form = RemoveKeyForm(key=key, others=others, unrouted=unrouted, initial=initial)
+    form = RemoveKeyForm(key=key, others=others, unrouted=unrouted, only_actions=only_actions, initial=initial)
     listed = listed_models(form.successor)
     if form.successor and (not form.initial["model"] or (listed and form.initial["model"] not in listed)):
         first = next((row for row in rows if row.rule and row.rule.key_id == key.pk), None)
@@ -220,10 +222,13 @@ def _remove_form(request: OrganizationHttpRequest, key: ProviderKey) -> RemoveKe
     return form
 
 
-def _unrouted(rows: Sequence[RoutingRow]) -> str:
-    """What becomes of these rows without a key of the organization's own."""
+def _unrouted(rows: Sequence[RoutingRow], uses: Sequence[services.KeyUse]) -> str:
+    """What becomes of these without a key of the organization's own, or of their own."""
     words = {row.unrouted for row in rows}
-    return words.pop() if len(words) == 1 else "Managed default where there is one, else no key"
+    of_actions = words.pop() if len(words) == 1 else "Managed default where there is one, else no key"
+    if all(use.is_action for use in uses):
+        return of_actions
+    return f"{of_actions}; briefings: as the action is routed" if rows else "As the action is routed"
 
 
 def save_rows(request: OrganizationHttpRequest, forms: list[RouteForm]) -> bool:

@@ -102,6 +102,10 @@ def _replaced(world: Tenant) -> None:
     )
 
 
+def _with_model(world: Tenant) -> None:
+    Briefing.objects.filter(organization=world.organization).update(key=_key(world), model="openai/gpt-4.1-mini")
+
+
 def _proof_asked_for(world: Tenant) -> None:
     ProviderKey.objects.filter(pk=_key(world).pk).update(proof_model="openai/gpt-4.1-mini")
 
@@ -149,6 +153,9 @@ ORGANIZATIONS: dict[str, Twice] = {
     "candidates:briefing": Twice(DONE, REFUSED, "candidates:briefing", {"title": "Another title"}),
     "candidates:briefing-draft": Twice(DONE, REFUSED, "candidates:briefing", None, _failed_draft),
     "candidates:briefing-version": Twice(SAME, NEW, "candidates:briefing"),
+    "candidates:briefing-model": Twice(
+        DONE, REFUSED, "candidates:briefing-model", {"model": "openai/gpt-4o-mini"}, _with_model
+    ),
     "candidates:briefing-archive": Twice(DONE, AIM, "candidates:briefing"),
     "candidates:briefing-bring-back": Twice(DONE, AIM, "candidates:briefing", None, _archived),
     "candidates:briefing-delete": Twice(GONE, AIM, "candidates:briefing-delete", None, _unchecked),

@@ -120,6 +120,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "candidates:briefing": (Permission.CHECK_CANDIDATES, FORM),
     "candidates:briefing-draft": (Permission.CHECK_CANDIDATES, POST),
     "candidates:briefing-version": (Permission.CHECK_CANDIDATES, POST),
+    "candidates:briefing-model": (Permission.MANAGE_ROUTING, FORM),
     "candidates:briefing-archive": (Permission.CHECK_CANDIDATES, POST),
     "candidates:briefing-bring-back": (Permission.CHECK_CANDIDATES, POST),
     "candidates:briefing-delete": (Permission.CHECK_CANDIDATES, FORM),

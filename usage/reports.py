@@ -38,6 +38,7 @@ MODELS_SHOWN = 10
 BY_DAY = Grouping(("day", "provider", "mode"), CALL_MEASURES)
 BY_MODEL = Grouping(("provider", "model", "mode"), CALL_MEASURES)
 BY_ACTION = Grouping(("action", "mode"), RUN_MEASURES)
+BY_ACTION_AND_MODEL = Grouping(("provider", "model", "action", "mode"), RUN_MEASURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,21 @@ def action_averages(
     """By action, of the runs that began in the period, with all their calls; an action without runs is not in it."""
     (by_action,) = read_groupings(organization, today, days, BY_ACTION)
     return _averages(by_action, show_managed_usd)
+
+
+def averages_with_model(
+    *,
+    organization: Organization,
+    today: date,
+    action: str,
+    provider: str,
+    model: str,
+    show_managed_usd: bool | None = None,
+) -> ActionAverages | None:
+    """`action_averages` of those runs of one action that began with a call of `model`; None without such a run."""
+    (cells,) = read_groupings(organization, today, MONTH, BY_ACTION_AND_MODEL)
+    of_model = [cell for cell in cells if (cell.action, cell.provider, cell.model) == (action, provider, model)]
+    return _averages(of_model, show_managed_usd).get(action)
 
 
 def _averages(cells: Iterable[Cell], show_managed_usd: bool | None) -> dict[str, ActionAverages]:

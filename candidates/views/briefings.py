@@ -257,7 +257,7 @@ def delete(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
 
 
 def _briefing(request: OrganizationHttpRequest, briefing_id: int) -> Briefing:
-    found = Briefing.objects.for_organization(request.organization).select_related("organization")
+    found = Briefing.objects.for_organization(request.organization).select_related("organization", "key")
     return get_object_or_404(found, pk=briefing_id)
 
 

@@ -94,7 +94,11 @@ def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[st
             now=now,
         )
         charge = expected_charge(
-            organization=request.organization, action=CANDIDATE_CHECK.slug, runs=offer.count, now=now
+            organization=request.organization,
+            action=CANDIDATE_CHECK.slug,
+            briefing=check.briefing,
+            runs=offer.count,
+            now=now,
         )
     return {
         "check": check,

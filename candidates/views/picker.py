@@ -66,7 +66,11 @@ def quote_context(request: OrganizationHttpRequest, briefing: Briefing, selectio
         "quote": offer,
         "most_at_once": MOST_AT_ONCE,
         "charge": expected_charge(
-            organization=request.organization, action=CANDIDATE_CHECK.slug, runs=offer.count, now=now
+            organization=request.organization,
+            action=CANDIDATE_CHECK.slug,
+            briefing=briefing,
+            runs=offer.count,
+            now=now,
         ),
         "unroutable": _unroutable(request, offer),
     }

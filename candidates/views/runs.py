@@ -40,6 +40,7 @@ SHOWN = (
     "price",
     "completed_at",
     "rank",
+    "route",
     "candidate__name",
 )
 NOBODY = {
@@ -150,7 +151,7 @@ def _confirm(
 
 
 def _briefing(request: OrganizationHttpRequest, briefing_id: int) -> Briefing:
-    found = Briefing.objects.for_organization(request.organization).select_related("organization")
+    found = Briefing.objects.for_organization(request.organization).select_related("organization", "key")
     return get_object_or_404(found, pk=briefing_id)
 
 

@@ -170,7 +170,7 @@ def test_a_quote_adds_what_the_provider_will_charge_from_the_last_30_days(acme, 
 
     assert before == "what your provider charges for the calls"
     assert expected_charge(organization=acme, action=CHECK, now=now) == (
-        f"about {usd(cost / 2)} to OpenRouter (average of your last 30 days: 2 runs)"
+        f"about {usd(cost / 2)} to OpenRouter (average of your last 30 days with this model: 2 runs)"
     )
     assert expected_charge(organization=acme, action=CHECK, runs=4, now=now).startswith(f"about {usd(cost * 2)} to")
     assert expected_charge(organization=acme, action=CHECK, runs=0, now=now) == ""
@@ -184,7 +184,7 @@ def test_an_estimate_is_of_runs_that_somebody_charges_for(acme, failed):
 
     assert of_own_server == "what your provider charges for the calls"
     assert expected_charge(organization=acme, action=CHECK, now=timezone.now()) == (
-        "about $0.0018 to OpenRouter (average of your last 30 days: 1 run)"
+        "about $0.0018 to OpenRouter (average of your last 30 days with this model: 1 run)"
     )
 
 
@@ -193,7 +193,7 @@ def test_an_estimate_from_runs_of_which_a_part_is_not_known_says_at_least(acme, 
     called(failed, **UNPRICED, counts_partly_priced_run=True)
 
     assert expected_charge(organization=acme, action=CHECK, runs=2, now=timezone.now()) == (
-        "at least $0.0036 to OpenRouter (average of your last 30 days: 1 run)"
+        "at least $0.0036 to OpenRouter (average of your last 30 days with this model: 1 run)"
     )
 
 
@@ -213,7 +213,7 @@ def test_every_quote_on_a_page_names_it(acme, as_bob, briefing):
     give_credits(acme, 10)
     person, other = import_people(acme, DJANGO, DJANGO)
     (row,) = checked(briefing, person)
-    about = r"about \$0\.\d{4} to OpenRouter \(average of your last 30 days: 1 run\)"
+    about = r"about \$0\.\d{4} to OpenRouter \(average of your last 30 days with this model: 1 run\)"
 
     quoted = as_bob.post(reverse("candidates:quote", args=["acme", briefing.pk]), {"who": "listed"}, headers=HTMX)
     asked = as_bob.post(reverse("candidates:run", args=["acme", briefing.pk]), {"candidates": [other.pk]})

@@ -16,13 +16,14 @@ from django.db.models import QuerySet
 from django.test import RequestFactory
 
 from candidates import search
+from candidates.briefing_models import choose_model, newest
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
 from candidates.results import latest_checks
 from candidates.search import found_by, note_words
 from organizations.models import Organization
 from organizations.paging import page_of_rows
 from organizations.tenancy import scope
-from tests.builders import NOW, write_briefing
+from tests.builders import NOW, connect_key, write_briefing
 from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, plans_of_what_is_asked
 
 PEOPLE = 3000
@@ -110,6 +111,19 @@ def test_each_page_begins_where_an_index_leads(acme: Organization, briefing, mon
         assert is_read_by(results, "briefing_id", "rank")
         assert is_read_by(every_check, "organization_id", "accepted_at")
         assert is_read_by(people, "id")
+
+
+def test_briefings_with_a_model_of_their_own_are_found_among_many(acme: Organization, simulated_providers):
+    """Their index holds no others, so the organization is all that it is searched by."""
+    Briefing.objects.bulk_create(Briefing(organization=acme, title=f"Engineer {number}") for number in range(PEOPLE))
+    choose_model(briefing=write_briefing(acme), key=connect_key(acme), model="openai/gpt-4.1-mini", actor=None)
+    analyze()
+
+    with scope(acme, "as its pages do"), plans_of_what_is_asked() as asked:
+        assert len(newest(organization=acme, most=20)) == 1
+
+    ((_, plan_asked),) = asked
+    assert "briefing_with_model" in plan_asked
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL counts by itself")

@@ -13,6 +13,7 @@ import pytest
 from django.test import Client
 
 from billing import ledger
+from candidates import briefing_models
 from config.onboarding import ensure_platform, open_organization
 from organizations import api_tokens, invitations
 from organizations import services as members
@@ -27,7 +28,7 @@ from providers.models import ModelQuirk, ProviderKey
 from routing import agents, call_access, rule_settings
 from routing import services as routing
 from routing.models import Agent
-from tests.builders import NOW
+from tests.builders import NOW, write_briefing
 
 PLAINTEXT = "sk-proj-simulated-valid-0001-audited"
 CHECK = "candidate_check"
@@ -222,6 +223,13 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, key: routing.remove_provider_key(key=key, reset_actions=True, actor=c.actor),
         ["routing.reset", "provider_key.removed"],
     ),
+    "candidates.briefing_models.choose_model": (
+        Change.key,
+        lambda c, key: briefing_models.choose_model(
+            briefing=write_briefing(c.organization), key=key, model="m", actor=c.actor
+        ),
+        ["briefing.model_chosen"],
+    ),
     "routing.rule_settings.save_rule_settings": (
         Change.route,
         lambda c, _: rule_settings.save_rule_settings(
@@ -350,7 +358,13 @@ SILENT = {
     "providers.keys.validation.mark_key_refused": "what a provider says",
     "providers.keys.validation.note_keys_used": "a time",
     "routing.services.ensure_managed_defaults": "sets up the installation",
-    "routing.services.actions_using": "reads",
+    "routing.services.uses_of": "reads",
+    "routing.services.lock_chosen_key": "locks",
+    "routing.services.check_allowed": "reads",
+    "candidates.briefing_models.model_parts": "reads",
+    "candidates.briefing_models.newest": "reads",
+    "candidates.briefing_models.served_by": "reads",
+    "candidates.briefing_models.move": "choose_model, which records it",
     "billing.ledger.counted": "words",
     "billing.ledger.open_account": "an empty account",
     "billing.ledger.balance": "reads",
@@ -373,6 +387,7 @@ MODULES = [
     "routing.call_access",
     "routing.rule_settings",
     "billing.ledger",
+    "candidates.briefing_models",
 ]
 
 

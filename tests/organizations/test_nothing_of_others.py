@@ -53,7 +53,9 @@ def test_no_question_of_a_page_brings_rows_of_another_organization(world, strang
             assert not any(each in said for each in theirs), (url.name, query)
 
 
-@pytest.mark.parametrize("name", ["routing:remove-key", "providers:replace", "routing:reset"])
+@pytest.mark.parametrize(
+    "name", ["routing:remove-key", "providers:replace", "routing:reset", "candidates:briefing-model"]
+)
 def test_keys_of_another_organization_replace_and_stand_in_for_nothing(world, strangers_own, charlie, name):
     """Removing a key asks for one that serves instead; one of Acme's is as absent."""
     client = logged_in(charlie)

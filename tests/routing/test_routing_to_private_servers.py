@@ -15,8 +15,9 @@ from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
 from routing.models import RoutingRule
 from routing.services import save_routing
-from tests.builders import NOW, connect_key
+from tests.builders import NOW, connect_key, write_briefing
 from tests.conftest import confirm_password
+from tests.page_forms import form_of
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
 HTMX = {"HX-Request": "true"}
@@ -103,3 +104,19 @@ def test_a_private_server_that_stays_chosen_asks_nothing(as_idle_alice, acme, pr
 
 def test_what_would_be_refused_anyway_is_refused_at_once(as_idle_alice, private_key):
     assert as_idle_alice.post(SAVE, choice(private_key, model="")).status_code == 422
+
+
+def test_a_briefings_checks_go_there_once_somebody_proved_who_they_are(as_idle_alice, alice, acme, private_key):
+    briefing = write_briefing(acme, ("Django", "must"))
+    address = reverse("candidates:briefing-model", args=["acme", briefing.pk])
+    chosen = form_of(as_idle_alice.get(address), address) | {"key": str(private_key.pk), "model": "llama"}
+
+    asked = as_idle_alice.post(address, chosen)
+    briefing.refresh_from_db()
+
+    assert asked["Location"].startswith(reverse("account_reauthenticate"))
+    assert briefing.key_id is None
+    confirm_password(as_idle_alice, alice, seconds_ago=0)
+    assert as_idle_alice.post(address, chosen)["Location"] == reverse("candidates:briefing", args=["acme", briefing.pk])
+    briefing.refresh_from_db()
+    assert (briefing.key_id, briefing.model) == (private_key.pk, "llama")
