@@ -118,6 +118,8 @@ class Door:
                 raise no_such_path(method, path)
         except DoorError as error:
             await visit.refuse(error)
+        except BadBody as bad:
+            await visit.refuse(DoorError(400, "bad_body", _said(bad)))
         except Gone:
             pass
         except Exception:
@@ -190,11 +192,8 @@ class _Visit:
             raise DoorError(415, "compressed", "Send the body as it is: it is not read compressed.")
         content = await body.read(self.receive, self.headers)
         self.was_read = True
-        try:
-            request = endpoint.dialect.request(content, path)
-            request.body.refuse_repeated()
-        except BadBody as bad:
-            raise DoorError(400, "bad_body", _said(bad)) from None
+        request = endpoint.dialect.request(content, path)
+        request.body.refuse_repeated()
         return request
 
     async def _while_there(self, work: Awaitable[None]) -> None:
@@ -294,7 +293,9 @@ def _said(bad: BadBody) -> str:
         case "twice":
             return f"“{bad.name}” stands twice in the body: some readers go by the first, others by the last."
         case "too_many_values":
-            return "The body has more than a million values. Send less at once."
+            return (
+                "The body has more than a million values, or one object of more than ten thousand. Send less at once."
+            )
     return "The body has to be one JSON object in UTF-8."
 
 

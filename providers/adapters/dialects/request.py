@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 # Commas and brackets outside of strings: each value takes up to forty times the bytes it was sent in.
 MOST_VALUES = 1_000_000
+# Of one object or list that is read member by member, which takes a hundred times as long as by the parser.
+MOST_MEMBERS = 10_000
+
+Each = TypeVar("Each")
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -62,11 +68,11 @@ class Body:
 
     def members_at(self, start: int) -> list[tuple[str, Member]]:
         """The members of the object that begins at `start`; the outermost one is followed by nothing."""
-        members = list(self._each(start, "{", "}"))
+        members = _not_too_many(self._each(start, "{", "}"))
         return [(name, member) for name, member in members if name is not None]
 
     def elements_at(self, start: int) -> list[Member]:
-        return [member for _, member in self._each(start, "[", "]")]
+        return [member for _, member in _not_too_many(self._each(start, "[", "]"))]
 
     def _each(self, start: int, opening: str, closing: str) -> Iterator[tuple[str | None, Member]]:
         text = self.text
@@ -104,8 +110,8 @@ class Body:
     def refuse_repeated(self) -> None:
         """Raises BadBody where a name of the outermost object stands there twice, whether we read it or not."""
         if len(self._named) < len(self._members):
-            names = [name for name, _ in self._members]
-            raise BadBody("twice", next(name for name in names if names.count(name) > 1))
+            ((name, _),) = Counter(name for name, _ in self._members).most_common(1)
+            raise BadBody("twice", name)
 
     def get(self, name: str) -> Member | None:
         """The member of this name. Two of them would be read by us as the one and by a provider as the other."""
@@ -134,6 +140,13 @@ class Body:
             kept += (text[at : edit.start], edit.text)
             at = edit.end
         return "".join((*kept, text[at:])).encode()
+
+
+def _not_too_many(members: Iterable[Each]) -> list[Each]:
+    found = list(islice(members, MOST_MEMBERS + 1))
+    if len(found) > MOST_MEMBERS:
+        raise BadBody("too_many_values")
+    return found
 
 
 def only(members: Sequence[tuple[str, Member]], name: str) -> Member | None:

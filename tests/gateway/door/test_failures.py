@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from organizations.tenancy import EVERY, scope
+from routing.models import RoutingRule
 from tests.gateway.door.conftest import DoorBefore, question
 from tests.gateway.door.upstream import CUT, EVENTS, Scripted, chat_answer, chat_event, chat_stream
 from usage.models import UsageEvent
@@ -164,6 +166,16 @@ def test_a_model_that_no_book_can_hold_is_refused(door, name) -> None:
     assert answer.status_code in (400, 404)
     assert answer.headers["x-keyfare-error"] == "unknown_model"
     assert not door.upstream.received
+
+
+def test_a_part_that_is_read_as_late_as_when_it_leaves_is_refused_too(door) -> None:
+    with scope(EVERY, "a test"):
+        RoutingRule.objects.filter(action="google-agent").update(temperature="0.5")
+    config = {f"unknown{number}": 1 for number in range(10_001)}
+    answer = door.post("/v1beta/models/google-agent:generateContent", {"contents": [], "generationConfig": config})
+    assert answer.status_code == 400
+    assert answer.headers["x-keyfare-error"] == "bad_body"
+    assert not door.events.exists()
 
 
 def test_a_name_without_an_encoding_that_stands_twice_is_told(door) -> None:

@@ -99,6 +99,38 @@ def test_a_body_of_too_many_values_is_refused_and_a_long_text_is_not(monkeypatch
             OPENAI_CHAT.request(b'{"model":"a","x":%b}' % many)
 
 
+def test_objects_and_lists_that_are_read_one_by_one_have_a_bound(monkeypatch):
+    monkeypatch.setattr(request, "MOST_MEMBERS", 100)
+    members = b",".join(b'"%d":1' % number for number in range(99))
+    assert OPENAI_CHAT.request(b'{"model":"a",%b}' % members).model == "a"
+    assert OPENAI_CHAT.request(b'{"model":"a","x":{"b":1,"c":1,%b}}' % members).model == "a"
+    with pytest.raises(BadBody, match="too_many_values"):
+        OPENAI_CHAT.request(b'{"model":"a","x":1,%b}' % members)
+    with pytest.raises(BadBody, match="too_many_values"):
+        GEMINI.request(b'{"requests":[%b]}' % b",".join([b"{}"] * 101), "/v1beta/models/a:batchEmbedContents")
+
+
+def test_a_name_that_stands_twice_is_found_in_one_look_at_each():
+    """Not by one at every other: ten thousand would take seconds, and hold up whoever calls beside."""
+    looked: list[str] = []
+
+    class Name(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            looked.append(self)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    body = request.Body(b'{"model":"a"}')
+    body._members = [(Name(number), body._members[0][1]) for number in [*range(300), 299]]
+    body._named = {"model": body._members[0][1]}
+    with pytest.raises(BadBody, match="twice 299"):
+        body.refuse_repeated()
+    assert len(looked) < 600
+
+
 # OpenAI's chat completions ---------------------------------------------------------------------------------------
 
 
