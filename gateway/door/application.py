@@ -92,7 +92,8 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         headers = door_headers.read(scope["headers"])
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        given = scope["query_string"].decode("latin-1")
+        query = dict(parse_qsl(given, keep_blank_values=True)) if given else {}
         if "key" in query:  # no log of the server is to see it
             scope["query_string"] = _without_key(scope["query_string"])
         asked = asked_for(method, path)
