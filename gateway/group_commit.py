@@ -40,10 +40,14 @@ class GroupCommit(Generic[Item]):
 
     async def write(self, item: Item) -> None:
         """Return once `item` is stored; raises what `store` did. Who is cancelled meanwhile leaves it to be stored."""
+        await self.add(item)
+
+    def add(self, item: Item) -> asyncio.Future[None]:
+        """The same for who goes on meanwhile: what comes of it is told by the future."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append((item, stored))
         self._begin()
-        await stored
+        return stored
 
     async def drain(self) -> None:
         """Return once nothing waits."""

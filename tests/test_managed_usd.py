@@ -22,7 +22,7 @@ from tests.test_urls_and_roles import API_URLS, ORGANIZATION_URLS, Tenant, ask, 
 from tests.test_urls_and_tokens import program
 from tests.usage.conftest import event
 from usage.facts import Admission
-from usage.metering import Finished
+from usage.metering import Finished, cost_of
 from usage.models import Mode, UsageEvent
 from usage.tokens import Report, TokenUsage
 
@@ -71,7 +71,8 @@ def told(canary: Tenant, person) -> Iterator[tuple[str, str]]:
     receipt = read_receipt(organization=canary.organization, call_id=uuid.UUID(str(canary.ids["call_id"])))
     assert receipt is not None
     yield "receipt at the door", f"{receipt} {as_json(receipt)}"
-    yield "header", str(cost_header(answered(canary)))
+    finished = answered(canary)
+    yield "header", str(cost_header(finished.call.facts.mode, cost_of(finished)))
 
 
 def answered(canary: Tenant) -> Finished:

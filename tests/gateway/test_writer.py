@@ -162,6 +162,7 @@ def test_a_writer_with_a_thread_of_its_own_goes_on_with_another_connection(acme,
     async def use() -> None:
         async with open_writer(has_thread=True) as made:
             thread = made._commits._thread
+            assert thread is not None
             await made.admit(first)
             await made.settle(first, BUSY, NOW)
             if is_lost_before == "the end":

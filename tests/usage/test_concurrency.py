@@ -18,6 +18,7 @@ from usage.cells import read_cells, totals
 from usage.facts import Admission, CallFacts
 from usage.metering import Finished, admit_call, record_calls
 from usage.models import Mode, RollupState, UsageEvent
+from usage.new_rows import NewEvent
 from usage.rollups import NOTHING
 from usage.tokens import Report, TokenUsage
 
@@ -165,7 +166,7 @@ def test_many_calls_are_written_while_others_write_one_of_them(acme):
 
     lost, one, another = admit(), admit(), admit()
     assert sweep_lost_calls(now=NOON + timedelta(hours=1)) == 3
-    found: list[UsageEvent] = []
+    found: list[UsageEvent | NewEvent] = []
 
     with open_transaction(lambda: record(one, lost)):
         (second,) = in_threads(lambda: record(lost, another))
