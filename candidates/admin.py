@@ -123,6 +123,8 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
     search_fields = ("candidate__name", "briefing__title", "organization__name")
     found_by = ("id", "run_id")
     ordering = ("-accepted_at",)
+    exclude = ("failure",)
+    readonly_fields = ("why_failed",)
 
 
 @admin.register(RequirementVerdict)

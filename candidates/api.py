@@ -164,7 +164,7 @@ def read_check(request: ApiHttpRequest, check_id: str) -> CheckFound:
         charged=check.charged,
         acceptedAt=check.accepted_at,
         completedAt=check.completed_at,
-        failure=check.failure or None,
+        failure=check.why_failed or None,
         result=_result(organization, check),
     )
 

@@ -12,13 +12,14 @@ from candidates.failure_cap import was_paid_by_operator
 from candidates.models import Briefing, CandidateCheck
 from organizations import clock
 from organizations.models import Organization
+from providers.adapters.reasons import Reason
 
 Status = CandidateCheck.Status
 OPEN = (Status.PENDING, Status.IN_PROGRESS)
 BATCH = 1000  # people a statement; SQLite allows some thousand parameters
 
 
-def end_checks(*, organization: Organization, reason: str) -> int:
+def end_checks(*, organization: Organization, reason: Reason) -> int:
     """
     Fail every open check free of charge with `reason`, whoever works on it; returns how many.
 
@@ -35,14 +36,14 @@ def end_checks(*, organization: Organization, reason: str) -> int:
     return ended
 
 
-def fail_check(check: CandidateCheck, failure: str, now: datetime) -> None:
+def fail_check(check: CandidateCheck, why: Reason, now: datetime) -> None:
     """End a locked check free of charge, and say why. What counts of the person then is the result before."""
     before = _result_before(check)
     if check.hold_id:
         release_hold(organization=check.organization, hold_id=check.hold_id)
     check.charged = 0
     check.failed_after_answer = was_paid_by_operator(check)
-    check.failure = failure[:300]
+    check.failure_reason = why.as_json()
     if before:
         check.is_latest = False
     finish_check(check, Status.FAILED, now)

@@ -26,6 +26,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
+from candidates import failures
 from candidates.check_endings import OPEN
 from candidates.failure_cap import TooManyFailures, refuse_after_failures
 from candidates.models import CandidateCheck, Requirement
@@ -42,6 +43,7 @@ from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import scope
 from providers.adapters.base import ChatRequest
+from providers.adapters.reasons import Reason
 from providers.egress.connections import Egress
 from routing.resolve import Route, RouteUnavailable
 from usage.models import Mode
@@ -113,7 +115,7 @@ class OrganizationWork:
                 if result is None:
                     return
                 written = asyncio.shield(self._results.add(result))
-                if isinstance(result.outcome, str):
+                if isinstance(result.outcome, Reason):
                     await written  # failures are counted before further checks are claimed
             finally:
                 self.in_flight -= 1
@@ -127,6 +129,10 @@ class OrganizationWork:
         finally:
             self.in_hand.discard((claim.check_id, claim.token))
             self.on_place()
+
+    async def drain(self) -> None:
+        """Return once no result waits to be written."""
+        await self._results.drain()
 
     async def keep_leases(self) -> None:
         """Renew those of the checks in hand now and then, however long their calls take. Ask often."""
@@ -173,17 +179,21 @@ class OrganizationWork:
                 lease_until=_lease(now),
                 attempts=F("attempts") + 1,
             )
-        exhausted = [check for check in rows if check.attempts >= MAX_CLAIMS]
-        self._write(
-            [
-                Result(check.pk, token, "The work on this check was interrupted too often. Check again.")
-                for check in exhausted
-            ]
-        )
+        self._give_up([check.pk for check in rows if check.attempts >= MAX_CLAIMS], token)
         checks = [check for check in rows if check.attempts < MAX_CLAIMS]
         if not checks:
             return self._claim(limit)
         return self._claims_apart(checks, token, now)
+
+    def _give_up(self, exhausted: Sequence[uuid.UUID], token: uuid.UUID) -> None:
+        """Fail checks that were interrupted too often. One that cannot even be ended holds up no other."""
+        for check_id in exhausted:
+            try:
+                self._write_all([Result(check_id, token, failures.INTERRUPTED)])
+            except DATABASE_TROUBLE:
+                raise
+            except Exception:
+                logger.exception("Check %s was interrupted too often, and cannot be ended", check_id)
 
     def _claims_apart(self, checks: Sequence[CandidateCheck], token: uuid.UUID, now: datetime) -> list[Claim]:
         """Of those checks of which something is broken, none, so that no other is interrupted with them."""
@@ -250,7 +260,7 @@ class OrganizationWork:
         def read(text: str) -> list[Verdict]:
             return parse_verdicts(text, claim.requirements, claim.profile_text)
 
-        result: list[Verdict] | str
+        result: list[Verdict] | Reason
         try:
             if not isinstance(claim.first, Ticket):
                 raise claim.first
@@ -260,7 +270,7 @@ class OrganizationWork:
         except _LeaseLost:
             return None
         except (RouteUnavailable, TooManyFailures, NoAnswer) as failure:
-            result = str(failure)
+            result = failure.reason
         return Result(claim.check_id, claim.token, result)
 
     def _prepare(self, claim: Claim, iteration: int) -> Ticket:
@@ -279,15 +289,20 @@ class OrganizationWork:
         )
 
     def _write(self, results: Sequence[Result]) -> None:
+        try:
+            self._write_all(results)
+        except DATABASE_TROUBLE:  # which may pass: they are given once more
+            raise
+        except Exception:
+            self.is_broken |= len(results) == 1  # at once, before the next ones are claimed
+            raise
+
+    def _write_all(self, results: Sequence[Result]) -> None:
         with scope(self.organization, "the worker on one organization's checks"):
-            try:
-                for status in write_results(self.organization, results):
-                    self.counts[status] += 1
-                    if self.on_finished:
-                        self.on_finished(status)
-            except Exception:
-                self.is_broken |= len(results) == 1  # at once, before the next ones are claimed
-                raise
+            for status in write_results(self.organization, results):
+                self.counts[status] += 1
+                if self.on_finished:
+                    self.on_finished(status)
 
 
 def to_claim(now: datetime) -> QuerySet[CandidateCheck]:

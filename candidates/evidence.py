@@ -74,20 +74,14 @@ class Evidence:
     def __init__(self, profile: str) -> None:
         plain = _plain(profile)
         self._lines = [line for line in plain.split("\n") if line.strip()]
-        # A hyphen may part a word, or only the lines it stands on.
-        self._spoken = [_words_of(plain, hyphen) for hyphen in (" ", "")]
+        self._spoken = [f" {words} " for words in _readings(plain)]
         self._letters: list[str] | None = None
         self._items: dict[str, frozenset[str]] = {}
         self._denials: _Denials | None = None
 
     def says(self, quote: str) -> bool:
         """Whether the words of `quote` stand in the profile, in one row."""
-        if len(quote) > LONGEST_QUOTE:
-            return False
-        return any(
-            words and f" {words} " in f" {spoken} "
-            for spoken, words in zip(self._spoken, (folded(quote, " "), folded(quote, "")), strict=True)
-        )
+        return len(quote) <= LONGEST_QUOTE and self._says(_readings(_plain(quote)))
 
     def proves(self, quote: str) -> bool:
         """Whether `quote` stands in the profile and is enough to back a claim; or each of its lines is."""
@@ -97,10 +91,17 @@ class Evidence:
         return 1 < len(lines) <= 20 and all(map(self._proves, lines))
 
     def _proves(self, quote: str) -> bool:
-        words = folded(quote)
-        if not self.says(quote) or self._is_denied(words):
+        if len(quote) > LONGEST_QUOTE:
             return False
-        return _weight(_plain(quote)) >= LEAST_WORDS or self._is_whole_item(words) or _is_date(words)
+        plain = _plain(quote)
+        readings = _readings(plain)
+        words = readings[0]
+        if not self._says(readings) or self._is_denied(words):
+            return False
+        return _weight(plain) >= LEAST_WORDS or self._is_whole_item(words) or _is_date(words)
+
+    def _says(self, readings: tuple[str, str]) -> bool:
+        return any(words and f" {words} " in spoken for spoken, words in zip(self._spoken, readings, strict=True))
 
     def _is_denied(self, words: str) -> bool:
         if self._denials is None:
@@ -159,12 +160,20 @@ class _Denials:
         return 0 < len(behind) <= DENIAL_WORDS and _NEGATIONS.issuperset(behind)
 
 
-def folded(text: str, hyphen: str = " ") -> str:
-    """The words of `text` in one line, without what is only its look. `hyphen` stands for one inside of a word."""
-    return _words_of(_plain(text), hyphen)
+def folded(text: str) -> str:
+    """The words of `text` in one line, without what is only its look."""
+    return _words_of(_plain(text))
+
+
+def _readings(plain: str) -> tuple[str, str]:
+    """The words of a text: a hyphen may part a word, or only the lines it stands on."""
+    words = _words_of(plain)
+    has_hyphen = "-" in plain or not plain.isascii()
+    return words, _words_of(plain, "") if has_hyphen else words
 
 
 def _words_of(plain: str, hyphen: str = " ") -> str:
+    """`hyphen` stands for one inside of a word."""
     text = unicodedata.normalize("NFKC", plain.casefold())
     if not (_MAY_BE_SIGN.search(text) and _SIGN.search(text)):
         return " ".join(text.translate(_WORDS).split())

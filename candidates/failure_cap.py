@@ -12,6 +12,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Q
 
+from candidates.failures import Failure
 from candidates.models import CandidateCheck
 from organizations.models import Organization
 from usage.days import midnight_before
@@ -23,11 +24,8 @@ class TooManyFailures(Exception):
 
     def __init__(self) -> None:
         cap: int = settings.KEYFARE_MANAGED_DAILY_FAILURES
-        super().__init__(
-            f"{cap} Managed check{'' if cap == 1 else 's'} of your organization failed today (UTC) after a model had "
-            "answered, which is as many as a day allows. Check again tomorrow, or route candidate checks to a key of "
-            "your own in Settings."
-        )
+        self.reason = Failure(f"check.too_many_failures{'.one' if cap == 1 else ''}", {"cap": cap})
+        super().__init__(self.reason.sentence)
 
 
 def refuse_after_failures(*, organization: Organization, mode: str, now: datetime) -> None:

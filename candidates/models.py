@@ -10,6 +10,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from billing.models import CreditHold
+from candidates.failures import Failure
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
 from usage.models import Mode
@@ -194,7 +195,10 @@ class CandidateCheck(models.Model):
     candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="checks")
     profile = models.ForeignKey(Profile, on_delete=models.PROTECT, related_name="+")
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.PENDING)
-    failure = models.CharField(max_length=300, blank=True, help_text="Why it failed, as a sentence.")
+    failure = models.CharField(max_length=300, blank=True, help_text="The reason of rows from before reasons.")
+    failure_reason = models.JSONField(
+        null=True, blank=True, editable=False, help_text="Why it failed: a code and what it names."
+    )
     mode = models.CharField(max_length=10, choices=Mode.choices)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     price = models.PositiveIntegerField(help_text="Credits, pinned at acceptance.")
@@ -278,6 +282,11 @@ class CandidateCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.candidate} · {self.briefing}"
+
+    @property
+    def why_failed(self) -> str:
+        """As a sentence; "" if it did not fail."""
+        return Failure.from_json(self.failure_reason).sentence if self.failure_reason else self.failure
 
 
 class RequirementVerdict(models.Model):

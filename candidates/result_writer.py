@@ -26,6 +26,7 @@ from candidates.scoring import score
 from organizations import clock
 from organizations.many_rows import insertion, update, write
 from organizations.models import Organization
+from providers.adapters.reasons import Reason
 
 Status = CandidateCheck.Status
 
@@ -37,11 +38,11 @@ _ENDED = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a check that a worker holds by `token`: its verdicts, or a sentence that says why there are none."""
+    """What came of a check that a worker holds by `token`: its verdicts, or why there are none."""
 
     check_id: uuid.UUID
     token: uuid.UUID
-    outcome: Sequence[Verdict] | str
+    outcome: Sequence[Verdict] | Reason
 
 
 def write_results(organization: Organization, results: Sequence[Result]) -> Iterator[Status]:
@@ -51,12 +52,12 @@ def write_results(organization: Organization, results: Sequence[Result]) -> Iter
     Those that completed are written together or not at all.
     """
     verdicts = {
-        (result.check_id, result.token): result.outcome for result in results if not isinstance(result.outcome, str)
+        (result.check_id, result.token): result.outcome for result in results if not isinstance(result.outcome, Reason)
     }
     if verdicts:
         yield from [Status.COMPLETED] * _complete(organization, verdicts, clock.now())
     for result in results:
-        if isinstance(result.outcome, str) and _fail(organization.pk, result, result.outcome):
+        if isinstance(result.outcome, Reason) and _fail(organization.pk, result, result.outcome):
             yield Status.FAILED
 
 
@@ -130,11 +131,11 @@ def _verdict_row(organization_id: int, check_id: uuid.UUID, verdict: Verdict) ->
     )
 
 
-def _fail(organization_id: int, result: Result, failure: str) -> bool:
+def _fail(organization_id: int, result: Result, why: Reason) -> bool:
     with transaction.atomic():
         rows = _held(organization_id).filter(pk=result.check_id, lease_token=result.token)
         check = rows.select_related("organization").select_for_update(of=("self",)).first()
         if check is None:
             return False
-        fail_check(check, failure, clock.now())
+        fail_check(check, why, clock.now())
     return True

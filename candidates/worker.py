@@ -73,21 +73,33 @@ class _Loop:
         stop_at = time.monotonic() + time_budget_seconds if time_budget_seconds else None
         out_of_time = False
         async with open_client() as client, open_writer() as writer:
-            while True:
-                out_of_time = is_stopping() or (stop_at is not None and time.monotonic() > stop_at)
-                if not out_of_time and self.trouble is None:
-                    await self._begin_more(client, writer)
-                if not self.running:
-                    break
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.has_place.wait(), CLAIM_EVERY_SECONDS)
-                self.has_place.clear()
-                await self._keep_leases()
+            try:
+                while True:
+                    out_of_time = is_stopping() or (stop_at is not None and time.monotonic() > stop_at)
+                    if not out_of_time and self.trouble is None:
+                        await self._begin_more(client, writer)
+                    if not self.running:
+                        break
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.has_place.wait(), CLAIM_EVERY_SECONDS)
+                    self.has_place.clear()
+                    await self._keep_leases()
+            finally:
+                await self._end()
         if self.trouble:
             raise self.trouble
         works = self.works.values()
         completed, failed = (sum(work.counts[status] for work in works) for status in (Status.COMPLETED, Status.FAILED))
         return Worked(completed, failed, out_of_time)
+
+    async def _end(self) -> None:
+        """However it came to this (Ctrl-C, the time limit of a task): results that were paid for are written."""
+        under_way = list(self.running)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        for work in self.works.values():
+            await work.drain()
 
     async def _begin_more(self, client: Egress, writer: Writer) -> None:
         """Claim what there is room for. What goes wrong is kept for the end: calls under way are waited for first."""

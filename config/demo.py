@@ -184,7 +184,7 @@ class Story:
                 **self._figures(before),
                 "models": sorted(set(self._calls(before).values_list("model", flat=True))),
             },
-            "gateway": self.agents().summary(url=url),
+            "gateway": self.agents().summary(),
             "url": url,
             "login": {"email": OWNER_EMAIL, "password": self.owner_password},
         }

@@ -86,13 +86,13 @@ class AgentsAtWork:
         for agent in AGENTS:
             if Agent.objects.for_organization(self.organization).filter(slug=agent.slug).exists():
                 continue
-            key = ProviderKey.objects.for_organization(self.organization).filter(provider=agent.provider).first()
+            keys = ProviderKey.objects.for_organization(self.organization).filter(provider=agent.provider)
             _, made = open_agent(
                 organization=self.organization,
                 name=agent.name,
                 slug=agent.slug,
                 description=agent.description,
-                key=key,
+                key=keys.filter(status=ProviderKey.Status.CONNECTED).first(),  # another one has no money left
                 model=agent.model,
                 with_token=True,
                 token_expires_at=None,
@@ -113,16 +113,15 @@ class AgentsAtWork:
             with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
                 agent.work(client)
 
-    def summary(self, *, url: str) -> dict[str, Any]:
-        """How many calls each made, and how to call it oneself."""
+    def summary(self) -> dict[str, Any]:
+        """How many calls each made, and its token."""
         called = UsageEvent.objects.for_organization(self.organization)
         calls = {agent.slug: called.filter(action=agent.slug).count() for agent in AGENTS}
-        return {"base_url": url, "calls": calls, "tokens": self.tokens}
+        return {"calls": calls, "tokens": self.tokens}
 
 
-def how_to_call(gateway: dict[str, Any]) -> list[str]:
+def how_to_call(tokens: dict[str, str], *, url: str) -> list[str]:
     """Lines to copy: an SDK, and Claude Code, pointed at the demo's gateway."""
-    url, tokens = gateway["base_url"], gateway["tokens"]
     return [
         "The agents answer through the gateway. An OpenAI SDK, pointed at the first:",
         "",

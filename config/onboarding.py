@@ -9,6 +9,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from billing.ledger import grant_credits, open_account
+from candidates import failures
 from candidates.briefings import end_drafts
 from candidates.check_endings import end_checks
 from organizations import people
@@ -96,7 +97,7 @@ def close_organization(*, organization: Organization, actor: User | None, now: d
         sweep_after_commit()
     organization.closed_at = locked.closed_at
     end_invitations(organization=organization, actor=actor, now=now)
-    end_checks(organization=organization, reason="The organization was closed before this check was done.")
+    end_checks(organization=organization, reason=failures.CLOSED)
     end_drafts(organization=organization, reason="The organization was closed before the draft was written.")
     for key in ProviderKey.objects.for_organization(locked).filter(replaces=None).order_by("pk"):
         remove_provider_key(key=key, reset_actions=True, actor=actor)

@@ -21,10 +21,12 @@ from typing import TypeVar
 from asgiref.sync import async_to_sync, sync_to_async
 
 from gateway import dispatch
+from gateway.reasons import AskReason
 from gateway.ticket import Outcome, Ticket
 from gateway.writer import Writer, open_writer
 from organizations.storable import storable
 from providers.adapters.base import ChatRequest, Finish, Message, ProviderError
+from providers.adapters.reasons import Reason
 from providers.catalog import PROVIDERS
 from providers.egress.connections import Egress, open_client
 
@@ -52,6 +54,10 @@ class UnparsableAnswer(Exception):
 class NoAnswer(Exception):
     """There is no answer that could be read; the text is a sentence that says why, and what to do."""
 
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(reason.sentence)
+
 
 async def ask(
     client: Egress,
@@ -76,7 +82,7 @@ async def ask(
                 await asking.go_on_after_error(ticket, outcome.error)
             elif outcome.result is not None:
                 if outcome.result.finish is Finish.REFUSED:
-                    raise NoAnswer(PROVIDERS[ticket.call.facts.provider].adapter.content_refused().sentence)
+                    raise NoAnswer(PROVIDERS[ticket.call.facts.provider].adapter.content_refused().reason)
                 return read(outcome.result.text)
         except UnparsableAnswer as fault:
             asking.go_on_after_unreadable(outcome, fault)
@@ -110,14 +116,11 @@ class _Asking:
             self.is_asked_for_any = True
             return
         if not error.kind.is_temporary:
-            raise NoAnswer(error.sentence)
+            raise NoAnswer(error.reason)
         if error.may_have_run and not ticket.call.no_token_charges:
-            raise NoAnswer(
-                f"{error.sentence} What this call cost is unknown: it may have run all the same, so it was not sent "
-                "again by itself."
-            )
+            raise NoAnswer(AskReason("answer.maybe_ran", {"why": error.reason}))
         if self.temporary >= MAX_TEMPORARY_RETRIES:
-            raise NoAnswer(error.sentence)
+            raise NoAnswer(error.reason)
         wait = error.retry_after_seconds or FIRST_WAIT_SECONDS * 2**self.temporary
         self.temporary += 1
         await sleep(min(wait, LONGEST_WAIT_SECONDS))
@@ -129,15 +132,11 @@ class _Asking:
         if result.finish is Finish.LENGTH:
             allows_more = outcome.output_limit is not None and outcome.output_limit >= self.request.max_output_tokens
             if self.is_larger or not allows_more or self.request.is_limit_fixed:
-                raise NoAnswer(
-                    f"The model reached its output limit{_of_tokens(outcome.output_limit)} before its answer was "
-                    "complete. Thinking counts towards that limit: choose a model that thinks less or allows more "
-                    "output, or ask for less at a time."
-                )
+                raise NoAnswer(_too_long(outcome.output_limit))
             self.is_larger = True
             self.request = replace(self.request, max_output_tokens=LARGER_OUTPUT * self.request.max_output_tokens)
         elif self.is_asked_for_whole:
-            raise NoAnswer(f"The model's answer could not be read, twice: {fault}")
+            raise NoAnswer(AskReason("answer.unreadable", {"fault": str(fault)}))
         else:
             self.is_asked_for_whole = True
             self.request = retry_request(self.request, result.text, f"The answer could not be read: {fault}")
@@ -155,5 +154,7 @@ def retry_request(request: ChatRequest, answer: str, fault: str) -> ChatRequest:
     )
 
 
-def _of_tokens(limit: int | None) -> str:
-    return "" if limit is None else f" of {limit:,} tokens"
+def _too_long(limit: int | None) -> AskReason:
+    if limit is None:
+        return AskReason("answer.too_long.no_limit", {})
+    return AskReason("answer.too_long", {"tokens": f"{limit:,}"})

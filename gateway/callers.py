@@ -57,6 +57,8 @@ class Target:
     # Of an agent on a managed key, for a UTC day.
     managed_calls_a_day: int | None = None
     managed_nanousd_a_day: int | None = None
+    # Its owner, or who lends it its key, says which models serve it: a call brings in no other.
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,11 @@ from providers.egress.client import send as send_call
 from providers.egress.connections import Egress
 from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
 from providers.keys.model_quirks import quirks_of, remember_quirks
-from providers.models import ProviderKey
+from providers.models import UNREADABLE, ProviderKey
+from routing.reasons import RouteReason, named_key, of_state
 from routing.resolve import CLOSED, Route, RouteUnavailable
 from usage.facts import Admission, CallFacts
 from usage.models import Mode
-from usage.names import provider_name
 
 # Added to the call's own deadline before its admission counts as left behind by a crash.
 SETTLE_GRACE = timedelta(seconds=60)
@@ -194,11 +194,6 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
     )
 
 
-def spoken_name(provider: str, label: str, *, is_own: bool) -> str:
-    """A key in a sentence. How the operator calls its keys is no business of customers."""
-    return f"Your {provider_name(provider)} key “{label}”" if is_own else f"The managed {provider_name(provider)} key"
-
-
 def _behind_the_wall_of(organization_id: int, mode: str) -> int | str:
     """Whose keys are within reach: the organization's own only, unless the route is the platform's."""
     return organization_id if mode == Mode.BYOK else EVERY
@@ -241,17 +236,19 @@ def _open_route(organization: Organization, route: Route) -> tuple[ProviderKey, 
         key = keys.filter(organization=organization).first()
     else:
         key = keys.filter(organization__is_platform=True).first()
-    name = spoken_name(route.provider, route.key_label, is_own=route.mode == Mode.BYOK)
+    named = named_key(route.provider, route.key_label, is_own=route.mode == Mode.BYOK)
     if key is None:
-        raise RouteUnavailable(f"{name} was removed.")
+        raise RouteUnavailable(RouteReason("route.removed", {"key": named}))
     try:
         sealed_key = tried_seal(key)
-    except SealBroken as broken:
-        raise RouteUnavailable(f"{name} has the status Needs re-entry. {broken}") from None
+    except SealBroken:
+        status = RouteReason(f"key_status.{ProviderKey.Status.NEEDS_REENTRY.value}", {})
+        unreadable = {"key": named, "status": status, "detail": UNREADABLE}
+        raise RouteUnavailable(RouteReason("route.has_status", unreadable)) from None
     if not key.is_usable:
-        raise RouteUnavailable(f"{name} has the status {key.state.label}. {key.state.detail}".strip())
+        raise RouteUnavailable(of_state("route.has_status", key, key=named))
     try:
         destination = destination_of(key)
     except BaseUrlRefused as refused:
-        raise RouteUnavailable(f"{name} cannot be used. {refused}") from None
+        raise RouteUnavailable(RouteReason("route.refused", {"key": named, "why": refused.reason})) from None
     return key, sealed_key, destination

@@ -27,9 +27,10 @@ class GroupCommit(Generic[Item]):
     Hands items to `store`, in the order they came, as many at a time as there are.
 
     `store` is synchronous, runs in `thread` (else where Django's queries run), and stores all it is given or raises.
-    Where it raises for many, each is tried alone, so that one which cannot be stored takes no other along; one by
-    itself is tried again where the database was in trouble. What `store` was interrupted at (by Ctrl-C, the time limit
-    of a task, the end of the loop) it is given once more: storing twice is as good as once.
+    What failed by trouble of the database is tried once more: a deadlock, or a lock that somebody held for too long,
+    passes. Where it raises for many, each is tried alone, so that one which cannot be stored takes no other along.
+    What `store` was interrupted at (by Ctrl-C, the time limit of a task, the end of the loop) it is given once more:
+    storing twice is as good as once.
     """
 
     def __init__(self, store: Callable[[Sequence[Item]], None], thread: Executor | None = None) -> None:
@@ -86,20 +87,22 @@ class GroupCommit(Generic[Item]):
     def _errors_of(self, items: Sequence[Item]) -> list[BaseException | None]:
         """What kept each item from being stored."""
         error = self._error_of(items)
-        if error is None:
-            return [None] * len(items)
-        if len(items) == 1 and not isinstance(error, DATABASE_TROUBLE):
-            return [error]
+        if len(items) == 1 or error is None:
+            return [error] * len(items)
         logger.warning("%d could not be stored (%s); each is tried alone.", len(items), type(error).__name__)
         errors: list[BaseException | None] = []
         for place, item in enumerate(items):
             errors.append(self._error_of([item]))
-            if isinstance(errors[-1], DATABASE_TROUBLE):
+            if place and all(isinstance(each, DATABASE_TROUBLE) for each in errors[-2:]):
                 # The database is gone or blocked, and each further one would wait for it as long.
                 return errors + [errors[-1]] * (len(items) - place - 1)
         return errors
 
     def _error_of(self, items: Sequence[Item]) -> BaseException | None:
+        error = self._error_of_one_try(items)
+        return self._error_of_one_try(items) if isinstance(error, DATABASE_TROUBLE) else error
+
+    def _error_of_one_try(self, items: Sequence[Item]) -> BaseException | None:
         try:
             self._store(items)
         except (KeyboardInterrupt, SystemExit):  # they end the loop; the items still wait

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from gateway.callers import Parameters, Refusal, Target
-from gateway.dispatch import spoken_name
 from organizations.models import Organization
 from organizations.tenancy import scope
 from providers.adapters.quirks import Quirk
@@ -19,6 +18,7 @@ from providers.keys.model_quirks import quirks_of_models
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import DIRECT
 from routing.models import Agent
+from routing.reasons import named_key
 from routing.resolve import NoModel, Paused, RouteUnavailable, RoutingRow, resolve_all
 from usage.facts import CallFacts
 from usage.models import Mode
@@ -102,10 +102,12 @@ def _of_agent(row: RoutingRow, managed: Agent | None, keys: Mapping[UUID, _Usabl
             "managed_calls_a_day": managed.managed_calls_a_day,
             "managed_nanousd_a_day": managed.managed_nanousd_a_day,
         }
-        return usable.target(route.facts, **caps)
+        return usable.target(route.facts, is_closed=True, **caps)
     rule = row.rule
     parameters = Parameters(rule.temperature, rule.most_output_tokens, rule.reasoning_effort)
-    return usable.target(route.facts, rule_version=rule.version, parameters=parameters)
+    return usable.target(
+        route.facts, rule_version=rule.version, parameters=parameters, is_closed=bool(rule.allowed_models)
+    )
 
 
 def _of_direct_calls(key: ProviderKey, usable: _Usable | Refusal) -> Target | Refusal:
@@ -127,7 +129,7 @@ def _usable(keys: Iterable[ProviderKey], organization_id: int) -> dict[UUID, _Us
 
 
 def _judged(key: ProviderKey, token: bytes | None, quirks: Mapping[str, tuple[Quirk, ...]]) -> _Usable | Refusal:
-    name = spoken_name(key.provider, key.label, is_own=not key.organization.is_platform)
+    name = named_key(key.provider, key.label, is_own=not key.organization.is_platform).sentence
     if key.provider not in PROVIDERS:
         return Refusal(f"{name} cannot be used: its provider is no longer one of Keyfare's.", "key_unusable")
     if not key.is_usable:

@@ -81,24 +81,30 @@ class OpenText(forms.BaseForm):
         self.data = {**{each: self.data[each] for each in self.data}, self.add_prefix(name): instead}
 
 
+class ModelIdField(forms.CharField):
+    """The id of a model, as somebody types it."""
+
+    def __init__(self, **options: Any) -> None:
+        typed = forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"})
+        super().__init__(**{"widget": typed, **options})
+
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        if not value.isprintable():
+            raise forms.ValidationError("A model’s id has letters, digits and signs only. Copy it again.")
+
+
 class ProofModelForm(OpenText, forms.Form):
     """The id of the model to prove a key with; empty takes back what was typed before."""
 
     open_fields = {"model": model_holds_key}
 
-    model = forms.CharField(
+    model = ModelIdField(
         label="Model to prove the key with",
         required=False,
         max_length=ProviderKey._meta.get_field("proof_model").max_length,
-        widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"}),
         help_text="It is asked one short question where nothing else proves the key, and can be routed then.",
     )
-
-    def clean_model(self) -> str:
-        model = str(self.cleaned_data["model"])
-        if not model.isprintable():
-            raise forms.ValidationError("A model’s id has letters, digits and signs only. Copy it again.")
-        return model
 
 
 class KeyForm(OpenText, forms.Form):

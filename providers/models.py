@@ -207,9 +207,9 @@ class ProviderKey(models.Model):
         """
         is_moved = self.provider in PROVIDERS and self.origin != origin_of(self.provider, self.base_url)
         if is_moved or self.unreadable_since is not None:
-            return KeyState(ProviderKey.Status.NEEDS_REENTRY, UNREADABLE.of_key, None)
-        detail = _said(self.status_reason) or self.status_detail
-        return KeyState(ProviderKey.Status(self.status), detail, self.validated_at)
+            return KeyState(ProviderKey.Status.NEEDS_REENTRY, UNREADABLE, None)
+        why = Reason.from_json(self.status_reason) if self.status_reason else self.status_detail
+        return KeyState(ProviderKey.Status(self.status), why, self.validated_at)
 
     @property
     def last_check(self) -> str:
@@ -253,11 +253,18 @@ class ProviderKey(models.Model):
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """How a key stands now; `validated_at` is when that was established by its provider, if it was."""
+    """
+    How a key stands now, and why, a text where it is an older row's; `validated_at` is when that was established by its
+    provider, if it was.
+    """
 
     status: ProviderKey.Status
-    detail: str
+    why: Reason | str
     validated_at: datetime | None
+
+    @property
+    def detail(self) -> str:
+        return self.why.of_key if isinstance(self.why, Reason) else self.why
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
+from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
@@ -19,12 +20,12 @@ from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import DecimalField, WholeNumberField
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
-from providers.forms import OpenText
+from providers.forms import ModelIdField, OpenText
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import ACTIONS
 from routing.agents import close_managed, open_managed
 from routing.models import Agent, CallableAgent, CallAccess, DirectKey, ManagedDefault, RoutingRule
-from routing.resolve import managed_key
+from routing.resolve import managed_key, managed_keys
 from routing.services import lock_routes
 from usage.names import provider_name
 from usage.reports import ONE_USD
@@ -38,7 +39,7 @@ class ManagedDefaultForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  
     open_fields = {"model": model_holds_key}
 
     provider = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
-    model = forms.CharField(
+    model = ModelIdField(
         max_length=200,
         widget=UnfoldAdminTextInputWidget,
         help_text="As the provider names it, for example openai/gpt-4.1-mini.",
@@ -62,6 +63,17 @@ class ManagedDefaultForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  
         return self.cleaned_data
 
 
+class ManagedDefaults(NewestFirst):
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        """With the keys that serve them, asked for once."""
+        super().get_results(request)
+        serving = managed_keys({default.provider for default in self.result_list})
+        for default in self.result_list:
+            default.serving = serving.get(default.provider)
+
+
 @admin.register(ManagedDefault)
 class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold is published without types
     """One row for each built-in action; changed here, made by `manage.py init`."""
@@ -72,6 +84,9 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
     ordering = ("action",)
     fields = ("action_name", "provider", "model", "served_by", "updated_at")
     readonly_fields = ("action_name", "served_by", "updated_at")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ManagedDefaults
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -103,7 +118,7 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
     @display(description="Managed key", label={NO_KEY: "danger"})
     def served_by(self, default: ManagedDefault) -> str:
         """The managed key that calls of this default leave with."""
-        key = managed_key(default.provider)
+        key = default.serving if hasattr(default, "serving") else managed_key(default.provider)
         return f"{key.label} …{key.last4}" if key else NO_KEY
 
 

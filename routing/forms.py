@@ -12,7 +12,7 @@ from django import forms
 from organizations.edits import ChangedMeanwhile, stamp
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
-from providers.forms import OpenText
+from providers.forms import ModelIdField, OpenText
 from providers.models import ProviderKey
 from routing.actions import Action
 from routing.counterparts import counterpart
@@ -40,7 +40,7 @@ class RouteForm(OpenText, forms.Form):
     open_fields = {"model": model_holds_key}
 
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
-    model = forms.CharField(
+    model = ModelIdField(
         required=False,
         max_length=RoutingRule._meta.get_field("model").max_length,
         widget=forms.TextInput(attrs={"class": "input mono", "autocomplete": "off", "spellcheck": "false"}),
@@ -131,13 +131,12 @@ class RemoveKeyForm(OpenText, forms.Form):
             "invalid_choice": "Choose one of the list.",
         },
     )
-    model = forms.CharField(
+    model = ModelIdField(
         label="Model",
         max_length=RoutingRule._meta.get_field("model").max_length,
         required=False,
         help_text="One that the chosen key can call.",
         error_messages={"required": "Choose a model."},
-        widget=forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"}),
     )
 
     def __init__(

@@ -16,35 +16,36 @@ from providers.custody.inspection import try_again
 from providers.models import USABLE_STATUSES, ProviderKey
 from routing.actions import ACTIONS, Action, actions_of
 from routing.models import ManagedDefault, RoutingRule
+from routing.reasons import RouteReason, of_state
 from usage.facts import CallFacts
 from usage.models import Mode
-
-CLOSED = "This organization was closed."
-GONE = "There is no such agent any more: it was archived, or never made. Make one under Agents."
 
 
 class RouteUnavailable(Exception):
     """The action cannot run now; the text is a sentence that says what is missing and who can mend it."""
+
+    def __init__(self, reason: RouteReason) -> None:
+        self.reason = reason
+        super().__init__(reason.sentence)
 
 
 class NoModel(RouteUnavailable):
     """The action is not routed, and no managed default serves it."""
 
     def __init__(self, action: Action) -> None:
-        how = f"connect a key in Settings and route {action.name} to it"
-        if action.is_agent:
-            how = "route it to a connected key on its page under Agents"
-        super().__init__(f"No model serves {action.work} yet: {how}.")
+        code = "route.no_model.agent" if action.is_agent else "route.no_model"
+        super().__init__(RouteReason(code, {"work": action.work, "action": action.name}))
 
 
 class Paused(RouteUnavailable):
     """The action is routed, and somebody has paused it."""
 
     def __init__(self, action: Action, since: datetime) -> None:
-        where = "on its page under Agents" if action.is_agent else "in Settings, LLM Routing by Action"
-        super().__init__(
-            f"{action.name} is paused since {since:%Y-%m-%d %H:%M} UTC. An owner or admin can resume it {where}."
-        )
+        code = "route.paused.agent" if action.is_agent else "route.paused"
+        super().__init__(RouteReason(code, {"action": action.name, "since": f"{since:%Y-%m-%d %H:%M}"}))
+
+
+CLOSED, GONE = RouteReason("route.closed", {}), RouteReason("route.gone", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ def _resolve(organization: Organization, action: str, and_try: Callable[[Provide
         and_try(rule.key)
         if rule.key.is_usable and rule.paused_at is None:
             return _own_route(rule)
-    named = actions_of(organization).get(action)
+    named = ACTIONS.get(action) or actions_of(organization).get(action)
     if named is None:
         raise RouteUnavailable(GONE)
     default = _opened(named) if named.is_agent else ManagedDefault.objects.filter(action=action).first()
@@ -264,11 +265,15 @@ def _own_route(rule: RoutingRule) -> Route:
 
 
 def _broken(action: Action, key: ProviderKey, *, is_managed: bool) -> RouteUnavailable:
-    state = key.state
-    mend = "enable" if state.status == ProviderKey.Status.DISABLED else "validate or replace"
-    instead = "reset the action to the managed default" if is_managed else "choose another"
+    is_disabled = key.state.status == ProviderKey.Status.DISABLED
     return RouteUnavailable(
-        f"{action.name} is routed to your {PROVIDERS[key.provider].name} key “{key.label}”, whose "
-        f"status is {state.label}. {state.detail} An owner or admin can {mend} the "
-        f"key in Settings, or {instead}.".replace("  ", " ")
+        of_state(
+            "route.broken",
+            key,
+            action=action.name,
+            provider=PROVIDERS[key.provider].name,
+            label=key.label,
+            mend=RouteReason("route.mend.enable" if is_disabled else "route.mend.replace", {}),
+            instead=RouteReason("route.instead.reset" if is_managed else "route.instead.other", {}),
+        )
     )

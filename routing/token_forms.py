@@ -105,13 +105,10 @@ class ApiTokenForm(OpenText, forms.Form):
     @property
     def is_about_calls(self) -> bool:
         """Whether the part on calls is to stand open."""
+        names = self.fields.keys() - {"name", "days", "scopes", "member"}
         return self.is_bound and (
-            Permission.CALL_AGENTS.value in (self["scopes"].value() or []) or bool(self._call_errors)
+            Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
         )
-
-    @property
-    def _call_errors(self) -> set[str]:
-        return set(self.errors) - {"name", "days", "scopes"}
 
     def clean_allowed_models(self) -> list[str]:
         try:

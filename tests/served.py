@@ -27,7 +27,7 @@ def served(app: Any, **options: Any) -> Iterator[int]:
     """The port of `app`, which runs in a thread of this process."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, access_log=False, **{"lifespan": "off", **options})
+        config = uvicorn.Config(app, log_config=None, **{"lifespan": "off", "access_log": False, **options})
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -34,6 +34,7 @@ SHOWN = (
     "category",
     "score",
     "failure",
+    "failure_reason",
     "kind",
     "charged",
     "price",

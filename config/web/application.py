@@ -15,8 +15,9 @@ from config.web.refusals import Application
 from config.web.rooms import Rooms
 
 MB = 1024**2
-# Of a pool's connections, those that no page takes: for the signs of life, and for what runs beside requests.
-KEPT_CONNECTIONS = 2
+# Of a pool's connections, those that no page takes: for the signs of life, for what runs beside requests, and three for
+# the gateway: its writer, and two who read who calls.
+KEPT_CONNECTIONS = 5
 ROOMS_WITHOUT_POOL = 14
 WAIT_FOR_ROOM_SECONDS = 5.0
 MOST_HELD_BYTES = 256 * MB

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -24,11 +24,12 @@ from gateway.door import headers as door_headers
 from gateway.door import listings
 from gateway.door.attribution import Iterations, Labels, run_of
 from gateway.door.bodies import Bodies, Body, Gone, throw_away
+from gateway.door.calls import Asked, Way
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
-from gateway.door.errors import DoorError, no_such_path
-from gateway.door.forwarding import Asked, Forwarding, Way
+from gateway.door.errors import DoorError, no_such_path, took_too_long
+from gateway.door.forwarding import Forwarding
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
 from gateway.door.moments import Moments
@@ -47,6 +48,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+READING_GRACE_SECONDS = 30.0  # for the last of an answer, once its provider had its time
 OpenCallers = Callable[[], AbstractAsyncContextManager[Callers]]
 
 
@@ -92,14 +94,14 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         headers = door_headers.read(scope["headers"])
-        given = scope["query_string"].decode("latin-1")
-        query = dict(parse_qsl(given, keep_blank_values=True)) if given else {}
-        if "key" in query:  # no log of the server is to see it
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if query:  # no log of the server is to see a key
             scope["query_string"] = _without_key(scope["query_string"])
         asked = asked_for(method, path)
         wire = wire_of(asked, path, headers)
         visit = _Visit(self, receive, send, headers, wire)
         try:
+            door_headers.refuse_too_large(scope["headers"])
             if isinstance(asked, Probe):
                 await visit.answer(200, b"")
                 return
@@ -140,11 +142,12 @@ class _Visit:
 
     def __init__(self, door: Door, receive: Receive, send: Send, headers: dict[str, str], wire: Wire) -> None:
         self.door, self.receive, self._send, self.headers, self.wire = door, receive, send, headers, wire
-        self.has_started = self.has_ended = self.was_read = self.has_left = False
+        self.has_started = self.has_ended = self.was_read = self.has_left = self.is_over = False
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.has_started = True
+            message["headers"] = [*message["headers"], *door_headers.NO_PAGE]
         elif not message.get("more_body", False):
             self.has_ended = True
         await self._send(message)
@@ -176,11 +179,15 @@ class _Visit:
                 ),
             )
             forwarding = Forwarding(door._way, asked, self.send)
-            await self._while_there(forwarding.run())
-            if forwarding.report.usage is not None:
-                door._limits.note_tokens(caller, forwarding.report.usage.total)
+            try:
+                await self._while_there(forwarding.run())
+            finally:  # whoever hangs up before the end has used them all the same
+                if forwarding.report.usage is not None:
+                    door._limits.note_tokens(caller, forwarding.report.usage.total)
 
     async def _request(self, body: Body, endpoint: Endpoint, path: str) -> Request:
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise DoorError(415, "compressed", "Send the body as it is: it is not read compressed.")
         content = await body.read(self.receive, self.headers)
         self.was_read = True
         try:
@@ -192,30 +199,39 @@ class _Visit:
 
     async def _while_there(self, work: Awaitable[None]) -> None:
         """
-        Raises Gone where the caller hangs up before the end of `work`, which is cancelled then. For work that ends
-        within a moment nobody looks.
+        Raises Gone where the caller hangs up before the end of `work`, which is cancelled then; so it is where all of
+        it takes too long, which only happens with a caller who does not read. For work that ends within a moment nobody
+        looks.
         """
-        working = asyncio.current_task()
+        working, loop = asyncio.current_task(), asyncio.get_running_loop()
         leaving: asyncio.Task[None] | None = None
+        timer: asyncio.TimerHandle
 
         def hang_up(left: asyncio.Future[None]) -> None:
             if not left.cancelled() and not self.has_ended and working is not None:
                 self.has_left = working.cancel()
 
         def watch() -> None:
-            nonlocal leaving
+            nonlocal leaving, timer
             leaving = asyncio.ensure_future(self._left())
             leaving.add_done_callback(hang_up)
+            timer = loop.call_later(self.door._way.timeout_seconds + READING_GRACE_SECONDS, give_up)
 
-        watching = asyncio.get_running_loop().call_later(WATCHED_AFTER_SECONDS, watch)
+        def give_up() -> None:
+            if not self.has_ended and working is not None:
+                self.is_over = working.cancel()
+
+        timer = loop.call_later(WATCHED_AFTER_SECONDS, watch)
         try:
             await work
         except asyncio.CancelledError:
-            if not self.has_left:  # it is we who are to end
-                raise
-            raise Gone from None
+            if self.has_left or (self.is_over and self.has_started):
+                raise Gone from None
+            if self.is_over:
+                raise took_too_long() from None
+            raise  # it is we who are to end
         finally:
-            watching.cancel()
+            timer.cancel()
             if leaving is not None:
                 leaving.cancel()
 
@@ -260,7 +276,13 @@ def _path_of(scope: Scope, query: dict[str, str]) -> str:
 
 
 def _without_key(query: bytes) -> bytes:
-    return b"&".join(part for part in query.split(b"&") if not part.lower().startswith(b"key="))
+    """However it is spelled: what we take for none may have been meant as one."""
+    parts = query.split(b"&")
+    return b"&".join(part for part in parts if _name_of(part) != b"key")
+
+
+def _name_of(part: bytes) -> bytes:
+    return unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" ")).strip().lower()
 
 
 def _said(bad: BadBody) -> str:
@@ -284,6 +306,8 @@ def in_front_of(pages: Application, door: Door) -> Application:
             await live(door, receive, send)
         elif scope["type"] == "http" and is_ours(scope["method"], scope["path"]):
             await door(scope, receive, send)
+        elif scope["type"] == "websocket":  # which nothing here speaks
+            await send({"type": "websocket.close"})
         else:
             await pages(scope, receive, send)
 
@@ -302,9 +326,8 @@ def alone(door: Door) -> Application:
 
 async def live(door: Door, receive: Receive, send: Send) -> None:
     """The server's life: the door is closed at its end; it opens with the first call, so pages wait for nothing."""
-    try:
+    with suppress(asyncio.CancelledError):  # where the server is made to end at once
         while (await receive())["type"] != "lifespan.shutdown":
             await send({"type": "lifespan.startup.complete"})
-    finally:  # also where the server is made to end at once
-        await door.close()
+    await door.close()
     await send({"type": "lifespan.shutdown.complete"})

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gateway.door.errors import DoorError
+from organizations.reading import whole_number
 from providers.egress.deadline import Deadline
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -52,8 +53,7 @@ class Body:
 
     async def read(self, receive: Receive, headers: Mapping[str, str]) -> bytes:
         """Raises DoorError, and Gone."""
-        declared = headers.get("content-length", "")
-        if declared.isdecimal() and len(declared) < 20 and int(declared) > LARGEST_BODY:
+        if (whole_number(headers.get("content-length")) or 0) > LARGEST_BODY:
             raise _too_large()
         parts: list[bytes] = []
         deadline = Deadline(LONGEST_SECONDS)

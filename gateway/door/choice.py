@@ -12,8 +12,8 @@ from providers.catalog import PROVIDERS
 
 LONGEST_MODEL = 200
 MOST_NAMED = 12
-# What lets OpenRouter serve a call by other models than the one it names.
-CHOOSES_MODELS = ("models", "route", "plugins")
+# What lets OpenRouter, LiteLLM and Anthropic serve a call by other models than the one it names.
+CHOOSES_MODELS = ("models", "route", "plugins", "preset", "fallbacks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def _chosen(caller: Caller, asked: str) -> Chosen:
             )
         if isinstance(found, Refusal):
             raise _refused(found)
-        if len(model) > LONGEST_MODEL:
-            raise DoorError(400, "unknown_model", "No model has a name that long.")
+        if len(model) > LONGEST_MODEL or not model.isprintable():
+            raise DoorError(400, "unknown_model", "No model has a name that long, or with such characters.")
         return Chosen(replace(found, facts=replace(found.facts, model=model)), model, found.facts.action)
     raise _unknown(caller, asked)
 
@@ -86,10 +86,10 @@ def _unknown(caller: Caller, asked: str) -> DoorError:
 
 
 def _refuse_what_is_not_allowed(caller: Caller, chosen: Chosen, body: Body) -> None:
-    if not caller.allowed_models:
+    if not caller.allowed_models and not chosen.target.is_closed:
         return
     provider = chosen.target.facts.provider
-    if not {provider, f"{provider}/{chosen.model}"} & caller.allowed_models:
+    if caller.allowed_models and not {provider, f"{provider}/{chosen.model}"} & caller.allowed_models:
         raise DoorError(
             403,
             "model_not_allowed",
@@ -100,5 +100,8 @@ def _refuse_what_is_not_allowed(caller: Caller, chosen: Chosen, body: Body) -> N
             raise DoorError(
                 400,
                 "model_not_allowed",
-                f"“{name}” could bring in other models than this token may reach. Leave it out.",
+                f"“{name}” could bring in other models than this call may reach. Leave it out.",
             )
+    tools = body.value("tools")
+    if isinstance(tools, list) and any(isinstance(tool, dict) and "model" in tool for tool in tools):
+        raise DoorError(400, "model_not_allowed", "A tool that names a model could bring in others. Leave it out.")

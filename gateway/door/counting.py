@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.door import headers as door_headers
 from gateway.door.bodies import LARGEST_BODY, MB
+from gateway.door.calls import Way
 from gateway.door.choice import Chosen
 from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
+from gateway.door.managed import refuse_to_hand_on
 from providers.adapters.base import ProviderError
 from providers.adapters.dialects.request import Request
 from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken
 from providers.egress.client import Limits, open_call
-
-if TYPE_CHECKING:
-    from gateway.door.forwarding import Way
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 LARGEST_COUNT = MB
@@ -54,6 +53,7 @@ async def count(
         raise DoorError(502, "upstream_failed", error.sentence, can_retry=True) from None
     if isinstance(whole, ProviderError):
         raise DoorError(502, "upstream_failed", whole.sentence, can_retry=True)
+    refuse_to_hand_on(whole.status, target.facts.mode, lambda: adapter.failure(whole))
     sent = [*door_headers.downstream(whole.headers), (b"content-length", str(len(whole.body)).encode())]
     await send({"type": "http.response.start", "status": whole.status, "headers": sent})
     await send({"type": "http.response.body", "body": whole.body, "more_body": False})

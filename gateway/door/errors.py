@@ -71,7 +71,8 @@ class DoorError(Exception):
         return headers
 
     def body(self, wire: Wire) -> bytes:
-        return json.dumps(self._content(wire), ensure_ascii=False).encode()
+        # Halves of surrogate pairs, which no encoding has bytes for, stand as the escapes that they came in.
+        return json.dumps(self._content(wire), ensure_ascii=False).encode(errors="backslashreplace")
 
     def event(self, wire: Wire) -> bytes:
         """The same inside a stream of events that has begun."""
@@ -90,6 +91,14 @@ class DoorError(Exception):
             case Wire.GEMINI:
                 status = _GEMINI_STATUSES.get(self.status, "INTERNAL")
                 return {"error": {"code": self.status, "message": self.sentence, "status": status}}
+
+
+def took_too_long() -> DoorError:
+    return DoorError(504, "upstream_timeout", "The call took too long. It may have been billed.")
+
+
+def redirected() -> DoorError:
+    return DoorError(502, "upstream_redirect", "The provider answered with a redirect, which is not followed.")
 
 
 def no_such_path(method: str, path: str) -> DoorError:

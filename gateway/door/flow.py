@@ -49,12 +49,11 @@ class Flow:
     async def end(self) -> None:
         if self._timer:
             self._timer.cancel()
-        for ping in self._pings:
-            await ping
+        await asyncio.gather(*self._pings, return_exceptions=True)
 
     def _look(self) -> None:
         is_silent = time.monotonic() - self._sent_at >= PING_SECONDS * 0.9
-        if is_silent and not self._is_sending and self._stream.is_between_events:
+        if is_silent and not self._is_sending and not self._pings and self._stream.is_between_events:
             ping = asyncio.ensure_future(self._send_ping())
             self._pings.add(ping)
             ping.add_done_callback(self._pings.discard)

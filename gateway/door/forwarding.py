@@ -14,41 +14,35 @@ import time
 import uuid
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError
 
-from gateway.callers import Caller
 from gateway.door import headers as door_headers
 from gateway.door import parameters
 from gateway.door.bodies import LARGEST_BODY, MB
-from gateway.door.choice import Chosen
-from gateway.door.endpoints import Endpoint
-from gateway.door.errors import DoorError
+from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
+from gateway.door.errors import DoorError, redirected
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
-from gateway.door.managed import ManagedCaps
+from gateway.door.managed import managed_failure
+from gateway.door.operators_usd import without_cost
 from gateway.ticket import INTERRUPTED, Ticket
-from gateway.writer import Writer
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.dialects.base import Stream
-from providers.adapters.dialects.request import Request
 from providers.adapters.verdicts import ErrorKind
 from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken
 from providers.egress.client import Answer, Limits, open_call
-from providers.egress.connections import Egress
 from providers.models import UNREADABLE
-from usage.facts import Admission, Origin
-from usage.metering import Finished, cost_of
-from usage.models import UsageEvent
-from usage.pricing import Price
-from usage.tokens import NOTHING_SAID, Report
+from usage.audience import sees_usd
+from usage.facts import Admission
+from usage.metering import cost_of
+from usage.models import Mode
+from usage.tokens import NOTHING_SAID
 
 logger = logging.getLogger(__name__)
-Status = UsageEvent.Status
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MOST_ATTEMPTS = 3
@@ -62,76 +56,6 @@ LARGEST_STREAM = 1024**3
 SETTLE_GRACE = timedelta(seconds=60)
 
 
-@dataclass(slots=True)
-class Ending:
-    """What is known of how a call ends; at first, that it was interrupted."""
-
-    status: Status = Status.FAILED
-    error: ProviderError | None = INTERRUPTED
-    report: Report = NOTHING_SAID
-    latency_ms: int = 0
-    http_status: int | None = None
-    first_byte_ms: int | None = None
-    is_estimated: bool = False
-    cost: Price | None = None  # where the caller was told it
-
-    def finished(self, call: Admission) -> Finished:
-        return Finished(
-            call=call,
-            status=self.status,
-            latency_ms=self.latency_ms,
-            report=self.report,
-            http_status=self.http_status,
-            error_kind=self.error.kind if self.error and self.status is not Status.CANCELLED else "",
-            may_have_run=self.error.may_have_run if self.error else False,
-            first_byte_ms=self.first_byte_ms,
-            are_tokens_estimated=self.is_estimated,
-            cost=self.cost,
-        )
-
-
-@dataclass(slots=True)
-class Reply:
-    """What the caller still gets once the call is in the books; `starts` where nothing was sent yet."""
-
-    body: bytes
-    status: int = 200
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    starts: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    after_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a caller asked for, read and allowed. `call_id` is that of the first attempt."""
-
-    call_id: uuid.UUID
-    caller: Caller
-    endpoint: Endpoint
-    chosen: Chosen
-    request: Request
-    headers: Mapping[str, str]
-    run_id: uuid.UUID
-    iteration: int
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """By what calls leave and are noted, and within which time."""
-
-    egress: Egress
-    writer: Writer
-    caps: ManagedCaps
-    now: Callable[[], Any]  # the database's clock
-    timeout_seconds: float
-    idle_seconds: float
-
-
 class Forwarding:
     def __init__(self, way: Way, asked: Asked, send: Send) -> None:
         self.way, self.asked, self.send = way, asked, send
@@ -142,6 +66,8 @@ class Forwarding:
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
         self._has_started = False
+        self.is_managed = target.facts.mode == Mode.MANAGED
+        self.hides_usd = not sees_usd(target.facts.mode)
 
     async def run(self) -> None:
         """Raises DoorError where nothing was answered, and nothing of it can be handed on."""
@@ -268,11 +194,11 @@ class Forwarding:
             ending.error = error = self.adapter.failure(whole)
             ending.report = error.report
             if 300 <= whole.status < 400:
-                return DoorError(
-                    502, "upstream_redirect", "The provider answered with a redirect, which is not followed."
-                )
+                return redirected()
             if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
                 return again
+            if self.is_managed:  # the provider's own words are for the operator: they may tell of its account
+                return managed_failure(error, whole.status)
             return Reply(whole.body, whole.status, self._answer_headers(whole.headers))
         dialect = self.asked.endpoint.dialect
         content = dialect.content_of(whole.body)
@@ -282,7 +208,7 @@ class Forwarding:
         else:
             ending.error = self.adapter.failure(whole, error=error_inside, report=ending.report)
         ending.cost = cost_of(ending.finished(ticket.call))
-        return Reply(whole.body, whole.status, self._answer_headers(whole.headers, ending))
+        return Reply(self._shown(whole.body), whole.status, self._answer_headers(whole.headers, ending))
 
     async def _stream(self, answer: Answer, ending: Ending) -> Reply:
         stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
@@ -297,17 +223,20 @@ class Forwarding:
                 try:
                     async for data in answer.chunks():
                         for chunk in stream.feed(data):
-                            await flow.hand_on(chunk)
+                            await flow.hand_on(self._shown(chunk))
                     is_whole = True
                 except ProviderError as error:
                     failure = error
         finally:
             # Also where the caller has hung up: what was counted by then counts.
-            rest = b"".join(stream.close())
+            rest = self._shown(b"".join(stream.close()))
             self._conclude(answer, stream, flow, ending, failure, is_whole=is_whole)
         if failure is not None and flow.is_events:
             rest += _broke_off(failure).event(self.asked.endpoint.wire)
         return Reply(rest, starts=False)
+
+    def _shown(self, data: bytes) -> bytes:
+        return without_cost(data) if self.hides_usd else data
 
     def _conclude(
         self,
@@ -353,7 +282,7 @@ class Forwarding:
                 ours["x-keyfare-model"] = ending.report.served_model
             if ending.cost is not None:
                 ours |= door_headers.cost_header(self.asked.chosen.target.facts.mode, ending.cost)
-        return door_headers.downstream(headers) + door_headers.encoded(ours)
+        return door_headers.downstream(headers, hides_usd=self.hides_usd) + door_headers.encoded(ours)
 
     async def _finish(self, reply: Reply) -> None:
         if reply.starts:

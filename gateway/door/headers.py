@@ -7,9 +7,11 @@ to one connection, and what names the account behind the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from gateway.door.endpoints import Wire
+from gateway.door.errors import DoorError
 from usage.amounts import usd_exactly
 from usage.audience import sees_usd
 from usage.pricing import Price
@@ -20,7 +22,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 _OF_THE_CONNECTION = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "host", "content-length", "expect", "accept-encoding", "forwarded", "via",
+        "transfer-encoding", "upgrade", "host", "content-length", "content-encoding", "expect", "accept-encoding",
+        "forwarded", "via",
         "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-real-ip", "max-forwards",
     }
 )  # fmt: skip
@@ -35,21 +38,44 @@ _NOT_UPSTREAM = _OF_THE_CONNECTION.union(
 _NOT_DOWNSTREAM = _OF_THE_CONNECTION | {
     "set-cookie", "set-cookie2", "server", "date", "alt-svc", "strict-transport-security", "nel", "report-to",
     "openai-organization", "openai-project", "anthropic-organization-id", "x-powered-by", "content-encoding",
-    "server-timing", "www-authenticate",
+    "server-timing", "www-authenticate", "location", "refresh", "clear-site-data", "service-worker-allowed",
+    "x-content-type-options",
 }  # fmt: skip
 _NOT_DOWNSTREAM_PREFIXES = ("cf-", "x-envoy-", "x-amz", "x-goog-", "access-control-", "x-keyfare-")
 OURS = "x-keyfare-"
+LARGEST = 64 * 1024
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 COST_HEADER = "x-keyfare-cost-usd"
 ANTHROPIC_VERSION = "2023-06-01"
+# Of every answer. Doors and pages are one origin to a browser, and a form can post to a door: what a provider answers
+# is never a page of ours, whatever type it says it has.
+NO_PAGE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+)
 
 
 def read(raw: Headers) -> dict[str, str]:
     """By names in small letters; of several with one name, their values joined as one list."""
     headers: dict[str, str] = {}
     for name, value in raw:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key, text = name.decode("latin-1").lower(), _text(value)
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
+
+
+def _text(value: bytes) -> str:
+    """What clients write beyond ASCII is UTF-8, as they go on to a provider; of older ones Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def refuse_too_large(raw: Headers) -> None:
+    """Raises DoorError."""
+    if sum(len(name) + len(value) for name, value in raw) > LARGEST:
+        raise DoorError(431, "headers_too_large", f"The headers of a request may have {LARGEST // 1024} KB.")
 
 
 def upstream(headers: Mapping[str, str], wire: Wire) -> dict[str, str]:
@@ -66,12 +92,14 @@ def upstream(headers: Mapping[str, str], wire: Wire) -> dict[str, str]:
     return sent
 
 
-def downstream(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """What comes back to the caller of an answer's headers."""
+def downstream(headers: Mapping[str, str], *, hides_usd: bool = False) -> list[tuple[bytes, bytes]]:
+    """What comes back to the caller of an answer's headers; LiteLLM tells in some what the call and its key cost."""
     return [
-        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        (name.encode("latin-1", "replace"), _one_line(value).encode(errors="surrogateescape"))
         for name, value in headers.items()
-        if name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
+        if name not in _NOT_DOWNSTREAM
+        and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
+        and not (hides_usd and ("cost" in name or "spend" in name))
     ]
 
 
@@ -83,7 +111,14 @@ def cost_header(mode: str, cost: Price) -> dict[str, str]:
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    """Ours. What a provider said stands in some of them: no end of a line may, which would begin another header."""
+    return [
+        (name.encode("latin-1"), _one_line(value).encode(errors="surrogateescape")) for name, value in headers.items()
+    ]
+
+
+def _one_line(value: str) -> str:
+    return _CONTROLS.sub("?", value)
 
 
 def token_in(headers: Mapping[str, str], query: Mapping[str, str], wire: Wire) -> str:

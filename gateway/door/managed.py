@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 
 from asgiref.sync import sync_to_async
 
 from gateway.callers import Target
 from gateway.daily_cap import DailyCapReached, refuse_over_cap
-from gateway.door.errors import DoorError
+from gateway.door.errors import DoorError, redirected
 from gateway.ticket import Ticket
 from gateway.writer import Writer
 from organizations.tenancy import scope
+from providers.adapters.exchange import ProviderError
+from providers.adapters.kind_sentences import sentence_of
+from usage.models import Mode
+
+
+def managed_failure(error: ProviderError, status: int) -> DoorError:
+    """What a provider's error on a managed key means, in our words and with its status."""
+    provider = "The provider"
+    return DoorError(
+        status,
+        "managed_key",
+        f"{sentence_of(error.kind, provider)} It was called with a managed key, which whoever runs this installation "
+        "looks after.",
+        can_retry=error.kind.is_temporary,
+        retry_after_seconds=error.retry_after_seconds,
+    )
+
+
+def refuse_to_hand_on(status: int, mode: str, error: Callable[[], ProviderError]) -> None:
+    """Raises DoorError for an error that no caller is to get as it is: see `managed_failure`, or a redirect."""
+    if 300 <= status < 400:
+        raise redirected()
+    if status >= 400 and mode == Mode.MANAGED:
+        raise managed_failure(error(), status)
 
 
 class ManagedCaps:

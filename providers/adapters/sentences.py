@@ -268,6 +268,7 @@ SENTENCES: Final[dict[str, str]] = {
         "The call to {host} could not be made. Try again; if it stays so, tell whoever runs this installation."
     ),
     "too_large": "{host} sent an answer of more than {bytes} bytes. Choose another model for the action.",
+    "odd_status": "{host} answered with the status {status}, which is none of an answer. Try again in a while.",
     "compressed": "{host} sent a compressed answer, which was not asked for. Try again in a while.",
     "odd_characters": "The key holds characters that no key has and that cannot be sent. Paste it again.",
     "longer_than_any": "The text is longer than any model takes. Shorten the profile or the briefing.",

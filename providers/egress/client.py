@@ -282,6 +282,11 @@ async def _opened(
     if isinstance(head, ProviderError):
         return head
     answer = Answer(attempt, head, credential_headers)
+    if not 200 <= head.status < 600:
+        await head.close()
+        return ProviderError(
+            ErrorKind.UNEXPECTED, reason("odd_status", host=attempt.host, status=head.status), may_have_run=True
+        )
     if head.headers.get("content-encoding", "identity") not in ("", "identity") and not answer.is_error:
         await head.close()
         return ProviderError(

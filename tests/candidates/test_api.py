@@ -147,7 +147,11 @@ def test_the_description_names_every_operation_and_how_to_prove_who_asks(client,
     described = client.get("/api/v1/openapi.json").json()
 
     operations = [operation for path in described["paths"].values() for operation in path.values()]
-    assert set(described["paths"]) == {"/api/v1/candidate-check", "/api/v1/candidate-check/{check_id}"}
+    assert set(described["paths"]) == {
+        "/api/v1/candidate-check",
+        "/api/v1/candidate-check/{check_id}",
+        "/api/v1/calls/{call_id}",
+    }
     assert all(operation["security"] == [{"TokenAuth": []}] for operation in operations)
     assert set(operations[0]["responses"]) == {"200", "400", "401", "402", "403", "404", "409", "413"}
     assert described["components"]["securitySchemes"]["TokenAuth"] == {"type": "http", "scheme": "bearer"}

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger import balance
+from candidates import failures
 from candidates.acceptance import accept_checks
 from candidates.check_endings import fail_check
 from candidates.models import Candidate, CandidateCheck, RequirementVerdict
@@ -375,7 +376,7 @@ def test_a_failed_second_check_does_not_hide_the_result(as_bob, acme, managed, b
     give_credits(acme, 100)
     (person,) = import_people(acme, DJANGO)
     (first,), (second,) = checked(briefing, person), start(briefing, person)
-    fail_check(second, "The provider was away.", timezone.now())
+    fail_check(second, failures.INTERRUPTED, timezone.now())
 
     page = as_bob.get(url("briefing", briefing.pk)).content.decode()
 

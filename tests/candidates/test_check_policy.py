@@ -67,7 +67,7 @@ def test_a_failed_check_says_what_the_provider_said_in_our_sentence(acme, briefi
     row = check(briefing)
 
     assert (row.status, row.charged) == (Status.FAILED, 0)
-    assert row.failure.startswith("The OpenRouter account behind this key has no credit left")
+    assert row.why_failed.startswith("The OpenRouter account behind this key has no credit left")
     assert (waits, UsageEvent.objects.count()) == ([], 1)
     assert balance(organization=acme).available == 1
 
@@ -89,7 +89,7 @@ def test_temporary_trouble_that_stays_fails_after_the_third_call(briefing, simul
     row = check(briefing)
 
     assert (row.status, waits) == (Status.FAILED, [20.0, 20.0])
-    assert row.failure.startswith("OpenRouter limits how much this key may do at a time")
+    assert row.why_failed.startswith("OpenRouter limits how much this key may do at a time")
     assert len(simulator.app.upcoming) == 6
 
 
@@ -100,7 +100,7 @@ def test_a_check_whose_call_may_have_run_says_that_its_cost_is_unknown(briefing,
     row = check(briefing)
 
     assert (row.status, waits) == (Status.FAILED, [])
-    assert "What this call cost is unknown" in row.failure
+    assert "What this call cost is unknown" in row.why_failed
     assert UsageEvent.objects.get().no_price == "no_answer"
 
 
@@ -108,7 +108,7 @@ def test_a_refusal_and_a_reached_limit_say_so_on_the_check(briefing, simulator):
     refused = {"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]}
     simulator.app.upcoming.append(Reply(200, refused))
 
-    assert "content rules" in check(briefing).failure
+    assert "content rules" in check(briefing).why_failed
     assert UsageEvent.objects.count() == 1
 
 

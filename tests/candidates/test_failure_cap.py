@@ -80,7 +80,7 @@ def test_checks_that_wait_when_the_cap_is_reached_fail_uncalled_and_their_holds_
     called = set(UsageEvent.objects.values_list("run_id", flat=True))
     assert [row.status for row in rows] == ["failed"] * 6
     assert sum(row.run_id in called for row in rows) == 2
-    assert sum("2 Managed checks of your organization failed today" in row.failure for row in rows) == 4
+    assert sum("2 Managed checks of your organization failed today" in row.why_failed for row in rows) == 4
     assert (balance(organization=acme).held, balance(organization=acme).available) == (0, 100)
     assert verify_ledger(organization=acme) == []
     assert not InFlightCall.objects.exists()

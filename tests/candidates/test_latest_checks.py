@@ -18,7 +18,7 @@ from hypothesis import settings as unhurried
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from candidates import acceptance
+from candidates import acceptance, failures
 from candidates.acceptance import accept_checks
 from candidates.check_endings import end_checks, fail_check, finish_check
 from candidates.models import CandidateCheck, Profile, RequirementVerdict
@@ -80,7 +80,7 @@ class AnySequence(TestCase):
                 of_both = CandidateCheck.objects.for_organization(self.acme).filter(briefing=briefing, candidate=person)
                 for check in of_both.filter(status__in=[Status.PENDING, Status.IN_PROGRESS]):
                     if step == "fail":
-                        fail_check(check, "The provider was away.", now)
+                        fail_check(check, failures.INTERRUPTED, now)
                     else:
                         finish_check(check, Status.COMPLETED, now)
 
@@ -167,7 +167,7 @@ def test_checks_that_are_accepted_and_ended_at_once_leave_one_a_person_that_coun
     for check in accept_checks(candidates=people, now=NOW, **asked).checks:
         finish_check(check, Status.COMPLETED, NOW)
     accept = [partial(accept_checks, candidates=people, now=NOW + number * SECOND, **asked) for number in range(1, 9)]
-    fail = partial(end_checks, organization=acme, reason="Stopped.")
+    fail = partial(end_checks, organization=acme, reason=failures.CLOSED)
 
     answers = at_once([each for call in accept for each in (call, fail)], threads=8)
 
@@ -197,7 +197,7 @@ def test_a_check_that_fails_while_requirements_are_saved_waits_for_nobody(acme):
 
     def fail() -> None:
         with transaction.atomic():
-            fail_check(CandidateCheck.objects.select_for_update().get(pk=open_one.pk), "The provider was away.", NOW)
+            fail_check(CandidateCheck.objects.select_for_update().get(pk=open_one.pk), failures.INTERRUPTED, NOW)
             is_failed.set()
             wait_until_somebody_waits()
 

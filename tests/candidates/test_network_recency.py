@@ -65,7 +65,7 @@ def checked(person: Candidate) -> CandidateCheck:
     (check,) = accept(person).checks
     run_pending_checks(organization_id=person.organization_id)
     check.refresh_from_db()
-    assert check.status == "completed", check.failure
+    assert check.status == "completed", check.why_failed
     return check
 
 

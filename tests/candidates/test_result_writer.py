@@ -11,7 +11,7 @@ from django.db import connection
 from billing.ledger import balance
 from billing.models import LedgerEntry
 from billing.verification import verify_ledger
-from candidates import acceptance, result_writer
+from candidates import acceptance, failures, result_writer
 from candidates.acceptance import accept_checks
 from candidates.check_work import Claim, OrganizationWork
 from candidates.models import CandidateCheck, RequirementVerdict
@@ -89,7 +89,7 @@ def test_results_whose_lease_was_lost_are_dropped_and_the_others_written(acme):
     route_to_own_key(acme)
     claims = claimed(acme, 4)
     CandidateCheck.objects.filter(pk=claims[1].check_id).update(lease_token=uuid.uuid4())
-    write(acme, [Result(claims[2].check_id, claims[2].token, "It ended.")])
+    write(acme, [Result(claims[2].check_id, claims[2].token, failures.CLOSED)])
 
     written = write(acme, [completed(claim) for claim in claims])
 
@@ -129,16 +129,16 @@ def test_completed_and_failed_results_come_together(acme):
     route_to_own_key(acme)
     claims = claimed(acme, 4)
     results = [
-        Result(claim.check_id, claim.token, "No answer.") if place % 2 else completed(claim)
+        Result(claim.check_id, claim.token, failures.INTERRUPTED) if place % 2 else completed(claim)
         for place, claim in enumerate(claims)
     ]
 
     written = write(acme, results)
 
     assert sorted(written) == ["completed", "completed", "failed", "failed"]
-    assert set(CandidateCheck.objects.values_list("status", "charged", "failure")) == {
+    assert {(check.status, check.charged, check.why_failed) for check in CandidateCheck.objects.all()} == {
         (Status.COMPLETED, PRICE, ""),
-        (Status.FAILED, 0, "No answer."),
+        (Status.FAILED, 0, failures.INTERRUPTED.sentence),
     }
     assert (balance(organization=acme).posted, balance(organization=acme).held) == (2, 0)
     assert verify_ledger(organization=acme) == []

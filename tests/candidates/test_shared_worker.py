@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 import pytest
 from django.db.models import Count
 
+from billing.ledger import release_hold
+from billing.postings import LedgerBroken
 from billing.verification import verify_ledger
-from candidates import acceptance, worker
+from candidates import acceptance, check_endings, check_work, worker
 from candidates.acceptance import accept_checks
 from candidates.check_work import OrganizationWork
 from candidates.models import CandidateCheck
+from candidates.result_writer import Result, write_results
 from candidates.worker import run_pending_checks
 from organizations import clock
 from organizations.models import Organization
@@ -138,6 +142,46 @@ def test_checks_that_were_interrupted_too_often_hide_none_that_were_not(server, 
     assert (worked.completed, worked.failed) == (1, 4)
     statuses = CandidateCheck.objects.filter(organization=acme).values_list("status").annotate(Count("pk"))
     assert dict(statuses) == {Status.COMPLETED: 1, Status.FAILED: 4}
+
+
+def test_a_check_that_cannot_even_be_ended_holds_up_no_other(server, monkeypatch, caplog):
+    acme = customer("acme", never_answers=False, people=4)
+    oldest = CandidateCheck.objects.order_by("accepted_at", "pk")[:2]
+    broken, exhausted = (check.pk for check in oldest)
+    CandidateCheck.objects.filter(pk__in=[broken, exhausted]).update(attempts=3)
+
+    def release(*, organization: Organization, hold_id: UUID) -> object:
+        if hold_id == broken:
+            raise LedgerBroken("Holds are pending that the account or the entries know nothing of.")
+        return release_hold(organization=organization, hold_id=hold_id)
+
+    monkeypatch.setattr(check_endings, "release_hold", release)
+
+    worked = work()
+
+    assert (worked.completed, worked.failed) == (2, 1)
+    assert CandidateCheck.objects.get(pk=broken).status == Status.IN_PROGRESS
+    assert f"Check {broken} was interrupted too often, and cannot be ended" in caplog.text
+    assert completed(acme) == 2
+
+
+def test_results_that_wait_when_ctrl_c_comes_are_written_and_not_asked_for_again(server, monkeypatch):
+    acme = customer("acme", never_answers=False, people=5)
+    interrupted: list[int] = []
+
+    def interrupt_once(organization: Organization, results: Sequence[Result]) -> Iterator[Status]:
+        if not interrupted and UsageEvent.objects.filter(action="candidate_check").count() == 5:
+            interrupted.append(len(results))
+            raise KeyboardInterrupt
+        return write_results(organization, results)
+
+    monkeypatch.setattr(check_work, "write_results", interrupt_once)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+    assert interrupted
+    assert completed(acme) == 5
 
 
 def test_a_worker_that_is_to_stop_or_out_of_time_claims_nothing(server):

@@ -10,7 +10,7 @@ from django.conf import settings
 from playwright.sync_api import Dialog, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from candidates import acceptance
+from candidates import acceptance, failures
 from candidates.check_endings import end_checks
 from candidates.models import Briefing
 from organizations import clock
@@ -334,9 +334,9 @@ def test_held_credits_in_the_sidebar_end_with_the_batch(browsing, live_server, a
     ticket = page.locator("#credit-ticket")
     expect(ticket).to_contain_text("4 held for running checks")
 
-    end_checks(organization=acme, reason="That is all.")
+    end_checks(organization=acme, reason=failures.CLOSED)
 
-    expect(page.get_by_text("That is all.")).to_be_visible()
+    expect(page.get_by_text("The organization was closed before this check was done.")).to_be_visible()
     expect(ticket).not_to_contain_text("held")
     expect(ticket).to_contain_text("9")
     expect(ticket).to_have_count(1)

@@ -82,7 +82,43 @@ def test_where_the_database_is_gone_not_everybody_waits_for_it_anew():
     came = asyncio.run(written_while_the_first_is(store, range(100)))
 
     assert [type(each) for each in came] == [type(None)] + [OperationalError] * 99
-    assert len(store.tried) == 3, "the first, all the others, and one of them alone"
+    assert len(store.tried) == 7, "the first; all the others, and two of them alone, each of these twice"
+
+
+def test_after_a_deadlock_all_that_it_met_are_tried_once_more_together():
+    store = Store(lambda item: OperationalError("deadlock detected") if len(store.tried) == 2 else None)
+
+    came = asyncio.run(written_while_the_first_is(store, range(6)))
+
+    assert came == [None] * 6
+    assert store.tried == [[0], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
+
+
+def test_a_deadlock_of_one_that_is_tried_alone_keeps_no_other_from_being_stored():
+    met: list[int] = []
+
+    def refuse(item: int) -> BaseException | None:
+        if item == 5:
+            return ValueError("poisoned")
+        if item == 2 and len(store.tried[-1]) == 1 and not met:
+            met.append(item)
+            return OperationalError("deadlock detected")
+        return None
+
+    store = Store(refuse)
+
+    came = asyncio.run(written_while_the_first_is(store, range(8)))
+
+    assert [type(each) for each in came] == [type(None)] * 5 + [ValueError] + [type(None)] * 2
+    assert store.stored == [0, 1, 2, 3, 4, 6, 7]
+
+
+def test_one_whose_row_somebody_holds_keeps_no_other_from_being_stored():
+    store = Store(lambda item: OperationalError("lock timeout") if item == 3 else None)
+
+    came = asyncio.run(written_while_the_first_is(store, range(8)))
+
+    assert [type(each) for each in came] == [type(None)] * 3 + [OperationalError] + [type(None)] * 4
 
 
 def test_one_that_comes_alone_is_tried_once_more_where_the_database_was_gone_for_a_moment():

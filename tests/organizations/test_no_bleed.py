@@ -269,13 +269,14 @@ def test_interleaved_calls_leave_with_their_own_key_and_are_charged_to_their_own
     """200 calls on one event loop and one client. A fifth is refused, a seventh is given up while it runs."""
     keys = {party.number: own_key(party) for party in parties}
     heard: list[tuple[list[str], list[str]]] = []
-    plain = simulated_providers.app._chat
+    plain = simulated_providers.app._call
 
-    async def listening(wire: Any, model: str, headers: dict[bytes, bytes], body: bytes) -> Any:
+    async def listening(wire: Any, *more: Any) -> Any:
+        headers, body = more[-2:]
         heard.append((MARK.findall(wire.key(headers)), MARK.findall(body.decode())))
-        return await plain(wire, model, headers, body)
+        return await plain(wire, *more)
 
-    monkeypatch.setattr(simulated_providers.app, "_chat", listening)
+    monkeypatch.setattr(simulated_providers.app, "_call", listening)
     simulated_providers.app.delay_seconds = 0.05
 
     def prepare(party: Party, number: int) -> Ticket:

@@ -6,6 +6,8 @@ import re
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from config.onboarding import ensure_platform
 from organizations.models import AuditEvent, User
@@ -263,6 +265,26 @@ def test_a_managed_default_without_a_working_key_says_so_in_the_list(as_staff, m
 
     assert "No working key" not in served
     assert "No working key" in unserved
+
+
+def test_the_list_of_managed_defaults_asks_once_for_the_keys_of_all(as_staff, managed_key):
+    assert ManagedDefault.objects.count() > 1
+
+    with CaptureQueriesContext(connection) as asked:
+        as_staff.get("/admin/routing/manageddefault/")
+
+    of_keys = [query["sql"] for query in asked if 'FROM "providers_providerkey"' in query["sql"]]
+    assert len(of_keys) == 1
+
+
+def test_staff_read_in_our_words_what_is_wrong_with_the_model_of_a_managed_default(as_staff, managed_key):
+    default = ManagedDefault.objects.get(action="candidate_check")
+
+    url = f"/admin/routing/manageddefault/{default.pk}/change/"
+    refused = text(as_staff.post(url, {"provider": "openrouter", "model": "openai/gpt\x00"}))
+
+    assert "letters, digits and signs only" in refused
+    assert "Null characters" not in refused
 
 
 def test_staff_discard_the_new_key_that_waits_beside_a_managed_one(as_staff, staff, managed_key):

@@ -203,7 +203,7 @@ def test_a_seal_that_breaks_on_the_way_fails_the_check_free_of_charge_and_writes
 
     check = CandidateCheck.objects.get()
     assert (check.status, check.charged) == ("failed", 0)
-    assert "Paste it again" in check.failure
+    assert "Paste it again" in check.why_failed
     assert balance(organization=acme).available == 10
     key.refresh_from_db()
     assert (key.status, key.break_notice) == (Status.CONNECTED, "")

@@ -86,6 +86,16 @@ def test_only_changed_rows_are_saved(as_alice, acme, key, routed):
     assert set(rules()) == set(ACTIONS)
 
 
+@pytest.mark.parametrize("model", ["openai/gpt\x00", "openai/\u200bgpt"])
+def test_a_model_that_no_provider_can_have_is_refused_in_our_words(as_alice, key, model):
+    response = as_alice.post(SAVE, table(candidate_check=(key.pk, model, "managed")), headers=HTMX)
+
+    assert response.status_code == 422
+    assert "letters, digits and signs only" in text(response)
+    assert "Null characters" not in text(response)
+    assert rules() == {}
+
+
 def test_saving_without_a_change_says_so(as_alice, key):
     response = as_alice.post(SAVE, table(), headers=HTMX)
 

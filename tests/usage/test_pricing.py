@@ -50,6 +50,13 @@ def test_list_price_of_each_class_of_tokens(provider, model, usage, expected):
     assert (found.cost_nanousd, found.source, found.version) == (expected, Source.CATALOG, CATALOG_VERSION)
 
 
+def test_what_no_call_can_cost_is_no_price_but_tokens_that_cannot_be():
+    most = TokenUsage(output=MOST_NANOUSD // 10_000)  # gpt-4o: 10 USD for a million of them
+
+    assert cost_of("openai", "gpt-4o", most).cost_nanousd == MOST_NANOUSD
+    assert cost_of("openai", "gpt-4o", TokenUsage(output=most.output + 1)) == unpriced(NoPrice.UNCLEAR_TOKENS)
+
+
 @pytest.mark.parametrize(
     ("at", "expected"),
     [

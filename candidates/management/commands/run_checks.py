@@ -88,7 +88,8 @@ class Command(BaseCommand):
             "credits": checks.aggregate(sum=Sum("charged"))["sum"] or 0,
             "credits_available": balance(organization=organization).available,
         }
-        failures = Counter(checks.filter(status=Status.FAILED).values_list("failure", flat=True))
+        failed = checks.filter(status=Status.FAILED).only("failure", "failure_reason")
+        failures = Counter(check.why_failed for check in failed.iterator())
         if options["json"]:
             self.stdout.write(json.dumps({**result, "failures": dict(failures.most_common())}))
         else:

@@ -165,7 +165,7 @@ def _show_login(console: Console, summary: dict[str, Any]) -> None:
     """The last lines, each with one thing to copy."""
     for line in (
         "",
-        *how_to_call(summary["gateway"]),
+        *how_to_call(summary["gateway"]["tokens"], url=summary["url"]),
         "",
         f"Mails are kept in {settings.ENV_FILE.parent / 'mail'}. Ctrl-C ends the demo.",
         "Open this address, and log in with this e-mail and this password:",

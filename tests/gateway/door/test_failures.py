@@ -158,6 +158,20 @@ def test_pings_of_an_anthropic_stream_are_its_own(door, monkeypatch) -> None:
     assert "event: ping\n" in answer.text
 
 
+@pytest.mark.parametrize("name", [r"\ud800", r"openai/\ud800", r"openai/a\u0000b", r"openai/a\r\nb"])
+def test_a_model_that_no_book_can_hold_is_refused(door, name) -> None:
+    answer = door.post("/v1/chat/completions", b'{"model":"%s","messages":[]}' % name.encode())
+    assert answer.status_code in (400, 404)
+    assert answer.headers["x-keyfare-error"] == "unknown_model"
+    assert not door.upstream.received
+
+
+def test_a_name_without_an_encoding_that_stands_twice_is_told(door) -> None:
+    answer = door.post("/v1/chat/completions", rb'{"\ud800":1,"\ud800":2,"model":"openai-agent"}')
+    assert answer.status_code == 400
+    assert "twice" in answer.text
+
+
 @pytest.mark.parametrize(
     ("body", "names"),
     [

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from typing import Any
 
 import pytest
 
+from gateway.door.endpoints import Wire
+from gateway.door.flow import COMMENT, Flow
+from providers.adapters.dialects.openai import OPENAI_CHAT
+from routing.models import CallAccess
 from tests.gateway.door.conftest import DoorBefore, question
 from tests.gateway.door.upstream import EVENTS, USAGE, Scripted, chat_answer, chat_event
 from tests.served import wait_until
@@ -64,6 +70,18 @@ def test_tokens_that_were_counted_before_hanging_up_are_no_estimate_of_ours(door
     assert not event.are_tokens_estimated
 
 
+def test_whoever_hangs_up_has_used_the_tokens_of_the_minute(door) -> None:
+    CallAccess.objects.for_organization(door.organization).update(tokens_a_minute=10)
+    door.upstream.answers.append(Scripted([chat_event("word"), chat_event(usage=USAGE), 60.0], headers=EVENTS))
+    connection = ask(door, question(stream=True, stream_options={"include_usage": True}))
+    received = b""
+    while b'prompt_tokens": 7' not in received:
+        received += connection.recv(65536)
+    connection.close()
+    wait_until(door.events.exists)
+    wait_until(lambda: door.chat().headers.get("x-keyfare-error") == "tokens_a_minute")
+
+
 def test_hanging_up_before_the_answer_begins_is_booked_as_one_that_may_be_billed(door) -> None:
     door.upstream.answers.append(Scripted([60.0, chat_answer()]))
     connection = ask(door, question())
@@ -101,3 +119,41 @@ def test_a_slow_reader_holds_the_provider_back(door) -> None:
     connection.close()
     wait_until(door.events.exists)
     assert door.event.status == Status.CANCELLED
+
+
+def test_a_caller_who_never_reads_holds_nothing_for_ever(door, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.door.application.READING_GRACE_SECONDS", -599.0)  # of the 600 that a call may take
+    many = chat_event("word " * 20_000)
+    door.upstream.answers.append(Scripted([many] * 1_000, headers=EVENTS))
+    connection = ask(door, question(stream=True))
+    wait_until(lambda: door.upstream.left)
+    wait_until(door.events.exists)
+    assert door.event.status == Status.CANCELLED
+    connection.close()
+
+
+def test_a_call_that_takes_too_long_before_it_begins_is_told(door, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.door.application.READING_GRACE_SECONDS", -599.0)
+    door.upstream.answers.append(Scripted([60.0, chat_answer()]))
+    answer = door.chat()
+    assert answer.status_code == 504
+    assert answer.headers["x-keyfare-error"] == "upstream_timeout"
+    assert door.event.no_price == UsageEvent.NoPrice.NO_ANSWER
+
+
+def test_a_ping_that_is_on_its_way_at_the_end_of_a_stream_breaks_nothing(monkeypatch) -> None:
+    monkeypatch.setattr("gateway.door.flow.PING_SECONDS", 0.01)
+
+    async def ended() -> list[bytes]:
+        sent: list[bytes] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            await asyncio.sleep(0.05)
+            sent.append(message["body"])
+
+        flow = Flow(send, OPENAI_CHAT.stream(), Wire.OPENAI, is_events=True)
+        async with flow.pinging():
+            await asyncio.sleep(0.02)
+        return sent
+
+    assert asyncio.run(ended()) == [COMMENT]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+
+import httpx
+import pytest
 
 from tests.gateway.door.conftest import SECRETS, DoorBefore, question
 from tests.gateway.door.upstream import Scripted, chat_answer
@@ -107,3 +111,56 @@ def test_a_provider_that_repeats_its_key_is_crossed_out(door) -> None:
     answer = door.chat()
     assert SECRETS["openai"] not in answer.text
     assert "****" in answer.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_answer_of_a_provider_is_a_page_of_ours(door, stream) -> None:
+    """Anybody's form can post to a Gemini door with a token in its address, and a browser shows what comes."""
+    for_browsers = {"refresh": "0; url=https://evil.example", "clear-site-data": '"*"', "location": "https://x.example"}
+    headers = [("content-type", "text/html"), *for_browsers.items()]
+    door.upstream.answers.append(Scripted([b"<script>alert(document.cookie)</script>"], headers=headers))
+    path = f"/v1beta/models/google-agent:{'streamGenerateContent' if stream else 'generateContent'}?key={door.token}"
+    answer = door.send("POST", path, {"contents": []}, authorization="", content_type="text/plain")
+    assert answer.status_code == 200
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not for_browsers.keys() & answer.headers.keys()
+    for refused in (door.chat(model="nobody"), door.get("/v1/models")):
+        assert "sandbox" in refused.headers["content-security-policy"]
+
+
+def test_what_a_provider_says_begins_no_header_of_ours(door) -> None:
+    said = chat_answer().replace(b"gpt-4.1-mini", rb"gpt\r\nset-cookie: sessionid=1\r\n\r\n<script>")
+    door.upstream.answers.append(Scripted([said]))
+    answer = door.chat()
+    assert answer.headers["x-keyfare-model"].startswith("gpt??set-cookie")
+    assert "set-cookie" not in answer.headers
+
+
+def test_headers_beyond_ascii_pass_as_they_were_written(door) -> None:
+    for value in ("Zürich €".encode(), "Zürich".encode("latin-1")):
+        raw = {b"authorization": f"Bearer {door.token}".encode(), b"x-client": value, b"x-keyfare-label-town": value}
+        httpx.post(f"{door.address}/v1/chat/completions", json=question(), headers=raw, trust_env=False)
+    assert [received.headers["x-client"] for received in door.upstream.received] == ["Zürich €", "Zürich"]
+    assert [event.labels for event in door.events] == [{"town": "Zürich €"}, {"town": "Zürich"}]
+
+
+def test_headers_have_a_bound(door) -> None:
+    answer = door.post("/v1/chat/completions", question(), x_long="a" * 65_536)
+    assert answer.status_code == 431
+    assert answer.headers["x-keyfare-error"] == "headers_too_large"
+    assert not door.upstream.received
+
+
+def test_compressed_bodies_are_refused_in_a_sentence(door) -> None:
+    answer = door.post("/v1/chat/completions", gzip.compress(b"{}"), content_encoding="gzip")
+    assert answer.status_code == 415
+    assert answer.headers["x-keyfare-error"] == "compressed"
+    assert door.post("/v1/chat/completions", question(), content_encoding="identity").status_code == 200
+    assert "content-encoding" not in door.upstream.received[0].headers
+
+
+def test_nobody_speaks_websockets(door) -> None:
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec_websocket_version": "13"}
+    answer = door.get("/v1/responses", sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==", **upgrade)
+    assert answer.status_code == 403

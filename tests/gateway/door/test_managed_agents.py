@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from config.onboarding import ensure_platform
 from organizations.tenancy import EVERY, scope
 from routing.models import Agent, RoutingRule
-from tests.builders import connect_managed_key
+from simulator.wires.base import Reply
+from tests.builders import connect_key, connect_managed_key
 from tests.gateway.door.conftest import RunningDoor
 from usage.amounts import usd_exactly
 from usage.models import Mode
@@ -43,6 +45,27 @@ def test_calls_are_counted_whatever_run_they_name(managed) -> None:
     assert managed.events.count() == 2
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_provider_says_it_cost_is_the_operators(managed, stream) -> None:
+    answer = managed.chat(stream=stream, stream_options={"include_usage": True})
+    assert '"prompt_tokens"' in answer.text
+    assert "cost" not in answer.text
+    assert "is_byok" not in answer.text
+    assert managed.event.cost_nanousd
+    assert '"cost"' in managed.chat(model="openrouter-agent").text
+
+
+def test_an_error_on_the_operators_key_is_told_in_our_words(managed, simulated_providers) -> None:
+    error = {"message": "Top up at https://openrouter.ai/settings", "code": 402}
+    words = {"error": error, "user_id": "user_of_the_operator"}
+    simulated_providers.app.upcoming.append(Reply(402, words))
+    answer = managed.chat()
+    assert answer.status_code == 402
+    assert answer.headers["x-keyfare-error"] == "managed_key"
+    assert "operator" not in answer.text
+    assert "openrouter.ai" not in answer.text
+
+
 def test_usd_are_counted(managed) -> None:
     with scope(EVERY, "a test"):
         Agent.objects.filter(slug="openai-agent").update(managed_nanousd_a_day=1, managed_calls_a_day=100)
@@ -72,3 +95,29 @@ def test_what_a_managed_call_cost_is_told_where_the_operator_shows_it(managed, s
     told = f"{answer.headers}{receipt.text}{receipt.headers}{refused.text}{refused.headers}"
     assert (usd_exactly(cost) in told) is is_shown
     assert (str(cost) in told) is is_shown
+
+
+def test_a_count_on_the_operators_key_that_fails_is_told_in_our_words(managed, simulated_providers) -> None:
+    with scope(EVERY, "a test"):
+        connect_key(ensure_platform(), "anthropic")
+        RoutingRule.objects.filter(action="anthropic-agent").delete()
+        Agent.objects.filter(slug="anthropic-agent").update(
+            managed_provider="anthropic",
+            managed_model="claude-haiku-4-5",
+            managed_calls_a_day=2,
+            managed_nanousd_a_day=10**9,
+        )
+    said = {"type": "error", "error": {"type": "invalid_request_error", "message": "user_of_the_operator owes us"}}
+    simulated_providers.app.upcoming.append(Reply(400, said))
+    answer = managed.post("/v1/messages/count_tokens", {"model": "anthropic-agent", "messages": []})
+    assert answer.status_code == 400
+    assert answer.headers["x-keyfare-error"] == "managed_key"
+    assert "operator" not in answer.text
+
+
+@pytest.mark.parametrize("more", [{"models": ["openai/gpt-5.4"]}, {"plugins": [{"id": "web"}]}, {"preset": "dear"}])
+def test_a_call_brings_in_no_model_that_staff_did_not_choose(managed, more) -> None:
+    refused = managed.chat(**more)
+    assert refused.status_code == 400
+    assert refused.headers["x-keyfare-error"] == "model_not_allowed"
+    assert not managed.events.exists()

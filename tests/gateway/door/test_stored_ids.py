@@ -26,6 +26,17 @@ FILE = {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]
             "fileUri",
         ),
         (GEMINI, {"contents": [], "cachedContent": "cachedContents/1"}, "cachedContent"),
+        (GEMINI, {"contents": [{"parts": [{"fileData": {"fileUri": "files/abc"}}]}]}, "fileUri"),
+        (RESPONSES, {**ASKED, "input": [{"type": "item_reference", "id": "msg_1"}]}, "item_reference"),
+        (RESPONSES, {**ASKED, "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "container"),
+        (RESPONSES, {**ASKED, "tools": [{"container": {"type": "auto", "file_ids": ["file-1"]}}]}, "file_ids"),
+        (MESSAGES, {"model": "anthropic-agent", "messages": [], "container": "container_1"}, "container"),
+        (MESSAGES, {"model": "anthropic-agent", "messages": [], "container": {"id": "container_1"}}, "container"),
+        ("/v1/chat/completions", question(audio={"id": "audio_1"}), "audio"),
+        (RESPONSES, rb'{"model":"openai-agent","input":[{"fi\u006ce_id":"file-1"}]}', "file_id"),
+        (RESPONSES, rb'{"model":"openai-agent","input":[{"file_id":"file-1","file_id":null}]}', "file_id"),
+        (RESPONSES, rb'{"model":"openai-agent","input":[{"type":"item\u005freference","id":"m"}]}', "item_reference"),
+        (GEMINI, rb'{"contents":[{"parts":[{"fileData":{"fileUri":"https:\/\/x.example\/files\/a"}}]}]}', "fileUri"),
     ],
 )
 def test_ids_of_what_is_kept_are_refused(door: DoorBefore, path, content, name) -> None:
@@ -42,6 +53,9 @@ def test_ids_of_what_is_kept_are_refused(door: DoorBefore, path, content, name) 
         {**ASKED, "previous_response_id": None, "store": False},
         {**ASKED, "input": 'I wrote {"file_id": "file-1"} into a file.'},
         {**ASKED, "tools": [{"type": "function", "name": "f", "parameters": {"properties": {"file_id": {}}}}]},
+        {**ASKED, "tools": [{"type": "function", "name": "f", "parameters": {"default": {"file_id": "1"}}}]},
+        {**ASKED, "tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": []}}]},
+        {**ASKED, "input": "<\u00e9>", "metadata": {"file_id": "of ours"}},
     ],
 )
 def test_what_only_looks_like_one_passes(door, content) -> None:
@@ -52,3 +66,12 @@ def test_pictures_and_films_by_their_addresses_pass(door) -> None:
     part = {"fileData": {"fileUri": "https://videos.example/watch?v=1"}}
     assert door.post(GEMINI, {"contents": [{"parts": [part]}]}).status_code == 200
     assert door.post("/v1/chat/completions", question()).status_code == 200
+
+
+def test_what_tools_of_the_clients_own_are_called_with_passes(door) -> None:
+    called = {"type": "tool_use", "id": "toolu_1", "name": "read", "input": {"file_id": "1"}}
+    messages = [{"role": "assistant", "content": [called]}]
+    asked = {"model": "anthropic-agent", "max_tokens": 1, "messages": messages}
+    assert door.post(MESSAGES, asked).status_code == 200
+    part = {"functionCall": {"name": "read", "args": {"fileUri": "files/1"}}}
+    assert door.post(GEMINI, {"contents": [{"parts": [part]}]}).status_code == 200

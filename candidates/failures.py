@@ -1,0 +1,25 @@
+"""Why a check failed: a code and what it names. Rows keep that; the sentence is made when it is shown."""
+
+from __future__ import annotations
+
+from gateway.reasons import AskReason
+
+
+class Failure(AskReason):
+    sentences = {
+        **AskReason.sentences,
+        "check.interrupted": "The work on this check was interrupted too often. Check again.",
+        "check.closed": "The organization was closed before this check was done.",
+        "check.too_many_failures": (
+            "{cap} Managed checks of your organization failed today (UTC) after a model had answered, which is as many "
+            "as a day allows. Check again tomorrow, or route candidate checks to a key of your own in Settings."
+        ),
+        "check.too_many_failures.one": (
+            "{cap} Managed check of your organization failed today (UTC) after a model had answered, which is as many "
+            "as a day allows. Check again tomorrow, or route candidate checks to a key of your own in Settings."
+        ),
+    }
+
+
+INTERRUPTED = Failure("check.interrupted", {})
+CLOSED = Failure("check.closed", {})
