@@ -166,7 +166,7 @@ def _record(
         found |= _written_before(late)
     new: dict[uuid.UUID, NewEvent] = {}
     for event in events:
-        if event.call_id not in found:
+        if not found or event.call_id not in found:
             new.setdefault(event.call_id, event)
     count_runs(list(new.values()))
     insert_rows(UsageEvent, _EVENT, [_values_of_event(event) for event in new.values()])
@@ -178,7 +178,7 @@ def _organizations(events: Iterable[NewEvent]) -> set[int]:
 
 
 def _calls(events: Iterable[NewEvent]) -> list[uuid.UUID]:
-    return sorted({event.call_id for event in events})
+    return sorted({event.call_id for event in events}, key=attrgetter("int"))
 
 
 def ended_after_all(call_id: uuid.UUID) -> uuid.UUID:

@@ -180,8 +180,7 @@ def test_what_comes_at_the_moment_when_the_last_one_is_stored_waits_for_nobody()
 
     async def one_after_the_other() -> None:
         commits = GroupCommit[int](store)
-        first = asyncio.create_task(commits.write(1))
-        await asyncio.sleep(0)
+        first = commits.add(1)
         assert commits._writing is not None
         commits._writing.remove_done_callback(commits._end)  # as if it were called later
         await first

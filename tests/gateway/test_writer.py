@@ -153,6 +153,41 @@ def test_a_call_whose_connection_was_lost_while_it_was_answered_is_in_the_books_
     assert UsageEvent.objects.get().status == "answered"
 
 
+@pytest.mark.parametrize("is_lost_before", ["the admission", "the end"])
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="of a server that ends connections")
+def test_a_writer_with_a_thread_of_its_own_goes_on_with_another_connection(acme, is_lost_before):
+    route_to_own_key(acme)
+    first, second = tickets(acme, 2)
+
+    async def use() -> None:
+        async with open_writer(has_thread=True) as made:
+            thread = made._commits._thread
+            assert thread is not None
+            await made.admit(first)
+            await made.settle(first, BUSY, NOW)
+            if is_lost_before == "the end":
+                await made.admit(second)
+            thread.submit(lose_connection).result()
+            if is_lost_before == "the admission":
+                await made.admit(second)
+            await made.settle(second, BUSY, NOW)
+
+    async_to_sync(use)()
+
+    assert UsageEvent.objects.count() == 2
+    assert not InFlightCall.objects.exists()
+
+
+def test_a_writer_leaves_no_thread_behind(acme):
+    async def use() -> None:
+        async with open_writer(has_thread=True) as made:
+            await made.drain()
+
+    async_to_sync(use)()
+
+    assert not [each for each in threading.enumerate() if each.name.startswith("writer")]
+
+
 def test_a_call_that_cannot_be_admitted_never_leaves_and_keeps_no_other_back(acme, simulator):
     route_to_own_key(acme)
     calls = tickets(acme, 3)
