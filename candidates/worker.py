@@ -85,15 +85,17 @@ class _Loop:
                     self.has_place.clear()
                     await self._keep_leases()
             finally:
-                await self._end()
+                await self._end(writer)
         if self.trouble:
             raise self.trouble
         works = self.works.values()
         completed, failed = (sum(work.counts[status] for work in works) for status in (Status.COMPLETED, Status.FAILED))
         return Worked(completed, failed, out_of_time)
 
-    async def _end(self) -> None:
+    async def _end(self, writer: Writer) -> None:
         """However it came to this (Ctrl-C, the time limit of a task): results that were paid for are written."""
+        await writer.drain()  # whoever waits for the books has its answer, and goes on with it now
+        await asyncio.sleep(0)
         under_way = list(self.running)
         for task in under_way:
             task.cancel()

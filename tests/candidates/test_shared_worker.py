@@ -12,16 +12,17 @@ from django.db.models import Count
 from billing.ledger import release_hold
 from billing.postings import LedgerBroken
 from billing.verification import verify_ledger
-from candidates import acceptance, check_endings, check_work, worker
+from candidates import acceptance, check_endings, worker
 from candidates.acceptance import accept_checks
 from candidates.check_work import OrganizationWork
 from candidates.models import CandidateCheck
-from candidates.result_writer import Result, write_results
+from candidates.result_writer import Result
 from candidates.worker import run_pending_checks
 from organizations import clock
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from tests.builders import give_credits, import_people, write_briefing
+from tests.served import wait_until
 from tests.stuck_server import StuckServer, route_to, stuck_server
 from usage.models import UsageEvent
 
@@ -168,14 +169,18 @@ def test_a_check_that_cannot_even_be_ended_holds_up_no_other(server, monkeypatch
 def test_results_that_wait_when_ctrl_c_comes_are_written_and_not_asked_for_again(server, monkeypatch):
     acme = customer("acme", never_answers=False, people=5)
     interrupted: list[int] = []
+    write = OrganizationWork._write
 
-    def interrupt_once(organization: Organization, results: Sequence[Result]) -> Iterator[Status]:
+    def interrupt_once(work: OrganizationWork, results: Sequence[Result]) -> None:
+        """Once all calls are in the books, and all results wait that are not written yet."""
         if not interrupted and UsageEvent.objects.filter(action="candidate_check").count() == 5:
-            interrupted.append(len(results))
+            left = 5 - completed(acme)
+            wait_until(lambda: len(work._results._waiting) == left)
+            interrupted.append(left)
             raise KeyboardInterrupt
-        return write_results(organization, results)
+        write(work, results)
 
-    monkeypatch.setattr(check_work, "write_results", interrupt_once)
+    monkeypatch.setattr(OrganizationWork, "_write", interrupt_once)
 
     with pytest.raises(KeyboardInterrupt):
         work()
