@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -28,10 +29,10 @@ from usage.facts import Admission
 from usage.metering import record_calls
 
 logger = logging.getLogger(__name__)
+_scopes_of_threads = threading.local()
 
 MOST_WAITING = 2_000  # calls to be admitted; the next ones wait for a place before they are taken
 USE_NOTED_EVERY_SECONDS = 60.0
-WHY = "the writer of the calls of everybody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Writer:
 
     def _store(self, items: Sequence[Admission | Ended]) -> None:
         ended = [item for item in items if isinstance(item, Ended)]
-        with scope(EVERY, WHY):
+        with scope(EVERY, "the writer of the calls of everybody"):
             admitted = [item for item in items if isinstance(item, Admission)]
             finished = [each.outcome.finished(each.ticket.call) for each in ended]
             try:
@@ -106,17 +107,26 @@ async def open_writer(*, has_thread: bool = False) -> AsyncIterator[Writer]:
     With a thread and a connection of its own it waits for nobody else's queries, and its scope need not be set anew for
     each transaction.
     """
-    everybody = scope(EVERY, WHY)
-    thread = ThreadPoolExecutor(1, "writer", initializer=everybody.__enter__) if has_thread else None
+    thread = ThreadPoolExecutor(1, "writer", initializer=_begin_thread) if has_thread else None
     writer = Writer(thread)
     try:
         yield writer
     finally:
         await writer.drain()
         if thread:
-            thread.submit(connections.close_all)
-            thread.submit(everybody.__exit__, None, None, None)
+            thread.submit(_end_thread)
             thread.shutdown()
+
+
+def _begin_thread() -> None:
+    """The scope that every transaction of a writer's own thread has, as long as the thread is there."""
+    _scopes_of_threads.stack = stack = ExitStack()
+    stack.enter_context(scope(EVERY, "the writer of the calls of everybody"))
+
+
+def _end_thread() -> None:
+    connections.close_all()
+    _scopes_of_threads.stack.close()
 
 
 def note_refusals(ended: Sequence[Ended]) -> None:

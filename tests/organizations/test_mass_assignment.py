@@ -35,6 +35,7 @@ FORMS: dict[str, dict[str, str]] = {
     "providers:save": {"key": KEY, "label": "Second"},
     "providers:replace": {"key": KEY},
     "providers:prove": {"model": MODEL},
+    "candidates:briefing-model": {"key": "{key_id}", "model": MODEL},
     "routing:save": {
         "candidate_check-key": "{key_id}",
         "candidate_check-model": MODEL,

@@ -53,6 +53,7 @@ NOT_OF_ONE_ORGANIZATION = {
     ("gateway/snapshot_reading.py", "find_tokens"): {"EVERY": "the token says which organization"},
     ("gateway/snapshots.py", "_note"): {"EVERY": "tokens of everybody were used"},
     ("gateway/writer.py", "Writer._store"): {"EVERY": "the writer of the calls of everybody"},
+    ("gateway/writer.py", "_begin_thread"): {"EVERY": "the writer of the calls of everybody"},
     ("gateway/dispatch.py", "_remember"): {
         "_behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode)": "a managed key is the platform's"
     },
@@ -83,6 +84,7 @@ STARTS_THREADS = {
     "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",
     "gateway/snapshots.py": "every reading opens an organization, or EVERY, for itself",
     "gateway/door/receipts.py": "opens the organization of the caller for itself",
+    "gateway/writer.py": "opens EVERY, as it writes for everybody",
     "organizations/outbox/delivery.py": "talks to the mail server; no database",
     "organizations/outbox/at_once.py": "hands a mail to the thread above; no database",
 }
