@@ -7,12 +7,11 @@ A snapshot (`gateway.snapshots`) makes them; a door takes them for the length of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from providers.adapters.quirks import Quirk
 from providers.custody.sealing import WrappedKey
 from providers.keys.destinations import Destination
 from usage.facts import CallFacts
@@ -53,7 +52,6 @@ class Target:
     no_token_charges: bool
     rule_version: int | None = None
     parameters: Parameters = Parameters()
-    quirks: Mapping[str, tuple[Quirk, ...]] = field(default_factory=dict)  # by model
     # Of an agent on a managed key, for a UTC day.
     managed_calls_a_day: int | None = None
     managed_nanousd_a_day: int | None = None

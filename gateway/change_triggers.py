@@ -53,7 +53,6 @@ WATCHED = (
     ),
     Watched("providers_organizationkey"),
     Watched("providers_privateendpoint"),
-    Watched("providers_modelquirk", silent=("noticed_at",)),
 )
 
 # Compared as JSON, by which no trigger stands in the way of a column that is to be altered.

@@ -10,11 +10,9 @@ from uuid import UUID
 from gateway.callers import Parameters, Refusal, Target
 from organizations.models import Organization
 from organizations.tenancy import scope
-from providers.adapters.quirks import Quirk
 from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken, WrappedKey, wrapped_under
 from providers.keys.destinations import BaseUrlRefused, Destination, destination_of
-from providers.keys.model_quirks import quirks_of_models
 from providers.models import OrganizationKey, ProviderKey
 from routing.actions import DIRECT
 from routing.models import Agent
@@ -65,7 +63,6 @@ class _Usable:
     key: ProviderKey
     sealed_key: WrappedKey
     destination: Destination
-    quirks: Mapping[str, tuple[Quirk, ...]]
 
     def target(self, facts: CallFacts, **of_route: Any) -> Target:
         return Target(
@@ -75,7 +72,6 @@ class _Usable:
             secret_version=self.key.secret_version,
             destination=self.destination,
             no_token_charges=self.key.has_no_token_charges,
-            quirks=self.quirks,
             **of_route,
         )
 
@@ -124,11 +120,10 @@ def _usable(keys: Iterable[ProviderKey], organization_id: int) -> dict[UUID, _Us
     with scope(organization_id, "a managed key is the platform's"):
         organization_keys: Any = OrganizationKey.objects.for_organization(organization_id).with_token()
         tokens = {each.version: bytes(each.token) for each in organization_keys} if keys else {}
-        quirks = quirks_of_models(organization_id=organization_id, key_ids=[key.pk for key in keys]) if keys else {}
-        return {key.pk: _judged(key, tokens.get(key.key_version), quirks.get(key.pk, {})) for key in keys}
+        return {key.pk: _judged(key, tokens.get(key.key_version)) for key in keys}
 
 
-def _judged(key: ProviderKey, token: bytes | None, quirks: Mapping[str, tuple[Quirk, ...]]) -> _Usable | Refusal:
+def _judged(key: ProviderKey, token: bytes | None) -> _Usable | Refusal:
     name = named_key(key.provider, key.label, is_own=not key.organization.is_platform).sentence
     if key.provider not in PROVIDERS:
         return Refusal(f"{name} cannot be used: its provider is no longer one of Keyfare's.", "key_unusable")
@@ -139,7 +134,7 @@ def _judged(key: ProviderKey, token: bytes | None, quirks: Mapping[str, tuple[Qu
             raise SealBroken
         sealed_key = wrapped_under(key, token)
         sealed_key.opened()
-        return _Usable(key, sealed_key, destination_of(key), quirks)
+        return _Usable(key, sealed_key, destination_of(key))
     except SealBroken as broken:
         return Refusal(f"{name} has the status Needs re-entry. {broken}", "key_unusable")
     except BaseUrlRefused as refused:

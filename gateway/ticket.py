@@ -25,7 +25,7 @@ class Ticket:
     key_organization_id: int  # whose key it is: the organization's that asks, or the platform's
     secret_version: int
     destination: Destination
-    quirks: tuple[Quirk, ...]  # later ones replace earlier ones of the same field
+    quirks: tuple[Quirk, ...] = ()  # later ones replace earlier ones of the same field
 
 
 class Ending(Protocol):

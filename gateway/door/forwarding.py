@@ -61,11 +61,9 @@ class Forwarding:
         self.way, self.asked, self.send = way, asked, send
         target = asked.chosen.target
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
-        self.quirks = target.quirks.get(asked.chosen.model, ())
         self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
-        self._has_started = False
         self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
 
@@ -132,7 +130,6 @@ class Forwarding:
             key_organization_id=target.key_organization_id,
             secret_version=target.secret_version,
             destination=target.destination,
-            quirks=self.quirks,
         )
 
     def _http_call(self) -> HttpCall:
@@ -214,7 +211,6 @@ class Forwarding:
         stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
         headers = self._answer_headers(answer.headers)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        self._has_started = True
         flow = Flow(self.send, stream, self.asked.endpoint.wire, is_events=_is_events(answer))
         failure: ProviderError | None = None
         is_whole = False
@@ -288,13 +284,7 @@ class Forwarding:
         if reply.starts:
             headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
             await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            self._has_started = True
         await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-    @property
-    def has_started(self) -> bool:
-        """Whether the caller got the beginning of an answer."""
-        return self._has_started
 
 
 def _is_events(answer: Answer) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,15 +26,6 @@ class QuirkLine:
 
 def quirks_of(*, key: ProviderKey, model: str) -> tuple[Quirk, ...]:
     return tuple(Quirk(row.field, row.instead, row.most) for row in _of(key).filter(model=model).order_by("pk"))
-
-
-def quirks_of_models(*, organization_id: int, key_ids: Collection[UUID]) -> dict[UUID, dict[str, tuple[Quirk, ...]]]:
-    """The same of several keys of one organization, by key and model."""
-    found: dict[UUID, dict[str, tuple[Quirk, ...]]] = defaultdict(dict)
-    for row in ModelQuirk.objects.for_organization(organization_id).filter(key__in=key_ids).order_by("pk"):
-        known = found[row.key_id].get(row.model, ())
-        found[row.key_id][row.model] = (*known, Quirk(row.field, row.instead, row.most))
-    return found
 
 
 def quirk_lines(key: ProviderKey) -> list[QuirkLine]:

@@ -348,7 +348,6 @@ SILENT = {
     "providers.custody.rotation.rotate_master_key": "the installation's; no organization's",
     "providers.keys.saving.record_change": "writes the event for the others",
     "providers.keys.model_quirks.quirks_of": "reads",
-    "providers.keys.model_quirks.quirks_of_models": "reads",
     "providers.keys.model_quirks.quirk_lines": "reads",
     "providers.keys.model_quirks.remember_quirks": "what a server refuses; a call learns it",
     "providers.keys.validation.validate_key": "what a provider says; asking for it was audited",

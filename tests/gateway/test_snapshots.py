@@ -23,8 +23,6 @@ from organizations import clock
 from organizations.api_tokens import BASE62, revoke_token
 from organizations.models import ApiToken, Membership, User
 from organizations.permissions import PERMISSIONS, Permission
-from providers.adapters.quirks import Quirk
-from providers.keys.model_quirks import remember_quirks
 from providers.models import OrganizationKey, ProviderKey
 from routing.models import Agent, CallAccess, DirectKey, RoutingRule
 from tests.builders import NOW
@@ -97,10 +95,6 @@ def test_a_token_sees_what_others_called_where_its_scopes_say_so(case):
 
 
 def test_a_token_says_who_calls_and_where_to(case):
-    quirk = Quirk("temperature")
-    remember_quirks(
-        organization_id=case.organization.pk, key_id=case.key.pk, secret_version=1, model="gpt-5", quirks=[quirk]
-    )
     RoutingRule.objects.filter(organization=case.organization).update(
         temperature="0.30", most_output_tokens=500, reasoning_effort="low", version=3
     )
@@ -126,7 +120,6 @@ def test_a_token_says_who_calls_and_where_to(case):
     assert (target.rule_version, target.key_organization_id, target.secret_version) == (3, case.organization.pk, 1)
     assert (float(target.parameters.temperature or 0), target.parameters.most_output_tokens) == (0.3, 500)
     assert target.parameters.reasoning_effort == "low"
-    assert target.quirks == {"gpt-5": (quirk,)}
     direct = caller.direct["openai"]
     assert isinstance(direct, Target)
     assert (direct.facts.action, direct.facts.model, direct.rule_version) == ("direct", "", None)
