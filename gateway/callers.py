@@ -101,3 +101,6 @@ class Callers(Protocol):
 
     async def caller(self, token: str) -> Caller:
         """Who calls with `token`, the whole of its text. Raises CallerRefused."""
+
+    def now(self) -> datetime:
+        """The database's time, as of its last sign of life and what has passed since."""

@@ -104,6 +104,10 @@ class Snapshots:
             self._used[known.token_id] = known
         return known.caller
 
+    def now(self) -> datetime:
+        """The database's time, as of its last sign of life and what has passed since; only for who was let through."""
+        return datetime.fromtimestamp(monotonic() + self._clock, UTC)
+
     async def _found(self, prefix: str) -> KnownToken | None:
         """The token that begins so, which is not in memory, if there is one. Raises CallerRefused."""
         try:
@@ -194,7 +198,7 @@ class Snapshots:
         """When tokens were used, which their page shows."""
         used, self._used, self._is_noting = self._used, {}, True
         try:
-            await self._in_thread(partial(_note, used.values(), datetime.fromtimestamp(monotonic() + self._clock, UTC)))
+            await self._in_thread(partial(_note, used.values(), self.now()))
         except DatabaseError as error:
             logger.warning("When tokens were used could not be noted: %s", error)
         finally:

@@ -32,7 +32,6 @@ from gateway.door.errors import DoorError, no_such_path, took_too_long
 from gateway.door.forwarding import Forwarding
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
-from gateway.door.moments import Moments
 from gateway.door.receipts import receipt
 from gateway.door.stored_ids import refuse_stored_ids
 from gateway.writer import open_writer
@@ -69,8 +68,7 @@ class Door:
             if self._opened is not None:
                 return
             async with AsyncExitStack() as stack:
-                stack.push_async_callback(sync_to_async(connections.close_all))  # of the thread that writes
-                self._moments = await stack.enter_async_context(Moments.kept())
+                stack.push_async_callback(sync_to_async(connections.close_all))  # of the thread for single questions
                 self._callers = await stack.enter_async_context(self._open_callers())
                 egress = await stack.enter_async_context(open_client())
                 writer = await stack.enter_async_context(open_writer(has_thread=True))
@@ -78,7 +76,7 @@ class Door:
                     egress,
                     writer,
                     ManagedCaps(),
-                    self._moments.now,
+                    self._callers.now,
                     timeout_seconds=settings.KEYFARE_GATEWAY_TIMEOUT_SECONDS,
                     idle_seconds=settings.KEYFARE_GATEWAY_IDLE_SECONDS,
                 )
@@ -177,7 +175,7 @@ class _Visit:
                 origin=Origin(
                     caller.token_id,
                     caller.member_id,
-                    door._labels.of(caller.organization_id, self.headers, door._moments.now().date()),
+                    door._labels.of(caller.organization_id, self.headers, door._way.now().date()),
                 ),
             )
             forwarding = Forwarding(door._way, asked, self.send)
