@@ -24,6 +24,7 @@ from config.models import WorkerCluster
 from config.onboarding import ensure_platform
 from config.schedules import JOBS, NoSuchJob, ensure_schedules, next_time, start_due_jobs
 from config.worker.board import Board
+from organizations import clock
 from organizations.models import AuditEvent
 from organizations.outbox import backend
 
@@ -49,7 +50,7 @@ def waiting() -> list[dict[str, Any]]:
 def put_into_the_queue(func: Any, *args: Any, **options: Any) -> None:
     """As somebody who has the SECRET_KEY, or a version before this one, could."""
     task = {"id": "1" * 32, "name": "x", "func": func, "args": args, "kwargs": {}, "started": timezone.now(), **options}
-    OrmQ.objects.create(key="keyfare", payload=SignedPackage.dumps(task), lock=timezone.now())
+    OrmQ.objects.create(key="keyfare", payload=SignedPackage.dumps(task), lock=clock.now())
 
 
 def make_due(schedule: Schedule, **changes: Any) -> None:
