@@ -192,9 +192,7 @@ class _Visit:
             raise DoorError(415, "compressed", "Send the body as it is: it is not read compressed.")
         content = await body.read(self.receive, self.headers)
         self.was_read = True
-        request = endpoint.dialect.request(content, path)
-        request.body.refuse_repeated()
-        return request
+        return endpoint.dialect.request(content, path)
 
     async def _while_there(self, work: Awaitable[None]) -> None:
         """
