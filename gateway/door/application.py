@@ -28,7 +28,7 @@ from gateway.door.calls import Asked, Way
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
-from gateway.door.errors import DoorError, no_such_path, took_too_long
+from gateway.door.errors import DoorError, no_such_path, server_ends, took_too_long
 from gateway.door.forwarding import Forwarding
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
@@ -122,6 +122,10 @@ class Door:
             await visit.refuse(DoorError(400, "bad_body", _said(bad)))
         except Gone:
             pass
+        except asyncio.CancelledError:  # the server is made to end
+            if not visit.was_read:
+                raise
+            await visit.refuse(server_ends())
         except Exception:
             logger.exception("A call at the gateway's door failed")
             await visit.refuse(DoorError(500, "internal", "Something went wrong here. It was logged.", can_retry=True))
@@ -180,7 +184,7 @@ class _Visit:
                     door._labels.of(caller.organization_id, self.headers, door._moments.now().date()),
                 ),
             )
-            forwarding = Forwarding(door._way, asked, self.send)
+            forwarding = Forwarding(door._way, asked, self.send, lambda: self.has_left or self.is_over)
             try:
                 await self._while_there(forwarding.run())
             finally:  # whoever hangs up before the end has used them all the same

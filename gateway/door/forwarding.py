@@ -57,8 +57,10 @@ SETTLE_GRACE = timedelta(seconds=60)
 
 
 class Forwarding:
-    def __init__(self, way: Way, asked: Asked, send: Send) -> None:
-        self.way, self.asked, self.send = way, asked, send
+    """`has_left` says, where the work is cancelled, whether it is for the caller: else it is we who are to end."""
+
+    def __init__(self, way: Way, asked: Asked, send: Send, has_left: Callable[[], bool]) -> None:
+        self.way, self.asked, self.send, self.has_left = way, asked, send, has_left
         target = asked.chosen.target
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
         self.quirks = target.quirks.get(asked.chosen.model, ())
@@ -84,7 +86,8 @@ class Forwarding:
             try:
                 result = await self._once(ticket, call, ending)
             except asyncio.CancelledError:
-                ending.status = Status.CANCELLED
+                if self.has_left():
+                    ending.status = Status.CANCELLED
                 raise
             finally:
                 took = time.monotonic() - prepared
