@@ -78,7 +78,7 @@ class Forwarding:
             self.attempt += 1
             ticket = self._ticket()
             try:
-                await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target)
+                await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target, self.asked.request)
             except DatabaseError:
                 logger.exception("A call could not be admitted")
                 raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
@@ -108,6 +108,8 @@ class Forwarding:
         except DatabaseError:
             logger.exception("Call %s could not be booked; it will be counted as lost", ticket.call.id)
             raise _books_closed("The provider was asked and may have billed it.") from None
+        finally:
+            self.way.caps.ended(ticket.call)
 
     def _ticket(self) -> Ticket:
         target, now = self.asked.chosen.target, self.way.now()
