@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -107,9 +108,10 @@ class Door:
                 return
             if self._opened is None:
                 await self.open()
-            caller = await self._caller(door_headers.token_in(headers, query, wire))
+            token = door_headers.token_in(headers, query, wire)
+            caller = await self._caller(token)
             if isinstance(asked, Endpoint):
-                await visit.call(caller, asked, _path_of(scope, query))
+                await visit.call(caller, asked, _path_of(scope, query), token)
             elif isinstance(asked, Models):
                 await visit.models(caller, asked)
             elif isinstance(asked, Receipt):
@@ -158,7 +160,7 @@ class _Visit:
             self.has_ended = True
         await self._send(message)
 
-    async def call(self, caller: Caller, endpoint: Endpoint, path: str) -> None:
+    async def call(self, caller: Caller, endpoint: Endpoint, path: str, token: str) -> None:
         door = self.door
         with door._limits.place(caller), door._bodies.held() as body:
             request = await self._request(body, endpoint, path)
@@ -184,7 +186,14 @@ class _Visit:
                     door._labels.of(caller.organization_id, self.headers, door._moments.now().date()),
                 ),
             )
-            forwarding = Forwarding(door._way, asked, self.send, lambda: self.has_left or self.is_over)
+
+            async def anew() -> Asked:
+                caller = await door._caller(token)
+                return replace(asked, caller=caller, chosen=choose(caller, request.model, endpoint, request.body))
+
+            forwarding = Forwarding(
+                door._way, asked, self.send, anew=anew, has_left=lambda: self.has_left or self.is_over
+            )
             try:
                 await self._while_there(forwarding.run())
             finally:  # whoever hangs up before the end has used them all the same

@@ -57,24 +57,32 @@ SETTLE_GRACE = timedelta(seconds=60)
 
 
 class Forwarding:
-    """`has_left` says, where the work is cancelled, whether it is for the caller: else it is we who are to end."""
+    """
+    `anew` says by what rights and route the same would be asked now, and raises DoorError where it may not be.
+    `has_left` says, where the work is cancelled, whether it is for the caller: else it is we who are to end.
+    """
 
-    def __init__(self, way: Way, asked: Asked, send: Send, has_left: Callable[[], bool]) -> None:
-        self.way, self.asked, self.send, self.has_left = way, asked, send, has_left
-        target = asked.chosen.target
-        self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
-        self.quirks = target.quirks.get(asked.chosen.model, ())
+    def __init__(
+        self, way: Way, asked: Asked, send: Send, *, anew: Callable[[], Awaitable[Asked]], has_left: Callable[[], bool]
+    ) -> None:
+        self.way, self.send, self.anew, self.has_left = way, send, anew, has_left
         self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
         self._has_started = False
+        self._take(asked)
+
+    def _take(self, asked: Asked) -> None:
+        self.asked, target = asked, asked.chosen.target
+        self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
+        self.quirks = target.quirks.get(asked.chosen.model, ())
         self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
 
     async def run(self) -> None:
         """Raises DoorError where nothing was answered, and nothing of it can be handed on."""
-        call = self._http_call()
         while True:
+            call = self._http_call()
             self.attempt += 1
             ticket = self._ticket()
             try:
@@ -96,6 +104,7 @@ class Forwarding:
                 await self._settle(ticket, ending, ticket.call.started_at + timedelta(seconds=took))
             if isinstance(result, Again):
                 await sleep(result.after_seconds)
+                self._take(await self.anew())
                 continue
             if isinstance(result, DoorError):
                 raise result
