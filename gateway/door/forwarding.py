@@ -203,7 +203,7 @@ class Forwarding:
         if isinstance(whole, ProviderError):
             await answer.attempt.no_faster()
             ending.error = whole
-            return _not_answered(whole)
+            return _not_answered(whole, has_begun=True)
         if whole.status >= 300:
             ending.error = error = self.adapter.failure(whole)
             ending.report = error.report
@@ -320,10 +320,12 @@ def _books_closed(sentence: str, *, can_retry: bool = False) -> DoorError:
     return DoorError(503, "books_closed", f"The books of calls cannot be written now. {sentence}", can_retry=can_retry)
 
 
-def _not_answered(error: ProviderError) -> DoorError:
-    """What the caller is told of a call that brought no answer that could be handed on."""
+def _not_answered(error: ProviderError, *, has_begun: bool = False) -> DoorError:
+    """What the caller is told of a call that brought no answer that could be handed on; or not the whole of it."""
     if error.kind is not ErrorKind.UNREACHABLE:
         return DoorError(502, "upstream_failed", error.sentence)
+    if has_begun and error.reason.code != "no_answer":
+        return _broke_off(error)
     if error.may_have_run:
         return DoorError(
             504, "upstream_timeout", f"{error.sentence} It may have been billed, so it was not sent again."
@@ -332,6 +334,6 @@ def _not_answered(error: ProviderError) -> DoorError:
 
 
 def _broke_off(error: ProviderError) -> DoorError:
-    """What the reader of a stream is told that does not go on."""
+    """What is told of an answer that does not go on."""
     sentence = error.sentence if error.reason.code == "no_answer" else "The provider's answer broke off."
     return DoorError(502, "upstream_broke_off", f"{sentence} What came until then may be billed.")
