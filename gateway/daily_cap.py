@@ -13,6 +13,8 @@ from organizations.models import Organization
 from usage.days import midnight_before
 from usage.models import InFlightCall, Mode, UsageEvent
 
+WAIT_SECONDS = 2.0  # for calls that are under way
+
 
 def runs_left_today(
     *, organization: Organization, action: str, now: datetime, waiting: Iterable[uuid.UUID] = ()
@@ -29,18 +31,23 @@ def runs_left_today(
 
 
 class DailyCapReached(Exception):
-    """A managed agent has called as much as a day allows; str() is a sentence, `seconds` those until the next day."""
+    """
+    A managed agent has called as much as a day allows; str() is a sentence, `seconds` those until it may again.
+    `can_retry`: only what is under way keeps it from calling.
+    """
 
-    def __init__(self, sentence: str, seconds: float) -> None:
+    def __init__(self, sentence: str, seconds: float, *, can_retry: bool = False) -> None:
         super().__init__(sentence)
-        self.seconds = seconds
+        self.seconds, self.can_retry = seconds, can_retry
 
 
-def refuse_over_cap(*, organization_id: int, agent: str, most_calls: int, most_nanousd: int, now: datetime) -> None:
+def refuse_over_cap(
+    *, organization_id: int, agent: str, most_calls: int, most_nanousd: int, reserved_nanousd: int, now: datetime
+) -> None:
     """
     Raise DailyCapReached where a managed agent made as many calls on the UTC day of `now` as it may, those under way
-    among them, or cost as much. Runs are not counted: a client can name them. A call that cost nobody knows what counts
-    as a call alone.
+    among them, or cost as much, together with the `reserved_nanousd` that those under way may cost yet. Runs are not
+    counted: a client can name them. A call that cost nobody knows what counts as a call alone.
     """
     midnight = midnight_before(now)
     of_agent = Q(organization_id=organization_id, action=agent, mode=Mode.MANAGED)
@@ -48,8 +55,16 @@ def refuse_over_cap(*, organization_id: int, agent: str, most_calls: int, most_n
         calls=Count("pk", filter=Q(revision=0)), nanousd=Sum("cost_nanousd")
     )
     calls = told["calls"] + InFlightCall.objects.filter(of_agent, started_at__gte=midnight).count()
-    if calls < most_calls and (told["nanousd"] or 0) < most_nanousd:
-        return
+    spent = told["nanousd"] or 0
+    if calls < most_calls and spent < most_nanousd:
+        if spent + reserved_nanousd < most_nanousd:
+            return
+        raise DailyCapReached(
+            "This agent's calls under way may cost all that its managed key still allows on this day (UTC). Try again "
+            "once they have ended; a lower output limit lets more of them run at once.",
+            WAIT_SECONDS,
+            can_retry=True,
+        )
     what = "calls" if calls >= most_calls else "cost"
     raise DailyCapReached(
         f"This agent has reached the {what} that its managed key allows on a day (UTC). It goes on tomorrow, or "

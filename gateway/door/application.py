@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -28,7 +29,7 @@ from gateway.door.calls import Asked, Way
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
-from gateway.door.errors import DoorError, no_such_path, took_too_long
+from gateway.door.errors import DoorError, no_such_path, server_ends, took_too_long
 from gateway.door.forwarding import Forwarding
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
@@ -105,9 +106,10 @@ class Door:
                 return
             if self._opened is None:
                 await self.open()
-            caller = await self._caller(door_headers.token_in(headers, query, wire))
+            token = door_headers.token_in(headers, query, wire)
+            caller = await self._caller(token)
             if isinstance(asked, Endpoint):
-                await visit.call(caller, asked, _path_of(scope, query))
+                await visit.call(caller, asked, _path_of(scope, query), token)
             elif isinstance(asked, Models):
                 await visit.models(caller, asked)
             elif isinstance(asked, Receipt):
@@ -120,6 +122,10 @@ class Door:
             await visit.refuse(DoorError(400, "bad_body", _said(bad)))
         except Gone:
             pass
+        except asyncio.CancelledError:  # the server is made to end
+            if not visit.was_read:
+                raise
+            await visit.refuse(server_ends())
         except Exception:
             logger.exception("A call at the gateway's door failed")
             await visit.refuse(DoorError(500, "internal", "Something went wrong here. It was logged.", can_retry=True))
@@ -152,7 +158,7 @@ class _Visit:
             self.has_ended = True
         await self._send(message)
 
-    async def call(self, caller: Caller, endpoint: Endpoint, path: str) -> None:
+    async def call(self, caller: Caller, endpoint: Endpoint, path: str, token: str) -> None:
         door = self.door
         with door._limits.place(caller), door._bodies.held() as body:
             request = await self._request(body, endpoint, path)
@@ -178,7 +184,14 @@ class _Visit:
                     door._labels.of(caller.organization_id, self.headers, door._way.now().date()),
                 ),
             )
-            forwarding = Forwarding(door._way, asked, self.send)
+
+            async def anew() -> Asked:
+                caller = await door._caller(token)
+                return replace(asked, caller=caller, chosen=choose(caller, request.model, endpoint, request.body))
+
+            forwarding = Forwarding(
+                door._way, asked, self.send, anew=anew, has_left=lambda: self.has_left or self.is_over
+            )
             try:
                 await self._while_there(forwarding.run())
             finally:  # whoever hangs up before the end has used them all the same
@@ -190,9 +203,7 @@ class _Visit:
             raise DoorError(415, "compressed", "Send the body as it is: it is not read compressed.")
         content = await body.read(self.receive, self.headers)
         self.was_read = True
-        request = endpoint.dialect.request(content, path)
-        request.body.refuse_repeated()
-        return request
+        return endpoint.dialect.request(content, path)
 
     async def _while_there(self, work: Awaitable[None]) -> None:
         """

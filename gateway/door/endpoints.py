@@ -2,8 +2,8 @@
 What the doors answer: one address for every client, whichever wire it speaks.
 
 The base URL that clients are given is that of the installation, with or without `/v1` or `/v1beta`: what their SDKs
-put before the path is left out. Sources: gateway reference of the clients, run 2026-11 (openai 3.57, anthropic 2.14,
-google-genai 3.6, Claude Code 2.1, Codex 0.171).
+put before the path is left out, and so are slashes too many where they put it together. Sources: gateway reference of the
+clients, run 2026-11 (openai 3.57, anthropic 2.14, google-genai 3.6, Claude Code 2.1, Codex 0.171).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.dialects.responses import OPENAI_RESPONSES
 
-_OURS = re.compile(r"(?:/v1|/v1beta)+(?:/|\Z)")
-_VERSIONS = re.compile(r"(?:/v1|/v1beta)+(?=/|\Z)")
+_OURS = re.compile(r"(?:/+v1|/+v1beta)+(?:/|\Z)")
+_VERSIONS = re.compile(r"(?:/+v1|/+v1beta)+(?=/|\Z)")
 _GEMINI = re.compile(r"/models/(?P<model>[^/]+(?:/[^/]+)*):(?P<method>[A-Za-z]+)")
 _MODEL = re.compile(r"/models/(?P<model>[^:]+)")
 _RECEIPT = re.compile(r"/receipts/(?P<call>[^/]+)")
@@ -95,7 +95,7 @@ def asked_for(method: str, path: str) -> Asked | None:
     """What a request is for; None where there is nothing of that name."""
     if method == "HEAD":
         return Probe()
-    path = _VERSIONS.sub("", path, count=1).rstrip("/")
+    path = "/" + _VERSIONS.sub("", path, count=1).strip("/")
     if method == "POST":
         if endpoint := CALLS.get(path):
             return endpoint

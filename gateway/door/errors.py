@@ -97,6 +97,12 @@ def took_too_long() -> DoorError:
     return DoorError(504, "upstream_timeout", "The call took too long. It may have been billed.")
 
 
+def server_ends() -> DoorError:
+    return DoorError(
+        503, "server_ends", "This server was made to end. If the provider was asked, it may have billed it."
+    )
+
+
 def redirected() -> DoorError:
     return DoorError(502, "upstream_redirect", "The provider answered with a redirect, which is not followed.")
 

@@ -57,24 +57,34 @@ SETTLE_GRACE = timedelta(seconds=60)
 
 
 class Forwarding:
-    def __init__(self, way: Way, asked: Asked, send: Send) -> None:
-        self.way, self.asked, self.send = way, asked, send
-        target = asked.chosen.target
-        self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
+    """
+    `anew` says by what rights and route the same would be asked now, and raises DoorError where it may not be.
+    `has_left` says, where the work is cancelled, whether it is for the caller: else it is we who are to end.
+    """
+
+    def __init__(
+        self, way: Way, asked: Asked, send: Send, *, anew: Callable[[], Awaitable[Asked]], has_left: Callable[[], bool]
+    ) -> None:
+        self.way, self.send, self.anew, self.has_left = way, send, anew, has_left
         self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
+        self._take(asked)
+
+    def _take(self, asked: Asked) -> None:
+        self.asked, target = asked, asked.chosen.target
+        self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
         self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
 
     async def run(self) -> None:
         """Raises DoorError where nothing was answered, and nothing of it can be handed on."""
-        call = self._http_call()
         while True:
+            call = self._http_call()
             self.attempt += 1
             ticket = self._ticket()
             try:
-                await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target)
+                await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target, self.asked.request)
             except DatabaseError:
                 logger.exception("A call could not be admitted")
                 raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
@@ -82,7 +92,8 @@ class Forwarding:
             try:
                 result = await self._once(ticket, call, ending)
             except asyncio.CancelledError:
-                ending.status = Status.CANCELLED
+                if self.has_left():
+                    ending.status = Status.CANCELLED
                 raise
             finally:
                 took = time.monotonic() - prepared
@@ -91,6 +102,7 @@ class Forwarding:
                 await self._settle(ticket, ending, ticket.call.started_at + timedelta(seconds=took))
             if isinstance(result, Again):
                 await sleep(result.after_seconds)
+                self._take(await self.anew())
                 continue
             if isinstance(result, DoorError):
                 raise result
@@ -103,6 +115,8 @@ class Forwarding:
         except DatabaseError:
             logger.exception("Call %s could not be booked; it will be counted as lost", ticket.call.id)
             raise _books_closed("The provider was asked and may have billed it.") from None
+        finally:
+            self.way.caps.ended(ticket.call)
 
     def _ticket(self) -> Ticket:
         target, now = self.asked.chosen.target, self.way.now()
@@ -186,7 +200,7 @@ class Forwarding:
         if isinstance(whole, ProviderError):
             await answer.attempt.no_faster()
             ending.error = whole
-            return _not_answered(whole)
+            return _not_answered(whole, has_begun=True)
         if whole.status >= 300:
             ending.error = error = self.adapter.failure(whole)
             ending.report = error.report
@@ -296,10 +310,12 @@ def _books_closed(sentence: str, *, can_retry: bool = False) -> DoorError:
     return DoorError(503, "books_closed", f"The books of calls cannot be written now. {sentence}", can_retry=can_retry)
 
 
-def _not_answered(error: ProviderError) -> DoorError:
-    """What the caller is told of a call that brought no answer that could be handed on."""
+def _not_answered(error: ProviderError, *, has_begun: bool = False) -> DoorError:
+    """What the caller is told of a call that brought no answer that could be handed on; or not the whole of it."""
     if error.kind is not ErrorKind.UNREACHABLE:
         return DoorError(502, "upstream_failed", error.sentence)
+    if has_begun and error.reason.code != "no_answer":
+        return _broke_off(error)
     if error.may_have_run:
         return DoorError(
             504, "upstream_timeout", f"{error.sentence} It may have been billed, so it was not sent again."
@@ -308,6 +324,6 @@ def _not_answered(error: ProviderError) -> DoorError:
 
 
 def _broke_off(error: ProviderError) -> DoorError:
-    """What the reader of a stream is told that does not go on."""
+    """What is told of an answer that does not go on."""
     sentence = error.sentence if error.reason.code == "no_answer" else "The provider's answer broke off."
     return DoorError(502, "upstream_broke_off", f"{sentence} What came until then may be billed.")

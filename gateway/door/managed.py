@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
@@ -14,9 +15,18 @@ from gateway.door.errors import DoorError, redirected
 from gateway.ticket import Ticket
 from gateway.writer import Writer
 from organizations.tenancy import scope
+from providers.adapters.dialects.request import Request
 from providers.adapters.exchange import ProviderError
 from providers.adapters.kind_sentences import sentence_of
+from usage.facts import Admission
 from usage.models import Mode
+from usage.price_list import most_list_price
+
+Agent = tuple[int, str]  # the organization's id, and the agent's slug
+
+# More than that no model reads, or writes where nobody limits it.
+MOST_INPUT_TOKENS = 2_000_000
+MOST_OUTPUT_TOKENS = 128_000
 
 
 def managed_failure(error: ProviderError, status: int) -> DoorError:
@@ -42,20 +52,24 @@ def refuse_to_hand_on(status: int, mode: str, error: Callable[[], ProviderError]
 
 class ManagedCaps:
     """
-    Lets calls of one agent through one after the other until each is admitted, so that the next one counts it. Other
-    processes do the same: together they overshoot the cap by less than one call each.
+    Lets calls of one agent through one after the other until each is admitted, so that the next one counts it; what it
+    may cost is reserved until it `ended`. Together they cost less than the cap and one call more. Other processes do
+    the same, each for its own calls.
     """
 
     def __init__(self) -> None:
-        self._turns: defaultdict[tuple[int, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: defaultdict[Agent, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._reserved: defaultdict[Agent, dict[UUID, int]] = defaultdict(dict)  # nano-USD, by call
 
-    async def admit(self, writer: Writer, ticket: Ticket, target: Target) -> None:
+    async def admit(self, writer: Writer, ticket: Ticket, target: Target, request: Request) -> None:
         """Raises DoorError where the day's cap is reached."""
         if target.managed_calls_a_day is None or target.managed_nanousd_a_day is None:
             await writer.admit(ticket)
             return
         call = ticket.call
-        async with self._turns[call.organization_id, call.facts.action]:
+        agent = _agent_of(call)
+        async with self._turns[agent]:
+            reserved = sum(self._reserved[agent].values())
 
             def look() -> None:
                 with scope(call.organization_id, "the calls of one agent"):
@@ -64,11 +78,41 @@ class ManagedCaps:
                         agent=call.facts.action,
                         most_calls=target.managed_calls_a_day or 0,
                         most_nanousd=target.managed_nanousd_a_day or 0,
+                        reserved_nanousd=reserved,
                         now=call.started_at,
                     )
 
             try:
                 await sync_to_async(look)()
             except DailyCapReached as reached:
-                raise DoorError(429, "managed_cap", str(reached), retry_after_seconds=reached.seconds) from None
+                raise DoorError(
+                    429,
+                    "managed_cap",
+                    str(reached),
+                    can_retry=reached.can_retry,
+                    retry_after_seconds=reached.seconds,
+                ) from None
             await writer.admit(ticket)
+            self._reserved[agent][call.id] = _most_nanousd(call, request)
+
+    def ended(self, call: Admission) -> None:
+        """What it cost stands in the books."""
+        if reserved := self._reserved.get(_agent_of(call)):
+            reserved.pop(call.id, None)
+
+
+def _agent_of(call: Admission) -> Agent:
+    return call.organization_id, call.facts.action
+
+
+def _most_nanousd(call: Admission, request: Request) -> int:
+    """What a call may cost by the price list; 0 where that does not tell."""
+    written = (request.most_output_tokens or MOST_OUTPUT_TOKENS) * request.answers
+    most = most_list_price(
+        provider=call.facts.provider,
+        model=call.facts.model,
+        input_tokens=min(len(request.body.text), MOST_INPUT_TOKENS),  # none is shorter than a character
+        output_tokens=written,
+        at=call.started_at,
+    )
+    return most or 0

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote
 from providers.adapters.counting import GOOGLE_COUNTS, google_tokens
 from providers.adapters.dialects.base import BYTE_ORDER_MARK, Dialect, Stream, is_escaped
 from providers.adapters.dialects.events import ElementCutter, element_in, events_in, fields_of
-from providers.adapters.dialects.request import BadBody, Body, Member, Request, limit_in, only
+from providers.adapters.dialects.request import BadBody, Body, Member, Request, limit_in
 from providers.adapters.exchange import Finish
 from providers.adapters.reading import count_or_none, last_object, member, request_id_of, rows, text_of
 from usage.tokens import Doubt, Report
@@ -116,12 +116,12 @@ def _models_in(content: Body) -> tuple[Member, ...]:
     for name in ("generateContentRequest", "generate_content_request"):
         inner = content.get(name)
         if inner and isinstance(inner.value, dict):
-            found.append(only(content.members_at(inner.start), "model"))
+            found.append(dict(content.members_at(inner.start)).get("model"))
     batch = content.get("requests")
     if batch and isinstance(batch.value, list):
         for element in content.elements_at(batch.start):
             if isinstance(element.value, dict):
-                found.append(only(content.members_at(element.start), "model"))
+                found.append(dict(content.members_at(element.start)).get("model"))
     return tuple(model for model in found if model and isinstance(model.value, str))
 
 

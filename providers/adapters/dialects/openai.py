@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from providers.adapters.counting import openai_tokens
 from providers.adapters.dialects.base import Dialect, Stream, is_escaped
-from providers.adapters.dialects.request import Body, Edit, Request, is_stream, limit_in, model_in, only
+from providers.adapters.dialects.request import Body, Edit, Request, is_stream, limit_in, model_in
 from providers.adapters.error_body import ErrorBody, error_in
 from providers.adapters.exchange import Finish
 from providers.adapters.reading import count_of, last_object, member, request_id_of, rows, text_of
@@ -89,7 +89,7 @@ def _asking(content: Body) -> Edit | None:
     if not isinstance(options.value, dict):
         return None
     members = content.members_at(options.start)
-    if asked := only(members, "include_usage"):
+    if asked := dict(members).get("include_usage"):
         return Edit(asked.start, asked.end, "true")
     return Edit(options.start + 1, options.start + 1, '"include_usage":true' + ("," if members else ""))
 

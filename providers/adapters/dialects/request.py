@@ -24,7 +24,6 @@ Each = TypeVar("Each")
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_decode = json.JSONDecoder().raw_decode
 
 
 class BadBody(ValueError):
@@ -37,6 +36,18 @@ class BadBody(ValueError):
         super().__init__(f"{code} {name}".strip())
         self.code = code
         self.name = name
+
+
+def _by_name(members: Sequence[tuple[str, Each]]) -> dict[str, Each]:
+    """An object's members. A name that stands there twice would be read by us as the one and by others as the other."""
+    named = dict(members)
+    if len(named) < len(members):
+        ((name, _),) = Counter(name for name, _ in members).most_common(1)
+        raise BadBody("twice", name)
+    return named
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_by_name).raw_decode
 
 
 class Member(NamedTuple):
@@ -54,7 +65,7 @@ class Edit(NamedTuple):
 
 
 class Body:
-    """The text of a body and the members of its outermost object. Names that are read may not stand there twice."""
+    """The text of a body and the members of its outermost object. No object in it may name a member twice."""
 
     def __init__(self, body: bytes) -> None:
         if len(body) > MOST_VALUES and _values_in(body) > MOST_VALUES:
@@ -62,7 +73,7 @@ class Body:
         try:
             self.text = body.decode()
             self._members = self.members_at(self._skip(0))
-            self._named = dict(self._members)
+            self._named = _by_name(self._members)
         except (ValueError, RecursionError) as error:
             raise error if isinstance(error, BadBody) else BadBody("not_json") from None
 
@@ -107,16 +118,8 @@ class Body:
         space = _SPACE.match(self.text, at)
         return space.end() if space else at
 
-    def refuse_repeated(self) -> None:
-        """Raises BadBody where a name of the outermost object stands there twice, whether we read it or not."""
-        if len(self._named) < len(self._members):
-            ((name, _),) = Counter(name for name, _ in self._members).most_common(1)
-            raise BadBody("twice", name)
-
     def get(self, name: str) -> Member | None:
-        """The member of this name. Two of them would be read by us as the one and by a provider as the other."""
-        member = self._named.get(name)
-        return member and only(self._members, name) if len(self._named) < len(self._members) else member
+        return self._named.get(name)
 
     def value(self, *names: str) -> Any:
         """The value of the first of these names that is there and not null."""
@@ -147,13 +150,6 @@ def _not_too_many(members: Iterable[Each]) -> list[Each]:
     if len(found) > MOST_MEMBERS:
         raise BadBody("too_many_values")
     return found
-
-
-def only(members: Sequence[tuple[str, Member]], name: str) -> Member | None:
-    found = [member for other, member in members if other == name]
-    if len(found) > 1:
-        raise BadBody("twice", name)
-    return found[0] if found else None
 
 
 def _values_in(body: bytes) -> int:

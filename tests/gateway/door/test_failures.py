@@ -108,6 +108,18 @@ def test_a_stream_that_breaks_off_ends_with_an_error_in_its_wire(door) -> None:
     assert event.cost_nanousd
 
 
+@pytest.mark.parametrize(
+    "headers", [(), (("content-length", str(len(chat_answer()) + 1)),)], ids=["chunked", "of a length"]
+)
+def test_an_answer_that_breaks_off_is_not_handed_on_as_a_whole_one(door, headers) -> None:
+    door.upstream.answers.append(Scripted([chat_answer(), CUT], headers=headers))
+    answer = door.chat()
+    assert (answer.status_code, answer.headers["x-keyfare-error"]) == (502, "upstream_broke_off")
+    assert answer.headers["x-should-retry"] == "false"
+    assert len(door.upstream.received) == 1
+    assert (door.event.status, door.event.http_status) == (Status.FAILED, 200)
+
+
 def test_an_error_inside_a_stream_is_passed_on_and_booked(door) -> None:
     broken = b'data: {"error":{"message":"Server error","code":"server_error"}}\n\n'
     door.upstream.answers.append(Scripted([chat_event("Hello "), broken], headers=EVENTS))

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from gateway.door.application import Door
 from gateway.door.endpoints import Wire
 from gateway.door.flow import COMMENT, Flow
+from gateway.snapshots import open_snapshots
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from routing.models import CallAccess
 from tests.gateway.door.conftest import DoorBefore, question
@@ -157,3 +159,47 @@ def test_a_ping_that_is_on_its_way_at_the_end_of_a_stream_breaks_nothing(monkeyp
         return sent
 
     assert asyncio.run(ended()) == [COMMENT]
+
+
+@pytest.mark.parametrize(
+    ("is_stream", "status"), [(True, Status.CUT_OFF), (False, Status.FAILED)], ids=["stream", "whole"]
+)
+def test_a_call_that_ends_because_we_do_is_not_booked_as_one_whose_caller_left(door, is_stream, status) -> None:
+    """As a server does that is told to end, and waits no longer for what still runs."""
+    chunks: list[bytes | float] = [chat_event("word "), 60.0] if is_stream else [60.0, chat_answer()]
+    door.upstream.answers.append(Scripted(chunks, headers=EVENTS))
+
+    answered = asyncio.run(cancelled_at_work(door, question(stream=is_stream)))
+
+    assert "server_ends" in answered
+    event = door.event
+    assert event.status == status
+    assert event.error_kind == "unexpected"
+    assert event.are_tokens_estimated is is_stream
+    assert not InFlightCall.objects.for_organization(door.organization).exists()
+
+
+async def cancelled_at_work(door: DoorBefore, content: dict[str, Any]) -> str:
+    """What the caller got from a door of its own that made the call, and was cancelled once the provider was at it."""
+    sent: list[bytes] = []
+    messages = [{"type": "http.request", "body": json.dumps(content).encode(), "more_body": False}]
+    headers = [(b"authorization", f"Bearer {door.token}".encode())]
+    path = "/v1/chat/completions"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+
+    async def receive() -> dict[str, Any]:
+        if not messages:
+            await asyncio.sleep(60)
+        return messages.pop()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+
+    app = Door(open_snapshots)
+    calling = asyncio.create_task(app(scope, receive, send))
+    while not (any(sent) if content["stream"] else door.upstream.received):
+        await asyncio.sleep(0.01)
+    calling.cancel()
+    await asyncio.wait([calling])
+    await app.close()
+    return b"".join(sent).decode()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from config.onboarding import ensure_platform
+from gateway.daily_cap import DailyCapReached, refuse_over_cap
 from organizations.tenancy import EVERY, scope
 from routing.models import Agent, RoutingRule
 from simulator.wires.base import Reply
-from tests.builders import connect_key, connect_managed_key
+from tests.builders import NOW, connect_key, connect_managed_key
 from tests.gateway.door.conftest import RunningDoor
 from usage.amounts import usd_exactly
 from usage.models import Mode
@@ -121,3 +124,32 @@ def test_a_call_brings_in_no_model_that_staff_did_not_choose(managed, more) -> N
     assert refused.status_code == 400
     assert refused.headers["x-keyfare-error"] == "model_not_allowed"
     assert not managed.events.exists()
+
+
+def test_what_calls_under_way_may_cost_counts_until_they_have_ended(managed) -> None:
+    """So fifty at once cost less than the cap and one call more."""
+    with scope(EVERY, "a test"):
+        Agent.objects.filter(slug="openai-agent").update(managed_nanousd_a_day=1, managed_calls_a_day=100)
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda _: managed.chat(), range(50)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [429] * 49
+    assert {answer.headers["x-keyfare-error"] for answer in answers if answer.status_code == 429} == {"managed_cap"}
+    assert managed.events.count() == 1
+
+
+def test_a_call_that_has_ended_reserves_nothing(managed, simulated_providers) -> None:
+    with scope(EVERY, "a test"):
+        Agent.objects.filter(slug="openai-agent").update(managed_nanousd_a_day=10**9, managed_calls_a_day=100)
+    simulated_providers.app.upcoming.extend([Reply(400, {"error": {"message": "no", "code": 400}})] * 3)
+    assert [managed.chat().status_code for _ in range(9)] == [400] * 3 + [200] * 6  # each may cost a fifth of it
+
+
+def test_who_is_kept_off_by_calls_under_way_alone_may_try_again(managed) -> None:
+    def look(**more: int) -> None:
+        refuse_over_cap(organization_id=managed.organization.pk, agent="openai-agent", now=NOW, most_calls=9, **more)
+
+    with scope(EVERY, "a test"):
+        look(most_nanousd=100, reserved_nanousd=99)
+        with pytest.raises(DailyCapReached, match="under way") as reached:
+            look(most_nanousd=100, reserved_nanousd=100)
+    assert reached.value.can_retry

@@ -115,8 +115,9 @@ def test_the_query_carries_a_token_to_gemini_alone(running_door) -> None:
 
 
 def test_whatever_an_sdk_puts_before_the_path_one_address_serves(running_door) -> None:
-    for path in ("/v1/v1/messages", "/v1beta/v1/messages"):
+    for path in ("/v1/v1/messages", "/v1beta/v1/messages", "//v1/messages", "/v1//messages", "/v1//v1/messages/"):
         assert running_door.post(path, MESSAGE).status_code == 200
+    assert running_door.post("//v1beta//models/google-agent:generateContent", CONTENTS).status_code == 200
 
 
 def test_an_agent_is_called_by_its_own_wire_only(running_door) -> None:
