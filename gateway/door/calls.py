@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
 
 from gateway.callers import Caller
 from gateway.door.choice import Chosen
@@ -90,6 +90,6 @@ class Way:
     egress: Egress
     writer: Writer
     caps: ManagedCaps
-    now: Callable[[], Any]  # the database's clock
+    now: Callable[[], datetime]  # the database's clock
     timeout_seconds: float
     idle_seconds: float

@@ -29,10 +29,9 @@ async def count(
     """Raises DoorError."""
     target = chosen.target
     adapter = PROVIDERS[target.facts.provider].adapter
-    path = endpoint.path or f"/{request.path(model=chosen.model)}"
     call = adapter.door_call(
         target.destination.base_url,
-        path,
+        endpoint.path_of(request, chosen.model),
         door_headers.upstream(headers, endpoint.wire),
         request.rewritten(model=chosen.model),
     )

@@ -37,7 +37,7 @@ from providers.custody.sealing import SealBroken
 from providers.egress.client import Answer, Limits, open_call
 from providers.models import UNREADABLE
 from usage.audience import sees_usd
-from usage.facts import Admission
+from usage.facts import Admission, deadline_of
 from usage.metering import cost_of
 from usage.models import Mode
 from usage.tokens import NOTHING_SAID
@@ -53,7 +53,6 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 8.0  # who is asked to wait for longer is told so
 LARGEST_ANSWER = 64 * 1024**2
 LARGEST_STREAM = 1024**3
-SETTLE_GRACE = timedelta(seconds=60)
 
 
 class Forwarding:
@@ -65,7 +64,6 @@ class Forwarding:
         self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
-        self._has_started = False
         self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
 
@@ -120,7 +118,7 @@ class Forwarding:
                 run_id=self.asked.run_id,
                 iteration=self.asked.iteration,
                 started_at=now,
-                deadline_at=now + timedelta(seconds=self.way.timeout_seconds) + SETTLE_GRACE,
+                deadline_at=deadline_of(now, self.way.timeout_seconds),
                 no_token_charges=target.no_token_charges,
                 rule_version=target.rule_version,
                 attempt=self.attempt,
@@ -137,7 +135,6 @@ class Forwarding:
 
     def _http_call(self) -> HttpCall:
         asked, model = self.asked, self.asked.chosen.model
-        path = asked.endpoint.path or f"/{asked.request.path(model=model)}"
         also = parameters.edits(
             asked.endpoint,
             asked.request.body,
@@ -146,6 +143,7 @@ class Forwarding:
         )
         body = asked.request.rewritten(model=model, asks_for_usage=self._asks_for_usage, also=also)
         headers = door_headers.upstream(asked.headers, asked.endpoint.wire)
+        path = asked.endpoint.path_of(asked.request, model)
         return self.adapter.door_call(asked.chosen.target.destination.base_url, path, headers, body)
 
     @property
@@ -214,12 +212,11 @@ class Forwarding:
         stream = self.asked.endpoint.dialect.stream(withholds_usage=self._asks_for_usage)
         headers = self._answer_headers(answer.headers)
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        self._has_started = True
         flow = Flow(self.send, stream, self.asked.endpoint.wire, is_events=_is_events(answer))
         failure: ProviderError | None = None
         is_whole = False
         try:
-            async with flow.pinging():
+            async with flow:
                 try:
                     async for data in answer.chunks():
                         for chunk in stream.feed(data):
@@ -288,13 +285,7 @@ class Forwarding:
         if reply.starts:
             headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
             await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            self._has_started = True
         await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-    @property
-    def has_started(self) -> bool:
-        """Whether the caller got the beginning of an answer."""
-        return self._has_started
 
 
 def _is_events(answer: Answer) -> bool:
