@@ -11,7 +11,7 @@ from django import forms
 from organizations.names import NameFormField
 from organizations.typed_numbers import DecimalField, WholeNumberField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key
-from providers.forms import OpenText
+from providers.forms import ModelIdField, OpenText
 from providers.models import ProviderKey
 from routing.agents import MOST_OF_DESCRIPTION, MOST_OF_NAME, MOST_OF_SLUG
 from routing.counterparts import counterpart
@@ -46,11 +46,7 @@ class NewAgentForm(AgentForm):
         help_text="What clients send as the model. Left empty it is made of the name. It never changes.",
     )
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
-    model = forms.CharField(
-        required=False,
-        max_length=RoutingRule._meta.get_field("model").max_length,
-        widget=forms.TextInput(attrs=TYPED),
-    )
+    model = ModelIdField(required=False, max_length=RoutingRule._meta.get_field("model").max_length)
     makes_token = forms.BooleanField(label="Make an API token that calls this agent alone", required=False)
     days = forms.TypedChoiceField(label="The token expires after", coerce=int, choices=LIFETIMES, initial=YEAR)
     field_order = ("name", "description", "slug", "key", "model", "makes_token", "days")
