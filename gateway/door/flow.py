@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
+from gateway.door.asgi import Send
 from gateway.door.endpoints import Wire
 from gateway.door.estimates import written_in
 from providers.adapters.dialects.base import Stream
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PING_SECONDS = 15.0
 PINGS = {Wire.ANTHROPIC: b'event: ping\ndata: {"type": "ping"}\n\n'}

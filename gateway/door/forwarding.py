@@ -13,14 +13,14 @@ import logging
 import time
 import uuid
 from asyncio import sleep
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import DatabaseError
 
 from gateway.door import headers as door_headers
 from gateway.door import parameters
+from gateway.door.asgi import Send, send_whole
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
 from gateway.door.errors import DoorError, redirected
@@ -43,7 +43,6 @@ from usage.models import Mode
 from usage.tokens import NOTHING_SAID
 
 logger = logging.getLogger(__name__)
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MOST_ATTEMPTS = 3
 # Answers that no provider bills, and that may be others in a moment.
@@ -283,9 +282,9 @@ class Forwarding:
 
     async def _finish(self, reply: Reply) -> None:
         if reply.starts:
-            headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
-            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+            await send_whole(self.send, reply.status, reply.headers, reply.body)
+        else:
+            await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
 def _is_events(answer: Answer) -> bool:

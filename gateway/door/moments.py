@@ -45,5 +45,5 @@ class Moments:
             await asyncio.sleep(ASK_EVERY_SECONDS)
             try:
                 self._take(await sync_to_async(clock.now)())
-            except Exception:
-                logger.warning("The database could not be asked for its time")
+            except Exception as error:  # whatever it is: what was said last goes on
+                logger.warning("The database could not be asked for its time: %s", error)
