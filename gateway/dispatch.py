@@ -40,11 +40,8 @@ from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.models import UNREADABLE, ProviderKey
 from routing.reasons import RouteReason, named_key, of_state
 from routing.resolve import CLOSED, Route, RouteUnavailable
-from usage.facts import Admission, CallFacts
+from usage.facts import Admission, CallFacts, deadline_of
 from usage.models import Mode
-
-# Added to the call's own deadline before its admission counts as left behind by a crash.
-SETTLE_GRACE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def prepare_many(
     if not Organization.objects.filter(pk=organization.pk, closed_at=None).exists():
         return [RouteUnavailable(CLOSED) for _ in calls]
     opened = {route: _opened(organization, route) for route in {call.route for call in calls}}
-    deadline_at = now + timedelta(seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS) + SETTLE_GRACE
+    deadline_at = deadline_of(now, settings.KEYFARE_CALL_TIMEOUT_SECONDS)
     tickets: list[Ticket | RouteUnavailable] = []
     for call in calls:
         route = opened[call.route]

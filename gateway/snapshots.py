@@ -181,7 +181,7 @@ class Snapshots:
                         self._take(beat)
             except (OSError, TimeoutError, DatabaseError, psycopg.Error, NotTold) as error:
                 logger.warning("Changes of rights are not heard of for now: %s", error)
-            except Exception:
+            except Exception:  # a bug of ours: tried again all the same, and nobody is let through meanwhile
                 logger.exception("Changes of rights are not heard of for now")
             await asyncio.sleep(PAUSE_SECONDS)
 

@@ -71,7 +71,7 @@ class TokenSearch:
         forgotten = self._forgotten
         try:
             found = await self._in_thread(partial(find_tokens, prefixes))
-        except Exception as error:
+        except Exception as error:  # for whoever waits: what it means, and whether it is logged, they decide
             for prefix in prefixes:
                 answer = self._waiting.pop(prefix)
                 answer.set_exception(error)

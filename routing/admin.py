@@ -129,7 +129,7 @@ class AgentManagedForm(OpenText, forms.ModelForm):  # type: ignore[type-arg]  # 
     MOST_CALLS, MOST_USD = 10_000_000, Decimal(1_000_000)
 
     managed_provider = forms.ChoiceField(label="Managed provider", required=False, widget=UnfoldAdminSelectWidget)
-    managed_model = forms.CharField(
+    managed_model = ModelIdField(
         max_length=200,
         required=False,
         widget=UnfoldAdminTextInputWidget,

@@ -9,15 +9,13 @@ from typing import Any, ClassVar, cast
 from django import forms
 
 from organizations.names import NameFormField
-from organizations.storable import storable
 from organizations.typed_numbers import DecimalField, WholeNumberField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key
-from providers.forms import OpenText
+from providers.forms import ModelIdField, OpenText
 from providers.models import ProviderKey
 from routing.agents import MOST_OF_DESCRIPTION, MOST_OF_NAME, MOST_OF_SLUG
-from routing.allowed_models import ListRefused, read_allowed
 from routing.counterparts import counterpart
-from routing.forms import grouped_keys
+from routing.forms import AllowedModelsField, grouped_keys
 from routing.models import Effort, RoutingRule
 from routing.resolve import RoutingRow
 from routing.rule_settings import HOTTEST, MOST_OUTPUT_TOKENS, RuleSettings
@@ -25,7 +23,6 @@ from routing.token_forms import LIFETIMES, YEAR
 
 PLAIN = {"autocomplete": "off"}
 TYPED = {"class": "mono", "autocomplete": "off", "spellcheck": "false"}
-MOST_OF_LIST = 30_000
 
 
 class AgentForm(OpenText, forms.Form):
@@ -49,11 +46,7 @@ class NewAgentForm(AgentForm):
         help_text="What clients send as the model. Left empty it is made of the name. It never changes.",
     )
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
-    model = forms.CharField(
-        required=False,
-        max_length=RoutingRule._meta.get_field("model").max_length,
-        widget=forms.TextInput(attrs=TYPED),
-    )
+    model = ModelIdField(required=False, max_length=RoutingRule._meta.get_field("model").max_length)
     makes_token = forms.BooleanField(label="Make an API token that calls this agent alone", required=False)
     days = forms.TypedChoiceField(label="The token expires after", coerce=int, choices=LIFETIMES, initial=YEAR)
     field_order = ("name", "description", "slug", "key", "model", "makes_token", "days")
@@ -106,21 +99,8 @@ class RuleSettingsForm(OpenText, forms.Form):
         help_text="Tokens an answer has at most, thinking included.",
     )
     reasoning_effort = forms.ChoiceField(required=False, choices=[("", "As the model has it"), *Effort.choices])
-    allowed_models = forms.CharField(
-        label="Allowed models",
-        required=False,
-        max_length=MOST_OF_LIST,
-        widget=forms.Textarea(attrs={**TYPED, "rows": "2"}),
-        help_text="One a line: a provider such as <code>openai</code>, or one model of it such as "
-        "<code>openai/gpt-4.1-mini</code>. Empty: it may be routed to any.",
-    )
+    allowed_models = AllowedModelsField(label="Allowed models", empty="it may be routed to any")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
-
-    def clean_allowed_models(self) -> list[str]:
-        try:
-            return read_allowed(storable(self.cleaned_data["allowed_models"]))
-        except ListRefused as refusal:
-            raise forms.ValidationError(str(refusal)) from None
 
     @property
     def settings(self) -> RuleSettings:

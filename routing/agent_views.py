@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -29,7 +28,7 @@ from routing.resolve import RoutingRow
 from routing.services import RuleRefused
 from routing.snippets import snippets_for
 from routing.table import listed_models, selectable_keys, suggestion_lists
-from routing.token_forms import NEVER
+from routing.token_forms import end_of
 from routing.views import save_rows
 
 KEPT = ("name", "description", "slug", "key", "model")
@@ -60,11 +59,10 @@ def new(request: OrganizationHttpRequest) -> HttpResponse:
     keys = selectable_keys(request.organization)
     if request.method == "GET":
         return _new(request, NewAgentForm(row=UNBORN, keys=keys, initial=_begun(request, keys)), keys)
-    form, now = NewAgentForm(request.POST, row=UNBORN, keys=keys), clock.now()
+    form = NewAgentForm(request.POST, row=UNBORN, keys=keys)
     if not form.is_valid():
         return _new(request, form, keys, status=422)
     chosen = form.cleaned_data
-    days = chosen["days"]
     try:
         agent, made = open_agent(
             organization=request.organization,
@@ -74,7 +72,7 @@ def new(request: OrganizationHttpRequest) -> HttpResponse:
             key=form.chosen_key,
             model=chosen["model"],
             with_token=chosen["makes_token"],
-            token_expires_at=now + timedelta(days=days) if days != NEVER else None,
+            token_expires_at=end_of(chosen["days"], clock.now()),
             actor=request.user,
         )
     except AgentRefused as refusal:

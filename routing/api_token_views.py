@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -27,7 +27,7 @@ from organizations.permissions import (
 from routing.call_access import AccessRefused, make_calling_token, words_of
 from routing.models import Agent
 from routing.table import selectable_keys
-from routing.token_forms import NEVER, ApiTokenForm
+from routing.token_forms import ApiTokenForm, end_of
 
 REVOKED_SHOWN = 20
 CALLS = Permission.CALL_AGENTS
@@ -57,15 +57,14 @@ def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
 @recently_authenticated(back="routing:api-tokens")
 def make(request: OrganizationHttpRequest) -> HttpResponse:
     """The one answer that shows the token. It is no redirect, because nothing may keep the token for the next page."""
-    form, now = _form(request, request.POST), clock.now()
+    form = _form(request, request.POST)
     if form.is_valid():
-        days = form.cleaned_data["days"]
         try:
             made = make_calling_token(
                 organization=request.organization,
                 name=form.cleaned_data["name"],
                 scopes=form.cleaned_data["scopes"],
-                expires_at=now + timedelta(days=days) if days != NEVER else None,
+                expires_at=end_of(form.cleaned_data["days"], clock.now()),
                 access=form.access,
                 actor=request.user,
             )

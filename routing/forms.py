@@ -10,10 +10,12 @@ from typing import Any, cast
 from django import forms
 
 from organizations.edits import ChangedMeanwhile, stamp
+from organizations.storable import storable
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import ModelIdField, OpenText
 from providers.models import ProviderKey
+from routing.allowed_models import ListRefused, read_allowed
 from routing.counterparts import counterpart
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow
@@ -22,6 +24,28 @@ from routing.services import KeyInUse, KeyUse, route_parts
 Choice = tuple[str, str]  # key id and model, both "" for the managed default
 MANAGED: Choice = ("", "")
 MANAGED_TEXT = "managed"
+MOST_OF_LIST = 30_000
+
+
+class AllowedModelsField(forms.CharField):
+    """A list of allowed models; cleaned, what `read_allowed` makes of it. `empty` is what an empty one means."""
+
+    def __init__(self, *, label: str, empty: str) -> None:
+        typed = {"class": "mono", "autocomplete": "off", "spellcheck": "false", "rows": "2"}
+        super().__init__(
+            label=label,
+            required=False,
+            max_length=MOST_OF_LIST,
+            widget=forms.Textarea(attrs=typed),
+            help_text="One a line: a provider such as <code>openai</code>, or one model of it such as "
+            f"<code>openai/gpt-4.1-mini</code>. Empty: {empty}.",
+        )
+
+    def clean(self, value: Any) -> list[str]:
+        try:
+            return read_allowed(storable(super().clean(value)))
+        except ListRefused as refusal:
+            raise forms.ValidationError(str(refusal)) from None
 
 
 def choice_of(rule: RoutingRule | None) -> Choice:

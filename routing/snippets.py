@@ -14,18 +14,10 @@ from enum import StrEnum
 
 from django.conf import settings
 
-from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
-from providers.adapters.dialects.gemini import GEMINI
 from providers.catalog import PROVIDERS
 from usage.names import provider_name
 
 TOKEN_PLACEHOLDER = "kf_your_token"  # noqa: S105  # no token
-
-
-class Wire(StrEnum):
-    OPENAI = "OpenAI"
-    ANTHROPIC = "Anthropic"
-    GEMINI = "Gemini"
 
 
 class Language(StrEnum):
@@ -38,18 +30,17 @@ class Language(StrEnum):
 class Snippet:
     slug: str
     client: str
-    wire: Wire
+    asks: str  # one of what adapters may speak
     language: Language
     text: str
     hint: str  # where it goes
-    lacking: frozenset[str] = frozenset()  # providers on its wire that lack what it asks for
 
 
 SNIPPETS: tuple[Snippet, ...] = (
     Snippet(
         slug="openai",
         client="OpenAI SDK",
-        wire=Wire.OPENAI,
+        asks="chat completions",
         language=Language.PYTHON,
         hint="pip install openai",
         text="""\
@@ -66,7 +57,7 @@ print(answer.choices[0].message.content)
     Snippet(
         slug="langchain",
         client="LangChain",
-        wire=Wire.OPENAI,
+        asks="chat completions",
         language=Language.PYTHON,
         hint="pip install langchain-openai",
         text="""\
@@ -79,7 +70,7 @@ print(model.invoke("Say hello.").content)
     Snippet(
         slug="curl",
         client="curl",
-        wire=Wire.OPENAI,
+        asks="chat completions",
         language=Language.SHELL,
         hint="In a terminal, on OpenAI’s wire",
         text="""\
@@ -92,10 +83,9 @@ curl {site}/v1/chat/completions \\
     Snippet(
         slug="codex",
         client="Codex",
-        wire=Wire.OPENAI,
+        asks="responses",
         language=Language.TOML,
         hint="~/.codex/config.toml, with the token in the environment variable KEYFARE_TOKEN",
-        lacking=frozenset({"mistral"}),
         text="""\
 model = "{agent}"
 model_provider = "keyfare"
@@ -110,7 +100,7 @@ wire_api = "responses"
     Snippet(
         slug="open-webui",
         client="Open WebUI",
-        wire=Wire.OPENAI,
+        asks="chat completions",
         language=Language.SHELL,
         hint="The environment that it is started with",
         text="""\
@@ -123,7 +113,7 @@ open-webui serve
     Snippet(
         slug="claude-code",
         client="Claude Code",
-        wire=Wire.ANTHROPIC,
+        asks="messages",
         language=Language.SHELL,
         hint="In a terminal; a token that is bound to this agent serves whatever model it names",
         text="""\
@@ -135,7 +125,7 @@ claude
     Snippet(
         slug="anthropic",
         client="Anthropic SDK",
-        wire=Wire.ANTHROPIC,
+        asks="messages",
         language=Language.PYTHON,
         hint="pip install anthropic",
         text="""\
@@ -153,7 +143,7 @@ print(answer.content[0].text)
     Snippet(
         slug="curl-anthropic",
         client="curl",
-        wire=Wire.ANTHROPIC,
+        asks="messages",
         language=Language.SHELL,
         hint="In a terminal, on Anthropic’s wire",
         text="""\
@@ -167,7 +157,7 @@ curl {site}/v1/messages \\
     Snippet(
         slug="google-genai",
         client="Google Gen AI SDK",
-        wire=Wire.GEMINI,
+        asks="generateContent",
         language=Language.PYTHON,
         hint="pip install google-genai",
         text="""\
@@ -182,7 +172,7 @@ print(answer.text)
     Snippet(
         slug="curl-gemini",
         client="curl",
-        wire=Wire.GEMINI,
+        asks="generateContent",
         language=Language.SHELL,
         hint="In a terminal, on Gemini’s wire",
         text="""\
@@ -214,17 +204,9 @@ class Snippets:
     others: str
 
 
-def wire_of(provider: str) -> Wire:
-    """What `provider` speaks."""
-    dialect = PROVIDERS[provider].adapter.dialect
-    if dialect is ANTHROPIC_MESSAGES:
-        return Wire.ANTHROPIC
-    return Wire.GEMINI if dialect is GEMINI else Wire.OPENAI
-
-
 def snippets_for(*, agent: str, provider: str, token: str = TOKEN_PLACEHOLDER) -> Snippets:
     """Those that work for an agent routed to `provider`; for one that is not routed yet (""), all of them."""
-    wire = wire_of(provider) if provider else None
+    works = [each for each in SNIPPETS if not provider or each.asks in PROVIDERS[provider].adapter.speaks]
     site = settings.SITE_URL.rstrip("/")
     shown = [
         Filled(
@@ -234,17 +216,18 @@ def snippets_for(*, agent: str, provider: str, token: str = TOKEN_PLACEHOLDER) -
             snippet.hint,
             snippet.text.format(site=site, agent=agent, token=token),
         )
-        for snippet in SNIPPETS
-        if wire is None or (snippet.wire is wire and provider not in snippet.lacking)
+        for snippet in works
     ]
-    return Snippets(shown, _others(wire, provider))
+    return Snippets(shown, _others(works, provider))
 
 
-def _others(wire: Wire | None, provider: str) -> str:
-    if wire is None:
+def _others(works: Sequence[Snippet], provider: str) -> str:
+    if not provider:
         return "Which of these work is decided by the provider that the agent is routed to: an answer keeps its wire."
-    there = {each.client for each in SNIPPETS if each.wire is wire and provider not in each.lacking}
+    there = {each.client for each in works}
     missing = dict.fromkeys(each.client for each in SNIPPETS if each.client not in there)
+    if not missing:
+        return ""
     *first, last = missing
     names = f"{', '.join(first)} and {last}" if first else last
     return f"Not for this route: {names}, which need what {provider_name(provider)} does not speak."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 
 from django import forms
@@ -10,19 +11,22 @@ from django import forms
 from organizations.models import ApiToken, Membership
 from organizations.names import NameFormField
 from organizations.permissions import API_SCOPES, Permission
-from organizations.storable import storable
 from organizations.typed_numbers import WholeNumberField
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import ProviderKey
-from routing.allowed_models import ListRefused, read_allowed
 from routing.call_access import MOST_A_MINUTE, MOST_AT_ONCE, MOST_TOKENS_A_MINUTE, Access, AccessRefused
+from routing.forms import AllowedModelsField
 from routing.models import Agent
 
 NEVER, YEAR = 0, 365
 LIFETIMES = ((30, "30 days"), (90, "90 days"), (YEAR, "1 year"), (NEVER, "Never"))
-MOST_OF_LIST = 30_000
+
+
+def end_of(days: int, now: datetime) -> datetime | None:
+    """When a token of this lifetime expires."""
+    return now + timedelta(days=days) if days != NEVER else None
 
 
 class ApiTokenForm(OpenText, forms.Form):
@@ -50,14 +54,7 @@ class ApiTokenForm(OpenText, forms.Form):
         help_text="A token of one agent alone serves whatever model its client names.",
         error_messages={"invalid_choice": "One of these agents was archived meanwhile. Choose again."},
     )
-    allowed_models = forms.CharField(
-        label="Only these models",
-        required=False,
-        max_length=MOST_OF_LIST,
-        widget=forms.Textarea(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false", "rows": "2"}),
-        help_text="One a line: a provider such as <code>openai</code>, or one model of it such as "
-        "<code>openai/gpt-4.1-mini</code>. Empty: any.",
-    )
+    allowed_models = AllowedModelsField(label="Only these models", empty="any")
     member = forms.ChoiceField(
         label="Member",
         required=False,
@@ -109,12 +106,6 @@ class ApiTokenForm(OpenText, forms.Form):
         return self.is_bound and (
             Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
         )
-
-    def clean_allowed_models(self) -> list[str]:
-        try:
-            return read_allowed(storable(self.cleaned_data["allowed_models"]))
-        except ListRefused as refusal:
-            raise forms.ValidationError(str(refusal)) from None
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data

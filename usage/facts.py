@@ -10,8 +10,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+# Added to the time that a call may take before its admission counts as left behind by a crash.
+SETTLE_GRACE = timedelta(seconds=60)
 # With the organization and the day, what a row of the rollup stands for.
 COUNTED_BY = ("provider", "model", "action", "key_id", "mode")
 
@@ -70,3 +72,8 @@ class Admission:
     attempt_of: uuid.UUID | None = None
     is_stream: bool = False
     origin: Origin = OURSELVES
+
+
+def deadline_of(started_at: datetime, timeout_seconds: float) -> datetime:
+    """The `deadline_at` of a call that may take so long."""
+    return started_at + timedelta(seconds=timeout_seconds) + SETTLE_GRACE

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,7 @@ from django.db import connections
 from gateway.callers import Caller, CallerRefused, Callers
 from gateway.door import headers as door_headers
 from gateway.door import listings
+from gateway.door.asgi import Application, Headers, Receive, Scope, Send, send_whole
 from gateway.door.attribution import Iterations, Labels, run_of
 from gateway.door.bodies import Bodies, Body, Gone, throw_away
 from gateway.door.calls import Asked, Way
@@ -43,12 +44,9 @@ from usage.facts import Origin
 logger = logging.getLogger(__name__)
 
 WATCHED_AFTER_SECONDS = 0.2
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 READING_GRACE_SECONDS = 30.0  # for the last of an answer, once its provider had its time
+JSON: Headers = [(b"content-type", b"application/json")]
+
 OpenCallers = Callable[[], AbstractAsyncContextManager[Callers]]
 
 
@@ -102,7 +100,7 @@ class Door:
         try:
             door_headers.refuse_too_large(scope["headers"])
             if isinstance(asked, Probe):
-                await visit.answer(200, b"")
+                await visit.answer(b"")
                 return
             if self._opened is None:
                 await self.open()
@@ -249,18 +247,16 @@ class _Visit:
 
     async def models(self, caller: Caller, asked: Models) -> None:
         if asked.model:
-            await self.answer(200, listings.one(caller, asked.model, self.wire))
+            await self.answer(listings.one(caller, asked.model, self.wire))
             return
         is_codex = self.headers.get("originator", "").startswith("codex")
-        await self.answer(200, listings.listing(caller, self.wire, is_codex=is_codex))
+        await self.answer(listings.listing(caller, self.wire, is_codex=is_codex))
 
     async def receipt(self, caller: Caller, asked: Receipt) -> None:
-        await self.answer(200, await receipt(caller, asked.call))
+        await self.answer(await receipt(caller, asked.call))
 
-    async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-        sent = [*(headers or [(b"content-type", b"application/json")]), (b"content-length", str(len(body)).encode())]
-        await self.send({"type": "http.response.start", "status": status, "headers": sent})
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+    async def answer(self, body: bytes) -> None:
+        await send_whole(self.send, 200, JSON, body)
 
     async def refuse(self, error: DoorError) -> None:
         if self.has_ended:

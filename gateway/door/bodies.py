@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
 
+from gateway.door.asgi import Receive
 from gateway.door.errors import DoorError
 from organizations.reading import whole_number
 from providers.egress.deadline import Deadline
-
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 MB = 1024**2
 LARGEST_BODY = 32 * MB

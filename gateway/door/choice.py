@@ -9,6 +9,7 @@ from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
 from providers.adapters.dialects.request import Body
 from providers.catalog import PROVIDERS
+from routing.allowed_models import is_allowed
 
 LONGEST_MODEL = 200
 MOST_NAMED = 12
@@ -89,7 +90,7 @@ def _refuse_what_is_not_allowed(caller: Caller, chosen: Chosen, body: Body) -> N
     if not caller.allowed_models and not chosen.target.is_closed:
         return
     provider = chosen.target.facts.provider
-    if caller.allowed_models and not {provider, f"{provider}/{chosen.model}"} & caller.allowed_models:
+    if not is_allowed(caller.allowed_models, provider, chosen.model):
         raise DoorError(
             403,
             "model_not_allowed",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from gateway.door import headers as door_headers
+from gateway.door.asgi import Send, send_whole
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.calls import Way
 from gateway.door.choice import Chosen
@@ -18,7 +18,6 @@ from providers.catalog import PROVIDERS
 from providers.custody.sealing import SealBroken
 from providers.egress.client import Limits, open_call
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 LARGEST_COUNT = MB
 LONGEST_SECONDS = 60.0
 
@@ -29,10 +28,9 @@ async def count(
     """Raises DoorError."""
     target = chosen.target
     adapter = PROVIDERS[target.facts.provider].adapter
-    path = endpoint.path or f"/{request.path(model=chosen.model)}"
     call = adapter.door_call(
         target.destination.base_url,
-        path,
+        endpoint.path_of(request, chosen.model),
         door_headers.upstream(headers, endpoint.wire),
         request.rewritten(model=chosen.model),
     )
@@ -54,6 +52,4 @@ async def count(
     if isinstance(whole, ProviderError):
         raise DoorError(502, "upstream_failed", whole.sentence, can_retry=True)
     refuse_to_hand_on(whole.status, target.facts.mode, lambda: adapter.failure(whole))
-    sent = [*door_headers.downstream(whole.headers), (b"content-length", str(len(whole.body)).encode())]
-    await send({"type": "http.response.start", "status": whole.status, "headers": sent})
-    await send({"type": "http.response.body", "body": whole.body, "more_body": False})
+    await send_whole(send, whole.status, door_headers.downstream(whole.headers), whole.body)

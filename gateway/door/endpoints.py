@@ -19,6 +19,7 @@ from providers.adapters.dialects.base import Dialect
 from providers.adapters.dialects.embeddings import OPENAI_EMBEDDINGS
 from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OPENAI_CHAT
+from providers.adapters.dialects.request import Request
 from providers.adapters.dialects.responses import OPENAI_RESPONSES
 
 _OURS = re.compile(r"(?:/+v1|/+v1beta)+(?:/|\Z)")
@@ -44,7 +45,7 @@ class Wire(Enum):
 class Endpoint:
     """
     Where a model is called. `name` is what a provider has to speak to serve it; `path` stands after the provider's own
-    base URL. `only_counts`: tokens are counted, for nothing, and no model works.
+    base URL, "" where the request tells it. `only_counts`: tokens are counted, for nothing, and no model works.
     """
 
     name: str
@@ -52,6 +53,10 @@ class Endpoint:
     dialect: Dialect
     path: str = ""
     only_counts: bool = False
+
+    def path_of(self, request: Request, model: str) -> str:
+        """Where `request` is sent for `model`."""
+        return self.path or f"/{request.path(model=model)}"
 
 
 CHAT = Endpoint("chat completions", Wire.OPENAI, OPENAI_CHAT, "/chat/completions")

@@ -1,18 +1,14 @@
-"""What goes to the caller while a stream runs, and pings while the provider is silent."""
+"""What a caller gets while a stream runs."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
 
+from gateway.door.asgi import Send
 from gateway.door.endpoints import Wire
 from gateway.door.estimates import written_in
 from providers.adapters.dialects.base import Stream
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PING_SECONDS = 15.0
 PINGS = {Wire.ANTHROPIC: b'event: ping\ndata: {"type": "ping"}\n\n'}
@@ -20,7 +16,7 @@ COMMENT = b": waiting\n\n"
 
 
 class Flow:
-    """What goes to the caller while a stream runs, and pings while the provider is silent."""
+    """The events of a stream; while it is entered, pings between them where the provider is silent."""
 
     def __init__(self, send: Send, stream: Stream, wire: Wire, *, is_events: bool) -> None:
         self._send, self._stream = send, stream
@@ -39,17 +35,17 @@ class Flow:
         self._is_sending = False
         self._sent_at = time.monotonic()
 
-    def pinging(self) -> _Pinging:
-        return _Pinging(self)
-
-    def begin(self) -> None:
+    async def __aenter__(self) -> None:
         if self.is_events:
-            self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._look)
+            self._look_later()
 
-    async def end(self) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         if self._timer:
             self._timer.cancel()
         await asyncio.gather(*self._pings, return_exceptions=True)
+
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._look)
 
     def _look(self) -> None:
         is_silent = time.monotonic() - self._sent_at >= PING_SECONDS * 0.9
@@ -57,19 +53,8 @@ class Flow:
             ping = asyncio.ensure_future(self._send_ping())
             self._pings.add(ping)
             ping.add_done_callback(self._pings.discard)
-        self.begin()
+        self._look_later()
 
     async def _send_ping(self) -> None:
         await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})
         self._sent_at = time.monotonic()
-
-
-@dataclass(slots=True)
-class _Pinging:
-    flow: Flow
-
-    async def __aenter__(self) -> None:
-        self.flow.begin()
-
-    async def __aexit__(self, *raised: object) -> None:
-        await self.flow.end()

@@ -13,14 +13,14 @@ import logging
 import time
 import uuid
 from asyncio import sleep
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import DatabaseError
 
 from gateway.door import headers as door_headers
 from gateway.door import parameters
+from gateway.door.asgi import Send, send_whole
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
 from gateway.door.errors import DoorError, redirected
@@ -37,13 +37,12 @@ from providers.custody.sealing import SealBroken
 from providers.egress.client import Answer, Limits, open_call
 from providers.models import UNREADABLE
 from usage.audience import sees_usd
-from usage.facts import Admission
+from usage.facts import Admission, deadline_of
 from usage.metering import cost_of
 from usage.models import Mode
 from usage.tokens import NOTHING_SAID
 
 logger = logging.getLogger(__name__)
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 MOST_ATTEMPTS = 3
 # Answers that no provider bills, and that may be others in a moment.
@@ -53,7 +52,6 @@ FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 8.0  # who is asked to wait for longer is told so
 LARGEST_ANSWER = 64 * 1024**2
 LARGEST_STREAM = 1024**3
-SETTLE_GRACE = timedelta(seconds=60)
 
 
 class Forwarding:
@@ -132,7 +130,7 @@ class Forwarding:
                 run_id=self.asked.run_id,
                 iteration=self.asked.iteration,
                 started_at=now,
-                deadline_at=now + timedelta(seconds=self.way.timeout_seconds) + SETTLE_GRACE,
+                deadline_at=deadline_of(now, self.way.timeout_seconds),
                 no_token_charges=target.no_token_charges,
                 rule_version=target.rule_version,
                 attempt=self.attempt,
@@ -148,7 +146,6 @@ class Forwarding:
 
     def _http_call(self) -> HttpCall:
         asked, model = self.asked, self.asked.chosen.model
-        path = asked.endpoint.path or f"/{asked.request.path(model=model)}"
         also = parameters.edits(
             asked.endpoint,
             asked.request.body,
@@ -157,6 +154,7 @@ class Forwarding:
         )
         body = asked.request.rewritten(model=model, asks_for_usage=self._asks_for_usage, also=also)
         headers = door_headers.upstream(asked.headers, asked.endpoint.wire)
+        path = asked.endpoint.path_of(asked.request, model)
         return self.adapter.door_call(asked.chosen.target.destination.base_url, path, headers, body)
 
     @property
@@ -229,7 +227,7 @@ class Forwarding:
         failure: ProviderError | None = None
         is_whole = False
         try:
-            async with flow.pinging():
+            async with flow:
                 try:
                     async for data in answer.chunks():
                         for chunk in stream.feed(data):
@@ -296,9 +294,9 @@ class Forwarding:
 
     async def _finish(self, reply: Reply) -> None:
         if reply.starts:
-            headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
-            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+            await send_whole(self.send, reply.status, reply.headers, reply.body)
+        else:
+            await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
 def _is_events(answer: Answer) -> bool:

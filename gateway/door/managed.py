@@ -31,12 +31,11 @@ MOST_OUTPUT_TOKENS = 128_000
 
 def managed_failure(error: ProviderError, status: int) -> DoorError:
     """What a provider's error on a managed key means, in our words and with its status."""
-    provider = "The provider"
     return DoorError(
         status,
         "managed_key",
-        f"{sentence_of(error.kind, provider)} It was called with a managed key, which whoever runs this installation "
-        "looks after.",
+        f"{sentence_of(error.kind, 'The provider')} It was called with a managed key, which whoever runs this "
+        "installation looks after.",
         can_retry=error.kind.is_temporary,
         retry_after_seconds=error.retry_after_seconds,
     )

@@ -46,7 +46,7 @@ class Adapter(Verdicts, ABC):
     """
 
     dialect: ClassVar[Dialect]
-    # What the gateway may forward to it: names of `gateway.door.endpoints`.
+    # What the gateway may forward to it, and clients are offered snippets for: names of `gateway.door.endpoints`.
     speaks: ClassVar[frozenset[str]] = frozenset()
     takes_stream_options: ClassVar[bool] = True
     output_limit_field: ClassVar[str] = ""  # what a chat in OpenAI's protocol calls its output limit

@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from providers.adapters.base import (
     Adapter,
@@ -27,7 +27,7 @@ from providers.adapters.quirks import Quirk
 from providers.adapters.reasons import reason
 from providers.keys.model_quirks import quirks_of, remember_quirks
 from providers.models import ProviderKey
-from usage.facts import Admission, CallFacts
+from usage.facts import Admission, CallFacts, deadline_of
 from usage.metering import Finished, admit_call, record_calls
 from usage.models import Mode, UsageEvent
 from usage.pricing import price
@@ -35,7 +35,6 @@ from usage.tokens import NOTHING_SAID, Report, TokenUsage
 
 ACTION = "key_validation"  # in the books; no route, no average
 TIMEOUT_SECONDS = 60  # a server of one's own may have to load the model first
-SETTLE_GRACE = timedelta(seconds=60)
 OUTPUT_TOKENS = 16
 # What tells models apart that answer no chats, by their names.
 NO_CHAT = re.compile(
@@ -80,7 +79,7 @@ def prove(
             run_id=run_id,
             iteration=iteration,
             now=now,
-            deadline_at=now + timedelta(seconds=TIMEOUT_SECONDS) + SETTLE_GRACE,
+            deadline_at=deadline_of(now, TIMEOUT_SECONDS),
             no_token_charges=key.has_no_token_charges,
         )
         refused, quirk = _ask_once(call, adapter, adapter.chat_call(base_url, _question(model), quirks), ask, quirks)

@@ -33,9 +33,12 @@ class Calling:
     value: str = ""
 
 
-def usable_key(organization: Organization, label: str = "Main", secret: str = KEY) -> ProviderKey:
+def usable_key(
+    organization: Organization, label: str = "Main", secret: str = KEY, *, provider: str = "openai"
+) -> ProviderKey:
+    """Without asking anybody."""
     key = save_provider_key(
-        organization=organization, provider="openai", secret=Secret(secret), actor=None, now=NOW, label=label
+        organization=organization, provider=provider, secret=Secret(secret), actor=None, now=NOW, label=label
     )
     ProviderKey.objects.filter(organization=organization, pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
     return ProviderKey.objects.get(pk=key.pk)

@@ -131,6 +131,7 @@ def test_the_form_proposes_a_model_of_the_chosen_key(as_alice, acme, key):
         ({"slug": "direct"}, "has a meaning of its own"),
         ({"slug": "Not A Slug"}, "small letters"),
         ({"model": "no/such"}, "is not among the models this key can call"),
+        ({"model": "gpt-4.1\u200b"}, "letters, digits and signs only"),
         ({"model": ""}, "Choose a model."),
         ({"key": ""}, "Choose the key that calls this model"),
         ({"key": "nonsense"}, "Choose a connected key."),

@@ -67,6 +67,15 @@ def test_a_limit_that_is_none_is_refused(as_staff, bot, field, wrong):
     assert stored(bot) == ("", "", None, None)
 
 
+def test_a_model_with_signs_that_cannot_be_seen_is_refused(as_staff, bot):
+    form = form_of(as_staff.get(address(bot)), address(bot))
+
+    response = as_staff.post(address(bot), form | OPENED | {"managed_model": "gpt-4.1\u200b"})
+
+    assert "letters, digits and signs only" in response.content.decode()
+    assert stored(bot) == ("", "", None, None)
+
+
 def test_what_a_colleague_changed_meanwhile_is_not_overwritten(as_staff, staff, bot):
     stale = form_of(as_staff.get(address(bot)), address(bot))
     open_managed(agent=bot, provider="openai", model="gpt-5", calls_a_day=5, nanousd_a_day=10**9, actor=staff)

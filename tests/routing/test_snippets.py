@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from providers.catalog import PROVIDERS
-from routing.snippets import SNIPPETS, TOKEN_PLACEHOLDER, Language, Wire, snippets_for, wire_of
+from routing.snippets import SNIPPETS, TOKEN_PLACEHOLDER, Language, snippets_for
 
 TOKEN = "kf_abcdefgh_" + "x" * 43
 
@@ -55,23 +55,31 @@ def test_only_clients_that_speak_what_the_provider_speaks_are_shown(provider):
     snippets = snippets_for(agent="bot", provider=provider)
     shown = {each.slug for each in snippets.shown}
 
-    assert shown <= {each.slug for each in SNIPPETS if each.wire is wire_of(provider)}
-    assert {"openai", "curl"} <= shown or wire_of(provider) is not Wire.OPENAI
+    assert shown == {each.slug for each in SNIPPETS if each.asks in PROVIDERS[provider].adapter.speaks}
+    assert shown
     assert snippets.others.startswith("Not for this route: ")
     assert all(TOKEN_PLACEHOLDER in each.text or each.slug == "codex" for each in snippets.shown)
 
 
-def test_the_wires_of_the_known_providers():
-    assert {slug: wire_of(slug).value for slug in ("openrouter", "openai", "anthropic", "google", "mistral")} == {
-        "openrouter": "OpenAI",
-        "openai": "OpenAI",
-        "anthropic": "Anthropic",
-        "google": "Gemini",
-        "mistral": "OpenAI",
-    }
-    assert "codex" not in {each.slug for each in snippets_for(agent="bot", provider="mistral").shown}
-    assert {each.slug for each in snippets_for(agent="bot", provider="anthropic").shown} == {
-        "claude-code",
-        "anthropic",
-        "curl-anthropic",
-    }
+OF_CHATS = {"openai", "langchain", "curl", "open-webui"}
+OF_MESSAGES = {"claude-code", "anthropic", "curl-anthropic"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "slugs"),
+    [
+        ("openai", {*OF_CHATS, "codex"}),
+        ("openrouter", {*OF_CHATS, "codex", *OF_MESSAGES}),
+        ("mistral", OF_CHATS),
+        ("anthropic", OF_MESSAGES),
+        ("google", {"google-genai", "curl-gemini"}),
+    ],
+)
+def test_the_clients_of_the_known_providers(provider, slugs):
+    assert {each.slug for each in snippets_for(agent="bot", provider=provider).shown} == slugs
+
+
+def test_a_provider_that_speaks_everything_leaves_no_client_out(monkeypatch):
+    monkeypatch.setattr(type(PROVIDERS["openai"].adapter), "speaks", {each.asks for each in SNIPPETS})
+
+    assert snippets_for(agent="bot", provider="openai").others == ""

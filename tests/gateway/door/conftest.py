@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +17,10 @@ from organizations.api_tokens import make_token
 from organizations.models import Organization, User
 from organizations.permissions import Permission
 from organizations.tenancy import EVERY, scope
-from providers.adapters.secret import Secret
-from providers.keys.saving import save_provider_key
 from providers.models import ProviderKey
 from routing.models import Agent, CallableAgent, CallAccess, DirectKey, RoutingRule
-from tests.builders import NOW, connect_key
+from tests.builders import connect_key
+from tests.gateway.callers import usable_key
 from tests.gateway.door.upstream import Upstream
 from tests.served import served
 from usage.models import UsageEvent
@@ -106,14 +106,26 @@ def token_for(organization: Organization, owner: User, *agents: Agent, name: str
     return made.value
 
 
+@contextmanager
+def served_door(**options: Any) -> Iterator[str]:
+    """The address of a door in this process."""
+    fast = {"lifespan": "on", "http": "httptools", "loop": "uvloop"}
+    with served(alone(Door(open_snapshots)), **fast, **options) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def serving_simulated(organization: Organization, owner: User, models: Mapping[str, str]) -> RunningDoor:
+    """Not served yet: an agent for each provider of `models`, which the simulator plays."""
+    with scope(EVERY, "a test"):
+        for provider, model in models.items():
+            make_agent(organization, f"{provider}-agent", connect_key(organization, provider), model)
+        return RunningDoor(organization, owner, token_for(organization, owner))
+
+
 @pytest.fixture
 def running_door(transactional_db, simulated_providers, acme, alice) -> Iterator[RunningDoor]:
-    with scope(EVERY, "a test"):
-        for provider, model in MODELS.items():
-            make_agent(acme, f"{provider}-agent", connect_key(acme, provider), model)
-        door = RunningDoor(acme, alice, token_for(acme, alice))
-    with served(alone(Door(open_snapshots)), lifespan="on", http="httptools", loop="uvloop") as port:
-        door.address = f"http://127.0.0.1:{port}"
+    door = serving_simulated(acme, alice, MODELS)
+    with served_door() as door.address:
         yield door
 
 
@@ -145,12 +157,8 @@ def door(transactional_db, settings, acme, alice) -> Iterator[DoorBefore]:
         settings.KEYFARE_PROVIDER_ORIGINS = {provider: f"{address}/{provider}" for provider in SECRETS}
         with scope(EVERY, "a test"):
             for provider, secret in SECRETS.items():
-                key = save_provider_key(
-                    organization=acme, provider=provider, secret=Secret(secret), actor=None, now=NOW, label="Default"
-                )
-                ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
+                key = usable_key(acme, "Default", secret, provider=provider)
                 make_agent(acme, f"{provider}-agent", key, MODELS[provider])
             running = DoorBefore(acme, alice, token_for(acme, alice), upstream=upstream)
-        with served(alone(Door(open_snapshots)), lifespan="on", http="httptools", loop="uvloop") as port:
-            running.address = f"http://127.0.0.1:{port}"
+        with served_door() as running.address:
             yield running

@@ -154,7 +154,7 @@ def test_a_ping_that_is_on_its_way_at_the_end_of_a_stream_breaks_nothing(monkeyp
             sent.append(message["body"])
 
         flow = Flow(send, OPENAI_CHAT.stream(), Wire.OPENAI, is_events=True)
-        async with flow.pinging():
+        async with flow:
             await asyncio.sleep(0.02)
         return sent
 

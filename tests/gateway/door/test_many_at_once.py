@@ -5,52 +5,38 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
 
-from gateway.door.application import Door, alone
-from gateway.snapshots import open_snapshots
 from organizations.models import Membership, Organization
 from organizations.tenancy import EVERY, scope
-from providers.adapters.secret import Secret
-from providers.keys.saving import save_provider_key
-from providers.models import ProviderKey
-from tests.builders import NOW
 from tests.conftest import person
-from tests.gateway.door.conftest import make_agent, question, token_for
-from tests.gateway.door.upstream import Scripted, Upstream, chat_answer, chat_stream
+from tests.gateway.callers import usable_key
+from tests.gateway.door.conftest import make_agent, question, served_door, token_for
+from tests.gateway.door.upstream import Received, Scripted, Upstream, chat_answer, chat_stream
 from tests.served import served
 from usage.models import InFlightCall, UsageEvent
 
 ORGANIZATIONS, CALLS = 20, 10
 
 
+@dataclass
 class Named(Upstream):
     """Answers each call with the name that it was asked with, after a while of its own."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        messages = []
-        while True:
-            messages.append(await receive())
-            if not messages[-1].get("more_body"):
-                break
-        body = b"".join(message.get("body", b"") for message in messages)
-        content = json.loads(body)
+    by_key: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def answer_to(self, received: Received) -> Scripted:
+        content = json.loads(received.body)
         text = content["messages"][0]["content"]
+        self.by_key[received.headers["authorization"], text] += 1
         pause = (len(text) * 7 + hash(text)) % 20 / 1_000
         if content.get("stream"):
             answer = chat_stream(text, "and", text)
-            answer = Scripted([part for chunk in answer.chunks for part in (pause, chunk)], headers=answer.headers)
-        else:
-            answer = Scripted([pause, chat_answer(text)])
-        self.by_key[dict(scope["headers"])[b"authorization"].decode(), text] += 1
-        await self.reply(answer, receive, send)
-
-    @property
-    def by_key(self) -> Counter[tuple[str, str]]:
-        return self.__dict__.setdefault("_by_key", Counter())
+            return Scripted([part for chunk in answer.chunks for part in (pause, chunk)], headers=answer.headers)
+        return Scripted([pause, chat_answer(text)])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -64,15 +50,11 @@ def test_calls_and_streams_of_twenty_organizations_never_mix(settings) -> None:
                 name = f"org-{number}"
                 organization = Organization.objects.create(name=name, slug=name)
                 owner = person(f"owner@{name}.example", organization, Membership.Role.OWNER)
-                secret = Secret(f"sk-proj-{number:02}-of-organization-{number:02}-of-these-tests")
-                key = save_provider_key(
-                    organization=organization, provider="openai", secret=secret, actor=None, now=NOW, label="Default"
-                )
-                ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
-                make_agent(organization, "bot", key, "gpt-4.1-mini")
+                secret = f"sk-proj-{number:02}-of-organization-{number:02}-of-these-tests"
+                make_agent(organization, "bot", usable_key(organization, secret=secret), "gpt-4.1-mini")
                 tokens[name] = token_for(organization, owner)
-        with served(alone(Door(open_snapshots)), lifespan="on", http="httptools", loop="uvloop") as port:
-            answers = asyncio.run(ask_all(port, tokens))
+        with served_door() as address:
+            answers = asyncio.run(ask_all(address, tokens))
     for (name, is_stream), text in answers:
         assert text.count(name) == (2 if is_stream else 1)
     for (authorization, text), count in upstream.by_key.items():
@@ -86,14 +68,14 @@ def test_calls_and_streams_of_twenty_organizations_never_mix(settings) -> None:
         assert not InFlightCall.objects.exists()
 
 
-async def ask_all(port: int, tokens: dict[str, str]) -> list[tuple[tuple[str, bool], str]]:
+async def ask_all(address: str, tokens: dict[str, str]) -> list[tuple[tuple[str, bool], str]]:
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
 
         async def ask(name: str, number: int) -> tuple[tuple[str, bool], str]:
             is_stream, text = bool(number % 2), f"{name} call {number}."
             answer = await client.post(
-                f"http://127.0.0.1:{port}/v1/chat/completions",
+                f"{address}/v1/chat/completions",
                 json=question(text, model="bot", stream=is_stream),
                 headers={"authorization": f"Bearer {tokens[name]}"},
             )

@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.door.application import Door, alone
-from gateway.snapshots import open_snapshots
-from organizations.tenancy import EVERY, scope
-from tests.builders import SERVERS, connect_key
-from tests.gateway.door.conftest import RunningDoor, make_agent, token_for
-from tests.served import served
+from tests.builders import SERVERS
+from tests.gateway.door.conftest import RunningDoor, served_door, serving_simulated
 from usage.models import UsageEvent
 
 MODELS = {
@@ -27,12 +23,8 @@ CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
 
 @pytest.fixture
 def door(transactional_db, simulated_providers, acme, alice) -> Iterator[RunningDoor]:
-    with scope(EVERY, "a test"):
-        for provider, model in MODELS.items():
-            make_agent(acme, f"{provider}-agent", connect_key(acme, provider), model)
-        door = RunningDoor(acme, alice, token_for(acme, alice))
-    with served(alone(Door(open_snapshots)), lifespan="on", http="httptools", loop="uvloop") as port:
-        door.address = f"http://127.0.0.1:{port}"
+    door = serving_simulated(acme, alice, MODELS)
+    with served_door() as door.address:
         yield door
 
 

@@ -8,16 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.door.application import Door, alone
-from gateway.snapshots import open_snapshots
 from organizations.tenancy import EVERY, scope
-from providers.adapters.secret import Secret
-from providers.keys.saving import save_provider_key
-from providers.models import ProviderKey
-from tests.builders import NOW
-from tests.gateway.door.conftest import SECRETS, RunningDoor, make_agent, token_for
+from tests.gateway.callers import usable_key
+from tests.gateway.door.conftest import RunningDoor, make_agent, served_door, token_for
 from tests.gateway.door.upstream import chat_answer
-from tests.served import served
 from usage.models import UsageEvent
 
 ANSWER = chat_answer()
@@ -58,15 +52,9 @@ def server() -> Iterator[Server]:
 def door(transactional_db, settings, acme, alice, server) -> Iterator[RunningDoor]:
     settings.KEYFARE_PROVIDER_ORIGINS = {"openai": server.address}
     with scope(EVERY, "a test"):
-        secret = Secret(SECRETS["openai"])
-        key = save_provider_key(
-            organization=acme, provider="openai", secret=secret, actor=None, now=NOW, label="Default"
-        )
-        ProviderKey.objects.filter(pk=key.pk).update(status=ProviderKey.Status.CONNECTED)
-        make_agent(acme, "openai-agent", key, "gpt-4.1-mini")
+        make_agent(acme, "openai-agent", usable_key(acme), "gpt-4.1-mini")
     running = RunningDoor(acme, alice, token_for(acme, alice))
-    with served(alone(Door(open_snapshots)), lifespan="on", http="httptools", loop="uvloop") as port:
-        running.address = f"http://127.0.0.1:{port}"
+    with served_door() as running.address:
         yield running
 
 

@@ -53,11 +53,13 @@ def test_the_usage_of_a_stream_is_shown_to_those_who_asked_for_it_alone(running_
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_messages_are_answered_in_their_own_wire(running_door, stream) -> None:
-    answer = running_door.post("/v1/messages", {**MESSAGE, "stream": stream}, anthropic_version="2023-06-01")
+@pytest.mark.parametrize("provider", ["anthropic", "openrouter"])
+def test_messages_are_answered_in_their_own_wire(running_door, provider, stream) -> None:
+    body = {**MESSAGE, "model": f"{provider}-agent", "stream": stream}
+    answer = running_door.post("/v1/messages", body, anthropic_version="2023-06-01")
     assert answer.status_code == 200
     assert ('"type":"message_stop"' in answer.text) if stream else (answer.json()["type"] == "message")
-    assert running_door.event.action == "anthropic-agent"
+    assert running_door.event.action == f"{provider}-agent"
     assert running_door.event.output_tokens
 
 

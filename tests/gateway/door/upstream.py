@@ -73,8 +73,12 @@ class Upstream:
             if not message.get("more_body"):
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.received.append(Received(scope["method"], scope["path"], scope["query_string"].decode(), headers, body))
-        await self.reply(self.answers.popleft() if self.answers else Scripted([chat_answer()]), receive, send)
+        received = Received(scope["method"], scope["path"], scope["query_string"].decode(), headers, body)
+        self.received.append(received)
+        await self.reply(self.answer_to(received), receive, send)
+
+    def answer_to(self, received: Received) -> Scripted:
+        return self.answers.popleft() if self.answers else Scripted([chat_answer()])
 
     async def reply(self, answer: Scripted, receive: Any, send: Any) -> None:
         raw = [(name.encode(), value.encode()) for name, value in answer.headers]
