@@ -12,7 +12,7 @@ from organizations.names import NameFormField
 from organizations.storable import storable
 from organizations.typed_numbers import DecimalField, WholeNumberField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key
-from providers.forms import OpenText
+from providers.forms import ModelIdField, OpenText
 from providers.models import ProviderKey
 from routing.agents import MOST_OF_DESCRIPTION, MOST_OF_NAME, MOST_OF_SLUG
 from routing.allowed_models import ListRefused, read_allowed
@@ -31,7 +31,11 @@ MOST_OF_LIST = 30_000
 class AgentForm(OpenText, forms.Form):
     open_fields: ClassVar = {"name": label_holds_key, "description": label_holds_key}
 
-    name = NameFormField(max_length=MOST_OF_NAME, widget=forms.TextInput(attrs=PLAIN))
+    name = NameFormField(
+        max_length=MOST_OF_NAME,
+        widget=forms.TextInput(attrs=PLAIN),
+        error_messages={"required": "Give the agent a name."},
+    )
     description = NameFormField(
         max_length=MOST_OF_DESCRIPTION, required=False, widget=forms.TextInput(attrs=PLAIN), help_text="What it does."
     )
@@ -49,11 +53,7 @@ class NewAgentForm(AgentForm):
         help_text="What clients send as the model. Left empty it is made of the name. It never changes.",
     )
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
-    model = forms.CharField(
-        required=False,
-        max_length=RoutingRule._meta.get_field("model").max_length,
-        widget=forms.TextInput(attrs=TYPED),
-    )
+    model = ModelIdField(required=False, max_length=RoutingRule._meta.get_field("model").max_length)
     makes_token = forms.BooleanField(label="Make an API token that calls this agent alone", required=False)
     days = forms.TypedChoiceField(label="The token expires after", coerce=int, choices=LIFETIMES, initial=YEAR)
     field_order = ("name", "description", "slug", "key", "model", "makes_token", "days")
