@@ -129,7 +129,7 @@ def _why_no_cost(attempt: Attempt, cost: Price | None) -> str | None:
     if attempt.is_in_flight:
         return "The call has not ended."
     if cost is None:
-        return "It was paid with credits: what it cost is the operator’s."
+        return "The operator paid it: what it cost is the operator’s."
     return f"{cost.no_price.label}." if cost.no_price else None
 
 

@@ -28,7 +28,11 @@ TYPED = {"class": "mono", "autocomplete": "off", "spellcheck": "false"}
 class AgentForm(OpenText, forms.Form):
     open_fields: ClassVar = {"name": label_holds_key, "description": label_holds_key}
 
-    name = NameFormField(max_length=MOST_OF_NAME, widget=forms.TextInput(attrs=PLAIN))
+    name = NameFormField(
+        max_length=MOST_OF_NAME,
+        widget=forms.TextInput(attrs=PLAIN),
+        error_messages={"required": "Give the agent a name."},
+    )
     description = NameFormField(
         max_length=MOST_OF_DESCRIPTION, required=False, widget=forms.TextInput(attrs=PLAIN), help_text="What it does."
     )

@@ -14,6 +14,7 @@ from organizations import clock
 from organizations.api_tokens import TokenNotMade
 from organizations.edits import ChangedMeanwhile
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
+from providers.adapters.key_shapes import model_holds_key
 from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from routing.actions import Action
@@ -23,6 +24,7 @@ from routing.agents import AgentRefused, archive_agent, edit_agent, open_agent
 from routing.agents_page import agents_context
 from routing.call_access import tokens_calling
 from routing.counterparts import counterpart
+from routing.forms import may_stand_in_address
 from routing.models import Agent
 from routing.resolve import RoutingRow
 from routing.services import RuleRefused
@@ -43,7 +45,9 @@ def agents(request: OrganizationHttpRequest) -> HttpResponse:
 
 
 def _typed(request: OrganizationHttpRequest) -> dict[str, str]:
-    return {name: request.POST[name] for name in KEPT if name in request.POST}
+    holds_key = {"key": model_holds_key, **NewAgentForm.open_fields}
+    typed = {name: request.POST[name] for name in KEPT if name in request.POST}
+    return {name: text for name, text in typed.items() if may_stand_in_address(text, holds_key[name])}
 
 
 @organization_view(Permission.MANAGE_ROUTING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
@@ -24,6 +24,7 @@ from routing.services import KeyInUse, KeyUse, route_parts
 Choice = tuple[str, str]  # key id and model, both "" for the managed default
 MANAGED: Choice = ("", "")
 MANAGED_TEXT = "managed"
+MOST_IN_ADDRESS = 300  # characters of one field
 MOST_OF_LIST = 30_000
 
 
@@ -194,6 +195,11 @@ class RemoveKeyForm(OpenText, forms.Form):
     @property
     def successor(self) -> ProviderKey | None:
         return self.others.get(str(self["instead"].value()))
+
+
+def may_stand_in_address(typed: str, holds_key: Callable[[str], bool] = model_holds_key) -> bool:
+    """Of what somebody typed. Addresses are kept by logs and by histories, and cannot be endless."""
+    return len(typed) <= MOST_IN_ADDRESS and not holds_key(typed)
 
 
 def named(uses: Iterable[KeyUse]) -> str:

@@ -12,7 +12,7 @@ from organizations.models import ApiToken, Membership
 from organizations.names import NameFormField
 from organizations.permissions import API_SCOPES, Permission
 from organizations.typed_numbers import WholeNumberField
-from providers.adapters.key_shapes import model_holds_key
+from providers.adapters.key_shapes import label_holds_key, model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import ProviderKey
@@ -30,7 +30,7 @@ def end_of(days: int, now: datetime) -> datetime | None:
 
 
 class ApiTokenForm(OpenText, forms.Form):
-    open_fields: ClassVar = {"allowed_models": model_holds_key}
+    open_fields: ClassVar = {"name": label_holds_key, "allowed_models": model_holds_key}
 
     name = NameFormField(
         max_length=ApiToken._meta.get_field("name").max_length,
@@ -109,6 +109,8 @@ class ApiTokenForm(OpenText, forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
+        if not self.by_slug and (gone := self.errors.pop("agents", None)):  # where there are no agents, no field is
+            self.add_error(None, forms.ValidationError(list(gone)))
         chosen = cleaned.get("every_agent") or cleaned.get("agents") or self._direct_keys()
         if "scopes" in cleaned and chosen and Permission.CALL_AGENTS not in cleaned["scopes"]:
             self.add_error("scopes", "Tick “Call agents”, or choose nothing that it calls.")

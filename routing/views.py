@@ -27,7 +27,7 @@ from routing import offers, services
 from routing.actions import actions_of
 from routing.call_access import tokens_calling_with
 from routing.counterparts import counterpart
-from routing.forms import RemoveKeyForm, RouteForm, choice_of, named
+from routing.forms import RemoveKeyForm, RouteForm, choice_of, may_stand_in_address, named
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
@@ -67,7 +67,8 @@ def _newly_chosen_private_key(request: OrganizationHttpRequest) -> bool:
 def _choices(request: OrganizationHttpRequest) -> dict[str, str]:
     """What the table's fields hold, as the page of the table takes it unsaved."""
     names = [f"{action}-{field}" for action in actions_of(request.organization) for field in ("key", "model", "was")]
-    return {name: request.POST[name] for name in names if name in request.POST}
+    posted = {name: request.POST[name] for name in names if name in request.POST}
+    return {name: typed for name, typed in posted.items() if may_stand_in_address(typed)}
 
 
 @organization_view(Permission.MANAGE_ROUTING)

@@ -291,6 +291,11 @@ class UsageEvent(CalledBy, Asked):
         return self.cost_nanousd is None and not self.has_nothing_to_pay and not self.is_unanswered
 
     @property
+    def are_tokens_a_part(self) -> bool:
+        """Reported ones, without the rest; an estimate is of all of them."""
+        return self.are_tokens_unknown and not self.are_tokens_estimated
+
+    @property
     def are_tokens_unknown(self) -> bool:
         if self.usage_reported or self.has_nothing_to_pay:
             return False

@@ -192,6 +192,10 @@ class _Visit:
             )
             try:
                 await self._while_there(forwarding.run())
+            except DoorError as error:
+                if forwarding.is_admitted:
+                    error.marks = forwarding.marks
+                raise
             finally:  # whoever hangs up before the end has used them all the same
                 if forwarding.report.usage is not None:
                     door._limits.note_tokens(caller, forwarding.report.usage.total)

@@ -58,10 +58,11 @@ class DoorError(Exception):
         super().__init__(sentence)
         self.status, self.code, self.sentence = status, code, sentence
         self.can_retry, self.retry_after_seconds = can_retry, retry_after_seconds
+        self.marks: Mapping[str, str] = {}  # headers that name the call, where there was one
 
     @property
     def headers(self) -> Mapping[str, str]:
-        headers = {ERROR_HEADER: self.code, "content-type": "application/json"}
+        headers = {ERROR_HEADER: self.code, "content-type": "application/json", **self.marks}
         if not self.can_retry:
             headers["x-should-retry"] = "false"
         if self.retry_after_seconds is not None:

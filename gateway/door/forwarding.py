@@ -67,6 +67,7 @@ class Forwarding:
         self.call_id = asked.call_id
         self.attempt = 0
         self.report = NOTHING_SAID  # of the last attempt, once it has ended
+        self.is_admitted = False  # and so in the books, however it ends
         self._take(asked)
 
     def _take(self, asked: Asked) -> None:
@@ -74,6 +75,15 @@ class Forwarding:
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
         self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Headers by which a call that left is found in the books."""
+        return {
+            "x-keyfare-call": str(self.call_id),
+            "x-keyfare-agent": self.asked.chosen.agent,
+            "x-keyfare-attempts": str(self.attempt),
+        }
 
     async def run(self) -> None:
         """Raises DoorError where nothing was answered, and nothing of it can be handed on."""
@@ -86,6 +96,7 @@ class Forwarding:
             except DatabaseError:
                 logger.exception("A call could not be admitted")
                 raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
+            self.is_admitted = True
             ending, prepared = Ending(), time.monotonic()
             try:
                 result = await self._once(ticket, call, ending)
@@ -280,11 +291,7 @@ class Forwarding:
         return Again(max(0.0, FIRST_WAIT_SECONDS * 2 ** (self.attempt - 1) if wait is None else wait))
 
     def _answer_headers(self, headers: Mapping[str, str], ending: Ending | None = None) -> list[tuple[bytes, bytes]]:
-        ours = {
-            "x-keyfare-call": str(self.call_id),
-            "x-keyfare-agent": self.asked.chosen.agent,
-            "x-keyfare-attempts": str(self.attempt),
-        }
+        ours = self.marks
         if ending is not None:
             if ending.report.served_model:
                 ours["x-keyfare-model"] = ending.report.served_model

@@ -126,7 +126,7 @@ def test_the_form_proposes_a_model_of_the_chosen_key(as_alice, acme, key):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"name": ""}, "This field is required."),
+        ({"name": ""}, "Give the agent a name."),
         ({"name": "Bot"}, "There is an action named “Bot” already."),
         ({"slug": "direct"}, "has a meaning of its own"),
         ({"slug": "Not A Slug"}, "small letters"),
@@ -167,6 +167,27 @@ def test_who_was_away_confirms_that_it_is_them_and_finds_what_they_typed(alice, 
     assert response.status_code == 302
     assert "Support" in response["Location"]
     assert not Agent.objects.exists()
+
+
+@pytest.mark.parametrize("pasted", ["sk-proj-abcdefghijklmnop", "x" * 5000])
+@pytest.mark.parametrize("field", ["name", "description", "slug", "model"])
+def test_neither_a_key_nor_a_flood_is_kept_in_the_address_meanwhile(alice, acme, key, field, pasted):
+    browser = Browser()
+    browser.force_login(alice, backend="allauth.account.auth_backends.AuthenticationBackend")
+    confirm_password(browser, alice, seconds_ago=10**6)
+
+    response = browser.post(NEW, posted(key, {"description": "Answers mails", field: pasted}))
+
+    assert response.status_code == 302
+    assert pasted not in response["Location"]
+    assert field == "description" or "Answers" in response["Location"]
+
+
+def test_a_model_of_a_new_agent_has_nothing_unseen(as_alice, acme, key):
+    response = as_alice.post(NEW, posted(key, {"model": "gpt\u202e4"}))
+
+    assert response.status_code == 422
+    assert "A model’s id has letters, digits and signs only." in response.content.decode()
 
 
 @pytest.mark.parametrize("field", ["name", "description", "slug", "key", "model", "days", "makes_token"])

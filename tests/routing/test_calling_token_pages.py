@@ -95,6 +95,24 @@ def test_a_token_that_cannot_call_so_is_refused_with_a_sentence(as_alice, acme, 
     assert not ApiToken.objects.exists()
 
 
+@pytest.mark.parametrize("pasted", ["sk-proj-abcdefghijklmnop", "kf_AbCdEfGh_0123456789abcdefghijABCDEFGHIJ0123456789"])
+def test_a_key_pasted_as_the_name_of_a_token_is_refused_and_not_shown_again(as_alice, acme, bot, pasted):
+    response = as_alice.post(MAKE, posted(name=pasted, agents=["bot"]))
+
+    assert response.status_code == 422
+    assert "looks like a key" in text(response)
+    assert pasted not in text(response)
+    assert not ApiToken.objects.exists()
+
+
+def test_that_the_last_agent_was_archived_meanwhile_is_said(as_alice, acme):
+    response = as_alice.post(MAKE, posted(agents=["bot"]))
+
+    assert response.status_code == 422
+    assert "One of these agents was archived meanwhile. Choose again." in text(response)
+    assert "There are no agents yet." in text(response)
+
+
 def test_what_there_is_nothing_of_is_said_where_it_is_seen(as_alice, acme):
     response = as_alice.post(MAKE, posted())
 

@@ -113,12 +113,12 @@ def test_a_call_in_flight_is_shown_as_such(as_bob, acme, admit):
     assert "$" not in said
 
 
-def test_managed_calls_are_paid_with_credits(as_bob, acme):
+def test_managed_calls_are_paid_by_the_operator_whether_they_cost_credits_or_not(as_bob, acme):
     call = event(acme, **OF_USED, mode=Mode.MANAGED, key_label="operator-key", cost_nanousd=listed())
 
     said = text_of(as_bob, call.call_id)
 
-    assert "paid with credits" in said
+    assert "paid by the operator" in said
     assert "$" not in said
     assert "operator-key" not in said
 

@@ -55,6 +55,23 @@ def test_a_member_sees_what_each_call_used_and_cost(as_bob, acme):
         assert text in html
 
 
+def test_tokens_that_we_counted_are_an_estimate_and_no_least(as_bob, acme):
+    event(
+        acme,
+        uncached_input_tokens=1234,
+        output_tokens=567,
+        status=UsageEvent.Status.CUT_OFF,
+        usage_reported=False,
+        are_tokens_estimated=True,
+    )
+
+    said = as_bob.get(URL).content.decode()
+
+    assert "~1,234" in said
+    assert "~567" in said
+    assert "at least 1,234" not in said
+
+
 def test_usd_of_managed_calls_are_hidden_unless_the_operator_shows_them(as_bob, acme, settings):
     event(acme, mode=Mode.MANAGED, key_label="operator-key", cost_nanousd=77_000_000, output_tokens=9)
 
@@ -62,7 +79,7 @@ def test_usd_of_managed_calls_are_hidden_unless_the_operator_shows_them(as_bob, 
     settings.KEYFARE_SHOW_MANAGED_USD = True
     shown = as_bob.get(URL).content.decode()
 
-    assert "paid with credits" in hidden
+    assert "paid by the operator" in hidden
     assert "$0.0770" not in hidden
     assert "operator-key" not in hidden
     assert "$0.0770" in shown
@@ -301,12 +318,12 @@ class TestCostPanel:
         assert "at least $2.34" in html
         assert "style=" not in html
 
-    def test_managed_calls_are_paid_with_credits(self, acme):
+    def test_managed_calls_are_paid_by_the_operator_whether_they_cost_credits_or_not(self, acme):
         event(acme, mode=Mode.MANAGED, cost_nanousd=5_550_000_000, output_tokens=1234)
 
         hidden, shown = self.panel(acme), self.panel(acme, show_managed_usd=True)
 
-        assert "paid with credits" in hidden
+        assert "paid by the operator" in hidden
         assert "$5.55" not in hidden
         assert "1,234" in hidden
         assert "$5.55" in shown

@@ -99,7 +99,7 @@ def test_an_incomplete_sum_reads_at_least_and_the_rest_stands_beside_it(mixed_ac
     page = words(panel(mixed_acme))
 
     assert "Last 7 days: estimated USD at least $0.82 of 10 of 20 model calls: 6 unpriced , 4 without an answer" in page
-    assert "2 on your own server : no token charges 10 Managed calls : paid with credits" in page
+    assert "2 on your own server : no token charges 10 Managed calls : paid by the operator" in page
     assert "Last 7 days: tokens at least 567" in page
     assert "12 calls without reported tokens" in page
     assert "Estimated USD a day by provider (incomplete)" in page

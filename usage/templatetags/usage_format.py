@@ -99,7 +99,7 @@ def usd_words(totals: Totals) -> str:
         return amounts.at_least(amounts.dollars(totals.cost_nanousd), if_incomplete=totals.is_incomplete)
     if totals.unpriced_calls:
         return amounts.UNPRICED
-    return amounts.NOT_KNOWN if totals.unknown_calls else muted("paid with credits")
+    return amounts.NOT_KNOWN if totals.unknown_calls else muted("paid by the operator")
 
 
 @register.filter

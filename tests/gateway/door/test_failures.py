@@ -84,6 +84,8 @@ def test_a_provider_that_is_not_there_is_tried_again_and_then_told(door, setting
     assert len(door.upstream.received) == 1
     event = door.event
     assert event.no_price == UsageEvent.NoPrice.NO_ANSWER
+    assert answer.headers["x-keyfare-call"] == str(event.call_id)
+    assert answer.headers["x-keyfare-attempts"] == "1"
 
 
 def test_a_redirect_is_not_followed(door) -> None:

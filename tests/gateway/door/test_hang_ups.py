@@ -140,6 +140,7 @@ def test_a_call_that_takes_too_long_before_it_begins_is_told(door, monkeypatch) 
     answer = door.chat()
     assert answer.status_code == 504
     assert answer.headers["x-keyfare-error"] == "upstream_timeout"
+    assert answer.headers["x-keyfare-call"] == str(door.event.call_id)
     assert door.event.no_price == UsageEvent.NoPrice.NO_ANSWER
 
 
