@@ -2,8 +2,8 @@
 What the doors answer: one address for every client, whichever wire it speaks.
 
 The base URL that clients are given is that of the installation, with or without `/v1` or `/v1beta`: what their SDKs
-put before the path is left out, and so are slashes too many where they put it together. Sources: gateway reference of the
-clients, run 2026-11 (openai 3.57, anthropic 2.14, google-genai 3.6, Claude Code 2.1, Codex 0.171).
+put before the path is left out, and so are slashes too many where they put it together. Sources: gateway reference of
+the clients, run 2026-11 (openai 3.57, anthropic 2.14, google-genai 3.6, Claude Code 2.1, Codex 0.171).
 """
 
 from __future__ import annotations

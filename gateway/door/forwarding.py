@@ -13,7 +13,7 @@ import logging
 import time
 import uuid
 from asyncio import sleep
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError
