@@ -33,7 +33,7 @@ from providers.adapters.base import ChatResult, Finish  # noqa: E402
 from providers.custody.sealing import SealedKey  # noqa: E402
 from providers.egress.addresses import ANYWHERE  # noqa: E402
 from providers.keys.destinations import Destination  # noqa: E402
-from usage import metering, runs  # noqa: E402
+from usage import metering, new_rows, runs  # noqa: E402
 from usage.facts import Admission, CallFacts  # noqa: E402
 from usage.models import InFlightCall, Mode, UsageEvent, UsageRun  # noqa: E402
 from usage.tokens import Report, TokenUsage  # noqa: E402
@@ -56,10 +56,10 @@ def tickets(organization: Organization, count: int) -> list[Ticket]:
     return [
         Ticket(
             call=Admission(
-                id=uuid.uuid4(),
+                id=(call_id := uuid.uuid4()),
                 organization_id=organization.pk,
                 facts=facts,
-                run_id=uuid.uuid4(),
+                run_id=call_id,
                 iteration=1,
                 started_at=NOW,
                 deadline_at=NOW + timedelta(hours=1),
@@ -99,25 +99,14 @@ class Bare:
         for start in range(0, len(calls), at_once):
             some = events[start : start + at_once]
             for event in some:
-                event.run_id, event.counts_run, event.counts_priced_run = uuid.uuid4(), True, True
-            admitted = [tuple(metering._admitted(each.ticket.call)) for each in ended[start : start + at_once]]
-            begun = [
-                UsageRun(
-                    organization_id=event.organization_id,
-                    action=event.action,
-                    run_id=event.run_id,
-                    part=0,
-                    started_at=event.occurred_at,
-                    first_call_id=event.call_id,
-                    is_priced=True,
-                )
-                for event in some
-            ]
+                event.run_id = event.call_id
+            begun = runs.begin_own_runs(some)
+            admitted = [new_rows.values_of_admission(each.ticket.call) for each in ended[start : start + at_once]]
             self.batches.append(
                 (
-                    _prepared(InFlightCall, metering._ADMITTED, admitted),
-                    _prepared(UsageRun, runs._NEW_RUN, list(map(runs._values_of_run, begun))),
-                    _prepared(UsageEvent, metering._EVENT, list(map(metering._values_of_event, some))),
+                    _prepared(InFlightCall, new_rows.ADMITTED, admitted),
+                    _prepared(UsageRun, runs.NEW_RUN, list(map(runs.values_of_run, begun))),
+                    _prepared(UsageEvent, new_rows.EVENT, list(map(new_rows.values_of_event, some))),
                     [each.ticket.call.id for each in ended[start : start + at_once]],
                 )
             )

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, models
+from pydantic_core import to_json
 
 from organizations.models import Organization
 
@@ -142,7 +143,7 @@ def _stored(field: models.Field[Any, Any], row: models.Model) -> Any:
 def insertion(model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
     """What `insert_rows` does, to be written together with more."""
     sql = _insert(connection.vendor, model, tuple(columns))
-    return Statement(sql, [[_document(columns, rows)]] if connection.vendor == "postgresql" else _plain(rows))
+    return Statement(sql, [[document(columns, rows)]] if connection.vendor == "postgresql" else _plain(rows))
 
 
 def update(
@@ -151,14 +152,13 @@ def update(
     """Sets columns of rows of the organization, named by their ids, which come first. Values as for `insert_rows`."""
     sql = _update_many(connection.vendor, model, tuple(columns))
     if connection.vendor == "postgresql":
-        return Statement(sql, [[_document(columns, rows), [str(row[0]) for row in rows], organization.pk]])
+        return Statement(sql, [[document(columns, rows), [str(row[0]) for row in rows], organization.pk]])
     return Statement(sql, [(*row[1:], row[0], organization.pk) for row in _plain(rows)])
 
 
-def _document(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """All rows as one text of JSON, as PostgreSQL takes them."""
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    return json.dumps(records, ensure_ascii=False, check_circular=False, default=_as_text)
+def document(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """All rows as one text of JSON, as PostgreSQL takes them: the parameter of what `selected` says."""
+    return to_json([dict(zip(columns, row, strict=True)) for row in rows], bytes_mode="hex").decode()
 
 
 def _plain(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
@@ -179,7 +179,13 @@ def _insert(vendor: str, model: type[models.Model], columns: tuple[str, ...]) ->
     into = f"INSERT INTO {table} ({', '.join(named)})"
     if vendor != "postgresql":
         return f"{into} VALUES ({', '.join(['%s'] * len(columns))})"
-    return f"{into} SELECT {', '.join(_values(named).values())} FROM {_given(named)}"  # noqa: S608  # names of ours
+    return f"{into} {selected(model, columns)}"
+
+
+def selected(model: type[models.Model], columns: Sequence[str]) -> str:
+    """A SELECT on PostgreSQL, of the rows of a `document` as these columns of the model."""
+    named = _named(model, columns)
+    return f"SELECT {', '.join(_values(named).values())} FROM {_given(named)}"  # noqa: S608  # names of ours
 
 
 @cache
@@ -206,13 +212,14 @@ def _named(model: type[models.Model], columns: Sequence[str]) -> dict[str, str]:
 
 
 def _values(named: Mapping[str, str]) -> dict[str, str]:
-    """How each column is taken out of what is given."""
-    return {name: f"{name}::jsonb" if kind == "jsonb" else name for name, kind in named.items()}
+    """How each column is taken out of what is given: JSON as its text, bytes as hexadecimal digits."""
+    taken = {"jsonb": "{}::jsonb", "bytea": "decode({}, 'hex')"}
+    return {name: taken.get(kind, "{}").format(name) for name, kind in named.items()}
 
 
 def _given(named: Mapping[str, str]) -> str:
-    """What `_document` holds, as a table."""
-    given = ", ".join(f"{name} {'text' if kind == 'jsonb' else kind}" for name, kind in named.items())
+    """What `document` holds, as a table."""
+    given = ", ".join(f"{name} {'text' if kind in ('jsonb', 'bytea') else kind}" for name, kind in named.items())
     return f"json_to_recordset(%s) AS given ({given})"
 
 
@@ -270,9 +277,3 @@ def write(first: Statement, *others: Statement) -> int:
 
 def _fields(model: type[models.Model]) -> dict[str, Any]:
     return {field.attname: field for field in model._meta.concrete_fields}
-
-
-def _as_text(value: object) -> str:
-    if type(value) is UUID:
-        return f"{value.int:032x}"  # several times as fast as str()
-    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)

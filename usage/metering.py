@@ -7,14 +7,12 @@ Metering: every model call becomes exactly one usage event.
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import CharField
@@ -23,7 +21,8 @@ from organizations.many_rows import delete_rows, insert_rows
 from organizations.storable import storable
 from usage.facts import Admission, CallFacts
 from usage.models import InFlightCall, UsageEvent
-from usage.new_rows import NewEvent
+from usage.new_rows import ADMITTED, EVENT, NewEvent, new_event, values_of_admission, values_of_event
+from usage.own_runs import can_be_one_statement, record_at_once
 from usage.pricing import OWN_SERVER, Price, price, unpriced
 from usage.runs import count_runs
 from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage
@@ -36,16 +35,6 @@ logger = logging.getLogger(__name__)
 # 64 bits.
 MOST_TOKENS = 10**12
 
-_ADMITTED = tuple(field.attname for field in InFlightCall._meta.concrete_fields)
-_FACTS = tuple(field.name for field in fields(CallFacts))
-_facts_of = attrgetter(*_FACTS)
-_ASKED = ("run_id", "iteration", "rule_version", "attempt", "attempt_of", "is_stream")
-_asked_of = attrgetter(*_ASKED)
-# The database gives the others.
-_EVENT = tuple(
-    field.attname for field in UsageEvent._meta.concrete_fields if field.name not in ("id", "ingest_position")
-)
-_values_of_event = attrgetter(*_EVENT)
 _LONGEST = {field.name: field.max_length for field in UsageEvent._meta.concrete_fields if isinstance(field, CharField)}
 
 
@@ -95,36 +84,9 @@ def admit_call(
     return call
 
 
-def _admitted(call: Admission) -> list[object]:
-    known = {
-        **_known_before(call),
-        "id": call.id,
-        "organization_id": call.organization_id,
-        "labels": _labels(call),
-        "started_at": call.started_at,
-        "deadline_at": call.deadline_at,
-        "no_token_charges": call.no_token_charges,
-    }
-    return [known[name] for name in _ADMITTED]
-
-
-def _known_before(call: Admission) -> dict[str, Any]:
-    """What an event takes over from the call's admission."""
-    return {
-        **dict(zip(_FACTS, _facts_of(call.facts), strict=True)),
-        **dict(zip(_ASKED, _asked_of(call), strict=True)),
-        "token_id": call.origin.token_id,
-        "member_id": call.origin.member_id,
-    }
-
-
-def _labels(call: Admission) -> str:
-    return json.dumps(dict(call.origin.labels), ensure_ascii=False) if call.origin.labels else "{}"
-
-
 def admit_calls(calls: Sequence[Admission]) -> None:
     """The same for many."""
-    insert_rows(InFlightCall, _ADMITTED, [_admitted(call) for call in calls])
+    insert_rows(InFlightCall, ADMITTED, [values_of_admission(call) for call in calls])
 
 
 def record_calls(
@@ -135,10 +97,26 @@ def record_calls(
     them in the same order, those written now without their ids. Calls that are `admitted` with them are noted first.
 
     Idempotent by the calls' ids: what was written before stays, and is returned. A call that was swept as lost and
-    ended after all is written as a second event, under an id derived from the call's: its cost is real. All are written
-    or none, so who writes many goes on one by one where one of them cannot be. With `durable` it raises RuntimeError
-    inside a transaction, which could undo the record.
+    ended after all is written as a second event, under an id derived from the call's: its cost is real. Who writes many
+    and gets an error goes on one by one. With `durable` it raises RuntimeError inside a transaction, which could undo
+    the record.
     """
+    events = [_event_of(each) for each in finished]
+    if can_be_one_statement(events):
+        try:
+            written = record_at_once(events, admitted)
+        except IntegrityError:
+            pass  # somebody has written some of them, and may go on meanwhile: with a look at each
+        else:
+            left = [each for each in finished if each.call.id not in written]
+            others = iter(_record_all(left, (), durable=durable)) if left else iter(())
+            return [event if event.call_id in written else next(others) for event in events]
+    return _record_all(finished, admitted, durable=durable)
+
+
+def _record_all(
+    finished: Sequence[Finished], admitted: Sequence[Admission], *, durable: bool
+) -> list[UsageEvent | NewEvent]:
     known: set[uuid.UUID] | None = None
     while True:
         events = [_event_of(each) for each in finished]
@@ -169,7 +147,7 @@ def _record(
         if not found or event.call_id not in found:
             new.setdefault(event.call_id, event)
     count_runs(list(new.values()))
-    insert_rows(UsageEvent, _EVENT, [_values_of_event(event) for event in new.values()])
+    insert_rows(UsageEvent, EVENT, [values_of_event(event) for event in new.values()])
     return [found.get(event.call_id) or new[event.call_id] for event in events]
 
 
@@ -212,15 +190,11 @@ def _event_of(finished: Finished) -> NewEvent:
     call, report = finished.call, _within_reason(finished.call, finished.report)
     cost = finished.cost or cost_of(finished)
     tokens = report.usage or TokenUsage()
-    return NewEvent(
-        organization_id=call.organization_id,
-        call_id=call.id,
+    return new_event(
+        call,
         revision=0,
-        **_known_before(call),
-        labels=_labels(call),
-        occurred_at=call.started_at,
         served_model=_text(report.served_model, "served_model"),
-        status=finished.status,
+        status=finished.status.value,
         error_kind=_text(finished.error_kind, "error_kind"),
         finish_reason=_text(report.finish_reason, "finish_reason"),
         http_status=finished.http_status,
@@ -236,9 +210,9 @@ def _event_of(finished: Finished) -> NewEvent:
         output_tokens=tokens.output,
         reasoning_tokens=tokens.reasoning,
         cost_nanousd=cost.cost_nanousd,
-        price_source=cost.source,
+        price_source=cost.source.value,
         price_version=cost.version,
-        no_price=cost.no_price or "",
+        no_price=cost.no_price.value if cost.no_price else "",
         latency_ms=max(finished.latency_ms, 0),
         first_byte_ms=finished.first_byte_ms,
         are_tokens_estimated=finished.are_tokens_estimated,

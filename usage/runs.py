@@ -22,8 +22,8 @@ from usage.models import UsageRun
 from usage.new_rows import NewEvent, NewRun
 
 PART = timedelta(days=1)
-_NEW_RUN = tuple(field.name for field in fields(NewRun) if field.name != "pk")
-_values_of_run = attrgetter(*_NEW_RUN)
+NEW_RUN = tuple(field.name for field in fields(NewRun) if field.name != "pk")
+values_of_run = attrgetter(*NEW_RUN)
 
 
 class Part(NamedTuple):
@@ -63,6 +63,28 @@ def count_runs(events: Sequence[NewEvent]) -> None:
     _store({part: runs[part] for part in sorted(changed)})
 
 
+def begin_own_runs(events: Iterable[NewEvent]) -> list[NewRun]:
+    """The runs of calls that are each the only one of theirs, and set on each what it counts."""
+    runs: list[NewRun] = []
+    for event in events:
+        run = _begun_by(event, _part(event))
+        event.counts_run, event.counts_priced_run = True, run.is_priced
+        event.counts_partly_priced_run, event.run_day = run.is_priced and run.is_incomplete, None
+        runs.append(run)
+    return runs
+
+
+def _begun_by(event: NewEvent, part: Part) -> NewRun:
+    is_priced, is_incomplete = _says(event)
+    return NewRun(
+        *part,
+        started_at=event.occurred_at,
+        first_call_id=event.call_id,
+        is_priced=is_priced,
+        is_incomplete=is_incomplete,
+    )
+
+
 def _says(event: NewEvent) -> tuple[bool, bool]:
     """Whether it has a price, and whether a cost that nobody knows."""
     return event.cost_nanousd is not None, bool(event.no_price) and event.no_price not in NOTHING_DUE
@@ -93,17 +115,10 @@ def _claim(first_calls: Iterable[tuple[Part, NewEvent]]) -> dict[Part, UsageRun 
     rows: dict[Part, NewRun] = {}
     for part, event in first_calls:
         if part not in rows:
-            is_priced, is_incomplete = _says(event)
-            rows[part] = NewRun(
-                *part,
-                started_at=event.occurred_at,
-                first_call_id=event.call_id,
-                is_priced=is_priced,
-                is_incomplete=is_incomplete,
-            )
+            rows[part] = _begun_by(event, part)
     # In one order, which all writers keep.
-    values = [_values_of_run(rows[part]) for part in sorted(rows)]
-    made = insert_rows(UsageRun, _NEW_RUN, values, ignore_conflicts=True)
+    values = [values_of_run(rows[part]) for part in sorted(rows)]
+    made = insert_rows(UsageRun, NEW_RUN, values, ignore_conflicts=True)
     return {**rows} if made == len(rows) else {**_locked(list(rows))}
 
 
