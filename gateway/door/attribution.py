@@ -26,6 +26,7 @@ _NAMED_BY: tuple[tuple[str, ...], ...] = (
     ("x-opencode-session-id",),
     ("x-openwebui-chat-id",),
 )
+_RUN_HEADERS = frozenset(name for names in _NAMED_BY for name in names)
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _RUNS = uuid.UUID("8d0b6f0e-9f52-4b7e-8b1e-2f1f0a4c6d11")
 MOST_RUNS_KNOWN = 20_000
@@ -40,7 +41,7 @@ LONGEST_LABEL = 80
 
 def run_of(token_id: int, headers: Mapping[str, str]) -> uuid.UUID | None:
     """The run that a call belongs to, None where nothing names one: the call is a run of its own."""
-    for names in _NAMED_BY:
+    for names in () if _RUN_HEADERS.isdisjoint(headers) else _NAMED_BY:
         if given := [headers[name].strip()[:LONGEST] for name in names if headers.get(name, "").strip()]:
             return _run(token_id, "/".join(given))
     trace = _TRACE.fullmatch(headers.get("traceparent", "").strip())

@@ -118,7 +118,7 @@ def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def _one_line(value: str) -> str:
-    return _CONTROLS.sub("?", value)
+    return value if value.isprintable() else _CONTROLS.sub("?", value)
 
 
 def token_in(headers: Mapping[str, str], query: Mapping[str, str], wire: Wire) -> str:

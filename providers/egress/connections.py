@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -116,9 +117,13 @@ class Departure:
 _departure: ContextVar[Departure | None] = ContextVar("departure", default=None)
 
 
-async def _note_departure(session: aiohttp.ClientSession, context: object, parameters: object) -> None:
-    if departure := _departure.get():
-        departure.has_left = True
+class _NotedRequest(aiohttp.ClientRequest):
+    """Notes its departure once there is a connection; aiohttp's own tracing of that costs a tenth of a call."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        if departure := _departure.get():
+            departure.has_left = True
+        return await super().send(conn)
 
 
 def _session(reach: Reach) -> aiohttp.ClientSession:
@@ -130,15 +135,13 @@ def _session(reach: Reach) -> aiohttp.ClientSession:
         resolver=WholeAnswerResolver(connects_to),
         socket_factory=partial(open_socket, reach=connects_to),
     )
-    departures = aiohttp.TraceConfig()
-    departures.on_request_headers_sent.append(_note_departure)
     return aiohttp.ClientSession(
         connector=connector,
         headers=OUR_HEADERS,
         skip_auto_headers=("content-type",),
         # The deadline of each call is its own, and covers everything.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-        trace_configs=[departures],
+        request_class=_NotedRequest,
         trust_env=False,
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),

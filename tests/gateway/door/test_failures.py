@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from organizations.tenancy import EVERY, scope
+from providers.egress import connections
 from routing.models import RoutingRule
 from tests.gateway.door.conftest import DoorBefore, question
 from tests.gateway.door.upstream import CUT, EVENTS, Scripted, chat_answer, chat_event, chat_stream
@@ -76,10 +78,24 @@ def test_what_may_be_billed_or_will_not_change_is_asked_once(door, short_waits, 
         assert answer.headers["retry-after"] == "3600"
 
 
-def test_a_provider_that_is_not_there_is_tried_again_and_then_told(door, settings, short_waits) -> None:
-    door.upstream.answers.append(Scripted([CUT]))  # uvicorn answers 500 to nobody: the connection breaks off
+def test_a_provider_that_is_not_there_is_tried_again_and_then_told(door, short_waits, monkeypatch) -> None:
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(connections, "open_socket", refuse)
     answer = door.chat()
-    assert answer.status_code == 504
+    assert (answer.status_code, answer.headers["x-keyfare-error"]) == (502, "upstream_unreachable")
+    assert len(short_waits) == 2
+    events = list(door.events.order_by("attempt"))
+    assert [event.no_price for event in events] == [UsageEvent.NoPrice.NOT_BILLED] * 3
+    assert answer.headers["x-keyfare-call"] == str(events[0].call_id)
+    assert answer.headers["x-keyfare-attempts"] == "3"
+
+
+def test_an_answer_that_begins_and_says_nothing_is_not_asked_for_again(door) -> None:
+    door.upstream.answers.append(Scripted([CUT]))
+    answer = door.chat()
+    assert (answer.status_code, answer.headers["x-keyfare-error"]) == (502, "upstream_broke_off")
     assert answer.headers["x-should-retry"] == "false"
     assert len(door.upstream.received) == 1
     event = door.event
