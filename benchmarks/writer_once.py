@@ -100,7 +100,7 @@ class Bare:
             some = events[start : start + at_once]
             for event in some:
                 event.run_id = event.call_id
-            begun = runs.begin_own_runs(some)
+            begun = runs.begin_runs(some)
             admitted = [new_rows.values_of_admission(each.ticket.call) for each in ended[start : start + at_once]]
             self.batches.append(
                 (

@@ -20,9 +20,9 @@ from django.db.models import CharField
 from organizations.many_rows import delete_rows, insert_rows
 from organizations.storable import storable
 from usage.facts import Admission, CallFacts
+from usage.first_calls import can_be_one_statement, record_at_once
 from usage.models import InFlightCall, UsageEvent
 from usage.new_rows import ADMITTED, EVENT, NewEvent, new_event, values_of_admission, values_of_event
-from usage.own_runs import can_be_one_statement, record_at_once
 from usage.pricing import OWN_SERVER, Price, price, unpriced
 from usage.runs import count_runs
 from usage.tokens import NOTHING_SAID, Doubt, Report, TokenUsage

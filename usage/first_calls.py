@@ -1,8 +1,10 @@
 """
-Calls that are each the only one of their run, recorded by one statement on PostgreSQL.
+The first calls of runs, recorded by one statement on PostgreSQL: nearly all calls of checks, and of callers who name no
+runs.
 
 Nothing has to be looked up for them: whoever removes the admission of such a call writes its run and its event. The
-statement is a transaction by itself, one trip to the database, and planned once for a connection.
+statement is a transaction by itself, one trip to the database, and planned once for a connection. Where one of the runs
+has begun all the same, or is another call's, it fails as a whole.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from organizations.many_rows import document, selected
 from usage.facts import Admission
 from usage.models import InFlightCall, UsageEvent, UsageRun
 from usage.new_rows import ADMITTED, EVENT, NewEvent, values_of_admission, values_of_event
-from usage.runs import NEW_RUN, begin_own_runs, values_of_run
+from usage.runs import NEW_RUN, begin_runs, values_of_run
 
 
 def can_be_one_statement(events: Sequence[NewEvent]) -> bool:
@@ -26,7 +28,7 @@ def can_be_one_statement(events: Sequence[NewEvent]) -> bool:
     return (
         connection.vendor == "postgresql"
         and not connection.in_atomic_block
-        and all(event.run_id == event.call_id for event in events)
+        and all(event.iteration == event.attempt == 1 for event in events)
     )
 
 
@@ -35,7 +37,7 @@ def record_at_once(events: Sequence[NewEvent], admitted: Sequence[Admission]) ->
     Note the calls that are `admitted`; remove the admissions of others and write their `events`, those that still had
     one: their call ids. Raises IntegrityError, and then did nothing.
     """
-    runs = begin_own_runs(events)
+    runs = begin_runs(events)
     given = [
         document(ADMITTED, map(values_of_admission, admitted)),
         _array(str(each) for each in {event.organization_id for event in events}),

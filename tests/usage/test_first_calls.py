@@ -34,7 +34,7 @@ UNPRICED = Report()
 def call(organization: Organization, number: int, **fields: Any) -> Admission:
     facts = CallFacts("openai", "gpt-4.1-mini", "bot", KEY, "Default", Mode.BYOK)
     call_id = uuid.UUID(int=number)
-    known = {
+    known: dict[str, Any] = {
         "id": call_id,
         "run_id": call_id,
         "iteration": 1,
@@ -69,8 +69,9 @@ def test_any_history_of_calls_comes_to_the_same_books(acme, globex, seed, monkey
             call(
                 organization,
                 number,
-                run_id=uuid.UUID(int=draw.choice((number, number, number, 99))),
-                attempt=number % 2 + 1,
+                run_id=uuid.UUID(int=draw.choice((number + 500, number + 500, number + 500, 99))),
+                iteration=draw.choice((1, 1, 1, 2)),
+                attempt=draw.choice((1, 1, 1, 2)),
             )
             for number in range(1, 30)
         ]
