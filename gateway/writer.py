@@ -34,6 +34,9 @@ _scopes_of_threads = threading.local()
 
 MOST_WAITING = 2_000  # calls to be admitted; the next ones wait for a place before they are taken
 USE_NOTED_EVERY_SECONDS = 60.0
+# A database that was started anew is waited for, by all who write; one that stays away for longer, by nobody.
+MOST_AWAY_SECONDS = 5.0
+ASKED_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Writer:
     def __init__(self, thread: Executor | None = None) -> None:
         self._commits = GroupCommit[Admission | Ended | NewIds](self._store, thread)
         self._places = asyncio.Semaphore(MOST_WAITING)
+        self._away_since: float | None = None  # by the monotonic clock
         self._noted_at: dict[UUID, float] = {}  # key → when its use was noted last, by the monotonic clock
 
     async def admit(self, ticket: Ticket) -> None:
@@ -84,6 +88,7 @@ class Writer:
         with scope(EVERY, "the writer of the calls of everybody"):
             admitted = [item for item in items if isinstance(item, Admission)]
             finished = [each.outcome.finished(each.ticket.call) for each in ended]
+            self._wait_for_database()
             try:
                 if new_ids:
                     with transaction.atomic(durable=True):
@@ -95,6 +100,19 @@ class Writer:
                 connection.close_if_unusable_or_obsolete()  # nobody else does so for a thread of its own
                 raise
             self._note_on_keys(ended)
+
+    def _wait_for_database(self) -> None:
+        while True:
+            try:
+                connection.ensure_connection()
+            except DATABASE_TROUBLE:
+                self._away_since = self._away_since or time.monotonic()
+                if time.monotonic() - self._away_since >= MOST_AWAY_SECONDS:
+                    raise
+                time.sleep(ASKED_AGAIN_SECONDS)
+            else:
+                self._away_since = None
+                return
 
     def _note_on_keys(self, ended: Sequence[Ended]) -> None:
         """When keys were used, and that a provider refused them. The calls are in the books, whatever becomes of it."""
