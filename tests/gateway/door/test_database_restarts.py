@@ -21,7 +21,7 @@ from gateway.sweeping import sweep_lost_calls
 from organizations import clock
 from tests.gateway.door.conftest import DoorBefore
 from tests.gateway.door.upstream import Scripted, Upstream, chat_answer, chat_stream
-from tests.served import PATIENCE_SECONDS, wait_until
+from tests.served import PATIENCE_SECONDS, shared_connections, wait_until
 from usage.models import InFlightCall, UsageEvent
 
 pytestmark = [
@@ -92,10 +92,12 @@ def between(door: DoorBefore, monkeypatch) -> Between:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_a_database_that_is_back_in_a_moment_costs_nobody_an_answer(door, between, monkeypatch, stream) -> None:
+@pytest.mark.parametrize("size", [0, 4], ids=["own connections", "from a pool"])
+def test_a_database_that_is_back_in_a_moment_costs_nobody_an_answer(door, between, monkeypatch, size, stream) -> None:
     monkeypatch.setattr("gateway.writer.MOST_AWAY_SECONDS", float(PATIENCE_SECONDS))
 
-    answer = between.answer(stream=stream, away=lambda _: between.is_awaited.wait(PATIENCE_SECONDS))
+    with shared_connections(size):
+        answer = between.answer(stream=stream, away=lambda _: between.is_awaited.wait(PATIENCE_SECONDS))
 
     assert between.is_awaited.is_set()
     assert answer.status_code == 200
