@@ -23,10 +23,10 @@ from gateway.door import parameters
 from gateway.door.asgi import Send, send_whole
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
-from gateway.door.errors import DoorError, redirected
+from gateway.door.errors import DoorError
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
-from gateway.door.managed import managed_failure
+from gateway.door.managed import not_handed_on
 from gateway.door.operators_usd import without_cost
 from gateway.stored_ids import NewIds
 from gateway.ticket import INTERRUPTED, Ticket
@@ -40,7 +40,6 @@ from providers.models import UNREADABLE
 from usage.audience import sees_usd
 from usage.facts import Admission, deadline_of
 from usage.metering import cost_of
-from usage.models import Mode
 from usage.tokens import NOTHING_SAID
 
 logger = logging.getLogger(__name__)
@@ -74,7 +73,6 @@ class Forwarding:
     def _take(self, asked: Asked) -> None:
         self.asked, target = asked, asked.chosen.target
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
-        self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
 
     @property
@@ -215,13 +213,10 @@ class Forwarding:
         if whole.status >= 300:
             ending.error = error = self.adapter.failure(whole)
             ending.report = error.report
-            if 300 <= whole.status < 400:
-                return redirected()
             if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
                 return again
-            if self.is_managed:  # the provider's own words are for the operator: they may tell of its account
-                return managed_failure(error, whole.status)
-            return Reply(whole.body, whole.status, self._answer_headers(whole.headers))
+            told = not_handed_on(error, whole, self.asked.chosen.target.facts.mode)
+            return told or Reply(whole.body, whole.status, self._answer_headers(whole.headers))
         dialect = self.asked.endpoint.dialect
         content = dialect.content_of(whole.body)
         ending.report = self.adapter.report_of(whole, content, dialect)
