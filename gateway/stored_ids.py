@@ -2,14 +2,14 @@
 Ids of what providers keep of answers, and to which token each belongs: responses of OpenAI's, and their items.
 
 A key may serve many tokens, and a provider lets whoever has the key go on from all of it. So an id is good for the
-token that it was given to, with the key that it was made with. Only a keyed digest of the three is stored.
+token that it was given to, with the key that it was made with. Only a keyed digest of all three is stored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -32,7 +32,8 @@ class Holder:
 
     def digest_of(self, stored_id: str) -> UUID:
         """Half of an HMAC-SHA256, which nobody who reads the table can make or undo."""
-        named = f"{self.token_id} {self.key_id} {stored_id}".encode("utf-8", "surrogatepass")
+        whose = f"{self.organization_id} {self.token_id} {self.key_id}"
+        named = f"{whose} {stored_id}".encode("utf-8", "surrogatepass")
         key = f"keyfare/stored ids/{settings.KEYFARE_DIGEST_KEY}".encode()
         return UUID(bytes=hmac.digest(key, named, hashlib.sha256)[:16])
 
@@ -58,7 +59,7 @@ def store_ids(new: Sequence[NewIds]) -> None:
     insert_rows(StoredId, ("id", "organization_id", "stored_at"), ordered, ignore_conflicts=True)
 
 
-def are_all_known(holder: Holder, ids: Iterable[str]) -> bool:
+def are_all_known(holder: Holder, ids: Collection[str]) -> bool:
     digests = {holder.digest_of(stored_id) for stored_id in ids}
     found = StoredId.objects.filter(organization=holder.organization_id, pk__in=digests)
     return found.count() == len(digests)

@@ -41,6 +41,8 @@ CALL_OF_A_TOOL = "tool_use"
 # Items that the provider takes from what it keeps unless they bring this themselves (API reference, 2026-11-28).
 _CONTENTS = {"reasoning": "encrypted_content", "image_generation_call": "result"}
 
+MOST_NAMED = 1_000
+
 # Beside the writer and the readers of rights and receipts, and kept waiting by none of them.
 _threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="stored-ids")
 
@@ -66,6 +68,9 @@ def stored_ids_in(endpoint: Endpoint, body: Body) -> frozenset[str]:
         named.append(previous)
     if not all(isinstance(each, str) for each in named):
         raise _not_given()
+    if len(named) > MOST_NAMED:
+        sentence = f"This names more than {MOST_NAMED:,} items by their ids. Send the content itself."
+        raise DoorError(400, "stored_id", sentence)
     return frozenset(named)
 
 

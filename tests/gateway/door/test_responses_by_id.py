@@ -13,6 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError
 
+from gateway.door.stored_ids import MOST_NAMED
 from gateway.models import StoredId
 from gateway.stored_ids import KEPT_FOR
 from organizations import clock
@@ -172,6 +173,12 @@ def test_a_reference_is_one_however_it_is_spelled_and_wherever_it_stands(door: D
         b'{"model":"openai-agent","input":[{"role":"user","content":[{"type":' + named + b',"id":"msg_x"}]}]}',
     ):
         assert is_refused(door.post(RESPONSES, body))
+
+
+def test_more_references_than_anybody_needs_are_refused(door: DoorBefore) -> None:
+    asked = [{"type": "item_reference", "id": f"msg_{number}"} for number in range(MOST_NAMED + 1)]
+    assert "1,000" in go_on(door, None, input=asked).text
+    assert is_refused(go_on(door, None, input=asked[1:]))
 
 
 @pytest.mark.parametrize("named", [7, True, {"id": "resp_x"}, ["resp_x"], ""])
