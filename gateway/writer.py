@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from gateway.group_commit import DATABASE_TROUBLE, GroupCommit
+from gateway.stored_ids import NewIds, store_ids
 from gateway.ticket import NEVER_LEFT, Ending, Outcome, Ticket
 from organizations.tenancy import EVERY, scope
 from providers.keys.validation import mark_key_refused, note_keys_used
@@ -33,23 +34,28 @@ _scopes_of_threads = threading.local()
 
 MOST_WAITING = 2_000  # calls to be admitted; the next ones wait for a place before they are taken
 USE_NOTED_EVERY_SECONDS = 60.0
+# A database that was started anew is waited for, by all who write; one that stays away for longer, by nobody.
+MOST_AWAY_SECONDS = 5.0
+ASKED_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A call that ended with `outcome` at `now`."""
+    """A call that ended with `outcome` at `now`, and what its answer named by ids."""
 
     ticket: Ticket
     outcome: Ending
     now: datetime
+    new_ids: NewIds | None = None
 
 
 class Writer:
     """Belongs to one event loop; `open_writer` makes it."""
 
     def __init__(self, thread: Executor | None = None) -> None:
-        self._commits = GroupCommit[Admission | Ended](self._store, thread)
+        self._commits = GroupCommit[Admission | Ended | NewIds](self._store, thread)
         self._places = asyncio.Semaphore(MOST_WAITING)
+        self._away_since: float | None = None  # by the monotonic clock
         self._noted_at: dict[UUID, float] = {}  # key → when its use was noted last, by the monotonic clock
 
     async def admit(self, ticket: Ticket) -> None:
@@ -61,27 +67,52 @@ class Writer:
                 await self.settle(ticket, Outcome(error=NEVER_LEFT), ticket.call.started_at)
                 raise
 
-    async def settle(self, ticket: Ticket, outcome: Ending, now: datetime) -> None:
+    async def settle(self, ticket: Ticket, outcome: Ending, now: datetime, new_ids: NewIds | None = None) -> None:
         """
-        Return once the call is in the books. What its refusal says of the key is noted afterwards, in another
-        transaction. Settling twice writes one event.
+        Return once the call is in the books, with the ids that its answer named. What its refusal says of the key is
+        noted afterwards, in another transaction. Settling twice writes one event.
         """
-        await self._commits.write(Ended(ticket, outcome, now))
+        await self._commits.write(Ended(ticket, outcome, now, new_ids))
+
+    async def store_ids(self, new: NewIds) -> None:
+        """Return once ids are known, of an answer that has not ended yet."""
+        await self._commits.write(new)
 
     async def drain(self) -> None:
         await self._commits.drain()
 
-    def _store(self, items: Sequence[Admission | Ended]) -> None:
+    def _store(self, items: Sequence[Admission | Ended | NewIds]) -> None:
         ended = [item for item in items if isinstance(item, Ended)]
+        new_ids = [item for item in items if isinstance(item, NewIds)]
+        new_ids += [each.new_ids for each in ended if each.new_ids]
         with scope(EVERY, "the writer of the calls of everybody"):
             admitted = [item for item in items if isinstance(item, Admission)]
             finished = [each.outcome.finished(each.ticket.call) for each in ended]
+            self._wait_for_database()
             try:
-                record_calls(finished, admitted=admitted, durable=True)
+                if new_ids:
+                    with transaction.atomic(durable=True):
+                        record_calls(finished, admitted=admitted)
+                        store_ids(new_ids)
+                else:
+                    record_calls(finished, admitted=admitted, durable=True)
             except DATABASE_TROUBLE:
                 connection.close_if_unusable_or_obsolete()  # nobody else does so for a thread of its own
                 raise
             self._note_on_keys(ended)
+
+    def _wait_for_database(self) -> None:
+        while True:
+            try:
+                connection.ensure_connection()
+            except DATABASE_TROUBLE:
+                self._away_since = self._away_since or time.monotonic()
+                if time.monotonic() - self._away_since >= MOST_AWAY_SECONDS:
+                    raise
+                time.sleep(ASKED_AGAIN_SECONDS)
+            else:
+                self._away_since = None
+                return
 
     def _note_on_keys(self, ended: Sequence[Ended]) -> None:
         """When keys were used, and that a provider refused them. The calls are in the books, whatever becomes of it."""

@@ -2,8 +2,9 @@
 The providers, simulated: one ASGI application that answers as all the providers do.
 
 For the demo, tests and benchmarks: it needs no internet and no real key, and its answers depend on nothing
-but the prompt. What a key is good for stands in the key itself (see `KeyState`), for model calls and for the
-calls that validate a key alike; what goes wrong with a call stands in the prompt, the key or a header (see `Fault`).
+but the prompt and the responses that it goes on from. What a key is good for stands in the key itself (see
+`KeyState`), for model calls and for the calls that validate a key alike; what goes wrong with a call stands in the
+prompt, the key or a header (see `Fault`).
 Only model calls are delayed. Never give it a real key.
 
 It answers what clients of the providers ask for: chats, OpenAI's Responses, embeddings, counts of tokens and lists of

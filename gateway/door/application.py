@@ -26,7 +26,7 @@ from gateway.door import listings
 from gateway.door.asgi import Application, Headers, Receive, Scope, Send, send_whole
 from gateway.door.attribution import Iterations, Labels, run_of
 from gateway.door.bodies import Bodies, Body, Gone, throw_away
-from gateway.door.calls import Asked, Way
+from gateway.door.calls import Asked, Way, holder_of
 from gateway.door.choice import choose
 from gateway.door.counting import count
 from gateway.door.endpoints import Endpoint, Models, Probe, Receipt, Wire, asked_for, is_ours, wire_of
@@ -35,7 +35,7 @@ from gateway.door.forwarding import Forwarding
 from gateway.door.limits import Limits
 from gateway.door.managed import ManagedCaps
 from gateway.door.receipts import receipt
-from gateway.door.stored_ids import refuse_stored_ids
+from gateway.door.stored_ids import refuse_ids_of_others, stored_ids_in
 from gateway.writer import open_writer
 from providers.adapters.dialects.request import BadBody, Request
 from providers.egress.connections import open_client
@@ -161,7 +161,8 @@ class _Visit:
         with door._limits.place(caller), door._bodies.held() as body:
             request = await self._request(body, endpoint, path)
             chosen = choose(caller, request.model, endpoint, request.body)
-            refuse_stored_ids(endpoint, request.body)
+            if stored_ids := stored_ids_in(endpoint, request.body):
+                await refuse_ids_of_others(holder_of(caller, chosen), stored_ids)
             if endpoint.only_counts:
                 work = count(door._way, endpoint, chosen, request, self.headers, self.send)
                 await self._while_there(work)

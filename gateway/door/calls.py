@@ -11,6 +11,7 @@ from gateway.callers import Caller
 from gateway.door.choice import Chosen
 from gateway.door.endpoints import Endpoint
 from gateway.door.managed import ManagedCaps
+from gateway.stored_ids import Holder
 from gateway.ticket import INTERRUPTED
 from gateway.writer import Writer
 from providers.adapters.base import ProviderError
@@ -36,6 +37,7 @@ class Ending:
     http_status: int | None = None
     first_byte_ms: int | None = None
     is_estimated: bool = False
+    stored_ids: list[str] = field(default_factory=list)  # that the answer named, and nobody has noted yet
     cost: Price | None = None  # where the caller was told it
 
     def finished(self, call: Admission) -> Finished:
@@ -81,6 +83,15 @@ class Asked:
     run_id: uuid.UUID
     iteration: int
     origin: Origin
+
+    @property
+    def holder(self) -> Holder:
+        """Of ids of what the provider keeps of the answer."""
+        return holder_of(self.caller, self.chosen)
+
+
+def holder_of(caller: Caller, chosen: Chosen) -> Holder:
+    return Holder(caller.organization_id, caller.token_id, chosen.target.facts.key_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from gateway.door.calls import Way
 from gateway.door.choice import Chosen
 from gateway.door.endpoints import Endpoint
 from gateway.door.errors import DoorError
-from gateway.door.managed import refuse_to_hand_on
+from gateway.door.managed import not_handed_on
 from providers.adapters.base import ProviderError
 from providers.adapters.dialects.request import Request
 from providers.catalog import PROVIDERS
@@ -51,5 +51,6 @@ async def count(
         raise DoorError(502, "upstream_failed", error.sentence, can_retry=True) from None
     if isinstance(whole, ProviderError):
         raise DoorError(502, "upstream_failed", whole.sentence, can_retry=True)
-    refuse_to_hand_on(whole.status, target.facts.mode, lambda: adapter.failure(whole))
+    if whole.status >= 300 and (refused := not_handed_on(adapter.failure(whole), whole, target.facts.mode)):
+        raise refused
     await send_whole(send, whole.status, door_headers.downstream(whole.headers), whole.body)

@@ -23,11 +23,12 @@ from gateway.door import parameters
 from gateway.door.asgi import Send, send_whole
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
-from gateway.door.errors import DoorError, redirected
+from gateway.door.errors import DoorError
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
-from gateway.door.managed import managed_failure
+from gateway.door.managed import not_handed_on
 from gateway.door.operators_usd import without_cost
+from gateway.stored_ids import NewIds
 from gateway.ticket import INTERRUPTED, Ticket
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.dialects.base import Stream
@@ -39,7 +40,6 @@ from providers.models import UNREADABLE
 from usage.audience import sees_usd
 from usage.facts import Admission, deadline_of
 from usage.metering import cost_of
-from usage.models import Mode
 from usage.tokens import NOTHING_SAID
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,6 @@ class Forwarding:
     def _take(self, asked: Asked) -> None:
         self.asked, target = asked, asked.chosen.target
         self.adapter: Adapter = PROVIDERS[target.facts.provider].adapter
-        self.is_managed = target.facts.mode == Mode.MANAGED
         self.hides_usd = not sees_usd(target.facts.mode)
 
     @property
@@ -119,8 +118,9 @@ class Forwarding:
             return
 
     async def _settle(self, ticket: Ticket, ending: Ending, now: datetime) -> None:
+        new_ids = NewIds(self.asked.holder, ending.stored_ids, now) if ending.stored_ids else None
         try:
-            await self.way.writer.settle(ticket, ending, now)
+            await self.way.writer.settle(ticket, ending, now, new_ids)
         except DatabaseError:
             logger.exception("Call %s could not be booked; it will be counted as lost", ticket.call.id)
             raise _books_closed("The provider was asked and may have billed it.") from None
@@ -213,16 +213,14 @@ class Forwarding:
         if whole.status >= 300:
             ending.error = error = self.adapter.failure(whole)
             ending.report = error.report
-            if 300 <= whole.status < 400:
-                return redirected()
             if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
                 return again
-            if self.is_managed:  # the provider's own words are for the operator: they may tell of its account
-                return managed_failure(error, whole.status)
-            return Reply(whole.body, whole.status, self._answer_headers(whole.headers))
+            told = not_handed_on(error, whole, self.asked.chosen.target.facts.mode)
+            return told or Reply(whole.body, whole.status, self._answer_headers(whole.headers))
         dialect = self.asked.endpoint.dialect
         content = dialect.content_of(whole.body)
         ending.report = self.adapter.report_of(whole, content, dialect)
+        ending.stored_ids = self._kept(dialect.stored_ids(content))
         if (error_inside := dialect.error_of(content)) is None:
             ending.status, ending.error = Status.ANSWERED, None
         else:
@@ -236,12 +234,16 @@ class Forwarding:
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
         flow = Flow(self.send, stream, self.asked.endpoint.wire, is_events=_is_events(answer))
         failure: ProviderError | None = None
-        is_whole = False
+        is_whole = are_ids_known = False
         try:
             async with flow:
                 try:
                     async for data in answer.chunks():
-                        for chunk in stream.feed(data):
+                        chunks = stream.feed(data)
+                        if stream.is_complete and not are_ids_known:
+                            are_ids_known = True
+                            await self._store_ids(stream)
+                        for chunk in chunks:
                             await flow.hand_on(self._shown(chunk))
                     is_whole = True
                 except ProviderError as error:
@@ -250,9 +252,25 @@ class Forwarding:
             # Also where the caller has hung up: what was counted by then counts.
             rest = self._shown(b"".join(stream.close()))
             self._conclude(answer, stream, flow, ending, failure, is_whole=is_whole)
+            if not are_ids_known:
+                ending.stored_ids = self._kept(stream.stored_ids)
         if failure is not None and flow.is_events:
             rest += _broke_off(failure).event(self.asked.endpoint.wire)
         return Reply(rest, starts=False)
+
+    async def _store_ids(self, stream: Stream) -> None:
+        """Before the caller gets the last event, which may be all that it waits for."""
+        if not (ids := self._kept(stream.stored_ids)):
+            return
+        try:
+            await self.way.writer.store_ids(NewIds(self.asked.holder, ids, self.way.now()))
+        except DatabaseError:
+            logger.exception("The ids of what call %s left at its provider could not be noted", self.call_id)
+            raise _books_closed("The provider was asked and may have billed it.") from None
+
+    def _kept(self, ids: list[str]) -> list[str]:
+        """Those of `ids` by which a later call may name what the provider keeps."""
+        return ids if self.asked.request.body.value("store") is not False else []
 
     def _shown(self, data: bytes) -> bytes:
         return without_cost(data) if self.hides_usd else data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -16,7 +15,7 @@ from gateway.ticket import Ticket
 from gateway.writer import Writer
 from organizations.tenancy import scope
 from providers.adapters.dialects.request import Request
-from providers.adapters.exchange import ProviderError
+from providers.adapters.exchange import HttpAnswer, ProviderError
 from providers.adapters.kind_sentences import sentence_of
 from usage.facts import Admission
 from usage.models import Mode
@@ -29,24 +28,24 @@ MOST_INPUT_TOKENS = 2_000_000
 MOST_OUTPUT_TOKENS = 128_000
 
 
-def managed_failure(error: ProviderError, status: int) -> DoorError:
-    """What a provider's error on a managed key means, in our words and with its status."""
+def not_handed_on(error: ProviderError, answer: HttpAnswer, mode: str) -> DoorError | None:
+    """What the caller is told in the place of an error that none is to get as it is, with its status."""
+    if 300 <= answer.status < 400:
+        return redirected()
+    if mode == Mode.MANAGED:  # the provider's own words are for the operator: they may tell of its account
+        code = "managed_key"
+        more = "It was called with a managed key, which whoever runs this installation looks after."
+    elif answer.headers.get("content-encoding", "identity") not in ("", "identity"):  # whose bytes could be a bomb
+        code, more = "upstream_compressed", "What it says is compressed, which was not asked for."
+    else:
+        return None
     return DoorError(
-        status,
-        "managed_key",
-        f"{sentence_of(error.kind, 'The provider')} It was called with a managed key, which whoever runs this "
-        "installation looks after.",
+        answer.status,
+        code,
+        f"{sentence_of(error.kind, 'The provider')} {more}",
         can_retry=error.kind.is_temporary,
         retry_after_seconds=error.retry_after_seconds,
     )
-
-
-def refuse_to_hand_on(status: int, mode: str, error: Callable[[], ProviderError]) -> None:
-    """Raises DoorError for an error that no caller is to get as it is: see `managed_failure`, or a redirect."""
-    if 300 <= status < 400:
-        raise redirected()
-    if status >= 400 and mode == Mode.MANAGED:
-        raise managed_failure(error(), status)
 
 
 class ManagedCaps:

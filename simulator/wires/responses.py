@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
+from simulator.stored import Stored
 from simulator.streams import Event, Streamed, compact, named, pieces
 from simulator.tools import Tools, schemas_in
 from simulator.wires.base import Generated, Headers, Reply, generate, is_positive, next_id, text_in
@@ -12,6 +13,7 @@ from simulator.wires.compatible import CompatibleWire
 from simulator.wires.openai import OpenAIWire
 from simulator.wires.openrouter import OpenRouterWire
 
+PREVIOUS = "previous_response_id"
 # What a response repeats of its request, and what it says where nothing was asked.
 REPEATED: dict[str, Any] = {
     "background": False,
@@ -19,9 +21,8 @@ REPEATED: dict[str, Any] = {
     "max_output_tokens": None,
     "metadata": {},
     "parallel_tool_calls": True,
-    "previous_response_id": None,
+    PREVIOUS: None,
     "reasoning": {"effort": None, "summary": None},
-    "store": True,
     "temperature": 1.0,
     "text": {"format": {"type": "text"}},
     "tool_choice": "auto",
@@ -32,6 +33,11 @@ REPEATED: dict[str, Any] = {
 
 
 class ResponsesWire(OpenAIWire):
+    keeps: ClassVar[bool] = True  # what it is not asked to forget
+
+    def __init__(self) -> None:
+        self._stored = Stored()
+
     def chat(self, content: dict[str, Any], headers: Headers) -> Reply:
         model, asked = content.get("model"), content.get("input")
         if not isinstance(model, str) or not model:
@@ -44,12 +50,30 @@ class ResponsesWire(OpenAIWire):
         limit = content.get("max_output_tokens") or 16_384
         if not is_positive(limit):
             return self.bad_request("Invalid 'max_output_tokens': integer above 0 expected.")
-        texts = [(row.get("role") == "user", text_in(row.get("content") or row.get("output"))) for row in rows]
+        key = self.key(headers)
+        texts: list[tuple[bool, str]] = []
+        if previous := content.get(PREVIOUS):
+            if (found := self._stored.find(key, previous)) is None:
+                return _unknown(400, f"Previous response with id '{previous}' not found.", PREVIOUS)
+            texts += found
+        for row in rows:
+            if is_reference(row):
+                if (found := self._stored.find(key, row["id"])) is None:
+                    return _unknown(404, f"Item with id '{row['id']}' not found.", "input")
+                texts += found
+            else:
+                texts.append((row.get("role") == "user", text_in(row.get("content") or row.get("output"))))
         generated = generate(
             text_in(content.get("instructions")), texts, limit, tools=tools_in(content), schema=schema_in(content)
         )
+        store = self.keeps and content.get("store") is not False
         repeated = {name: content.get(name) or usual for name, usual in REPEATED.items()}
-        return Reply(200, {**repeated, **self.response(model, generated)})
+        response = {**repeated, "store": store, **self.response(model, generated)}
+        if store:
+            answered = (False, generated.text)
+            self._stored.keep(key, [response["id"]], [*texts, answered])
+            self._stored.keep(key, [item["id"] for item in response["output"]], [answered])
+        return Reply(200, response)
 
     def response(self, model: str, generated: Generated) -> dict[str, Any]:
         return {
@@ -107,12 +131,28 @@ class CompatibleResponsesWire(ResponsesWire, CompatibleWire):
 
 
 class OpenRouterResponsesWire(ResponsesWire, OpenRouterWire):
-    """As OpenRouter answers them, with what they cost."""
+    """As OpenRouter answers them, with what they cost; it keeps none."""
+
+    keeps: ClassVar[bool] = False
 
     def response(self, model: str, generated: Generated) -> dict[str, Any]:
         whole = super().response(model, generated)
         cost = self.usage(model, generated)["cost"]
         return {**whole, "usage": {**whole["usage"], "cost": cost, "is_byok": False}}
+
+
+def is_reference(row: dict[str, Any]) -> bool:
+    """To an item that was stored. Reasoning is one, too, unless it comes along encrypted."""
+    if not row.get("id"):
+        return False
+    if row.get("type") == "reasoning":
+        return not row.get("encrypted_content")
+    return row.get("type") in (None, "item_reference") and not row.get("role")
+
+
+def _unknown(status: int, message: str, param: str) -> Reply:
+    code = "previous_response_not_found" if param == PREVIOUS else None
+    return Reply(status, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}})
 
 
 def _text_events(item: dict[str, Any]) -> list[dict[str, Any]]:

@@ -84,6 +84,7 @@ STARTS_THREADS = {
     "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",
     "gateway/snapshots.py": "every reading opens an organization, or EVERY, for itself",
     "gateway/door/receipts.py": "opens the organization of the caller for itself",
+    "gateway/door/stored_ids.py": "the same",
     "gateway/writer.py": "opens EVERY, as it writes for everybody",
     "organizations/outbox/delivery.py": "talks to the mail server; no database",
     "organizations/outbox/at_once.py": "hands a mail to the thread above; no database",

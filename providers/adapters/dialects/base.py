@@ -55,6 +55,10 @@ class Dialect(ABC):
     def stream(self, *, withholds_usage: bool = False) -> Stream:
         """To follow one streamed answer. `withholds_usage`: we asked for it in the client's place, so it gets none."""
 
+    def stored_ids(self, content: Mapping[str, Any]) -> list[str]:
+        """By which a later request may name a parsed answer and parts of it, as far as the provider keeps it."""
+        return []
+
     def finish_of(self, report: Report) -> Finish:
         return self.finishes.get(report.finish_reason, Finish.OTHER)
 
@@ -102,6 +106,10 @@ class Stream(ABC):
     @property
     def answer(self) -> dict[str, Any]:
         return self.told
+
+    @property
+    def stored_ids(self) -> list[str]:
+        return self.dialect.stored_ids(self.answer)
 
     @property
     def report(self) -> Report:

@@ -128,6 +128,10 @@ class Body:
                 return member.value
         return None
 
+    def values(self) -> Iterator[tuple[str, Any]]:
+        for name, member in self._members:
+            yield name, member.value
+
     def added(self, name: str, text: str) -> Edit:
         """An edit that adds a member at the end."""
         if not self._members:

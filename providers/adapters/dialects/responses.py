@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, ClassVar
 
 from providers.adapters.counting import openai_tokens
@@ -17,9 +18,12 @@ from usage.tokens import Doubt, Report
 
 # The events that end a stream, each with the whole response in it.
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+ADDED = "response.output_item.added"
+ADDED_BYTES = ADDED.encode()
 # The tools that OpenAI runs itself and charges for by their use.
 CHARGED = frozenset({"web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"})
-KEPT = ("id", "model", "status", "service_tier", "usage", "incomplete_details", "error")
+KEPT = ("id", "model", "status", "service_tier", "usage", "incomplete_details", "error", "store")
+MOST_ITEMS = 1_000  # of one response whose ids are noted
 _TYPE = re.compile(rb'"(response\.(?:completed|incomplete|failed|cancelled))"')
 
 
@@ -50,16 +54,36 @@ class OpenAIResponses(Dialect):
             doubt=counted.doubt or (Doubt.EXTRAS if is_charged else None),
         )
 
+    def stored_ids(self, content: Mapping[str, Any]) -> list[str]:
+        if content.get("store") is False:
+            return []
+        items = islice(rows(content.get("output")), MOST_ITEMS)
+        named = (content.get("id"), *(item.get("id") for item in items))
+        return [each for each in named if isinstance(each, str) and each]
+
     def stream(self, *, withholds_usage: bool = False) -> OpenAIResponsesStream:
         return OpenAIResponsesStream(self)
 
 
 class OpenAIResponsesStream(Stream):
-    """Everything that counts stands in the response that the last event holds."""
+    """
+    Everything that counts stands in the response that the last event holds; ids of items before it, too, as that may be
+    too long to be held.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect)
+        self._begun: list[dict[str, Any]] = []
+
+    @property
+    def stored_ids(self) -> list[str]:
+        items = [*rows(self.told.get("output")), *self._begun]
+        return list(dict.fromkeys(self.dialect.stored_ids({**self.told, "output": items})))
 
     def may_tell(self, raw: bytes) -> bool:
         return (
             not self.told
+            or ADDED_BYTES in raw
             or b'"response.completed"' in raw
             or b'"response.incomplete"' in raw
             or b'"response.failed"' in raw
@@ -74,10 +98,12 @@ class OpenAIResponsesStream(Stream):
             self.error = error_in(content)
         if isinstance(response, dict) and (kind in ENDS or not self.is_complete):
             self.told |= {name: response[name] for name in KEPT if response.get(name) is not None}
-            if output := [{"type": item.get("type")} for item in rows(response.get("output"))]:
+            if output := [_named(item) for item in rows(response.get("output"))]:
                 self.told["output"] = output
             if self.error is None:
                 self.error = self._error_of(response)
+        elif kind == ADDED and isinstance(item := content.get("item"), dict) and len(self._begun) < MOST_ITEMS:
+            self._begun.append(_named(item))
         self.is_complete = self.is_complete or kind in ENDS
         return False
 
@@ -93,6 +119,10 @@ class OpenAIResponsesStream(Stream):
             self.told["status"] = kind[1].decode().removeprefix("response.")
             if usage := last_object(tail, b"usage"):
                 self.told["usage"] = usage
+
+
+def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item.get(name) for name in ("id", "type")}
 
 
 OPENAI_RESPONSES = OpenAIResponses()

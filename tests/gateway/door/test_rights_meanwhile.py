@@ -14,11 +14,12 @@ import pytest
 from organizations.models import ApiToken
 from organizations.tenancy import EVERY, scope
 from providers.models import ProviderKey
-from routing.models import RoutingRule
+from routing.models import Agent, RoutingRule
 from tests.builders import NOW
-from tests.gateway.door.conftest import DoorBefore
-from tests.gateway.door.upstream import Scripted
+from tests.gateway.door.conftest import DoorBefore, question
+from tests.gateway.door.upstream import Scripted, chat_stream
 from tests.served import PATIENCE_SECONDS, wait_until
+from usage.models import UsageEvent
 
 OVERLOADED = Scripted([b'{"error": {"message": "overloaded"}}'], status=503)
 
@@ -60,6 +61,43 @@ def test_nothing_is_sent_again_by_a_right_that_was_taken_away(door, monkeypatch,
     assert answer.headers["x-keyfare-error"] == code
     assert models == ["gpt-4.1-mini"]
     assert door.events.first().http_status == 503
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ApiToken.objects.update(revoked_at=NOW),
+        lambda: Agent.objects.filter(slug="openai-agent").update(archived_at=NOW),
+        lambda: ProviderKey.objects.filter(provider="openai").update(status="disabled"),
+    ],
+    ids=["revoked", "archived", "disabled"],
+)
+def test_a_stream_that_has_begun_goes_on_to_its_end_and_is_booked(door, monkeypatch, change) -> None:
+    may_go, chunks = threading.Event(), door.upstream._chunks
+
+    async def held_up(answer: Scripted, leaving: asyncio.Future[object]):
+        async for chunk in chunks(answer, leaving):
+            yield chunk
+            if answer is stream:
+                await asyncio.to_thread(may_go.wait, PATIENCE_SECONDS)
+
+    stream = chat_stream("one", "two")
+    monkeypatch.setattr(door.upstream, "_chunks", held_up)
+    door.upstream.answers.append(stream)
+    asked, headers = question(stream=True), {"authorization": f"Bearer {door.token}"}
+    with (
+        httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client,
+        client.stream("POST", f"{door.address}/v1/chat/completions", json=asked, headers=headers) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert "one" in next(lines)
+        with scope(EVERY, "a test"):
+            change()
+        wait_until(lambda: door.chat().status_code != 200)
+        may_go.set()
+        assert list(lines)[-2] == "data: [DONE]"
+    event = door.events.filter(is_stream=True).get()
+    assert (event.status, event.output_tokens) == (UsageEvent.Status.ANSWERED, 5)
 
 
 def test_what_is_sent_again_goes_by_the_route_of_then(door, monkeypatch) -> None:

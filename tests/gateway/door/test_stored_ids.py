@@ -1,4 +1,4 @@
-"""What a provider keeps under an id may be another token's, so no call names it."""
+"""What a provider keeps under an id, and no answer named, may be another token's: no call names it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ FILE = {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]
 @pytest.mark.parametrize(
     ("path", "content", "name"),
     [
-        (RESPONSES, {**ASKED, "previous_response_id": "resp_1"}, "previous_response_id"),
         (RESPONSES, {**ASKED, "conversation": {"id": "conv_1"}}, "conversation"),
         (RESPONSES, {**ASKED, "input": [FILE]}, "file_id"),
         (RESPONSES, {**ASKED, "tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, "vector_store_ids"),
@@ -27,15 +26,13 @@ FILE = {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]
         ),
         (GEMINI, {"contents": [], "cachedContent": "cachedContents/1"}, "cachedContent"),
         (GEMINI, {"contents": [{"parts": [{"fileData": {"fileUri": "files/abc"}}]}]}, "fileUri"),
-        (RESPONSES, {**ASKED, "input": [{"type": "item_reference", "id": "msg_1"}]}, "item_reference"),
+        ("/v1/chat/completions", question(input=[{"type": "item_reference", "id": "msg_1"}]), "item_reference"),
         (RESPONSES, {**ASKED, "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "container"),
         (RESPONSES, {**ASKED, "tools": [{"container": {"type": "auto", "file_ids": ["file-1"]}}]}, "file_ids"),
         (MESSAGES, {"model": "anthropic-agent", "messages": [], "container": "container_1"}, "container"),
         (MESSAGES, {"model": "anthropic-agent", "messages": [], "container": {"id": "container_1"}}, "container"),
         ("/v1/chat/completions", question(audio={"id": "audio_1"}), "audio"),
         (RESPONSES, rb'{"model":"openai-agent","input":[{"fi\u006ce_id":"file-1"}]}', "file_id"),
-        (RESPONSES, rb'{"model":"openai-agent","input":[{"file_id":"file-1","file_id":null}]}', "file_id"),
-        (RESPONSES, rb'{"model":"openai-agent","input":[{"type":"item\u005freference","id":"m"}]}', "item_reference"),
         (GEMINI, rb'{"contents":[{"parts":[{"fileData":{"fileUri":"https:\/\/x.example\/files\/a"}}]}]}', "fileUri"),
     ],
 )

@@ -176,6 +176,42 @@ def test_a_structured_response_has_its_shape(client, door):
     assert answer.output_parsed == Verdict(requirement="simulated", is_met=True, score=1)
 
 
+def test_a_response_is_gone_on_from(client, door):
+    first = client.responses.create(model=door.model, input="Who are you?")
+    second = client.responses.create(model=door.model, input="Who?", previous_response_id=first.id)
+
+    assert second.previous_response_id == first.id
+    assert second.usage.input_tokens > first.usage.input_tokens
+
+
+def test_a_streamed_response_is_gone_on_from_as_soon_as_it_is_whole(client, door):
+    stream = client.responses.create(model=door.model, input="Who are you?", stream=True)
+    whole = next(event.response for event in stream if event.type == "response.completed")
+    with client.responses.stream(model=door.model, input="Who?", previous_response_id=whole.id) as again:
+        assert again.get_final_response().previous_response_id == whole.id
+
+
+def test_items_of_a_response_are_named_by_their_ids(client, door):
+    first = client.responses.create(model=door.model, input="Who are you?")
+    named = [{"type": "item_reference", "id": each.id} for each in first.output]
+    answer = client.responses.create(model=door.model, input=[*ASKED, *named, *ASKED])
+
+    assert answer.usage.input_tokens > first.usage.input_tokens
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_was_not_to_be_stored_is_not_gone_on_from(client, door, stream):
+    kept_by_nobody = client.responses.create(model=door.model, input="Who are you?", store=False)
+
+    assert kept_by_nobody.store is False
+    for unknown in (kept_by_nobody.id, "resp_0"):
+        with pytest.raises(openai.BadRequestError):
+            client.responses.create(model=door.model, input="Who?", previous_response_id=unknown, stream=stream)
+    named = [{"type": "item_reference", "id": kept_by_nobody.output[0].id}]
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)):
+        client.responses.create(model=door.model, input=[*ASKED, *named], stream=stream)
+
+
 # Embeddings and models ----------------------------------------------------------------------------------
 
 
