@@ -7,7 +7,8 @@ SERVE ?= 1
 BIN := .venv/bin
 CHECK_ENV := KEYFARE_ENV_FILE=none SECRET_KEY=unused-by-checks KEYFARE_MASTER_KEYS=only-for-make-check-0123456789abcdef KEYFARE_DIGEST_KEY=only-for-make-check-fedcba9876543210 DATABASE_URL=sqlite:///:memory:
 COVERED := billing/*,usage/*,providers/custody/*
-LONG := tests/security tests/config/test_startup.py tests/config/test_upgrade.py tests/config/test_documents_walked.py
+# Whatever does more where it may take longer.
+LONG = tests/security $(shell grep -rl --include='*.py' 'security.budget' tests)
 # Three on two cores: much of the suite waits, for processes, browsers and time-outs.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
