@@ -7,7 +7,7 @@ table lists it under its action, and a key that serves it is not removed before 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +57,12 @@ def newest(organization: Organization) -> dict[str, list[OwnModel]]:
         for own in keeper.newest(organization=organization, most=MOST_LISTED + 1):
             found.setdefault(own.action, []).append(own)
     return found
+
+
+def has_own_models(organization: Organization, actions: Collection[str]) -> bool:
+    """Whether something in use under each of `actions` is served by a model of its own whose key works."""
+    found = newest(organization)
+    return all(any(own.key.is_usable for own in found.get(action, ())) for action in actions)
 
 
 def served_by(key: ProviderKey, *, lock: bool = False) -> list[tuple[Keeper, OwnModel]]:
