@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -69,7 +69,7 @@ def posted(key: ProviderKey | None, fields: dict[str, str] | None = None) -> dic
     return {**form, "key": str(key.pk) if key else "", "makes_token": "on"} | (fields or {})
 
 
-def call(acme, agent: str, *, status: str = "answered", days_ago: int = 0, model: str = MODEL) -> None:
+def call(acme, agent: str, *, status: str = "answered", days_ago: int = 0, model: str = MODEL) -> datetime:
     facts = CallFacts("openrouter", model, agent, uuid.uuid4(), "Default", "byok")
     at = timezone.now() - timedelta(days=days_ago)
     admitted = admit_call(
@@ -77,6 +77,7 @@ def call(acme, agent: str, *, status: str = "answered", days_ago: int = 0, model
     )
     report = Report(usage=TokenUsage(uncached_input=1000, output=100), cost_nanousd=2_000_000)
     record_calls([Finished(admitted, status=UsageEvent.Status(status), latency_ms=10, report=report)])
+    return at
 
 
 # A new agent ----------------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ def test_no_input_of_the_new_form_is_a_server_error(as_alice, acme, key, field):
 
 
 def test_the_list_shows_what_each_agent_is_routed_to_and_what_it_used(as_bob, acme, at_work):
-    call(acme, "bot")
+    last = call(acme, "bot")
     call(acme, "bot", status="failed", days_ago=1)
     call(acme, "bot", status="broke", days_ago=2)
     call(acme, "bot", days_ago=45)
@@ -211,10 +212,11 @@ def test_the_list_shows_what_each_agent_is_routed_to_and_what_it_used(as_bob, ac
 
     idle, busy = sorted(response.context["lines"], key=lambda line: line.agent.slug == "bot")
     assert (busy.model, busy.provider_name, busy.state) == (MODEL, "OpenRouter", ("Ready", "ok"))
-    assert (busy.month.calls, busy.month.failed_calls, busy.last_day) == (3, 2, timezone.now().date())
+    assert (busy.month.calls, busy.month.failed_calls, busy.last_at) == (3, 2, last)
     assert "3 calls in 30 days, 1 on the busiest" in page(response)
-    assert (idle.month, idle.last_day, idle.state) == (None, None, ("Not routed", "warn"))
-    assert "none in 30 days" in page(response)
+    assert (idle.month, idle.last_at, idle.state) == (None, None, ("Not routed", "warn"))
+    assert f"{last:%H:%M}</time>" in page(response)
+    assert "never" in page(response)
     assert "New agent" not in page(response)
 
 
