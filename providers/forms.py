@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 from django import forms
+from django.http import QueryDict
 
 from organizations.models import Organization
 from organizations.names import NameFormField
@@ -77,8 +78,9 @@ class OpenText(forms.BaseForm):
         return False
 
     def forget(self, name: str, instead: str = "") -> None:
-        # Not `{**self.data}`, which takes the lists of a QueryDict.
-        self.data = {**{each: self.data[each] for each in self.data}, self.add_prefix(name): instead}
+        data = self.data.copy() if isinstance(self.data, QueryDict) else {**self.data}  # with all of what was ticked
+        data[self.add_prefix(name)] = instead
+        self.data = data
 
 
 class ModelIdField(forms.CharField):

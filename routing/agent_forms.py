@@ -18,7 +18,8 @@ from routing.counterparts import counterpart
 from routing.forms import AllowedModelsField, grouped_keys
 from routing.models import Effort, RoutingRule
 from routing.resolve import RoutingRow
-from routing.rule_settings import HOTTEST, MOST_OUTPUT_TOKENS, RuleSettings
+from routing.rule_settings import HOTTEST, MOST_OUTPUT_TOKENS, LeavesOut, RuleSettings
+from routing.services import RuleRefused
 from routing.token_forms import LIFETIMES, YEAR
 
 PLAIN = {"autocomplete": "off"}
@@ -105,6 +106,7 @@ class RuleSettingsForm(OpenText, forms.Form):
     reasoning_effort = forms.ChoiceField(required=False, choices=[("", "As the model has it"), *Effort.choices])
     allowed_models = AllowedModelsField(label="Allowed models", empty="it may be routed to any")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    told = forms.CharField(required=False, widget=forms.HiddenInput)  # what the list leaves out, as the page has it
 
     @property
     def settings(self) -> RuleSettings:
@@ -115,6 +117,14 @@ class RuleSettingsForm(OpenText, forms.Form):
             cleaned["reasoning_effort"],
             tuple(cleaned["allowed_models"]),
         )
+
+    def refuse(self, refusal: RuleRefused) -> None:
+        self.add_error(refusal.field if refusal.field in self.fields else None, str(refusal))
+
+    def ask_about(self, refusal: LeavesOut) -> None:
+        """Sent once more, the list holds."""
+        self.add_error("allowed_models", str(refusal))
+        self.forget("told", " ".join(own.mark for own in refusal.own))
 
 
 def settings_initial(settings: RuleSettings, seen: str) -> dict[str, Any]:

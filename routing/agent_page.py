@@ -11,6 +11,7 @@ from organizations.permissions import OrganizationHttpRequest, Permission, may
 from routing.agent_forms import AgentForm, RuleSettingsForm, settings_initial
 from routing.agents import agent_parts
 from routing.agents_page import agent_lines
+from routing.allowed_models import is_allowed
 from routing.call_access import TOKENS_SHOWN, tokens_calling
 from routing.forms import RouteForm, route_initial
 from routing.models import Agent, RoutingRule
@@ -70,6 +71,7 @@ def agent_page(
     today = clock.now().date()
     (line,) = agent_lines(request.organization, [(agent, row)], today=today)
     source = row.rule.key if row.rule else row.default if row.is_managed else None
+    provider = source.provider if source else ""
     form = route_form or route_form_of(request, row)
     sees_tokens = may(request.membership, Permission.MANAGE_API_TOKENS)
     context = {
@@ -86,8 +88,11 @@ def agent_page(
             request.organization, keys=list(form.keys.values()), chosen=[row.rule.model] if row.rule else []
         ),
         "rule_form": rule_form or settings_form_of(row.rule),
-        "snippets": snippets_for(agent=agent.slug, provider=source.provider if source else ""),
-        "tokens": tokens_calling(agent) if sees_tokens else [],
+        "snippets": snippets_for(agent=agent.slug, provider=provider),
+        "tokens": [
+            (token, provider != "" and not is_allowed(token.call_access.allowed_models, provider, line.model))
+            for token in (tokens_calling(agent) if sees_tokens else [])
+        ],
         "tokens_shown": TOKENS_SHOWN,
     }
     return render(request, "routing/agent.html", context, status=status)

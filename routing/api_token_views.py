@@ -24,7 +24,7 @@ from organizations.permissions import (
     organization_view,
     recently_authenticated,
 )
-from routing.call_access import AccessRefused, make_calling_token, words_of
+from routing.call_access import AccessRefused, left_out, make_calling_token, words_of
 from routing.models import Agent
 from routing.table import selectable_keys
 from routing.token_forms import ApiTokenForm, end_of
@@ -58,7 +58,7 @@ def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
 def make(request: OrganizationHttpRequest) -> HttpResponse:
     """The one answer that shows the token. It is no redirect, because nothing may keep the token for the next page."""
     form = _form(request, request.POST)
-    if form.is_valid():
+    if form.is_valid() and not _asks_about_models(request, form):
         try:
             made = make_calling_token(
                 organization=request.organization,
@@ -95,6 +95,11 @@ def revoke(request: OrganizationHttpRequest, token_id: int) -> HttpResponse:
     if request.htmx:
         return _answer(request, _context(request))
     return redirect("routing:api-tokens", request.organization.slug)
+
+
+def _asks_about_models(request: OrganizationHttpRequest, form: ApiTokenForm) -> bool:
+    access = form.access
+    return access is not None and form.asks_about(left_out(request.organization, access))
 
 
 def _answer(request: OrganizationHttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:

@@ -50,11 +50,11 @@ def declare(keeper: Keeper) -> None:
     _keepers.append(keeper)
 
 
-def newest(organization: Organization) -> dict[str, list[OwnModel]]:
-    """By action; MOST_LISTED of each keeper, and one more where there are more."""
+def newest(organization: Organization, *, most: int = MOST_LISTED + 1) -> dict[str, list[OwnModel]]:
+    """By action; `most` of each keeper: as many as are listed, and one more where there are more."""
     found: dict[str, list[OwnModel]] = {}
     for keeper in _keepers:
-        for own in keeper.newest(organization=organization, most=MOST_LISTED + 1):
+        for own in keeper.newest(organization=organization, most=most):
             found.setdefault(own.action, []).append(own)
     return found
 

@@ -16,7 +16,7 @@ from routing.agent_forms import RuleSettingsForm
 from routing.agent_page import agent_of, agent_page, row_of, settings_form_of
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow
-from routing.rule_settings import pause_routing, resume_routing, save_rule_settings, settings_of
+from routing.rule_settings import LeavesOut, pause_routing, resume_routing, save_rule_settings, settings_of
 from routing.services import RuleRefused
 
 
@@ -47,9 +47,12 @@ def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
                 settings=form.settings,
                 actor=request.user,
                 seen=form.cleaned_data["seen"],
+                told=form.cleaned_data["told"].split(),
             )
         except RuleRefused as refusal:
-            form.add_error(None, str(refusal))
+            form.refuse(refusal)
+        except LeavesOut as refusal:
+            form.ask_about(refusal)
         except ChangedMeanwhile as conflict:
             form.add_error(None, str(conflict))
             stored = RoutingRule.objects.for_organization(request.organization).get(action=action)

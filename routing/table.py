@@ -17,6 +17,7 @@ from providers.cards import usd_text
 from providers.models import AvailableModel, ProviderKey
 from routing import own_models
 from routing.actions import Action
+from routing.allowed_models import is_allowed
 from routing.forms import RouteForm, drafts, route_initial
 from routing.own_models import MOST_LISTED, OwnModel
 from routing.reasons import RouteReason
@@ -69,6 +70,17 @@ class RouteLine:
     def provider_name(self) -> str:
         source = self.row.rule.key if self.row.rule else self.row.default
         return provider_name(source.provider) if source else ""
+
+    @property
+    def states_of_own_models(self) -> list[tuple[OwnModel, str]]:
+        """Each with what keeps it from running, in a word."""
+        allowed = self.row.rule.allowed_models if self.row.rule else ()
+        return [
+            (own, "" if is_allowed(allowed, own.key.provider, own.model) else "Not allowed")
+            if own.key.is_usable
+            else (own, own.key.state.label)
+            for own in self.own_models
+        ]
 
     @property
     def sent_with(self) -> str:

@@ -16,6 +16,7 @@ from providers.adapters.key_shapes import label_holds_key, model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import ProviderKey
+from routing.allowed_models import named_first
 from routing.call_access import MOST_A_MINUTE, MOST_AT_ONCE, MOST_TOKENS_A_MINUTE, Access, AccessRefused
 from routing.forms import AllowedModelsField
 from routing.models import Agent
@@ -66,6 +67,7 @@ class ApiTokenForm(OpenText, forms.Form):
         label="Model tokens a minute", required=False, min_value=1, max_value=MOST_TOKENS_A_MINUTE
     )
     calls_at_once = WholeNumberField(required=False, min_value=1, max_value=MOST_AT_ONCE)
+    told = forms.CharField(required=False, widget=forms.HiddenInput)  # what the list leaves out, as the page has it
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class ApiTokenForm(OpenText, forms.Form):
     @property
     def is_about_calls(self) -> bool:
         """Whether the part on calls is to stand open."""
-        names = self.fields.keys() - {"name", "days", "scopes", "member"}
+        names = self.fields.keys() - {"name", "days", "scopes", "member", "told"}
         return self.is_bound and (
             Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
         )
@@ -137,6 +139,20 @@ class ApiTokenForm(OpenText, forms.Form):
             tokens_a_minute=cleaned["tokens_a_minute"],
             calls_at_once=cleaned["calls_at_once"],
         )
+
+    def asks_about(self, left_out: Mapping[str, str]) -> bool:
+        """Whether the list of models leaves out what the page has not told yet. Sent once more, the list holds."""
+        told = self.cleaned_data["told"].split()
+        if all(mark in told for mark in left_out):
+            return False
+        named = named_first(list(left_out.values()))
+        self.add_error(
+            "allowed_models",
+            f"With this list the token could not call {named}. Add what is missing to the list, or make the token once "
+            "more to have it so.",
+        )
+        self.forget("told", " ".join(left_out))
+        return True
 
     def refuse(self, refusal: AccessRefused) -> None:
         is_shown = refusal.field in self.fields and (refusal.field != "agents" or self.by_slug)
