@@ -1,16 +1,21 @@
-"""A list of allowed models that leaves out what briefings have of their own: asked about before it holds."""
+"""Models of briefings' own, elsewhere: in lists of allowed models, which ask before they leave one out, and in the API."""
 
 from __future__ import annotations
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
+from candidates.acceptance import accept_checks
 from candidates.briefing_archive import archive_briefing
 from candidates.briefing_models import choose_model
+from candidates.models import Briefing, CandidateCheck
+from candidates.worker import run_pending_checks
 from routing.models import RoutingRule
 from routing.rule_settings import LeavesOut, RuleSettings, save_rule_settings
-from tests.builders import NOW, connect_key, route_to_own_key, write_briefing
+from tests.builders import NOW, connect_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.page_forms import form_of
+from usage.models import UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
 CHECK, HARDER = "candidate_check", "anthropic/claude-sonnet-4.5"
@@ -64,6 +69,27 @@ def test_who_asks_for_no_page_means_all(acme, harder):
     with pytest.raises(LeavesOut):
         save_rule_settings(organization=acme, action=CHECK, settings=settings, actor=None, told=())
     save_rule_settings(organization=acme, action=CHECK, settings=settings, actor=None)
+
+
+def test_the_api_and_the_receipt_of_a_call_name_it(as_alice, as_bob, acme, harder):
+    give_credits(acme, 10)
+    plain = write_briefing(acme, ("Django", "must"), title="As routed")
+    people = import_people(acme, "Ten years of Django.")
+    for briefing in (Briefing.objects.get(pk=harder.pk), plain):
+        accept_checks(organization=acme, briefing=briefing, candidates=people, actor=None, now=timezone.now())
+    run_pending_checks()
+    wanted = {"name": "CI", "days": "30", "scopes": ["view"]}
+    token = as_alice.post("/o/acme/api-tokens/new/", wanted).context["made"].value
+
+    for briefing, is_own in ((harder, True), (plain, False)):
+        check = CandidateCheck.objects.get(briefing=briefing)
+        bearer = {"Authorization": f"Bearer {token}"}
+        found = as_bob.get(f"/api/v1/candidate-check/{check.pk}", headers=bearer).json()
+        assert (found["provider"], found["isOwnModel"]) == ("openrouter", is_own)
+        assert found["model"] == (HARDER if is_own else "openai/gpt-4.1-mini")
+        call = UsageEvent.objects.get(run_id=check.run_id)
+        receipt = as_bob.get(reverse("call", args=["acme", call.call_id])).content.decode()
+        assert ("the briefing has a model of its own" in receipt) == is_own
 
 
 def test_nothing_is_asked_where_nothing_is_cut_off(acme, harder):
