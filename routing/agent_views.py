@@ -20,7 +20,7 @@ from providers.models import ProviderKey
 from routing.actions import Action
 from routing.agent_forms import AgentForm, NewAgentForm
 from routing.agent_page import agent_of, agent_page, route_form_of, row_of
-from routing.agents import AgentRefused, archive_agent, edit_agent, open_agent
+from routing.agents import AgentRefused, archive_agent, bring_back_agent, edit_agent, open_agent
 from routing.agents_page import agents_context
 from routing.call_access import tokens_calling
 from routing.counterparts import counterpart
@@ -177,3 +177,17 @@ def archive(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     else:
         messages.info(request, f"{row.name} was archived before.")
     return redirect("routing:agents", request.organization.slug)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_POST
+def bring_back(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    row = agent_of(request, agent)
+    try:
+        is_news = bring_back_agent(agent=row, actor=request.user)
+    except AgentRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        said = "is in use again. Route it, and give it a token." if is_news else "was not archived."
+        messages.success(request, f"{row.name} {said}")
+    return redirect("routing:agent", request.organization.slug, row.slug)

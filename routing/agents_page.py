@@ -17,7 +17,7 @@ from usage.names import provider_name
 from usage.reports import MONTH
 from usage.sparklines import Sparkline, sparkline
 
-ARCHIVED_SHOWN = 50
+ARCHIVED_SHOWN = 500
 BY_ACTION_AND_DAY = Grouping(("action", "day", "mode"), CALL_MEASURES)
 
 
@@ -55,9 +55,11 @@ def agents_context(organization: Organization, *, today: date) -> dict[str, Any]
     agents = Agent.objects.for_organization(organization)
     live = {agent.slug: agent for agent in agents.filter(archived_at=None)}
     rows = [row for row in resolve_all(organization=organization) if row.action.slug in live]
+    archived = list(agents.exclude(archived_at=None).order_by("-archived_at", "-pk")[: ARCHIVED_SHOWN + 1])
     return {
         "lines": agent_lines(organization, [(live[row.action.slug], row) for row in rows], today=today),
-        "archived": list(agents.exclude(archived_at=None).order_by("-archived_at", "-pk")[:ARCHIVED_SHOWN]),
+        "archived": archived[:ARCHIVED_SHOWN],
+        "has_more_archived": len(archived) > ARCHIVED_SHOWN,
         "first_day": first_day(today, MONTH),
     }
 

@@ -1,4 +1,4 @@
-"""Models of briefings' own, elsewhere: in lists of allowed models, which ask before they leave one out, and in the API."""
+"""Models of briefings' own, elsewhere: lists of allowed models ask before they leave one out; the API names them."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ def test_members_read_an_agent_and_change_nothing(as_bob, acme, at_work):
 
     assert response.status_code == 200
     assert MODEL in page(response)
-    for name in ("edit-agent", "route-agent", "archive-agent"):
+    for name in ("edit-agent", "route-agent", "archive-agent", "bring-back-agent"):
         assert url(name, "bot") not in page(response)
         assert as_bob.post(url(name, "bot")).status_code == 403
 
@@ -315,8 +315,25 @@ def test_an_agent_is_archived_after_a_question(as_alice, acme, at_work):
     assert as_alice.post(url("edit-agent", "bot"), {"name": "Other"}).status_code == 422
 
 
+def test_an_archived_agent_is_brought_back_on_its_page(as_alice, as_bob, acme, at_work):
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+    address = url("bring-back-agent", "bot")
+    assert address not in page(as_bob.get(url("agent", "bot")))
+    assert address in page(as_alice.get(url("agent", "bot")))
+
+    answer = as_alice.post(address, follow=True)
+
+    assert "Bot is in use again. Route it, and give it a token." in page(answer)
+    assert "Not routed" in page(answer)
+    assert "Bot was not archived." in page(as_alice.post(address, follow=True))
+
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+    create_agent(organization=acme, name="bot", actor=None)
+    assert "There is an action named “Bot” by now." in page(as_alice.post(address, follow=True))
+
+
 def test_an_agent_of_another_organization_is_as_absent(as_charlie, as_alice, acme, globex, bot):
-    for name in ("agent", "edit-agent", "route-agent", "archive-agent"):
+    for name in ("agent", "edit-agent", "route-agent", "archive-agent", "bring-back-agent"):
         assert as_charlie.post(reverse(f"routing:{name}", args=["globex", "bot"])).status_code in (404, 405)
     assert as_alice.get(url("agent", "nobody")).status_code == 404
 
