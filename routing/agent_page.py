@@ -13,7 +13,7 @@ from routing.agents import agent_parts
 from routing.agents_page import agent_lines
 from routing.allowed_models import is_allowed
 from routing.call_access import TOKENS_SHOWN, tokens_calling
-from routing.forms import RouteForm, route_initial
+from routing.forms import RouteForm, initial_of
 from routing.models import Agent, RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import settings_of
@@ -41,10 +41,17 @@ def row_of(request: OrganizationHttpRequest, action: str) -> RoutingRow:
     return row
 
 
-def route_form_of(request: OrganizationHttpRequest, row: RoutingRow, *, posted: QueryDict | None = None) -> RouteForm:
+def route_form_of(
+    request: OrganizationHttpRequest,
+    row: RoutingRow,
+    *,
+    posted: QueryDict | None = None,
+    unsaved: QueryDict | None = None,
+) -> RouteForm:
+    """Bound to `posted`, or with the `unsaved` choice laid over what is stored."""
     keys = selectable_keys(request.organization)
     own = keys if row.rule is None or row.rule.key in keys else [*keys, row.rule.key]
-    return RouteForm(posted, row=row, keys=own, initial=route_initial(row))
+    return RouteForm(posted, row=row, keys=own, initial=initial_of(row, own, unsaved or {}))
 
 
 def settings_form_of(rule: RoutingRule | None) -> RuleSettingsForm | None:

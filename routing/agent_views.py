@@ -31,9 +31,9 @@ from routing.services import RuleRefused
 from routing.snippets import snippets_for
 from routing.table import listed_models, selectable_keys, suggestion_lists
 from routing.token_forms import end_of
-from routing.views import save_rows
+from routing.views import choices_of, save_rows
 
-KEPT = ("name", "description", "slug", "key", "model")
+KEPT = ("name", "description", "slug", "key", "model", "makes_token", "days")
 # What is not there yet has no route.
 UNBORN = RoutingRow(Action(slug="", name="", description="", work="", is_agent=True), None, None, None)
 
@@ -45,7 +45,7 @@ def agents(request: OrganizationHttpRequest) -> HttpResponse:
 
 
 def _typed(request: OrganizationHttpRequest) -> dict[str, str]:
-    holds_key = {"key": model_holds_key, **NewAgentForm.open_fields}
+    holds_key = dict.fromkeys(KEPT, model_holds_key) | NewAgentForm.open_fields
     typed = {name: request.POST[name] for name in KEPT if name in request.POST}
     return {name: text for name, text in typed.items() if may_stand_in_address(text, holds_key[name])}
 
@@ -112,7 +112,8 @@ def _begun(request: OrganizationHttpRequest, keys: list[ProviderKey]) -> dict[st
         begun["model"] = ""
     elif not model or (listed and model not in listed):
         begun["model"] = counterpart(row=UNBORN, key=key)
-    return {**begun, "makes_token": True}
+    is_unticked = "days" in request.GET and "makes_token" not in request.GET
+    return {**begun, "makes_token": not is_unticked}
 
 
 def _new(
@@ -125,7 +126,12 @@ def _new(
 @organization_view(Permission.VIEW)
 @require_safe
 def agent(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
-    return agent_page(request, agent_of(request, agent))
+    """What the address holds of a route is shown unsaved."""
+    row = agent_of(request, agent)
+    form = None
+    if f"{row.slug}-key" in request.GET and row.archived_at is None:
+        form = route_form_of(request, row_of(request, row.slug), unsaved=request.GET)
+    return agent_page(request, row, route_form=form)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
@@ -155,7 +161,7 @@ def _newly_chosen_private_key(request: OrganizationHttpRequest, agent: str) -> b
 
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
-@recently_authenticated(back="routing:agents", when=_newly_chosen_private_key)
+@recently_authenticated(back="routing:agent", when=_newly_chosen_private_key, keep=choices_of, back_to_the_same=True)
 def route(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     """The route of one agent, as the routing table saves it."""
     row = agent_of(request, agent)

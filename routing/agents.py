@@ -161,8 +161,8 @@ def archive_agent(*, agent: Agent, actor: User | None, now: datetime) -> bool:
 
 def bring_back_agent(*, agent: Agent, actor: User | None) -> bool:
     """
-    Have an archived agent in use again, with its slug and figures, but not routed and named by no token. Returns whether it was
-    archived. Raises AgentRefused.
+    Have an archived agent in use again, with its slug and figures, but not routed and named by no token. Returns
+    whether it was archived. Raises AgentRefused.
     """
     with transaction.atomic():
         lock_routes(agent.organization)

@@ -24,7 +24,9 @@ from organizations.permissions import (
     organization_view,
     recently_authenticated,
 )
+from providers.adapters.key_shapes import model_holds_key
 from routing.call_access import AccessRefused, left_out, make_calling_token, words_of
+from routing.forms import may_stand_in_address
 from routing.models import Agent
 from routing.table import selectable_keys
 from routing.token_forms import ApiTokenForm, end_of
@@ -48,13 +50,24 @@ class Line:
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_safe
 def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
-    return render(request, "routing/api_tokens.html", _context(request))
+    return render(request, "routing/api_tokens.html", _context(request, form=_form(request, unsaved=request.GET)))
+
+
+def _typed(request: OrganizationHttpRequest) -> dict[str, list[str]]:
+    form = _form(request, request.POST)
+    typed = {name: request.POST.getlist(name) for name in form.fields if name != "told"}
+    holds_key = form.open_fields
+    return {
+        name: values
+        for name, values in typed.items()
+        if all(may_stand_in_address(value, holds_key.get(name, model_holds_key)) for value in values)
+    }
 
 
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_POST
 @never_cache
-@recently_authenticated(back="routing:api-tokens")
+@recently_authenticated(back="routing:api-tokens", keep=_typed)
 def make(request: OrganizationHttpRequest) -> HttpResponse:
     """The one answer that shows the token. It is no redirect, because nothing may keep the token for the next page."""
     form = _form(request, request.POST)
@@ -125,7 +138,9 @@ def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = No
     return {"lines": lines, "form": form}
 
 
-def _form(request: OrganizationHttpRequest, posted: QueryDict | None = None) -> ApiTokenForm:
+def _form(
+    request: OrganizationHttpRequest, posted: QueryDict | None = None, *, unsaved: QueryDict | None = None
+) -> ApiTokenForm:
     members = Membership.objects.for_organization(request.organization).select_related("user").order_by("created_at")
     agents = Agent.objects.for_organization(request.organization).filter(archived_at=None).order_by("name", "pk")
     return ApiTokenForm(
@@ -134,6 +149,7 @@ def _form(request: OrganizationHttpRequest, posted: QueryDict | None = None) -> 
         members=list(members),
         agents=list(agents),
         keys=selectable_keys(request.organization),
+        unsaved=unsaved,
     )
 
 

@@ -211,6 +211,13 @@ def route_initial(row: RoutingRow) -> dict[str, str]:
     return {"key": key, "model": model, "was": write_choice((key, model))}
 
 
+def initial_of(row: RoutingRow, keys: Iterable[ProviderKey], unsaved: Mapping[str, str]) -> dict[str, str]:
+    """What is stored, or what a page holds `unsaved` where its key is among `keys`."""
+    draft = drafts(unsaved, [row]).get(row.action.slug)
+    is_known = draft is not None and (not draft["key"] or draft["key"] in {str(key.pk) for key in keys})
+    return draft if draft and is_known else route_initial(row)
+
+
 def drafts(posted: Mapping[str, str], rows: Iterable[RoutingRow]) -> dict[str, dict[str, str]]:
     """What the page's forms hold unsaved, per action; rows that nobody touched are left out, and those not posted."""
     held = {

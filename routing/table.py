@@ -18,7 +18,7 @@ from providers.models import AvailableModel, ProviderKey
 from routing import own_models
 from routing.actions import Action
 from routing.allowed_models import is_allowed
-from routing.forms import RouteForm, drafts, route_initial
+from routing.forms import RouteForm, initial_of
 from routing.own_models import MOST_LISTED, OwnModel
 from routing.reasons import RouteReason
 from routing.resolve import RoutingRow, resolve_all
@@ -127,15 +127,10 @@ def route_forms(
     """
     rows = resolve_all(organization=organization, keys=keys or ())
     keys = selectable_keys(organization) if keys is None else [key for key in keys if key.is_usable]
-    typed = drafts(unsaved or {}, rows)
     forms = []
     for row in rows:
         own = keys if row.rule is None or row.rule.key in keys else [*keys, row.rule.key]
-        initial = route_initial(row)
-        draft = typed.get(row.action.slug)
-        if draft and (not draft["key"] or draft["key"] in {str(key.pk) for key in own}):
-            initial = draft
-        forms.append(RouteForm(posted, row=row, keys=own, initial=initial))
+        forms.append(RouteForm(posted, row=row, keys=own, initial=initial_of(row, own, unsaved or {})))
     return forms
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 
 from django import forms
+from django.http import QueryDict
 
 from organizations.models import ApiToken, Membership
 from organizations.names import NameFormField
@@ -77,7 +78,9 @@ class ApiTokenForm(OpenText, forms.Form):
         members: Sequence[Membership],
         agents: Sequence[Agent],
         keys: Sequence[ProviderKey],
+        unsaved: QueryDict | None = None,
     ) -> None:
+        """Bound to `data`, or beginning with what was typed and is `unsaved`."""
         super().__init__(data)
         self.maker = maker
         self.members = {str(member.user_id): member for member in members}
@@ -97,6 +100,11 @@ class ApiTokenForm(OpenText, forms.Form):
                 error_messages={"invalid_choice": "Choose a connected key."},
             )
 
+        if unsaved and "days" in unsaved:
+            for name, field in self.fields.items():
+                is_list = isinstance(field, forms.MultipleChoiceField)
+                self.initial[name] = unsaved.getlist(name) if is_list else unsaved.get(name, "")
+
     @property
     def direct_fields(self) -> list[forms.BoundField]:
         return [self[f"direct-{slug}"] for slug in self._providers]
@@ -105,9 +113,7 @@ class ApiTokenForm(OpenText, forms.Form):
     def is_about_calls(self) -> bool:
         """Whether the part on calls is to stand open."""
         names = self.fields.keys() - {"name", "days", "scopes", "member", "told"}
-        return self.is_bound and (
-            Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
-        )
+        return Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
