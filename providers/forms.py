@@ -16,7 +16,7 @@ from django import forms
 from django.http import QueryDict
 
 from organizations.models import Organization
-from organizations.names import NameFormField
+from organizations.names import TOO_LONG, NameFormField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key, url_holds_key
 from providers.adapters.secret import SHORTEST_KEY, Secret
 from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
@@ -85,6 +85,8 @@ class OpenText(forms.BaseForm):
 
 class ModelIdField(forms.CharField):
     """The id of a model, as somebody types it."""
+
+    default_error_messages = {"max_length": TOO_LONG}
 
     def __init__(self, **options: Any) -> None:
         typed = forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"})

@@ -20,7 +20,7 @@ from routing.models import Effort, RoutingRule
 from routing.resolve import RoutingRow
 from routing.rule_settings import HOTTEST, MOST_OUTPUT_TOKENS, LeavesOut, RuleSettings
 from routing.services import RuleRefused
-from routing.token_forms import LIFETIMES, YEAR
+from routing.token_forms import YEAR, LifetimeField
 
 PLAIN = {"autocomplete": "off"}
 TYPED = {"class": "mono", "autocomplete": "off", "spellcheck": "false"}
@@ -44,7 +44,7 @@ class NewAgentForm(AgentForm):
 
     open_fields: ClassVar = {**AgentForm.open_fields, "slug": label_holds_key, "model": model_holds_key}
 
-    slug = forms.CharField(
+    slug = NameFormField(
         required=False,
         max_length=MOST_OF_SLUG,
         widget=forms.TextInput(attrs=TYPED),
@@ -53,7 +53,7 @@ class NewAgentForm(AgentForm):
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
     model = ModelIdField(required=False, max_length=RoutingRule._meta.get_field("model").max_length)
     makes_token = forms.BooleanField(label="Make an API token that calls this agent alone", required=False)
-    days = forms.TypedChoiceField(label="The token expires after", coerce=int, choices=LIFETIMES, initial=YEAR)
+    days = LifetimeField(label="The token expires after", initial=YEAR)
     field_order = ("name", "description", "slug", "key", "model", "makes_token", "days")
 
     def __init__(
@@ -103,7 +103,11 @@ class RuleSettingsForm(OpenText, forms.Form):
         max_value=MOST_OUTPUT_TOKENS,
         help_text="Tokens an answer has at most, thinking included.",
     )
-    reasoning_effort = forms.ChoiceField(required=False, choices=[("", "As the model has it"), *Effort.choices])
+    reasoning_effort = forms.ChoiceField(
+        required=False,
+        choices=[("", "As the model has it"), *Effort.choices],
+        error_messages={"invalid_choice": "Choose one of the list."},
+    )
     allowed_models = AllowedModelsField(label="Allowed models", empty="it may be routed to any")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     told = forms.CharField(required=False, widget=forms.HiddenInput)  # what the list leaves out, as the page has it

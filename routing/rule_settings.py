@@ -62,7 +62,7 @@ def words_of_settings(rule: RoutingRule) -> str:
         f"temperature {rule.temperature.normalize():f}" if rule.temperature is not None else "",
         f"{rule.most_output_tokens:,} tokens at most" if rule.most_output_tokens is not None else "",
         f"effort {rule.get_reasoning_effort_display().lower()}" if rule.reasoning_effort else "",
-        f"of {len(rule.allowed_models)} allowed" if rule.allowed_models else "",
+        f"kept to a list of {len(rule.allowed_models)}" if rule.allowed_models else "",
     ]
     text = ", ".join(filter(None, said))
     return text[:1].upper() + text[1:]

@@ -31,6 +31,13 @@ def end_of(days: int, now: datetime) -> datetime | None:
     return now + timedelta(days=days) if days != NEVER else None
 
 
+class LifetimeField(forms.TypedChoiceField):
+    default_error_messages = dict.fromkeys(("required", "invalid_choice"), "Choose one of the list.")
+
+    def __init__(self, *, label: str, initial: int) -> None:
+        super().__init__(label=label, coerce=int, choices=LIFETIMES, initial=initial)
+
+
 class ApiTokenForm(OpenText, forms.Form):
     open_fields: ClassVar = {"name": label_holds_key, "allowed_models": model_holds_key}
 
@@ -38,15 +45,19 @@ class ApiTokenForm(OpenText, forms.Form):
         max_length=ApiToken._meta.get_field("name").max_length,
         help_text="What will use it, so that you know later what a revocation stops.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Give the token a name."},
     )
-    days = forms.TypedChoiceField(label="Expires after", coerce=int, choices=LIFETIMES, initial=90)
+    days = LifetimeField(label="Expires after", initial=90)
     scopes = forms.TypedMultipleChoiceField(
         label="It may",
         coerce=Permission,
         choices=[(scope.value, label) for scope, label in API_SCOPES.items()],
         initial=[scope.value for scope in API_SCOPES if scope != Permission.CALL_AGENTS],
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Tick at least one, else the token could do nothing."},
+        error_messages={
+            "required": "Tick at least one, else the token could do nothing.",
+            "invalid_choice": "Tick what is in the list.",
+        },
     )
     every_agent = forms.BooleanField(label="Every agent, and those that are made later", required=False)
     agents = forms.MultipleChoiceField(

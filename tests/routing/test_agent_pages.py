@@ -137,7 +137,7 @@ def test_the_form_proposes_a_model_of_the_chosen_key(as_alice, acme, key):
         ({"key": ""}, "Choose the key that calls this model"),
         ({"key": "nonsense"}, "Choose a connected key."),
         ({"name": "sk-proj-abcdefghijklmnop"}, "key"),
-        ({"days": "7"}, "Select a valid choice."),
+        ({"days": "7"}, "Choose one of the list."),
     ],
 )
 def test_a_new_agent_that_cannot_be_is_refused_with_a_sentence_and_nothing_is_made(

@@ -83,9 +83,9 @@ def test_a_token_without_calls_is_made_as_before(as_alice, acme):
         ({"agents": ["bot"], "direct-openrouter": "nonsense"}, "Choose a connected key."),
         ({"agents": ["bot"], "allowed_models": "nobody"}, "begins with no provider"),
         ({"agents": ["bot"], "allowed_models": "sk-proj-abcdefghijklmnop"}, "key"),
-        ({"agents": ["bot"], "requests_a_minute": "0"}, "greater than or equal to 1"),
+        ({"agents": ["bot"], "requests_a_minute": "0"}, "Enter a number from 1 to 1,000,000."),
         ({"agents": ["bot"], "tokens_a_minute": "1e30"}, "Enter a whole number"),
-        ({"agents": ["bot"], "calls_at_once": "9" * 30}, "less than or equal to 10000"),
+        ({"agents": ["bot"], "calls_at_once": "9" * 30}, "Enter a number from 1 to 10,000."),
     ],
 )
 def test_a_token_that_cannot_call_so_is_refused_with_a_sentence(as_alice, acme, bot, key, fields, sentence):
