@@ -86,7 +86,7 @@ class DecimalField(forms.Field):
             return None
         number = Decimal(text) if self._number.fullmatch(text) else None
         if number is None or not self.least <= number <= self.most:
-            raise forms.ValidationError(f"Enter a number from {self.least} to {self.most}, such as {self.least + 1}.")
+            raise forms.ValidationError(f"Enter a number from {self.least} to {self.most:,}, such as {self.least + 1}.")
         return number
 
 

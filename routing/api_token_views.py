@@ -134,7 +134,10 @@ def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = No
         calls = words.get(token.pk)
         may = [label for scope, label in API_SCOPES.items() if scope in token.scopes and scope != CALLS]
         may += calls.lines if calls else [API_SCOPES[CALLS]] if CALLS in token.scopes else []
-        lines.append(_line(token, may, form.members.get(str(token.created_by_id)), now))
+        line = _line(token, may, form.members.get(str(token.created_by_id)), now)
+        if line.tone == "ok" and calls and calls.is_of_nothing and token.scopes == [CALLS]:
+            line = Line(token, may, "Calls nothing", "warn")
+        lines.append(line)
     return {"lines": lines, "form": form}
 
 

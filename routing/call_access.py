@@ -203,6 +203,11 @@ class AccessWords:
     keys: list[ProviderKey] = field(default_factory=list)
 
     @property
+    def is_of_nothing(self) -> bool:
+        """All that it could call is gone."""
+        return not (self.access.every_agent or self.agents or self.keys)
+
+    @property
     def lines(self) -> list[str]:
         access = self.access
         lines = []
@@ -210,8 +215,8 @@ class AccessWords:
             lines.append("Calls every agent")
         elif self.agents:
             lines.append(f"Calls {', '.join(agent.name for agent in self.agents)}")
-        elif not self.keys:
-            lines.append("Calls nothing any more: its agents are archived")
+        elif self.is_of_nothing:
+            lines.append("Calls nothing any more: its agents were archived, or its keys removed")
         lines += [
             f"Calls {provider_name(key.provider)} directly with “{key.label}”"
             for key in sorted(self.keys, key=lambda key: key.provider)

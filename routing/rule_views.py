@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,6 +13,7 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from routing.agent_forms import RuleSettingsForm
 from routing.agent_page import agent_of, agent_page, row_of, settings_form_of
 from routing.models import RoutingRule
+from routing.own_models import newest
 from routing.resolve import RoutingRow
 from routing.rule_settings import LeavesOut, pause_routing, resume_routing, save_rule_settings, settings_of
 from routing.services import RuleRefused
@@ -26,11 +25,20 @@ def rule(request: OrganizationHttpRequest, action: str) -> HttpResponse:
     row = row_of(request, action)
     if row.action.is_agent:
         return redirect("routing:agent", request.organization.slug, action)
-    return render(request, "routing/rule.html", rule_context(row))
+    return _rule_page(request, row)
 
 
-def rule_context(row: RoutingRow, form: RuleSettingsForm | None = None) -> dict[str, Any]:
-    return {"row": row, "action": row.action, "rule": row.rule, "rule_form": form or settings_form_of(row.rule)}
+def _rule_page(
+    request: OrganizationHttpRequest, row: RoutingRow, form: RuleSettingsForm | None = None, *, status: int = 200
+) -> HttpResponse:
+    context = {
+        "row": row,
+        "action": row.action,
+        "rule": row.rule,
+        "rule_form": form or settings_form_of(row.rule),
+        "has_own_models": row.action.slug in newest(request.organization),
+    }
+    return render(request, "routing/rule.html", context, status=status)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
@@ -65,7 +73,7 @@ def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
         raise Http404
     if row.action.is_agent:
         return agent_page(request, agent_of(request, action), rule_form=form, status=422)
-    return render(request, "routing/rule.html", rule_context(row, form), status=422)
+    return _rule_page(request, row, form, status=422)
 
 
 @organization_view(Permission.MANAGE_ROUTING)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from organizations.models import ApiToken, AuditEvent
 from providers.models import ProviderKey
-from routing.agents import archive_agent, create_agent
+from routing.agents import archive_agent, create_agent, open_managed
 from routing.models import Agent, CallAccess, RoutingRule
 from routing.rule_settings import RuleSettings, pause_routing, save_rule_settings
 from routing.services import save_routing
@@ -489,3 +489,22 @@ def test_what_happens_to_agents_is_in_the_audit_log_in_words(as_alice, acme, ali
 
     assert {each.title for each in AuditEvent.objects.all()} >= {"Agent created", "API token calls allowed"}
     assert "Agent created" in log
+
+
+def test_an_agent_on_a_managed_key_says_whose_it_is_and_how_often_it_answers(as_bob, acme, bot):
+    connect_managed_key()
+    open_managed(
+        agent=bot, provider="openrouter", model=MODEL, calls_a_day=1500, nanousd_a_day=3_210_000_000, actor=None
+    )
+
+    shown = page(as_bob.get(url("agent", "bot")))
+
+    assert "It runs on a key of the operator, with at most 1,500 calls a day (UTC)." in shown
+    assert "3.21" not in shown
+
+
+def test_the_table_of_routes_says_once_that_an_agent_is_not_routed(as_alice, acme, bot):
+    shown = page(as_alice.get("/o/acme/settings/routing/"))
+
+    assert "No model yet" in shown
+    assert "No model serves the agent" not in shown

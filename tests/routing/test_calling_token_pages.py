@@ -187,7 +187,8 @@ def test_a_token_whose_agents_are_gone_says_so(as_alice, acme, bot):
 
     (line,) = as_alice.get(PAGE).context["lines"]
 
-    assert line.may == ["Calls nothing any more: its agents are archived"]
+    assert line.may == ["Calls nothing any more: its agents were archived, or its keys removed"]
+    assert line.state == "Calls nothing"
 
 
 def test_a_revoked_token_calls_nothing(as_alice, acme, bot):
