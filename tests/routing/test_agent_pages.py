@@ -491,7 +491,7 @@ def test_what_happens_to_agents_is_in_the_audit_log_in_words(as_alice, acme, ali
     assert "Agent created" in log
 
 
-def test_an_agent_on_a_managed_key_says_whose_it_is_and_how_often_it_answers(as_bob, acme, bot):
+def test_an_agent_on_a_managed_key_says_how_often_it_answers(as_bob, acme, bot, simulated_providers):
     connect_managed_key()
     open_managed(
         agent=bot, provider="openrouter", model=MODEL, calls_a_day=1500, nanousd_a_day=3_210_000_000, actor=None
