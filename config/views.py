@@ -34,6 +34,7 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from providers.cards import keys_of
 from providers.models import ProviderKey
 from routing.actions import action_names_of
+from routing.models import Agent
 from routing.own_models import has_own_models
 from routing.resolve import has_model, resolve_all, working_defaults
 from routing.table import RouteLine, own_models_of_unserved, troubles
@@ -154,7 +155,8 @@ def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
     if receipt is None:
         raise Http404
     purpose = _purposes(request.organization, {receipt.run_id}).get(receipt.run_id)
-    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose})
+    is_agent = Agent.objects.for_organization(request.organization).filter(slug=receipt.action).exists()
+    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose, "is_agent": is_agent})
 
 
 def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
