@@ -32,6 +32,14 @@ def agent_of(request: OrganizationHttpRequest, slug: str) -> Agent:
     return agent
 
 
+def archived_meanwhile(request: OrganizationHttpRequest, slug: str) -> HttpResponse | None:
+    """What to answer to a post about an agent that was archived after its page was shown; None for what is in use."""
+    agent = Agent.objects.for_organization(request.organization).filter(slug=slug).exclude(archived_at=None).first()
+    if agent is None:
+        return None
+    return render(request, "routing/archived_agent.html", {"agent": agent, "is_refused": True}, status=422)
+
+
 def row_of(request: OrganizationHttpRequest, action: str) -> RoutingRow:
     """How an action is routed. Raises Http404."""
     rows = resolve_all(organization=request.organization)

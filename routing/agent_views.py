@@ -19,7 +19,7 @@ from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from routing.actions import Action
 from routing.agent_forms import AgentForm, NewAgentForm
-from routing.agent_page import agent_of, agent_page, route_form_of, row_of
+from routing.agent_page import agent_of, agent_page, archived_meanwhile, route_form_of, row_of
 from routing.agents import AgentRefused, archive_agent, bring_back_agent, edit_agent, open_agent
 from routing.agents_page import agents_context
 from routing.call_access import tokens_calling
@@ -137,6 +137,8 @@ def agent(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def edit(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, agent):
+        return refused
     row = agent_of(request, agent)
     form = AgentForm(request.POST, auto_id="agent-%s", label_suffix="")
     if form.is_valid():
@@ -155,6 +157,8 @@ def edit(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
 
 def _newly_chosen_private_key(request: OrganizationHttpRequest, agent: str) -> bool:
     """Whether its calls would leave for a private network from now on."""
+    if archived_meanwhile(request, agent):
+        return False
     form = route_form_of(request, row_of(request, agent), posted=request.POST)
     return form.is_valid() and form.is_changed and form.chosen_key is not None and is_private(form.chosen_key)
 
@@ -164,6 +168,8 @@ def _newly_chosen_private_key(request: OrganizationHttpRequest, agent: str) -> b
 @recently_authenticated(back="routing:agent", when=_newly_chosen_private_key, keep=choices_of, back_to_the_same=True)
 def route(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     """The route of one agent, as the routing table saves it."""
+    if refused := archived_meanwhile(request, agent):
+        return refused
     row = agent_of(request, agent)
     form = route_form_of(request, row_of(request, agent), posted=request.POST)
     if save_rows(request, [form]):

@@ -11,7 +11,7 @@ from organizations import clock
 from organizations.edits import ChangedMeanwhile, stamp
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from routing.agent_forms import RuleSettingsForm
-from routing.agent_page import agent_of, agent_page, row_of, settings_form_of
+from routing.agent_page import agent_of, agent_page, archived_meanwhile, row_of, settings_form_of
 from routing.models import RoutingRule
 from routing.own_models import newest
 from routing.resolve import RoutingRow
@@ -44,6 +44,8 @@ def _rule_page(
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, action):
+        return refused
     row = row_of(request, action)
     form = RuleSettingsForm(request.POST, auto_id="rule-%s", label_suffix="")
     if form.is_valid():
@@ -79,6 +81,8 @@ def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def pause(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, action):
+        return refused
     row = row_of(request, action)
     try:
         is_news = pause_routing(organization=request.organization, action=action, actor=request.user, now=clock.now())
@@ -93,6 +97,8 @@ def pause(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def resume(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, action):
+        return refused
     row = row_of(request, action)
     try:
         is_news = resume_routing(organization=request.organization, action=action, actor=request.user)

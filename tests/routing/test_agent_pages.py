@@ -315,6 +315,17 @@ def test_an_agent_is_archived_after_a_question(as_alice, acme, at_work):
     assert as_alice.post(url("edit-agent", "bot"), {"name": "Other"}).status_code == 422
 
 
+@pytest.mark.parametrize("name", ["edit-agent", "route-agent", "save-rule", "pause", "resume"])
+def test_what_was_archived_meanwhile_is_not_saved_and_says_so(as_alice, acme, at_work, name):
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+
+    stale = as_alice.post(url(name, "bot"), {"name": "Other", "bot-key": "", "bot-model": "", "bot-was": "managed"})
+
+    assert stale.status_code == 422
+    assert "Nothing was saved: the agent was archived meanwhile. Bring it back first." in page(stale)
+    assert Agent.objects.get().name == "Bot"
+
+
 def test_an_archived_agent_is_brought_back_on_its_page(as_alice, as_bob, acme, at_work):
     archive_agent(agent=at_work, actor=None, now=timezone.now())
     address = url("bring-back-agent", "bot")
