@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -25,7 +26,7 @@ def as_idle_alice(alice) -> Client:
     return client
 
 
-def page_after(client: Client, address: str, typed: dict[str, object]):
+def page_after(client: Client, address: str, typed: dict[str, Any]):
     asked = client.post(address, typed)
     assert asked["Location"].startswith(reverse("account_reauthenticate"))
     (back,) = parse_qs(urlsplit(asked["Location"]).query)["next"]
