@@ -121,6 +121,10 @@ class ApiTokenForm(OpenText, forms.Form):
         return [self[f"direct-{slug}"] for slug in self._providers]
 
     @property
+    def has_managed_agents(self) -> bool:
+        return any(agent.managed_model for agent in self.by_slug.values())
+
+    @property
     def is_about_calls(self) -> bool:
         """Whether the part on calls is to stand open."""
         names = self.fields.keys() - {"name", "days", "scopes", "member", "told"}

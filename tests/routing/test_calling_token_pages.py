@@ -139,6 +139,15 @@ def test_what_a_list_of_models_keeps_a_token_from_is_said_before_it_is_made(as_a
     assert as_alice.post(MAKE, {**posted(name="B", agents=["bot"]), "allowed_models": "openrouter"}).status_code == 200
 
 
+def test_who_pays_is_said_as_it_is(as_alice, acme, bot):
+    said = "but for agents that run on a key of the operator"
+    assert said not in text(as_alice.get(PAGE))
+
+    open_managed(agent=bot, provider="openai", model="gpt-5.4", calls_a_day=1, nanousd_a_day=1, actor=None)
+
+    assert said in text(as_alice.get(PAGE))
+
+
 def test_the_page_of_an_agent_says_which_tokens_may_not_use_its_model(as_alice, acme, bot, key):
     as_alice.post(MAKE, posted(agents=["bot"], allowed_models="anthropic"))  # not routed yet: nothing to say
     save_routing(organization=acme, action="bot", key=key, model=MODEL, actor=None)
