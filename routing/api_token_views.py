@@ -13,7 +13,6 @@ from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_htmx.http import reswap
 
 from organizations import api_tokens as tokens
 from organizations import clock
@@ -90,7 +89,9 @@ def make(request: OrganizationHttpRequest) -> HttpResponse:
             form.add_error("scopes", str(refusal))
         else:
             # A refusal stays at the field that it is about; the token is shown above.
-            return reswap(_answer(request, {**_context(request), "made": made}), "outerHTML show:window:top")
+            answer = _answer(request, {**_context(request), "made": made})
+            answer["HX-Reswap"] = "outerHTML show:window:top"
+            return answer
     return _answer(request, _context(request, form=form), status=422)
 
 
