@@ -86,6 +86,11 @@ class CheckFound(CheckAccepted):
     briefingId: int  # noqa: N815
     candidateId: int  # noqa: N815
     mode: str = Field(description="managed or byok")
+    provider: str = Field(description="Whose model serves it, pinned when the check was accepted")
+    model: str = Field(description="Pinned as well")
+    isOwnModel: bool = Field(  # noqa: N815
+        description="The briefing has a key and model of its own, which serve it instead of the route of the action"
+    )
     kind: str = Field(description="new or recent")
     price: int = Field(description="Credits, pinned when the check was accepted")
     charged: int | None = Field(description="Credits that were spent; null while the check runs")
@@ -159,6 +164,9 @@ def read_check(request: ApiHttpRequest, check_id: str) -> CheckFound:
         briefingId=check.briefing_id,
         candidateId=check.candidate_id,
         mode=check.mode,
+        provider=check.route["provider"],
+        model=check.route["model"],
+        isOwnModel=bool(check.own_model),
         kind=check.kind,
         price=check.price,
         charged=check.charged,

@@ -47,6 +47,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "routing:edit-agent",
             "routing:route-agent",
             "routing:archive-agent",
+            "routing:bring-back-agent",
         ),
     ),
     ("Usage", "chart-column", "usage", ("usage",)),

@@ -34,8 +34,10 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from providers.cards import keys_of
 from providers.models import ProviderKey
 from routing.actions import action_names_of
+from routing.models import Agent
+from routing.own_models import has_own_models
 from routing.resolve import has_model, resolve_all, working_defaults
-from routing.table import RouteLine, troubles
+from routing.table import RouteLine, own_models_of_unserved, troubles
 from usage import reports
 from usage.cells import add_up, first_day, read_cells
 from usage.models import Mode
@@ -108,7 +110,8 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     now = clock.now()
     month_start = _month_start(now)
     rows = resolve_all(organization=request.organization)
-    in_trouble = [trouble for trouble in troubles(rows) if not trouble.is_meant]
+    own = own_models_of_unserved(request.organization, rows)
+    in_trouble = [trouble for trouble in troubles(rows, own) if not trouble.is_meant]
     balance = ledger.balance(organization=request.organization)
     steps_open = not all(step.is_done for step in steps)
     context = {
@@ -123,7 +126,9 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         "steps_done": sum(step.is_done for step in steps),
         "steps_open": steps_open,
         "troubles": in_trouble,
-        "has_model": not any(each.key is None and each.action.slug in ACTIONS_OF_A_CHECK for each in in_trouble),
+        "without_model": next(
+            (each for each in in_trouble if each.key is None and each.action.slug in ACTIONS_OF_A_CHECK), None
+        ),
         "is_managed": any(row.is_managed for row in rows),
         "has_key": steps_open and ProviderKey.objects.for_organization(request.organization).usable().exists(),
         "latest_checks": checks.select_related("candidate", "briefing")
@@ -150,13 +155,18 @@ def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
     if receipt is None:
         raise Http404
     purpose = _purposes(request.organization, {receipt.run_id}).get(receipt.run_id)
-    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose})
+    is_agent = Agent.objects.for_organization(request.organization).filter(slug=receipt.action).exists()
+    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose, "is_agent": is_agent})
 
 
 def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
     checks = CandidateCheck.objects.for_organization(organization).filter(run_id__in=runs)
     return {
-        check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(organization, check))
+        check.run_id: Purpose(
+            f"Check of {check.candidate.name}",
+            _check_url(organization, check),
+            route="none: the briefing has a model of its own" if check.own_model else "",
+        )
         for check in checks.select_related("candidate")
     }
 
@@ -171,6 +181,7 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
     movements = billing.views.credits_context(request)
     free_checks = list(free.select_related("candidate", "briefing").order_by("-completed_at", "pk")[:FREE_CHECKS_SHOWN])
     defaults = working_defaults()
+    is_served = has_model(organization=request.organization, actions=ACTIONS_OF_A_CHECK, defaults=defaults)
     context = {
         **movements,
         "credit_balance": movements["summary"],  # for the sidebar, that would ask once more
@@ -182,7 +193,8 @@ def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
             for mode, payer in ((Mode.MANAGED, "Managed keys"), (Mode.BYOK, "Your own keys (BYOK)"))
             if mode == Mode.BYOK or defaults.keys() >= set(ACTIONS_OF_A_CHECK)
         ],
-        "has_model": has_model(organization=request.organization, actions=ACTIONS_OF_A_CHECK, defaults=defaults),
+        "has_model": is_served,
+        "has_own_models": not is_served and has_own_models(request.organization, ACTIONS_OF_A_CHECK),
     }
     return render(request, "config/credits.html", context)
 
@@ -240,7 +252,7 @@ class ModeNote:
 def _mode_note(lines: Iterable[RouteLine]) -> ModeNote:
     """What checks run on and cost; or why none can run now, which leaves nothing to say about the price."""
     used = [line for line in lines if line.row.action.slug in ACTIONS_OF_A_CHECK]
-    for trouble in troubles(line.row for line in used):
+    for trouble in troubles((line.row for line in used), {line.row.action.slug: line.own_models for line in used}):
         broken = None if trouble.is_paused else trouble.key
         return ModeNote("bad" if broken else "warn", trouble.sentence, broken)
     mode = Mode.BYOK if all(line.row.rule for line in used) else Mode.MANAGED

@@ -18,6 +18,7 @@ from django.db import models
 JOINERS = "\u200c\u200d"
 SEEN_MARKS = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]")  # signs around numbers
 BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+TOO_LONG = "Use %(limit_value)d characters at most; these are %(show_value)d."
 _NO_BLANKS = dict.fromkeys(map(ord, BLANK_LETTERS))
 FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")  # England's, Scotland's
 JOINED_NEVER = ("LATIN", "GREEK", "CYRILLIC", "DIGIT")
@@ -30,6 +31,8 @@ def clean_name(text: str) -> str:
 
 
 class NameFormField(forms.CharField):
+    default_error_messages = {"max_length": TOO_LONG}
+
     def to_python(self, value: Any) -> str:
         return clean_name(super().to_python(value) or "")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -133,7 +133,8 @@ def recently_authenticated(
     *,
     back: str,
     when: Callable[..., bool] = lambda *_args, **_kwargs: True,
-    keep: Callable[[OrganizationHttpRequest], dict[str, str]] = lambda _request: {},
+    keep: Callable[[OrganizationHttpRequest], Mapping[str, str | list[str]]] = lambda _request: {},
+    back_to_the_same: bool = False,
 ) -> Callable[
     [Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse]],
     Callable[Concatenate[OrganizationHttpRequest, P], HttpResponse],
@@ -141,10 +142,10 @@ def recently_authenticated(
     """
     Let a POST through only if the person proved who they are within ACCOUNT_REAUTHENTICATION_TIMEOUT seconds.
 
-    Others are sent to do so and then to the page `back` (a URL name that takes the slug, with a section such as
-    "settings#llm-providers" where the page has some); what they posted is kept nowhere, because it may hold a key, but
-    for what `keep` takes from it into the query of that page. `when` is called as the view is, and says whether this
-    POST needs it.
+    Others are sent to do so and then to the page `back` (a URL name that takes the slug, or, `back_to_the_same`, all
+    that the view takes; with a section such as "settings#llm-providers" where the page has some); what they posted is
+    kept nowhere, because it may hold a key, but for what `keep` takes from it into the query of that page. `when` is
+    called as the view is, and says whether this POST needs it.
     Stands below `organization_view`.
     """
 
@@ -155,9 +156,10 @@ def recently_authenticated(
         def wrapped(request: OrganizationHttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
             if request.method == "POST" and when(request, *args, **kwargs) and not is_recently_authenticated(request):
                 messages.warning(request, "Nothing was saved yet: confirm that it is you, then do it again.")
-                kept = urlencode(keep(request))
+                kept = urlencode(keep(request), doseq=True)
                 name, _, section = back.partition("#")
-                url = reverse(name, args=[request.organization.slug])
+                rest = kwargs if back_to_the_same else {}
+                url = reverse(name, kwargs={"slug": request.organization.slug, **rest})
                 return confirm_first(request, f"{url}{'?' * bool(kept)}{kept}{'#' * bool(section)}{section}")
             return view(request, *args, **kwargs)
 

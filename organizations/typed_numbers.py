@@ -47,6 +47,12 @@ class WholeNumberField(forms.IntegerField):
     widget = forms.TextInput
     default_error_messages = {"invalid": SENTENCE}
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if isinstance(self.min_value, int) and isinstance(self.max_value, int):
+            outside = f"Enter a number from {self.min_value:,} to {self.max_value:,}."
+            self.error_messages = {"min_value": outside, "max_value": outside, **self.error_messages}
+
     def to_python(self, value: Any) -> int | None:
         if isinstance(value, int):
             return value
@@ -80,7 +86,7 @@ class DecimalField(forms.Field):
             return None
         number = Decimal(text) if self._number.fullmatch(text) else None
         if number is None or not self.least <= number <= self.most:
-            raise forms.ValidationError(f"Enter a number from {self.least} to {self.most}, such as {self.least + 1}.")
+            raise forms.ValidationError(f"Enter a number from {self.least} to {self.most:,}, such as {self.least + 1}.")
         return number
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 from django import forms
+from django.http import QueryDict
 
 from organizations.models import Organization
-from organizations.names import NameFormField
+from organizations.names import TOO_LONG, NameFormField
 from providers.adapters.key_shapes import label_holds_key, model_holds_key, url_holds_key
 from providers.adapters.secret import SHORTEST_KEY, Secret
 from providers.catalog import PROVIDERS, KeyNeed, Provider, effective_base_url
@@ -77,12 +78,15 @@ class OpenText(forms.BaseForm):
         return False
 
     def forget(self, name: str, instead: str = "") -> None:
-        # Not `{**self.data}`, which takes the lists of a QueryDict.
-        self.data = {**{each: self.data[each] for each in self.data}, self.add_prefix(name): instead}
+        data = self.data.copy() if isinstance(self.data, QueryDict) else {**self.data}  # with all of what was ticked
+        data[self.add_prefix(name)] = instead
+        self.data = data
 
 
 class ModelIdField(forms.CharField):
     """The id of a model, as somebody types it."""
+
+    default_error_messages = {"max_length": TOO_LONG}
 
     def __init__(self, **options: Any) -> None:
         typed = forms.TextInput(attrs={"class": "mono", "autocomplete": "off", "spellcheck": "false"})

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -208,6 +208,9 @@ class AgentAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
         agent = Agent.objects.select_related("organization").get(pk=obj.pk)  # as it is, not as the form made it
         if not chosen["managed_provider"]:
             return close_managed(agent=agent, actor=actor)
+        if managed_key(chosen["managed_provider"]) is None:
+            name = provider_name(chosen["managed_provider"])
+            messages.warning(request, f"No managed key of {name} works now. Until one does, the agent answers nothing.")
         return open_managed(
             agent=agent,
             provider=chosen["managed_provider"],

@@ -18,8 +18,9 @@ from routing.counterparts import counterpart
 from routing.forms import AllowedModelsField, grouped_keys
 from routing.models import Effort, RoutingRule
 from routing.resolve import RoutingRow
-from routing.rule_settings import HOTTEST, MOST_OUTPUT_TOKENS, RuleSettings
-from routing.token_forms import LIFETIMES, YEAR
+from routing.rule_settings import HOTTEST, MOST_OUTPUT_TOKENS, LeavesOut, RuleSettings
+from routing.services import RuleRefused
+from routing.token_forms import YEAR, LifetimeField
 
 PLAIN = {"autocomplete": "off"}
 TYPED = {"class": "mono", "autocomplete": "off", "spellcheck": "false"}
@@ -43,7 +44,7 @@ class NewAgentForm(AgentForm):
 
     open_fields: ClassVar = {**AgentForm.open_fields, "slug": label_holds_key, "model": model_holds_key}
 
-    slug = forms.CharField(
+    slug = NameFormField(
         required=False,
         max_length=MOST_OF_SLUG,
         widget=forms.TextInput(attrs=TYPED),
@@ -52,7 +53,7 @@ class NewAgentForm(AgentForm):
     key = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose a connected key."})
     model = ModelIdField(required=False, max_length=RoutingRule._meta.get_field("model").max_length)
     makes_token = forms.BooleanField(label="Make an API token that calls this agent alone", required=False)
-    days = forms.TypedChoiceField(label="The token expires after", coerce=int, choices=LIFETIMES, initial=YEAR)
+    days = LifetimeField(label="The token expires after", initial=YEAR)
     field_order = ("name", "description", "slug", "key", "model", "makes_token", "days")
 
     def __init__(
@@ -102,9 +103,14 @@ class RuleSettingsForm(OpenText, forms.Form):
         max_value=MOST_OUTPUT_TOKENS,
         help_text="Tokens an answer has at most, thinking included.",
     )
-    reasoning_effort = forms.ChoiceField(required=False, choices=[("", "As the model has it"), *Effort.choices])
+    reasoning_effort = forms.ChoiceField(
+        required=False,
+        choices=[("", "As the model has it"), *Effort.choices],
+        error_messages={"invalid_choice": "Choose one of the list."},
+    )
     allowed_models = AllowedModelsField(label="Allowed models", empty="it may be routed to any")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    told = forms.CharField(required=False, widget=forms.HiddenInput)  # what the list leaves out, as the page has it
 
     @property
     def settings(self) -> RuleSettings:
@@ -115,6 +121,14 @@ class RuleSettingsForm(OpenText, forms.Form):
             cleaned["reasoning_effort"],
             tuple(cleaned["allowed_models"]),
         )
+
+    def refuse(self, refusal: RuleRefused) -> None:
+        self.add_error(refusal.field if refusal.field in self.fields else None, str(refusal))
+
+    def ask_about(self, refusal: LeavesOut) -> None:
+        """Sent once more, the list holds."""
+        self.add_error("allowed_models", str(refusal))
+        self.forget("told", " ".join(own.mark for own in refusal.own))
 
 
 def settings_initial(settings: RuleSettings, seen: str) -> dict[str, Any]:

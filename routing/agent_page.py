@@ -11,8 +11,9 @@ from organizations.permissions import OrganizationHttpRequest, Permission, may
 from routing.agent_forms import AgentForm, RuleSettingsForm, settings_initial
 from routing.agents import agent_parts
 from routing.agents_page import agent_lines
+from routing.allowed_models import is_allowed
 from routing.call_access import TOKENS_SHOWN, tokens_calling
-from routing.forms import RouteForm, route_initial
+from routing.forms import RouteForm, initial_of
 from routing.models import Agent, RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import settings_of
@@ -31,6 +32,14 @@ def agent_of(request: OrganizationHttpRequest, slug: str) -> Agent:
     return agent
 
 
+def archived_meanwhile(request: OrganizationHttpRequest, slug: str) -> HttpResponse | None:
+    """What to answer to a post about an agent that was archived after its page was shown; None for what is in use."""
+    agent = Agent.objects.for_organization(request.organization).filter(slug=slug).exclude(archived_at=None).first()
+    if agent is None:
+        return None
+    return render(request, "routing/archived_agent.html", {"agent": agent, "is_refused": True}, status=422)
+
+
 def row_of(request: OrganizationHttpRequest, action: str) -> RoutingRow:
     """How an action is routed. Raises Http404."""
     rows = resolve_all(organization=request.organization)
@@ -40,10 +49,17 @@ def row_of(request: OrganizationHttpRequest, action: str) -> RoutingRow:
     return row
 
 
-def route_form_of(request: OrganizationHttpRequest, row: RoutingRow, *, posted: QueryDict | None = None) -> RouteForm:
+def route_form_of(
+    request: OrganizationHttpRequest,
+    row: RoutingRow,
+    *,
+    posted: QueryDict | None = None,
+    unsaved: QueryDict | None = None,
+) -> RouteForm:
+    """Bound to `posted`, or with the `unsaved` choice laid over what is stored."""
     keys = selectable_keys(request.organization)
     own = keys if row.rule is None or row.rule.key in keys else [*keys, row.rule.key]
-    return RouteForm(posted, row=row, keys=own, initial=route_initial(row))
+    return RouteForm(posted, row=row, keys=own, initial=initial_of(row, own, unsaved or {}))
 
 
 def settings_form_of(rule: RoutingRule | None) -> RuleSettingsForm | None:
@@ -70,6 +86,7 @@ def agent_page(
     today = clock.now().date()
     (line,) = agent_lines(request.organization, [(agent, row)], today=today)
     source = row.rule.key if row.rule else row.default if row.is_managed else None
+    provider = source.provider if source else ""
     form = route_form or route_form_of(request, row)
     sees_tokens = may(request.membership, Permission.MANAGE_API_TOKENS)
     context = {
@@ -86,8 +103,11 @@ def agent_page(
             request.organization, keys=list(form.keys.values()), chosen=[row.rule.model] if row.rule else []
         ),
         "rule_form": rule_form or settings_form_of(row.rule),
-        "snippets": snippets_for(agent=agent.slug, provider=source.provider if source else ""),
-        "tokens": tokens_calling(agent) if sees_tokens else [],
+        "snippets": snippets_for(agent=agent.slug, provider=provider),
+        "tokens": [
+            (token, provider != "" and not is_allowed(token.call_access.allowed_models, provider, line.model))
+            for token in (tokens_calling(agent) if sees_tokens else [])
+        ],
         "tokens_shown": TOKENS_SHOWN,
     }
     return render(request, "routing/agent.html", context, status=status)

@@ -19,8 +19,8 @@ from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from routing.actions import Action
 from routing.agent_forms import AgentForm, NewAgentForm
-from routing.agent_page import agent_of, agent_page, route_form_of, row_of
-from routing.agents import AgentRefused, archive_agent, edit_agent, open_agent
+from routing.agent_page import agent_of, agent_page, archived_meanwhile, route_form_of, row_of
+from routing.agents import AgentRefused, archive_agent, bring_back_agent, edit_agent, open_agent
 from routing.agents_page import agents_context
 from routing.call_access import tokens_calling
 from routing.counterparts import counterpart
@@ -31,9 +31,9 @@ from routing.services import RuleRefused
 from routing.snippets import snippets_for
 from routing.table import listed_models, selectable_keys, suggestion_lists
 from routing.token_forms import end_of
-from routing.views import save_rows
+from routing.views import choices_of, save_rows
 
-KEPT = ("name", "description", "slug", "key", "model")
+KEPT = ("name", "description", "slug", "key", "model", "makes_token", "days")
 # What is not there yet has no route.
 UNBORN = RoutingRow(Action(slug="", name="", description="", work="", is_agent=True), None, None, None)
 
@@ -45,7 +45,7 @@ def agents(request: OrganizationHttpRequest) -> HttpResponse:
 
 
 def _typed(request: OrganizationHttpRequest) -> dict[str, str]:
-    holds_key = {"key": model_holds_key, **NewAgentForm.open_fields}
+    holds_key = dict.fromkeys(KEPT, model_holds_key) | NewAgentForm.open_fields
     typed = {name: request.POST[name] for name in KEPT if name in request.POST}
     return {name: text for name, text in typed.items() if may_stand_in_address(text, holds_key[name])}
 
@@ -112,7 +112,8 @@ def _begun(request: OrganizationHttpRequest, keys: list[ProviderKey]) -> dict[st
         begun["model"] = ""
     elif not model or (listed and model not in listed):
         begun["model"] = counterpart(row=UNBORN, key=key)
-    return {**begun, "makes_token": True}
+    is_unticked = "days" in request.GET and "makes_token" not in request.GET
+    return {**begun, "makes_token": not is_unticked}
 
 
 def _new(
@@ -125,12 +126,19 @@ def _new(
 @organization_view(Permission.VIEW)
 @require_safe
 def agent(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
-    return agent_page(request, agent_of(request, agent))
+    """What the address holds of a route is shown unsaved."""
+    row = agent_of(request, agent)
+    form = None
+    if f"{row.slug}-key" in request.GET and row.archived_at is None:
+        form = route_form_of(request, row_of(request, row.slug), unsaved=request.GET)
+    return agent_page(request, row, route_form=form)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def edit(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, agent):
+        return refused
     row = agent_of(request, agent)
     form = AgentForm(request.POST, auto_id="agent-%s", label_suffix="")
     if form.is_valid():
@@ -149,15 +157,19 @@ def edit(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
 
 def _newly_chosen_private_key(request: OrganizationHttpRequest, agent: str) -> bool:
     """Whether its calls would leave for a private network from now on."""
+    if archived_meanwhile(request, agent):
+        return False
     form = route_form_of(request, row_of(request, agent), posted=request.POST)
     return form.is_valid() and form.is_changed and form.chosen_key is not None and is_private(form.chosen_key)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
-@recently_authenticated(back="routing:agents", when=_newly_chosen_private_key)
+@recently_authenticated(back="routing:agent", when=_newly_chosen_private_key, keep=choices_of, back_to_the_same=True)
 def route(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     """The route of one agent, as the routing table saves it."""
+    if refused := archived_meanwhile(request, agent):
+        return refused
     row = agent_of(request, agent)
     form = route_form_of(request, row_of(request, agent), posted=request.POST)
     if save_rows(request, [form]):
@@ -177,3 +189,17 @@ def archive(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     else:
         messages.info(request, f"{row.name} was archived before.")
     return redirect("routing:agents", request.organization.slug)
+
+
+@organization_view(Permission.MANAGE_ROUTING)
+@require_POST
+def bring_back(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
+    row = agent_of(request, agent)
+    try:
+        is_news = bring_back_agent(agent=row, actor=request.user)
+    except AgentRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        said = "is in use again. Route it, and give it a token." if is_news else "was not archived."
+        messages.success(request, f"{row.name} {said}")
+    return redirect("routing:agent", request.organization.slug, row.slug)

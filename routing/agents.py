@@ -44,8 +44,7 @@ def create_agent(
     with transaction.atomic():
         lock_routes(organization)
         agents = Agent.objects.for_organization(organization)
-        if agents.filter(archived_at=None).count() >= MOST_AGENTS:
-            raise AgentRefused(f"There are {MOST_AGENTS} agents already. Archive one that is not used any more.")
+        _check_room(organization)
         name = _free_name(organization, name)
         slug = _free_slug(organization, slug) if slug else proposed_slug(organization, name)
         agent = agents.create(
@@ -107,7 +106,7 @@ def edit_agent(*, agent: Agent, name: str, description: str, actor: User | None,
         lock_routes(agent.organization)
         stored = Agent.objects.for_organization(agent.organization).get(pk=agent.pk)
         if stored.archived_at:
-            raise AgentRefused(f"{stored.name} is archived and cannot be changed.")
+            raise AgentRefused(f"{stored.name} is archived. Bring it back first.")
         name, description = clean_name(storable(name)), _described(description)
         if (stored.name, stored.description) == (name, description):
             return stored
@@ -136,8 +135,8 @@ def edit_agent(*, agent: Agent, name: str, description: str, actor: User | None,
 
 def archive_agent(*, agent: Agent, actor: User | None, now: datetime) -> bool:
     """
-    End an agent for good: it is routed no more, no token calls it any more, and its figures stay. Returns whether it
-    was not archived before.
+    Take an agent out of use: it is routed no more, no token names it any more, and its figures stay. Returns whether
+    it was not archived before.
     """
     with transaction.atomic(), events_last():
         lock_routes(agent.organization)
@@ -156,6 +155,31 @@ def archive_agent(*, agent: Agent, actor: User | None, now: datetime) -> bool:
             target=stored.name,
             slug=stored.slug,
             tokens=tokens,
+        )
+    return True
+
+
+def bring_back_agent(*, agent: Agent, actor: User | None) -> bool:
+    """
+    Have an archived agent in use again, with its slug and figures, but not routed and named by no token. Returns
+    whether it was archived. Raises AgentRefused.
+    """
+    with transaction.atomic():
+        lock_routes(agent.organization)
+        stored = Agent.objects.for_organization(agent.organization).get(pk=agent.pk)
+        if stored.archived_at is None:
+            return False
+        _check_room(stored.organization)
+        if _is_taken(stored.organization, stored.name):
+            raise AgentRefused(f"There is an action named “{stored.name}” by now. Give that one another name first.")
+        stored.archived_at = None
+        stored.save(update_fields=["archived_at"])
+        record(
+            organization=stored.organization,
+            actor=actor,
+            action="agent.brought_back",
+            target=stored.name,
+            slug=stored.slug,
         )
     return True
 
@@ -236,12 +260,21 @@ def _free_name(organization: Organization, name: str, *, but: Agent | None = Non
     name = clean_name(storable(name))
     if not name or len(name) > MOST_OF_NAME:
         raise AgentRefused(f"Give the agent a name of 1 to {MOST_OF_NAME} characters.")
+    if _is_taken(organization, name, but=but):
+        raise AgentRefused(f"There is an action named “{name}” already. Choose another name.")
+    return name
+
+
+def _is_taken(organization: Organization, name: str, *, but: Agent | None = None) -> bool:
     agents = Agent.objects.for_organization(organization).filter(archived_at=None)
     others = agents.exclude(pk=but.pk) if but else agents
     taken = {*others.values_list("name", flat=True), *(action.name for action in ACTIONS.values())}
-    if name.casefold() in {each.casefold() for each in taken}:
-        raise AgentRefused(f"There is an action named “{name}” already. Choose another name.")
-    return name
+    return name.casefold() in {each.casefold() for each in taken}
+
+
+def _check_room(organization: Organization) -> None:
+    if Agent.objects.for_organization(organization).filter(archived_at=None).count() >= MOST_AGENTS:
+        raise AgentRefused(f"There are {MOST_AGENTS} agents already. Archive one that is not used any more.")
 
 
 def _described(description: str) -> str:

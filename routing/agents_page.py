@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from organizations.models import Organization
 from routing.models import Agent
 from routing.resolve import RoutingRow, resolve_all
 from usage.cells import Cell, Grouping, Totals, first_day, grouped, read_groupings, totals
+from usage.kinds import last_moments
 from usage.measures import CALL_MEASURES
 from usage.names import provider_name
 from usage.reports import MONTH
 from usage.sparklines import Sparkline, sparkline
 
-ARCHIVED_SHOWN = 50
+ARCHIVED_SHOWN = 500
 BY_ACTION_AND_DAY = Grouping(("action", "day", "mode"), CALL_MEASURES)
 
 
@@ -25,7 +26,7 @@ class AgentLine:
     agent: Agent
     row: RoutingRow
     month: Totals | None  # None without calls
-    last_day: date | None
+    last_at: datetime | None  # of its last call, however long ago
     line: Sparkline
 
     @property
@@ -54,9 +55,11 @@ def agents_context(organization: Organization, *, today: date) -> dict[str, Any]
     agents = Agent.objects.for_organization(organization)
     live = {agent.slug: agent for agent in agents.filter(archived_at=None)}
     rows = [row for row in resolve_all(organization=organization) if row.action.slug in live]
+    archived = list(agents.exclude(archived_at=None).order_by("-archived_at", "-pk")[: ARCHIVED_SHOWN + 1])
     return {
         "lines": agent_lines(organization, [(live[row.action.slug], row) for row in rows], today=today),
-        "archived": list(agents.exclude(archived_at=None).order_by("-archived_at", "-pk")[:ARCHIVED_SHOWN]),
+        "archived": archived[:ARCHIVED_SHOWN],
+        "has_more_archived": len(archived) > ARCHIVED_SHOWN,
         "first_day": first_day(today, MONTH),
     }
 
@@ -65,11 +68,12 @@ def agent_lines(
     organization: Organization, agents: Sequence[tuple[Agent, RoutingRow]], *, today: date
 ) -> list[AgentLine]:
     (cells,) = read_groupings(organization, today, MONTH, BY_ACTION_AND_DAY) if agents else ([],)
+    last = last_moments(organization) if agents else {}
     used = grouped([cell for cell in cells if cell.sums.calls], lambda cell: cell.action)
-    return [_line(agent, row, used.get(agent.slug, []), today) for agent, row in agents]
+    return [_line(agent, row, used.get(agent.slug, []), last.get(agent.slug), today) for agent, row in agents]
 
 
-def _line(agent: Agent, row: RoutingRow, cells: Sequence[Cell], today: date) -> AgentLine:
+def _line(agent: Agent, row: RoutingRow, cells: Sequence[Cell], last_at: datetime | None, today: date) -> AgentLine:
     first = first_day(today, MONTH)
     calls = {first + timedelta(days=at): 0 for at in range(MONTH)}
     for cell in cells:
@@ -79,6 +83,6 @@ def _line(agent: Agent, row: RoutingRow, cells: Sequence[Cell], today: date) -> 
         agent=agent,
         row=row,
         month=totals(cells) if cells else None,
-        last_day=max((cell.day for cell in cells if cell.day), default=None),
+        last_at=last_at,
         line=sparkline(list(calls.values()), of="calls"),
     )

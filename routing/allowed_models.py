@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from providers.catalog import PROVIDERS
 
 MOST_ENTRIES = 100
+MOST_NAMED = 5  # of what a list leaves out
 MOST_OF_ENTRY = 241  # a provider's slug, a slash and a model
 
 
@@ -16,6 +17,17 @@ class ListRefused(Exception):
 
 def is_allowed(allowed: Collection[str], provider: str, model: str) -> bool:
     return not allowed or provider in allowed or f"{provider}/{model}" in allowed
+
+
+def allows_some(allowed: Collection[str], provider: str) -> bool:
+    """Whether anything of `provider` is allowed."""
+    return not allowed or any(entry.partition("/")[0] == provider for entry in allowed)
+
+
+def named_first(names: Sequence[str]) -> str:
+    """In a sentence: all of them, or the first and how many more."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def read_allowed(text: str) -> list[str]:

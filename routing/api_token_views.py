@@ -24,7 +24,9 @@ from organizations.permissions import (
     organization_view,
     recently_authenticated,
 )
-from routing.call_access import AccessRefused, make_calling_token, words_of
+from providers.adapters.key_shapes import model_holds_key
+from routing.call_access import AccessRefused, left_out, make_calling_token, words_of
+from routing.forms import may_stand_in_address
 from routing.models import Agent
 from routing.table import selectable_keys
 from routing.token_forms import ApiTokenForm, end_of
@@ -48,17 +50,28 @@ class Line:
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_safe
 def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
-    return render(request, "routing/api_tokens.html", _context(request))
+    return render(request, "routing/api_tokens.html", _context(request, form=_form(request, unsaved=request.GET)))
+
+
+def _typed(request: OrganizationHttpRequest) -> dict[str, list[str]]:
+    form = _form(request, request.POST)
+    typed = {name: request.POST.getlist(name) for name in form.fields if name != "told"}
+    holds_key = form.open_fields
+    return {
+        name: values
+        for name, values in typed.items()
+        if all(may_stand_in_address(value, holds_key.get(name, model_holds_key)) for value in values)
+    }
 
 
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_POST
 @never_cache
-@recently_authenticated(back="routing:api-tokens")
+@recently_authenticated(back="routing:api-tokens", keep=_typed)
 def make(request: OrganizationHttpRequest) -> HttpResponse:
     """The one answer that shows the token. It is no redirect, because nothing may keep the token for the next page."""
     form = _form(request, request.POST)
-    if form.is_valid():
+    if form.is_valid() and not _asks_about_models(request, form):
         try:
             made = make_calling_token(
                 organization=request.organization,
@@ -75,7 +88,10 @@ def make(request: OrganizationHttpRequest) -> HttpResponse:
         except tokens.TokenNotMade as refusal:
             form.add_error("scopes", str(refusal))
         else:
-            return _answer(request, {**_context(request), "made": made})
+            # A refusal stays at the field that it is about; the token is shown above.
+            answer = _answer(request, {**_context(request), "made": made})
+            answer["HX-Reswap"] = "outerHTML show:window:top"
+            return answer
     return _answer(request, _context(request, form=form), status=422)
 
 
@@ -97,6 +113,11 @@ def revoke(request: OrganizationHttpRequest, token_id: int) -> HttpResponse:
     return redirect("routing:api-tokens", request.organization.slug)
 
 
+def _asks_about_models(request: OrganizationHttpRequest, form: ApiTokenForm) -> bool:
+    access = form.access
+    return access is not None and form.asks_about(left_out(request.organization, access))
+
+
 def _answer(request: OrganizationHttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
     template = "routing/api_tokens.html" + ("#tokens-response" if request.htmx else "")
     return render(request, template, context, status=status)
@@ -116,11 +137,16 @@ def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = No
         calls = words.get(token.pk)
         may = [label for scope, label in API_SCOPES.items() if scope in token.scopes and scope != CALLS]
         may += calls.lines if calls else [API_SCOPES[CALLS]] if CALLS in token.scopes else []
-        lines.append(_line(token, may, form.members.get(str(token.created_by_id)), now))
+        line = _line(token, may, form.members.get(str(token.created_by_id)), now)
+        if line.tone == "ok" and calls and calls.is_of_nothing and token.scopes == [CALLS]:
+            line = Line(token, may, "Calls nothing", "warn")
+        lines.append(line)
     return {"lines": lines, "form": form}
 
 
-def _form(request: OrganizationHttpRequest, posted: QueryDict | None = None) -> ApiTokenForm:
+def _form(
+    request: OrganizationHttpRequest, posted: QueryDict | None = None, *, unsaved: QueryDict | None = None
+) -> ApiTokenForm:
     members = Membership.objects.for_organization(request.organization).select_related("user").order_by("created_at")
     agents = Agent.objects.for_organization(request.organization).filter(archived_at=None).order_by("name", "pk")
     return ApiTokenForm(
@@ -129,6 +155,7 @@ def _form(request: OrganizationHttpRequest, posted: QueryDict | None = None) -> 
         members=list(members),
         agents=list(agents),
         keys=selectable_keys(request.organization),
+        unsaved=unsaved,
     )
 
 

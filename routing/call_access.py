@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,8 +14,8 @@ from organizations.audit import events_last, record
 from organizations.models import ApiToken, Membership, Organization, TenantQuerySet, User
 from organizations.permissions import Permission
 from providers.models import ProviderKey
-from routing.allowed_models import ListRefused, checked
-from routing.models import Agent, CallableAgent, CallAccess, DirectKey
+from routing.allowed_models import ListRefused, allows_some, checked, is_allowed
+from routing.models import Agent, CallableAgent, CallAccess, DirectKey, RoutingRule
 from usage.names import provider_name
 
 MOST_A_MINUTE = 1_000_000
@@ -146,6 +146,28 @@ def _check(organization: Organization, access: Access) -> None:
             raise AccessRefused(f"Enter a number from 1 to {most:,}, or nothing.", field=name)
 
 
+def left_out(organization: Organization, access: Access) -> dict[str, str]:
+    """
+    What `access` names and its list of models keeps it from, as agents are routed now: by a mark for a form, in words.
+    """
+    if not access.allowed_models:
+        return {}
+    agents: Iterable[Agent] = access.agents
+    if access.every_agent:
+        agents = Agent.objects.for_organization(organization).filter(archived_at=None).order_by("name", "pk")
+    rules = RoutingRule.objects.for_organization(organization).filter(action__in=[agent.slug for agent in agents])
+    routes = {rule.action: (rule.key.provider, rule.model) for rule in rules.select_related("key")}
+    found = {}
+    for agent in agents:
+        provider, model = routes.get(agent.slug, (agent.managed_provider, agent.managed_model))
+        if provider and not is_allowed(access.allowed_models, provider, model):
+            found[agent.slug] = f"{agent.name} ({provider}/{model})"
+    for key in access.direct_keys:
+        if not allows_some(access.allowed_models, key.provider):
+            found[f"direct:{key.provider}"] = f"{provider_name(key.provider)} directly"
+    return found
+
+
 def forget_direct_key(*, key: ProviderKey, actor: User | None) -> int:
     """Before a key is removed: no token calls with it any more. Returns of how many tokens that is news."""
     with transaction.atomic():
@@ -181,6 +203,11 @@ class AccessWords:
     keys: list[ProviderKey] = field(default_factory=list)
 
     @property
+    def is_of_nothing(self) -> bool:
+        """All that it could call is gone."""
+        return not (self.access.every_agent or self.agents or self.keys)
+
+    @property
     def lines(self) -> list[str]:
         access = self.access
         lines = []
@@ -188,8 +215,8 @@ class AccessWords:
             lines.append("Calls every agent")
         elif self.agents:
             lines.append(f"Calls {', '.join(agent.name for agent in self.agents)}")
-        elif not self.keys:
-            lines.append("Calls nothing any more: its agents are archived")
+        elif self.is_of_nothing:
+            lines.append("Calls nothing any more: its agents were archived, or its keys removed")
         lines += [
             f"Calls {provider_name(key.provider)} directly with “{key.label}”"
             for key in sorted(self.keys, key=lambda key: key.provider)
@@ -230,4 +257,4 @@ def tokens_calling(agent: Agent) -> list[ApiToken]:
     tokens = ApiToken.objects.for_organization(agent.organization_id).filter(
         Q(call_access__every_agent=True) | Exists(named), revoked_at=None
     )
-    return list(tokens.select_related("created_by").order_by("-created_at", "-pk")[:TOKENS_SHOWN])
+    return list(tokens.select_related("created_by", "call_access").order_by("-created_at", "-pk")[:TOKENS_SHOWN])

@@ -10,6 +10,7 @@ from typing import Any, cast
 from django import forms
 
 from organizations.edits import ChangedMeanwhile, stamp
+from organizations.names import TOO_LONG
 from organizations.storable import storable
 from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
@@ -40,11 +41,12 @@ class AllowedModelsField(forms.CharField):
             widget=forms.Textarea(attrs=typed),
             help_text="One a line: a provider such as <code>openai</code>, or one model of it such as "
             f"<code>openai/gpt-4.1-mini</code>. Empty: {empty}.",
+            error_messages={"max_length": TOO_LONG},
         )
 
     def clean(self, value: Any) -> list[str]:
         try:
-            return read_allowed(storable(super().clean(value)))
+            return read_allowed(super().clean(storable(value or "")))
         except ListRefused as refusal:
             raise forms.ValidationError(str(refusal)) from None
 
@@ -209,6 +211,13 @@ def named(uses: Iterable[KeyUse]) -> str:
 def route_initial(row: RoutingRow) -> dict[str, str]:
     key, model = choice_of(row.rule)
     return {"key": key, "model": model, "was": write_choice((key, model))}
+
+
+def initial_of(row: RoutingRow, keys: Iterable[ProviderKey], unsaved: Mapping[str, str]) -> dict[str, str]:
+    """What is stored, or what a page holds `unsaved` where its key is among `keys`."""
+    draft = drafts(unsaved, [row]).get(row.action.slug)
+    is_known = draft is not None and (not draft["key"] or draft["key"] in {str(key.pk) for key in keys})
+    return draft if draft and is_known else route_initial(row)
 
 
 def drafts(posted: Mapping[str, str], rows: Iterable[RoutingRow]) -> dict[str, dict[str, str]]:

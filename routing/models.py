@@ -37,7 +37,7 @@ class Agent(models.Model):
     An action that an organization defines itself: who calls through the gateway in its name.
 
     Its slug is the action that its calls are counted by and what clients send as the model, so it never changes and is
-    not given again. An archived one serves no more and keeps its figures.
+    not given again. An archived one serves no more, keeps its figures, and can be brought back.
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="agents")

@@ -7,7 +7,7 @@ table lists it under its action, and a key that serves it is not removed before 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,13 +50,19 @@ def declare(keeper: Keeper) -> None:
     _keepers.append(keeper)
 
 
-def newest(organization: Organization) -> dict[str, list[OwnModel]]:
-    """By action; MOST_LISTED of each keeper, and one more where there are more."""
+def newest(organization: Organization, *, most: int = MOST_LISTED + 1) -> dict[str, list[OwnModel]]:
+    """By action; `most` of each keeper: as many as are listed, and one more where there are more."""
     found: dict[str, list[OwnModel]] = {}
     for keeper in _keepers:
-        for own in keeper.newest(organization=organization, most=MOST_LISTED + 1):
+        for own in keeper.newest(organization=organization, most=most):
             found.setdefault(own.action, []).append(own)
     return found
+
+
+def has_own_models(organization: Organization, actions: Collection[str]) -> bool:
+    """Whether something in use under each of `actions` is served by a model of its own whose key works."""
+    found = newest(organization)
+    return all(any(own.key.is_usable for own in found.get(action, ())) for action in actions)
 
 
 def served_by(key: ProviderKey, *, lock: bool = False) -> list[tuple[Keeper, OwnModel]]:

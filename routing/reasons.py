@@ -14,6 +14,10 @@ class RouteReason(Reason):
         **{f"key_status.{status.value}": str(status.label) for status in ProviderKey.Status},
         "route.closed": "This organization was closed.",
         "route.no_model": "No model serves {work} yet: connect a key in Settings and route {action} to it.",
+        "route.no_model.but_own": (
+            "Only briefings with a model of their own can be checked: no model serves the others yet. Connect a key in "
+            "Settings and route {action} to it."
+        ),
         "route.no_model.agent": "No model serves {work} yet: route it to a connected key on its page under Agents.",
         "route.gone": "There is no such agent any more: it was archived, or never made. Make one under Agents.",
         "route.paused": (

@@ -107,6 +107,11 @@ class RoutingRow:
         return self.managed_key is not None
 
     @property
+    def is_unserved(self) -> bool:
+        """Whether no model serves the action at all, be it in order or not."""
+        return self.rule is None and not self.is_managed
+
+    @property
     def unrouted(self) -> str:
         """What the choice of no key of one's own is called."""
         return "Managed default" if self.is_managed else "No key"

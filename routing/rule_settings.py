@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,13 +12,16 @@ from django.db import transaction
 from organizations.audit import record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
+from routing import own_models
 from routing.actions import Action, actions_of
-from routing.allowed_models import ListRefused, checked, is_allowed
+from routing.allowed_models import ListRefused, checked, is_allowed, named_first
 from routing.models import Effort, RoutingRule
+from routing.own_models import OwnModel
 from routing.services import RuleRefused, lock_routes
 
 HOTTEST = Decimal(2)
 MOST_OUTPUT_TOKENS = 10_000_000
+MOST_ASKED_ABOUT = 1_000  # of what a list leaves out
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,18 @@ class RuleSettings:
         return {**asdict(self), "temperature": heat, "allowed_models": list(self.allowed_models)}
 
 
+class LeavesOut(Exception):
+    """A list of allowed models would stop what has a model of its own under the action."""
+
+    def __init__(self, action: Action, own: Sequence[OwnModel]) -> None:
+        self.own = own
+        named = named_first([f"{each.name} ({each.key.provider}/{each.model})" for each in own])
+        super().__init__(
+            f"With this list {action.name} would be refused for {named}. Add what is missing to the list, or save once "
+            "more to have it so."
+        )
+
+
 def settings_of(rule: RoutingRule) -> RuleSettings:
     return RuleSettings(rule.temperature, rule.most_output_tokens, rule.reasoning_effort, tuple(rule.allowed_models))
 
@@ -46,18 +62,25 @@ def words_of_settings(rule: RoutingRule) -> str:
         f"temperature {rule.temperature.normalize():f}" if rule.temperature is not None else "",
         f"{rule.most_output_tokens:,} tokens at most" if rule.most_output_tokens is not None else "",
         f"effort {rule.get_reasoning_effort_display().lower()}" if rule.reasoning_effort else "",
-        f"of {len(rule.allowed_models)} allowed" if rule.allowed_models else "",
+        f"kept to a list of {len(rule.allowed_models)}" if rule.allowed_models else "",
     ]
     text = ", ".join(filter(None, said))
     return text[:1].upper() + text[1:]
 
 
 def save_rule_settings(
-    *, organization: Organization, action: str, settings: RuleSettings, actor: User | None, seen: str | None = None
+    *,
+    organization: Organization,
+    action: str,
+    settings: RuleSettings,
+    actor: User | None,
+    seen: str | None = None,
+    told: Collection[str] | None = None,
 ) -> RoutingRule:
     """
     Have calls of `action` sent with these parameters, and its route kept within the allowed models. Raises RuleRefused,
-    and ChangedMeanwhile where they are not what the page had `seen`.
+    ChangedMeanwhile where they are not what the page had `seen`, and LeavesOut where they stop what has a model of its
+    own that the page had not `told` of (None: whoever asks means all).
     """
     with transaction.atomic():
         named, rule = _routed(organization, action)
@@ -74,6 +97,9 @@ def save_rule_settings(
             target=named.name,
             reader=actor,
         )
+        left_out = _left_out(rule, settings)
+        if told is not None and any(own.mark not in told for own in left_out):
+            raise LeavesOut(named, left_out)
         rule.temperature, rule.most_output_tokens = settings.temperature, settings.most_output_tokens
         rule.reasoning_effort, rule.allowed_models = settings.reasoning_effort, list(settings.allowed_models)
         _save(rule, actor)
@@ -124,7 +150,12 @@ def _routed(organization: Organization, action: str) -> tuple[Action, RoutingRul
     named = actions_of(organization).get(action)
     if named is None:
         raise RuleRefused("There is no such action.")
-    rule = RoutingRule.objects.for_organization(organization).select_related("key").filter(action=action).first()
+    rule = (
+        RoutingRule.objects.for_organization(organization)
+        .select_related("key", "organization")
+        .filter(action=action)
+        .first()
+    )
     if rule is None:
         raise RuleRefused(f"{named.name} is not routed to a key of yours. Route it first.")
     return named, rule
@@ -133,20 +164,36 @@ def _routed(organization: Organization, action: str) -> tuple[Action, RoutingRul
 def _check(settings: RuleSettings, rule: RoutingRule, named: Action) -> None:
     heat, most = settings.temperature, settings.most_output_tokens
     if heat is not None and not (heat.is_finite() and 0 <= heat <= HOTTEST and heat == round(heat, 2)):
-        raise RuleRefused("A temperature is a number from 0 to 2, with two decimals at most.")
+        raise RuleRefused("A temperature is a number from 0 to 2, with two decimals at most.", field="temperature")
     if most is not None and not 1 <= most <= MOST_OUTPUT_TOKENS:
-        raise RuleRefused(f"An output limit is a number of tokens from 1 to {MOST_OUTPUT_TOKENS:,}.")
+        raise RuleRefused(
+            f"An output limit is a number of tokens from 1 to {MOST_OUTPUT_TOKENS:,}.", field="most_output_tokens"
+        )
     if settings.reasoning_effort and settings.reasoning_effort not in Effort.values:
-        raise RuleRefused("Choose a reasoning effort from the list.")
+        raise RuleRefused("Choose a reasoning effort from the list.", field="reasoning_effort")
     try:
         checked(settings.allowed_models)
     except ListRefused as refusal:
-        raise RuleRefused(str(refusal)) from None
+        raise RuleRefused(str(refusal), field="allowed_models") from None
     if not is_allowed(settings.allowed_models, rule.key.provider, rule.model):
         raise RuleRefused(
             f"{named.name} is routed to “{rule.key.provider}/{rule.model}”, which is not in this list. Add it, or "
-            "route it to another model first."
+            "route it to another model first.",
+            field="allowed_models",
         )
+
+
+def _left_out(rule: RoutingRule, settings: RuleSettings) -> list[OwnModel]:
+    """What has a model of its own that is allowed now and will not be."""
+    if not settings.allowed_models:
+        return []
+    own = own_models.newest(rule.organization, most=MOST_ASKED_ABOUT).get(rule.action, [])
+    return [
+        each
+        for each in own
+        if is_allowed(rule.allowed_models, each.key.provider, each.model)
+        and not is_allowed(settings.allowed_models, each.key.provider, each.model)
+    ]
 
 
 def _save(rule: RoutingRule, actor: User | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,10 +11,11 @@ from organizations import clock
 from organizations.edits import ChangedMeanwhile, stamp
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from routing.agent_forms import RuleSettingsForm
-from routing.agent_page import agent_of, agent_page, row_of, settings_form_of
+from routing.agent_page import agent_of, agent_page, archived_meanwhile, row_of, settings_form_of
 from routing.models import RoutingRule
+from routing.own_models import newest
 from routing.resolve import RoutingRow
-from routing.rule_settings import pause_routing, resume_routing, save_rule_settings, settings_of
+from routing.rule_settings import LeavesOut, pause_routing, resume_routing, save_rule_settings, settings_of
 from routing.services import RuleRefused
 
 
@@ -26,16 +25,27 @@ def rule(request: OrganizationHttpRequest, action: str) -> HttpResponse:
     row = row_of(request, action)
     if row.action.is_agent:
         return redirect("routing:agent", request.organization.slug, action)
-    return render(request, "routing/rule.html", rule_context(row))
+    return _rule_page(request, row)
 
 
-def rule_context(row: RoutingRow, form: RuleSettingsForm | None = None) -> dict[str, Any]:
-    return {"row": row, "action": row.action, "rule": row.rule, "rule_form": form or settings_form_of(row.rule)}
+def _rule_page(
+    request: OrganizationHttpRequest, row: RoutingRow, form: RuleSettingsForm | None = None, *, status: int = 200
+) -> HttpResponse:
+    context = {
+        "row": row,
+        "action": row.action,
+        "rule": row.rule,
+        "rule_form": form or settings_form_of(row.rule),
+        "has_own_models": row.action.slug in newest(request.organization),
+    }
+    return render(request, "routing/rule.html", context, status=status)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, action):
+        return refused
     row = row_of(request, action)
     form = RuleSettingsForm(request.POST, auto_id="rule-%s", label_suffix="")
     if form.is_valid():
@@ -47,9 +57,12 @@ def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
                 settings=form.settings,
                 actor=request.user,
                 seen=form.cleaned_data["seen"],
+                told=form.cleaned_data["told"].split(),
             )
         except RuleRefused as refusal:
-            form.add_error(None, str(refusal))
+            form.refuse(refusal)
+        except LeavesOut as refusal:
+            form.ask_about(refusal)
         except ChangedMeanwhile as conflict:
             form.add_error(None, str(conflict))
             stored = RoutingRule.objects.for_organization(request.organization).get(action=action)
@@ -62,12 +75,14 @@ def save(request: OrganizationHttpRequest, action: str) -> HttpResponse:
         raise Http404
     if row.action.is_agent:
         return agent_page(request, agent_of(request, action), rule_form=form, status=422)
-    return render(request, "routing/rule.html", rule_context(row, form), status=422)
+    return _rule_page(request, row, form, status=422)
 
 
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def pause(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, action):
+        return refused
     row = row_of(request, action)
     try:
         is_news = pause_routing(organization=request.organization, action=action, actor=request.user, now=clock.now())
@@ -82,6 +97,8 @@ def pause(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
 def resume(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    if refused := archived_meanwhile(request, action):
+        return refused
     row = row_of(request, action)
     try:
         is_news = resume_routing(organization=request.organization, action=action, actor=request.user)

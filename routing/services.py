@@ -22,7 +22,11 @@ from usage.names import provider_name
 
 
 class RuleRefused(Exception):
-    """The rule cannot be saved; the text is a sentence."""
+    """The rule cannot be saved; the text is a sentence, and `field` what it is about."""
+
+    def __init__(self, sentence: str, *, field: str = "model") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class KeyUse(NamedTuple):

@@ -230,4 +230,5 @@ def _others(works: Sequence[Snippet], provider: str) -> str:
         return ""
     *first, last = missing
     names = f"{', '.join(first)} and {last}" if first else last
-    return f"Not for this route: {names}, which need what {provider_name(provider)} does not speak."
+    need = "need" if first else "needs"
+    return f"Not for this route: {names}, which {need} what {provider_name(provider)} does not speak."

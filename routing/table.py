@@ -17,8 +17,10 @@ from providers.cards import usd_text
 from providers.models import AvailableModel, ProviderKey
 from routing import own_models
 from routing.actions import Action
-from routing.forms import RouteForm, drafts, route_initial
+from routing.allowed_models import is_allowed
+from routing.forms import RouteForm, initial_of
 from routing.own_models import MOST_LISTED, OwnModel
+from routing.reasons import RouteReason
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import words_of_settings
 from usage.names import provider_name
@@ -70,6 +72,17 @@ class RouteLine:
         return provider_name(source.provider) if source else ""
 
     @property
+    def states_of_own_models(self) -> list[tuple[OwnModel, str]]:
+        """Each with what keeps it from running, in a word."""
+        allowed = self.row.rule.allowed_models if self.row.rule else ()
+        return [
+            (own, "" if is_allowed(allowed, own.key.provider, own.model) else "Not allowed")
+            if own.key.is_usable
+            else (own, own.key.state.label)
+            for own in self.own_models
+        ]
+
+    @property
     def sent_with(self) -> str:
         """What its rule says beside key and model."""
         return words_of_settings(self.row.rule) if self.row.rule else ""
@@ -114,15 +127,10 @@ def route_forms(
     """
     rows = resolve_all(organization=organization, keys=keys or ())
     keys = selectable_keys(organization) if keys is None else [key for key in keys if key.is_usable]
-    typed = drafts(unsaved or {}, rows)
     forms = []
     for row in rows:
         own = keys if row.rule is None or row.rule.key in keys else [*keys, row.rule.key]
-        initial = route_initial(row)
-        draft = typed.get(row.action.slug)
-        if draft and (not draft["key"] or draft["key"] in {str(key.pk) for key in own}):
-            initial = draft
-        forms.append(RouteForm(posted, row=row, keys=own, initial=initial))
+        forms.append(RouteForm(posted, row=row, keys=own, initial=initial_of(row, own, unsaved or {})))
     return forms
 
 
@@ -153,7 +161,7 @@ def routing_page(
                 row=form.row,
                 form=form,
                 averages=averages.get(form.row.action.slug),
-                trouble=form.row.trouble,
+                trouble=next((trouble.sentence for trouble in troubles([form.row], own)), ""),
                 is_unlisted=bool(rule and models and rule.model not in models),
                 own_models=others[:MOST_LISTED],
                 has_more_own_models=len(others) > MOST_LISTED,
@@ -196,13 +204,14 @@ def _label(model: str, name: str, context_tokens: int | None, price_in: int | No
 class Trouble:
     """
     An action that cannot run now. `key` is the one that it is routed to, broken unless the action `is_paused`; None: no
-    model serves it yet.
+    model serves it yet, or only what `has_own_models` under it.
     """
 
     action: Action
     sentence: str
     key: ProviderKey | None
     is_paused: bool
+    has_own_models: bool = False
 
     @property
     def is_meant(self) -> bool:
@@ -210,10 +219,25 @@ class Trouble:
         return self.action.is_agent and (self.key is None or self.is_paused)
 
 
-def troubles(rows: Iterable[RoutingRow]) -> list[Trouble]:
-    """The actions of these rows that cannot run now, in their order."""
-    return [
-        Trouble(row.action, sentence, row.rule.key if row.rule else None, bool(row.rule and row.rule.paused_at))
-        for row in rows
-        if (sentence := row.trouble)
-    ]
+def troubles(rows: Iterable[RoutingRow], own: Mapping[str, Sequence[OwnModel]]) -> list[Trouble]:
+    """The actions of these rows that cannot run now, in their order; `own` as `own_models.newest` has it, by action."""
+    found = []
+    for row in rows:
+        if sentence := row.trouble:
+            serving = _serve_alone(row, own.get(row.action.slug, ()))
+            if serving:
+                sentence = RouteReason("route.no_model.but_own", {"action": row.action.name}).sentence
+            is_paused = bool(row.rule and row.rule.paused_at)
+            found.append(Trouble(row.action, sentence, row.rule.key if row.rule else None, is_paused, serving))
+    return found
+
+
+def own_models_of_unserved(organization: Organization, rows: Iterable[RoutingRow]) -> dict[str, list[OwnModel]]:
+    """What `troubles` needs of them, asked only where it has a part in it."""
+    is_asked = any(row.is_unserved and not row.action.is_agent for row in rows)
+    return own_models.newest(organization) if is_asked else {}
+
+
+def _serve_alone(row: RoutingRow, own: Iterable[OwnModel]) -> bool:
+    """Whether nothing serves the action but some `own` models under it."""
+    return row.is_unserved and any(each.key.is_usable for each in own)

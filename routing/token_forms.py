@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 
 from django import forms
+from django.http import QueryDict
 
 from organizations.models import ApiToken, Membership
 from organizations.names import NameFormField
@@ -16,6 +17,7 @@ from providers.adapters.key_shapes import label_holds_key, model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import OpenText
 from providers.models import ProviderKey
+from routing.allowed_models import named_first
 from routing.call_access import MOST_A_MINUTE, MOST_AT_ONCE, MOST_TOKENS_A_MINUTE, Access, AccessRefused
 from routing.forms import AllowedModelsField
 from routing.models import Agent
@@ -29,6 +31,13 @@ def end_of(days: int, now: datetime) -> datetime | None:
     return now + timedelta(days=days) if days != NEVER else None
 
 
+class LifetimeField(forms.TypedChoiceField):
+    default_error_messages = dict.fromkeys(("required", "invalid_choice"), "Choose one of the list.")
+
+    def __init__(self, *, label: str, initial: int) -> None:
+        super().__init__(label=label, coerce=int, choices=LIFETIMES, initial=initial)
+
+
 class ApiTokenForm(OpenText, forms.Form):
     open_fields: ClassVar = {"name": label_holds_key, "allowed_models": model_holds_key}
 
@@ -36,15 +45,19 @@ class ApiTokenForm(OpenText, forms.Form):
         max_length=ApiToken._meta.get_field("name").max_length,
         help_text="What will use it, so that you know later what a revocation stops.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Give the token a name."},
     )
-    days = forms.TypedChoiceField(label="Expires after", coerce=int, choices=LIFETIMES, initial=90)
+    days = LifetimeField(label="Expires after", initial=90)
     scopes = forms.TypedMultipleChoiceField(
         label="It may",
         coerce=Permission,
         choices=[(scope.value, label) for scope, label in API_SCOPES.items()],
         initial=[scope.value for scope in API_SCOPES if scope != Permission.CALL_AGENTS],
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Tick at least one, else the token could do nothing."},
+        error_messages={
+            "required": "Tick at least one, else the token could do nothing.",
+            "invalid_choice": "Tick what is in the list.",
+        },
     )
     every_agent = forms.BooleanField(label="Every agent, and those that are made later", required=False)
     agents = forms.MultipleChoiceField(
@@ -66,6 +79,7 @@ class ApiTokenForm(OpenText, forms.Form):
         label="Model tokens a minute", required=False, min_value=1, max_value=MOST_TOKENS_A_MINUTE
     )
     calls_at_once = WholeNumberField(required=False, min_value=1, max_value=MOST_AT_ONCE)
+    told = forms.CharField(required=False, widget=forms.HiddenInput)  # what the list leaves out, as the page has it
 
     def __init__(
         self,
@@ -75,7 +89,9 @@ class ApiTokenForm(OpenText, forms.Form):
         members: Sequence[Membership],
         agents: Sequence[Agent],
         keys: Sequence[ProviderKey],
+        unsaved: QueryDict | None = None,
     ) -> None:
+        """Bound to `data`, or beginning with what was typed and is `unsaved`."""
         super().__init__(data)
         self.maker = maker
         self.members = {str(member.user_id): member for member in members}
@@ -95,17 +111,24 @@ class ApiTokenForm(OpenText, forms.Form):
                 error_messages={"invalid_choice": "Choose a connected key."},
             )
 
+        if unsaved and "days" in unsaved:
+            for name, field in self.fields.items():
+                is_list = isinstance(field, forms.MultipleChoiceField)
+                self.initial[name] = unsaved.getlist(name) if is_list else unsaved.get(name, "")
+
     @property
     def direct_fields(self) -> list[forms.BoundField]:
         return [self[f"direct-{slug}"] for slug in self._providers]
 
     @property
+    def has_managed_agents(self) -> bool:
+        return any(agent.managed_model for agent in self.by_slug.values())
+
+    @property
     def is_about_calls(self) -> bool:
         """Whether the part on calls is to stand open."""
-        names = self.fields.keys() - {"name", "days", "scopes", "member"}
-        return self.is_bound and (
-            Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
-        )
+        names = self.fields.keys() - {"name", "days", "scopes", "member", "told"}
+        return Permission.CALL_AGENTS in (self["scopes"].value() or []) or any(self[name].value() for name in names)
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
@@ -137,6 +160,20 @@ class ApiTokenForm(OpenText, forms.Form):
             tokens_a_minute=cleaned["tokens_a_minute"],
             calls_at_once=cleaned["calls_at_once"],
         )
+
+    def asks_about(self, left_out: Mapping[str, str]) -> bool:
+        """Whether the list of models leaves out what the page has not told yet. Sent once more, the list holds."""
+        told = self.cleaned_data["told"].split()
+        if all(mark in told for mark in left_out):
+            return False
+        named = named_first(list(left_out.values()))
+        self.add_error(
+            "allowed_models",
+            f"With this list the token could not call {named}. Add what is missing to the list, or make the token once "
+            "more to have it so.",
+        )
+        self.forget("told", " ".join(left_out))
+        return True
 
     def refuse(self, refusal: AccessRefused) -> None:
         is_shown = refusal.field in self.fields and (refusal.field != "agents" or self.by_slug)

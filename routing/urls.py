@@ -22,6 +22,7 @@ urlpatterns = [
     path("agents/<slug:agent>/edit/", agent_views.edit, name="edit-agent"),
     path("agents/<slug:agent>/route/", agent_views.route, name="route-agent"),
     path("agents/<slug:agent>/archive/", agent_views.archive, name="archive-agent"),
+    path("agents/<slug:agent>/bring-back/", agent_views.bring_back, name="bring-back-agent"),
     path("api-tokens/", api_token_views.api_tokens, name="api-tokens"),
     path("api-tokens/new/", api_token_views.make, name="make-api-token"),
     path("api-tokens/<int:token_id>/revoke/", api_token_views.revoke, name="revoke-api-token"),

@@ -64,7 +64,7 @@ def _newly_chosen_private_key(request: OrganizationHttpRequest) -> bool:
     return any(key is not None and is_private(key) for key in chosen)
 
 
-def _choices(request: OrganizationHttpRequest) -> dict[str, str]:
+def choices_of(request: OrganizationHttpRequest) -> dict[str, str]:
     """What the table's fields hold, as the page of the table takes it unsaved."""
     names = [f"{action}-{field}" for action in actions_of(request.organization) for field in ("key", "model", "was")]
     posted = {name: request.POST[name] for name in names if name in request.POST}
@@ -73,7 +73,7 @@ def _choices(request: OrganizationHttpRequest) -> dict[str, str]:
 
 @organization_view(Permission.MANAGE_ROUTING)
 @require_POST
-@recently_authenticated(back="routing:table", when=_newly_chosen_private_key, keep=_choices)
+@recently_authenticated(back="routing:table", when=_newly_chosen_private_key, keep=choices_of)
 def save(request: OrganizationHttpRequest) -> HttpResponse:
     """Save the changed rows: all of them, or none where one has an error."""
     forms = route_forms(request.organization, posted=request.POST)
@@ -127,7 +127,7 @@ def reset(request: OrganizationHttpRequest, action: str) -> HttpResponse:
         services.reset_routing(organization=request.organization, action=action, actor=request.user, seen=form.seen)
     except ChangedMeanwhile as conflict:
         _refuse(request, form, conflict)
-        others = route_forms(request.organization, unsaved=_choices(request))
+        others = route_forms(request.organization, unsaved=choices_of(request))
         return _refused(request, [form if each.row.action.slug == action else each for each in others])
     uses = "uses the managed default" if form.row.is_managed else "is not routed any more: no model serves it"
     messages.success(request, f"{form.row.action.name} {uses}.")

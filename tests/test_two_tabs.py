@@ -25,7 +25,7 @@ from providers.keys import validation
 from providers.keys.replacement import replace_provider_key
 from providers.keys.saving import disable_provider_key
 from providers.models import ProviderKey
-from routing.models import RoutingRule
+from routing.models import Agent, RoutingRule
 from tests.conftest import logged_in
 from tests.page_forms import form_of
 from tests.test_urls_and_roles import (
@@ -74,6 +74,10 @@ def _failed_draft(world: Tenant) -> None:
 
 def _archived(world: Tenant) -> None:
     Briefing.objects.filter(organization=world.organization).update(archived_at=timezone.now())
+
+
+def _archived_agent(world: Tenant) -> None:
+    Agent.objects.filter(organization=world.organization).update(archived_at=timezone.now())
 
 
 def _unchecked(world: Tenant) -> None:
@@ -147,6 +151,7 @@ ORGANIZATIONS: dict[str, Twice] = {
     "routing:edit-agent": Twice(DONE, REFUSED, "routing:agent", {"name": "Another name"}),
     "routing:route-agent": Twice(DONE, REFUSED, "routing:agent", {"zanzibar-agent-model": "openai/gpt-4o-mini"}),
     "routing:archive-agent": Twice(DONE, AIM, "routing:archive-agent"),
+    "routing:bring-back-agent": Twice(DONE, AIM, "routing:agent", None, _archived_agent),
     "routing:remove-key": Twice(GONE, KEEPS, "routing:remove-key", {"instead": "managed"}),
     "candidates:import": Twice(DONE, NEW, "candidates:import", {"text": KIM}),
     "candidates:briefing-new": Twice(SAME, NEW, "candidates:briefing-new", {"how": "hand", "hand-title": "Engineer"}),

@@ -110,6 +110,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:edit-agent": (Permission.MANAGE_ROUTING, POST),
     "routing:route-agent": (Permission.MANAGE_ROUTING, POST),
     "routing:archive-agent": (Permission.MANAGE_ROUTING, FORM),
+    "routing:bring-back-agent": (Permission.MANAGE_ROUTING, POST),
     "routing:use-key": (Permission.MANAGE_ROUTING, FORM),
     "routing:remove-key": (Permission.MANAGE_KEYS, FORM),
     "candidates:list": (Permission.VIEW, GET),

@@ -9,11 +9,12 @@ there are kinds, and the latest calls of each without passing a call of another 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 
 from organizations.models import Organization
@@ -35,6 +36,23 @@ class Known(NamedTuple):
 
 def known_kinds(organization: Organization) -> list[Known]:
     """All kinds of calls that an organization has made."""
+    rows = _one_of_each(organization)
+    return [Known(*row) for row in rows.values_list(*Known._fields)]
+
+
+def last_moments(organization: Organization) -> dict[str, datetime]:
+    """When the last call of each action left, however long ago: one step into the index for each of its kinds."""
+    same_kind = {column: OuterRef(column) for column in KIND}
+    of_kind = UsageEvent.objects.for_organization(organization).filter(**same_kind).latest_first()
+    kinds = _one_of_each(organization).annotate(last=Subquery(of_kind.values("occurred_at")[:1]))
+    moments: dict[str, datetime] = {}
+    for action, last in kinds.values_list("action", "last"):
+        moments[action] = max(last, moments.get(action, last))
+    return moments
+
+
+def _one_of_each(organization: Organization) -> UsageEventQuerySet:
+    """A call of each kind."""
     first = f"SELECT id FROM {TABLE} WHERE organization_id = %s ORDER BY {', '.join(KIND)} LIMIT 1"  # noqa: S608
     following = _following()
     steps = RawSQL(  # noqa: S611  # our names
@@ -42,8 +60,7 @@ def known_kinds(organization: Organization) -> list[Known]:
         f" SELECT ({following}) FROM step JOIN {TABLE} last ON last.id = step.id) SELECT id FROM step",
         [organization.pk] * (1 + following.count("%s")),
     )
-    rows = UsageEvent.objects.for_organization(organization).filter(pk__in=steps)
-    return [Known(*row) for row in rows.values_list(*Known._fields)]
+    return UsageEvent.objects.for_organization(organization).filter(pk__in=steps)
 
 
 def _following() -> str:

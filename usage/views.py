@@ -22,6 +22,7 @@ class Purpose:
 
     text: str
     url: str
+    route: str = ""  # why its calls went by no rule
 
 
 def events_context(

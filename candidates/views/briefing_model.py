@@ -14,6 +14,7 @@ from organizations.edits import ChangedMeanwhile, stamp
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.keys.destinations import is_private
 from providers.models import ProviderKey
+from routing.forms import may_stand_in_address
 from routing.services import RuleRefused
 from routing.table import listed_models, selectable_keys, suggestion_lists
 
@@ -24,9 +25,16 @@ def _chooses_private_key(request: OrganizationHttpRequest, briefing_id: int) -> 
     return key is not None and is_private(key)
 
 
+def _choice(request: OrganizationHttpRequest) -> dict[str, str]:
+    posted = {name: request.POST.get(name, "") for name in ("key", "model")}
+    return {name: typed for name, typed in posted.items() if may_stand_in_address(typed)}
+
+
 @organization_view(Permission.MANAGE_ROUTING)
 @require_http_methods(["GET", "POST"])
-@recently_authenticated(back="candidates:briefings", when=_chooses_private_key)
+@recently_authenticated(
+    back="candidates:briefing-model", when=_chooses_private_key, keep=_choice, back_to_the_same=True
+)
 def briefing_model(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
     """GET with a key shows what that one can call."""
     briefing = _briefing(request, briefing_id)

@@ -70,6 +70,10 @@ class Change:
     def agent(self) -> Agent:
         return agents.create_agent(organization=self.organization, name="Bot", actor=self.actor)
 
+    def archived(self, agent: Agent) -> Agent:
+        agents.archive_agent(agent=agent, actor=self.actor, now=NOW)
+        return agent
+
     def opened(self, agent: Agent) -> Agent:
         agents.open_managed(
             agent=agent, provider="openai", model="m", calls_a_day=1, nanousd_a_day=10**9, actor=self.actor
@@ -278,6 +282,11 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, agent: agents.archive_agent(agent=agent, actor=c.actor, now=NOW),
         ["agent.archived"],
     ),
+    "routing.agents.bring_back_agent": (
+        lambda c: c.archived(c.agent()),
+        lambda c, agent: agents.bring_back_agent(agent=agent, actor=c.actor),
+        ["agent.brought_back"],
+    ),
     "routing.agents.open_managed": (
         Change.agent,
         lambda c, agent: c.opened(agent),
@@ -334,6 +343,7 @@ SILENT = {
     "providers.keys.saving.target_of": "words",
     "routing.agents.agent_parts": "reads",
     "routing.agents.proposed_slug": "reads",
+    "routing.call_access.left_out": "reads",
     "routing.call_access.tokens_calling": "reads",
     "routing.call_access.tokens_calling_with": "reads",
     "routing.call_access.words_of": "reads",

@@ -6,11 +6,13 @@ import re
 
 import pytest
 
+from candidates.briefing_models import choose_model
 from config.onboarding import ensure_platform
 from providers.catalog import PROVIDERS
+from providers.keys.saving import disable_provider_key
 from providers.models import ProviderKey
 from routing.services import save_routing
-from tests.builders import connect_key, connect_managed_key, give_credits, import_people, route_to_own_key
+from tests.builders import NOW, connect_key, connect_managed_key, give_credits, import_people, route_to_own_key
 from tests.builders import write_briefing as write
 
 PAGES = [
@@ -61,6 +63,21 @@ def test_they_say_what_to_do_instead(as_alice, unmanaged, path):
 
     assert f"{NOT_YET}: " in words(page)
     assert "connect a key" in words(page)
+
+
+@pytest.mark.parametrize("path", ["", "settings", "credits/"])
+def test_where_briefings_alone_have_a_model_that_is_what_is_said(as_alice, acme, unmanaged, path):
+    briefing, key = write(acme, ("Django", "must")), connect_key(acme)
+    choose_model(briefing=briefing, key=key, model="openai/gpt-4.1-mini", actor=None)
+
+    shown = words(as_alice.get(f"/o/acme/{path}").content.decode())
+
+    assert "Only briefings with a model of their own can be checked: no model serves the others yet." in shown
+    assert NOT_YET not in shown
+
+    disable_provider_key(key=key, actor=None, now=NOW)  # then nothing serves any check
+
+    assert NOT_YET in words(as_alice.get(f"/o/acme/{path}").content.decode())
 
 
 def test_the_quote_names_no_price_that_nobody_would_pay(as_alice, acme, unmanaged):

@@ -56,7 +56,7 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
         "make token": (
             reverse("routing:make-api-token", args=["acme"]),
             {"name": "Second", "days": "30", "scopes": "view"},
-            tokens,
+            f"{tokens}?name=Second&days=30&scopes=view",
         ),
         "revoke token": (reverse("routing:revoke-api-token", args=["acme", token.pk]), {}, tokens),
     }

@@ -91,7 +91,7 @@ def test_a_token_is_named_by_what_is_seen(acme, alice):
 def test_a_name_of_nothing_seen_is_asked_for_again(acme, alice):
     answer = make_token(alice, "\u202e\u200b")
 
-    assert "This field is required" in answer.content.decode()
+    assert "Give the token a name." in answer.content.decode()
     assert not ApiToken.objects.exists()
 
 

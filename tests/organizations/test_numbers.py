@@ -64,7 +64,7 @@ def test_the_field_of_a_form_says_what_to_do():
         with pytest.raises(forms.ValidationError, match="Enter a whole number"):
             field.clean(text)
     for text in ("0", "-1", "51", "1,000"):
-        with pytest.raises(forms.ValidationError, match="Ensure this value"):
+        with pytest.raises(forms.ValidationError, match="Enter a number from 1 to 50"):
             field.clean(text)
     with pytest.raises(forms.ValidationError, match="required"):
         field.clean(" ")

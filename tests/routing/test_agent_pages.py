@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from organizations.models import ApiToken, AuditEvent
 from providers.models import ProviderKey
-from routing.agents import archive_agent, create_agent
+from routing.agents import archive_agent, create_agent, open_managed
 from routing.models import Agent, CallAccess, RoutingRule
 from routing.rule_settings import RuleSettings, pause_routing, save_rule_settings
 from routing.services import save_routing
@@ -69,7 +69,7 @@ def posted(key: ProviderKey | None, fields: dict[str, str] | None = None) -> dic
     return {**form, "key": str(key.pk) if key else "", "makes_token": "on"} | (fields or {})
 
 
-def call(acme, agent: str, *, status: str = "answered", days_ago: int = 0, model: str = MODEL) -> None:
+def call(acme, agent: str, *, status: str = "answered", days_ago: int = 0, model: str = MODEL) -> datetime:
     facts = CallFacts("openrouter", model, agent, uuid.uuid4(), "Default", "byok")
     at = timezone.now() - timedelta(days=days_ago)
     admitted = admit_call(
@@ -77,6 +77,7 @@ def call(acme, agent: str, *, status: str = "answered", days_ago: int = 0, model
     )
     report = Report(usage=TokenUsage(uncached_input=1000, output=100), cost_nanousd=2_000_000)
     record_calls([Finished(admitted, status=UsageEvent.Status(status), latency_ms=10, report=report)])
+    return at
 
 
 # A new agent ----------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_the_form_proposes_a_model_of_the_chosen_key(as_alice, acme, key):
         ({"key": ""}, "Choose the key that calls this model"),
         ({"key": "nonsense"}, "Choose a connected key."),
         ({"name": "sk-proj-abcdefghijklmnop"}, "key"),
-        ({"days": "7"}, "Select a valid choice."),
+        ({"days": "7"}, "Choose one of the list."),
     ],
 )
 def test_a_new_agent_that_cannot_be_is_refused_with_a_sentence_and_nothing_is_made(
@@ -201,7 +202,7 @@ def test_no_input_of_the_new_form_is_a_server_error(as_alice, acme, key, field):
 
 
 def test_the_list_shows_what_each_agent_is_routed_to_and_what_it_used(as_bob, acme, at_work):
-    call(acme, "bot")
+    last = call(acme, "bot")
     call(acme, "bot", status="failed", days_ago=1)
     call(acme, "bot", status="broke", days_ago=2)
     call(acme, "bot", days_ago=45)
@@ -211,10 +212,11 @@ def test_the_list_shows_what_each_agent_is_routed_to_and_what_it_used(as_bob, ac
 
     idle, busy = sorted(response.context["lines"], key=lambda line: line.agent.slug == "bot")
     assert (busy.model, busy.provider_name, busy.state) == (MODEL, "OpenRouter", ("Ready", "ok"))
-    assert (busy.month.calls, busy.month.failed_calls, busy.last_day) == (3, 2, timezone.now().date())
+    assert (busy.month.calls, busy.month.failed_calls, busy.last_at) == (3, 2, last)
     assert "3 calls in 30 days, 1 on the busiest" in page(response)
-    assert (idle.month, idle.last_day, idle.state) == (None, None, ("Not routed", "warn"))
-    assert "none in 30 days" in page(response)
+    assert (idle.month, idle.last_at, idle.state) == (None, None, ("Not routed", "warn"))
+    assert f"{last:%H:%M}</time>" in page(response)
+    assert "never" in page(response)
     assert "New agent" not in page(response)
 
 
@@ -264,7 +266,7 @@ def test_members_read_an_agent_and_change_nothing(as_bob, acme, at_work):
 
     assert response.status_code == 200
     assert MODEL in page(response)
-    for name in ("edit-agent", "route-agent", "archive-agent"):
+    for name in ("edit-agent", "route-agent", "archive-agent", "bring-back-agent"):
         assert url(name, "bot") not in page(response)
         assert as_bob.post(url(name, "bot")).status_code == 403
 
@@ -313,8 +315,36 @@ def test_an_agent_is_archived_after_a_question(as_alice, acme, at_work):
     assert as_alice.post(url("edit-agent", "bot"), {"name": "Other"}).status_code == 422
 
 
+@pytest.mark.parametrize("name", ["edit-agent", "route-agent", "save-rule", "pause", "resume"])
+def test_what_was_archived_meanwhile_is_not_saved_and_says_so(as_alice, acme, at_work, name):
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+
+    stale = as_alice.post(url(name, "bot"), {"name": "Other", "bot-key": "", "bot-model": "", "bot-was": "managed"})
+
+    assert stale.status_code == 422
+    assert "Nothing was saved: the agent was archived meanwhile. Bring it back first." in page(stale)
+    assert Agent.objects.get().name == "Bot"
+
+
+def test_an_archived_agent_is_brought_back_on_its_page(as_alice, as_bob, acme, at_work):
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+    address = url("bring-back-agent", "bot")
+    assert address not in page(as_bob.get(url("agent", "bot")))
+    assert address in page(as_alice.get(url("agent", "bot")))
+
+    answer = as_alice.post(address, follow=True)
+
+    assert "Bot is in use again. Route it, and give it a token." in page(answer)
+    assert "Not routed" in page(answer)
+    assert "Bot was not archived." in page(as_alice.post(address, follow=True))
+
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+    create_agent(organization=acme, name="bot", actor=None)
+    assert "There is an action named “Bot” by now." in page(as_alice.post(address, follow=True))
+
+
 def test_an_agent_of_another_organization_is_as_absent(as_charlie, as_alice, acme, globex, bot):
-    for name in ("agent", "edit-agent", "route-agent", "archive-agent"):
+    for name in ("agent", "edit-agent", "route-agent", "archive-agent", "bring-back-agent"):
         assert as_charlie.post(reverse(f"routing:{name}", args=["globex", "bot"])).status_code in (404, 405)
     assert as_alice.get(url("agent", "nobody")).status_code == 404
 
@@ -470,3 +500,22 @@ def test_what_happens_to_agents_is_in_the_audit_log_in_words(as_alice, acme, ali
 
     assert {each.title for each in AuditEvent.objects.all()} >= {"Agent created", "API token calls allowed"}
     assert "Agent created" in log
+
+
+def test_an_agent_on_a_managed_key_says_how_often_it_answers(as_bob, acme, bot, simulated_providers):
+    connect_managed_key()
+    open_managed(
+        agent=bot, provider="openrouter", model=MODEL, calls_a_day=1500, nanousd_a_day=3_210_000_000, actor=None
+    )
+
+    shown = page(as_bob.get(url("agent", "bot")))
+
+    assert "It runs on a key of the operator, with at most 1,500 calls a day (UTC)." in shown
+    assert "3.21" not in shown
+
+
+def test_the_table_of_routes_says_once_that_an_agent_is_not_routed(as_alice, acme, bot):
+    shown = page(as_alice.get("/o/acme/settings/routing/"))
+
+    assert "No model yet" in shown
+    assert "No model serves the agent" not in shown

@@ -170,7 +170,7 @@ def test_an_archived_agent_loses_its_route_and_its_tokens_and_keeps_its_name_in_
     assert not archive_agent(agent=agent, actor=alice, now=NOW)
     with pytest.raises(RouteUnavailable, match="no such agent any more"):
         resolve(organization=acme, action="bot")
-    with pytest.raises(AgentRefused, match="archived"):
+    with pytest.raises(AgentRefused, match="Bring it back first"):
         edit_agent(agent=agent, name="Other", description="", actor=None)
     with pytest.raises(RuleRefused):
         save_routing(organization=acme, action="bot", key=key, model=MODEL, actor=None)

@@ -5,7 +5,7 @@ import pytest
 from organizations.models import AuditEvent
 from routing.agents import archive_agent, create_agent, open_managed
 from routing.models import Agent
-from tests.builders import NOW
+from tests.builders import NOW, connect_managed_key
 from tests.page_forms import form_of
 
 OPENED = {
@@ -45,6 +45,19 @@ def test_staff_open_an_agent_on_a_managed_key_for_so_much_a_day_and_close_it(as_
         ("agent.managed_opened", staff),
         ("agent.managed_closed", staff),
     ]
+
+
+def test_that_no_managed_key_serves_it_is_said(as_staff, bot, simulated_providers):
+    form = form_of(as_staff.get(address(bot)), address(bot))
+    said = "No managed key of OpenRouter works now. Until one does, the agent answers nothing."
+
+    without = as_staff.post(address(bot), form | OPENED | {"managed_provider": "openrouter"}, follow=True)
+    connect_managed_key()
+    form = form_of(as_staff.get(address(bot)), address(bot))
+    with_one = as_staff.post(address(bot), form | {"managed_calls_a_day": "7"}, follow=True)
+
+    assert said in without.content.decode()
+    assert said not in with_one.content.decode()
 
 
 @pytest.mark.parametrize("missing", OPENED)

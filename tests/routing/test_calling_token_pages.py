@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from organizations.models import ApiToken
-from routing.agents import archive_agent, create_agent
+from routing.agents import archive_agent, create_agent, open_managed
 from routing.models import Agent, CallAccess, DirectKey
+from routing.services import save_routing
 from tests.builders import NOW, connect_key
 from tests.page_forms import form_of
+from tests.routing.conftest import MODEL
 
 PAGE, MAKE = "/o/acme/api-tokens/", "/o/acme/api-tokens/new/"
 
@@ -81,9 +83,9 @@ def test_a_token_without_calls_is_made_as_before(as_alice, acme):
         ({"agents": ["bot"], "direct-openrouter": "nonsense"}, "Choose a connected key."),
         ({"agents": ["bot"], "allowed_models": "nobody"}, "begins with no provider"),
         ({"agents": ["bot"], "allowed_models": "sk-proj-abcdefghijklmnop"}, "key"),
-        ({"agents": ["bot"], "requests_a_minute": "0"}, "greater than or equal to 1"),
+        ({"agents": ["bot"], "requests_a_minute": "0"}, "Enter a number from 1 to 1,000,000."),
         ({"agents": ["bot"], "tokens_a_minute": "1e30"}, "Enter a whole number"),
-        ({"agents": ["bot"], "calls_at_once": "9" * 30}, "less than or equal to 10000"),
+        ({"agents": ["bot"], "calls_at_once": "9" * 30}, "Enter a number from 1 to 10,000."),
     ],
 )
 def test_a_token_that_cannot_call_so_is_refused_with_a_sentence(as_alice, acme, bot, key, fields, sentence):
@@ -103,6 +105,54 @@ def test_a_key_pasted_as_the_name_of_a_token_is_refused_and_not_shown_again(as_a
     assert "looks like a key" in text(response)
     assert pasted not in text(response)
     assert not ApiToken.objects.exists()
+
+
+def test_a_refused_name_loses_nothing_that_was_ticked(as_alice, acme, bot):
+    create_agent(organization=acme, name="Helper", actor=None)
+    ticked = posted(name=f"sk-proj-{'a1B2' * 12}", scopes=["view", "call_agents"], agents=["bot", "helper"])
+
+    form = as_alice.post(MAKE, ticked).context["form"]
+
+    assert (form["scopes"].value(), form["agents"].value()) == (["view", "call_agents"], ["bot", "helper"])
+    assert form["name"].value() == ""
+
+
+def test_what_a_list_of_models_keeps_a_token_from_is_said_before_it_is_made(as_alice, acme, bot, key):
+    save_routing(organization=acme, action="bot", key=key, model=MODEL, actor=None)
+    managed = create_agent(organization=acme, name="Managed", actor=None)
+    open_managed(agent=managed, provider="openai", model="gpt-5.4", calls_a_day=1, nanousd_a_day=1, actor=None)
+    create_agent(organization=acme, name="Unrouted", actor=None)
+    wanted = posted(every_agent="on", allowed_models="anthropic", **{"direct-openrouter": str(key.pk)})
+
+    asked = as_alice.post(MAKE, wanted)
+
+    sentence = (
+        f"With this list the token could not call Bot (openrouter/{MODEL}), Managed (openai/gpt-5.4), OpenRouter "
+        "directly. Add what is missing to the list, or make the token once more to have it so."
+    )
+    assert asked.status_code == 422
+    assert asked.context["form"].errors == {"allowed_models": [sentence]}
+    assert not ApiToken.objects.exists()
+
+    wanted["told"] = form_of(asked, MAKE)["told"]
+    assert as_alice.post(MAKE, {**wanted, "allowed_models": "openai"}).status_code == 200  # leaves out less
+    assert as_alice.post(MAKE, {**posted(name="B", agents=["bot"]), "allowed_models": "openrouter"}).status_code == 200
+
+
+def test_who_pays_is_said_as_it_is(as_alice, acme, bot):
+    said = "but for agents that run on a key of the operator"
+    assert said not in text(as_alice.get(PAGE))
+
+    open_managed(agent=bot, provider="openai", model="gpt-5.4", calls_a_day=1, nanousd_a_day=1, actor=None)
+
+    assert said in text(as_alice.get(PAGE))
+
+
+def test_the_page_of_an_agent_says_which_tokens_may_not_use_its_model(as_alice, acme, bot, key):
+    as_alice.post(MAKE, posted(agents=["bot"], allowed_models="anthropic"))  # not routed yet: nothing to say
+    save_routing(organization=acme, action="bot", key=key, model=MODEL, actor=None)
+
+    assert f"Its list leaves out {MODEL}" in text(as_alice.get("/o/acme/agents/bot/"))
 
 
 def test_that_the_last_agent_was_archived_meanwhile_is_said(as_alice, acme):
@@ -146,7 +196,8 @@ def test_a_token_whose_agents_are_gone_says_so(as_alice, acme, bot):
 
     (line,) = as_alice.get(PAGE).context["lines"]
 
-    assert line.may == ["Calls nothing any more: its agents are archived"]
+    assert line.may == ["Calls nothing any more: its agents were archived, or its keys removed"]
+    assert line.state == "Calls nothing"
 
 
 def test_a_revoked_token_calls_nothing(as_alice, acme, bot):

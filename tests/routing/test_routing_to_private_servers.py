@@ -116,6 +116,8 @@ def test_a_briefings_checks_go_there_once_somebody_proved_who_they_are(as_idle_a
 
     assert asked["Location"].startswith(reverse("account_reauthenticate"))
     assert briefing.key_id is None
+    (back,) = parse_qs(urlsplit(asked["Location"]).query)["next"]
+    assert form_of(as_idle_alice.get(back), address)["model"] == "llama"
     confirm_password(as_idle_alice, alice, seconds_ago=0)
     assert as_idle_alice.post(address, chosen)["Location"] == reverse("candidates:briefing", args=["acme", briefing.pk])
     briefing.refresh_from_db()

@@ -197,3 +197,10 @@ def test_a_temperature_that_a_model_refuses_is_left_out():
 
     assert refused is not None
     assert "temperature" not in adapter.options_taken(request, [refused])
+
+
+def test_the_page_of_a_rule_says_what_it_routes_to(as_bob, acme, routed):
+    shown = " ".join(as_bob.get("/o/acme/settings/routing/candidate_check/rule/").content.decode().split())
+
+    assert f'Routed to <span class="mono wrap-anywhere">{MODEL}</span> on your OpenRouter key “Default”.' in shown
+    assert "Briefings with a model of their own" not in shown

@@ -8,6 +8,7 @@ import uuid
 import pytest
 from django.urls import reverse
 
+from routing.agents import create_agent
 from tests.usage.conftest import NOON, event, lost_or_failed
 from tests.usage.test_receipts import OF_USED, listed
 from usage.models import Mode, UsageEvent
@@ -134,3 +135,15 @@ def test_nobody_reads_receipts_of_another_organization(as_charlie, client, acme,
 def test_a_call_that_nobody_made_is_absent_and_the_page_is_only_read(as_bob, acme):
     assert as_bob.get(address(uuid.uuid4())).status_code == 404
     assert as_bob.post(address(event(acme).call_id)).status_code == 405
+
+
+def test_what_is_not_known_is_not_said_to_be_whole(as_bob, acme, admit):
+    for call_id in (admit().id, lost_or_failed(acme, Status.LOST).call_id):
+        assert "in all classes" not in text_of(as_bob, call_id)
+
+
+def test_the_receipt_of_an_agent_leads_to_it(as_bob, acme):
+    create_agent(organization=acme, name="Bot", actor=None)
+    call = event(acme, action="bot")
+
+    assert '<a href="/o/acme/agents/bot/">Bot</a>' in as_bob.get(address(call.call_id)).content.decode()

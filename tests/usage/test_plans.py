@@ -8,10 +8,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from routing.agents import create_agent
 from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, index_conditions, plans_of_what_is_asked
 from tests.usage.conftest import NOON, TODAY, event, unsaved_event
 from usage.cells import read_cells
-from usage.kinds import known_kinds
+from usage.kinds import known_kinds, last_moments
 from usage.models import UsageEvent
 
 pytestmark = pytest.mark.django_db
@@ -90,15 +91,35 @@ def test_kinds_are_found_step_by_step(acme, many_calls):
         assert all(">?)" in step for step in others), steps
 
 
+def test_the_last_call_of_an_action_is_one_step_for_each_of_its_kinds(acme, globex, many_calls):
+    event(acme, action="helper", occurred_at=NOON - timedelta(days=400))
+    event(acme, action="helper", occurred_at=NOON - timedelta(days=300), status="failed")
+    event(globex, action="helper", occurred_at=NOON)
+    analyze("usage_usageevent", "usage_rollupstate")
+
+    with CaptureQueriesContext(connection) as queries:
+        moments = last_moments(acme)
+
+    assert moments == {"candidate_check": NOON, "helper": NOON - timedelta(days=300)}
+    (asked,) = queries
+    by_kind = [line for line in index_conditions(asked["sql"]) if "usage_event_by_kind" in line]
+    same = "({column})::text = |({column} = " if connection.vendor == "postgresql" else "{column}=?"
+    assert any(
+        all(any(sign.format(column=column) in line for sign in same.split("|")) for column in ASKED) for line in by_kind
+    ), by_kind
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL counts by itself")
 @pytest.mark.parametrize("known", SQLITE_KNOWS)
 def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls, known):
     first, *_ = UsageEvent.objects.for_organization(acme)
     have_sqlite_know(known)
 
-    for query in ("", "model=model-3", "status=lost", "day=2026-11-20&by=run", f"run={first.run_id}"):
+    create_agent(organization=acme, name="Helper", actor=None)
+    filters = ("", "model=model-3", "status=lost", "day=2026-11-20&by=run", f"run={first.run_id}")
+    for path in (*(f"usage/?{query}" for query in filters), "agents/"):
         with plans_of_what_is_asked() as asked:
-            assert as_bob.get(f"/o/acme/usage/?{query}").status_code == 200
+            assert as_bob.get(f"/o/acme/{path}").status_code == 200
 
         of_everything = [
             (line, sql)
@@ -108,7 +129,7 @@ def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls
             if "(organization_id=?)" in line or line.startswith("SCAN usage_usageevent")
         ]
         # In the order of an index up to where the page ends, and the first call of all.
-        assert len(of_everything) == (1 if query else 2), of_everything
+        assert len(of_everything) == (2 if path == "usage/?" else 1), of_everything
         for line, sql in of_everything:
             assert "usage_event_by_kind" in line if "RECURSIVE" in sql else "usage_event_by_time" in line, line
 
