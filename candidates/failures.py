@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gateway.reasons import AskReason
+from candidates.prompts.faults import Fault
 
 
-class Failure(AskReason):
+class Failure(Fault):
     sentences = {
-        **AskReason.sentences,
+        **Fault.sentences,
         "check.interrupted": "The work on this check was interrupted too often. Check again.",
         "check.closed": "The organization was closed before this check was done.",
         "check.too_many_failures": (

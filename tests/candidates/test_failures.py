@@ -132,3 +132,9 @@ def test_an_earlier_version_finds_the_sentences_as_text(acme):
 )
 def test_a_row_that_lacks_what_its_code_names_breaks_no_page(code):
     assert "{" not in Failure.from_json({"code": code}).sentence
+
+
+def test_rows_from_before_hold_what_was_wrong_with_an_answer_as_text():
+    stored = {"code": "answer.unreadable", "parameters": {"fault": "it is much too long."}}
+
+    assert Failure.from_json(stored).sentence == "The model's answer could not be read, twice: it is much too long."
