@@ -38,7 +38,8 @@ from django.db import connection, transaction  # noqa: E402  # models come after
 
 from organizations.models import Organization  # noqa: E402
 from organizations.tenancy import EVERY, scope  # noqa: E402
-from usage import measures, reports, rollups  # noqa: E402
+from usage import measures, rollups  # noqa: E402
+from usage.cost_panel import cost_summary  # noqa: E402
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent  # noqa: E402
 
 NOW = datetime.now(UTC)
@@ -73,7 +74,7 @@ def compare(organization: Organization, count: int) -> None:
     floor, roll_up = sorted(floors)[ROUNDS // 2], sorted(ours)[ROUNDS // 2]
     again, nothing = timed(lambda: rollups.roll_up(now=NOW))
     assert nothing == rollups.NOTHING
-    page, _ = timed(lambda: reports.cost_summary(organization=organization, today=NOW.date(), show_managed_usd=True))
+    page, _ = timed(lambda: cost_summary(organization=organization, today=NOW.date(), show_managed_usd=True))
     print(f"floor     {floor:8.3f} s   {count / floor:12,.0f} events/s (GROUP BY into a temporary table)")
     print(f"roll_up   {roll_up:8.3f} s   {count / roll_up:12,.0f} events/s, {rows:,} daily rows")
     print(f"again     {again * 1000:8.3f} ms  nothing new")

@@ -14,8 +14,10 @@ from django.template.loader import render_to_string
 from tests.usage.conftest import NOON, TODAY, event, lost_or_failed, roll_up
 from usage import gaps
 from usage.amounts import at_least
+from usage.averages import ActionAverages, action_averages
+from usage.cost_panel import cost_summary
 from usage.models import Mode, UsageEvent
-from usage.reports import ActionAverages, action_averages, cost_summary, run_cost
+from usage.run_costs import run_cost
 
 pytestmark = pytest.mark.django_db
 
