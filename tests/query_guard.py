@@ -100,7 +100,8 @@ PROJECT = str(settings.BASE_DIR)
 TESTS = str(Path(settings.BASE_DIR) / "tests")
 GUARDS = ("tests/query_guard.py", "tests/lock_guard.py")  # they stand between the query and who asks
 NAMES_ITS_ORGANIZATION = re.compile(
-    r'"(?:organization_id|organizations_organization"\."(?:id|slug))" (?:= %s|= ANY\(%s\)|IN \()|"is_platform"(?! = )',
+    r'"(?:organization_id|organizations_organization"\."(?:id|slug))" '
+    r'(?:= %s|= \(SELECT %s::bigint\)|= ANY\(%s\)|IN \()|"is_platform"(?! = )',
     re.IGNORECASE,
 )
 
