@@ -46,6 +46,7 @@ UNSCOPED = {
     "candidates.migrations.0011_words_of_people": "notes by which words people are found, of everybody",
     "candidates.migrations.0014_words_with_signs": "the same",
     "candidates.migrations.0016_failures_as_text": "writes the reasons of everybody as text again, on the way back",
+    "candidates.migrations.0019_briefing_reasons_as_text": "the same",
     "providers.migrations.0014_reasons_as_text": "writes the reasons of everybody as text again, on the way back",
     "gateway.sweeping:sweep_lost_calls": "finds lost calls of everybody",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
