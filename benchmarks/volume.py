@@ -100,7 +100,7 @@ def fill(scale: Scale) -> None:
     holds = _ledger(organization, scale, now)
     _checks(organization, scale, holds, now)
     _audit(organization, scale, now)
-    _calls(organization, scale, now)
+    fill_calls(organization, scale, now)
 
 
 def _ledger(organization: Any, scale: Scale, now: datetime) -> list[str]:
@@ -243,7 +243,7 @@ def _audit(organization: Any, scale: Scale, now: datetime) -> None:
     AuditHead.objects.filter(pk=head.pk).update(seq=head.seq, hash=head.hash)
 
 
-def _calls(organization: Any, scale: Scale, now: datetime) -> None:
+def fill_calls(organization: Any, scale: Scale, now: datetime) -> None:
     from django.db import connection
 
     from organizations.models import Organization

@@ -84,6 +84,8 @@ class BriefingAdmin(ReadOnlyAdmin):
     list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("title", "job_description", "organization__name")
+    exclude = ("state_detail",)
+    readonly_fields = ("why",)
 
 
 @admin.register(Requirement)

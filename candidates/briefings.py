@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django_q.tasks import async_task
 
+from candidates.failures import DRAFT_AGAIN, DRAFT_INTERRUPTED
 from candidates.models import FAILED_RANK, Briefing, Candidate, CandidateCheck, Requirement
 from candidates.profiles.pictures import text_without_pictures
 from candidates.prompts.draft import Draft, DraftRequirement, parse_requirements, requirements_request
@@ -36,6 +37,7 @@ from organizations import clock
 from organizations.models import Organization, User
 from organizations.once import Once, do_once
 from organizations.storable import storable
+from providers.adapters.reasons import Reason
 from routing.actions import REQUIREMENT_GENERATION
 from routing.resolve import Route, RouteUnavailable, resolve
 from usage.days import midnight_before
@@ -213,7 +215,7 @@ def request_draft(
             check_unchanged(drafted, seen, reader=actor)
         drafted.title = checked_title(title or drafted.title or UNTITLED)
         drafted.job_description = job_description
-        drafted.state, drafted.state_detail = State.DRAFTING, ""
+        drafted.set_state(State.DRAFTING)
         drafted.draft_requested_at, drafted.draft_run_id = now, uuid.uuid4()
         drafted.save()
         _queue_draft(drafted)
@@ -251,7 +253,7 @@ def draft_briefing(briefing_id: int, *, now: datetime) -> None:
     except _NotWaitedFor:
         return
     except (RouteUnavailable, NoAnswer) as failure:
-        _end_draft(briefing, failure=str(failure))
+        _end_draft(briefing, failure=failure.reason)
     else:
         _end_draft(briefing, draft=draft)
 
@@ -268,23 +270,21 @@ def requeue_drafts(*, now: datetime) -> int:
             briefing = overdue.select_for_update().filter(pk=briefing_id).first()
             if briefing is None:
                 continue
-            if briefing.state_detail:
-                briefing.state, briefing.state_detail = State.FAILED, "The draft was interrupted twice."
+            if briefing.why:
+                briefing.set_state(State.FAILED, DRAFT_INTERRUPTED)
             else:
-                briefing.state_detail, briefing.draft_requested_at = (
-                    "Started again after an interruption.",
-                    now,
-                )
+                briefing.set_state(State.DRAFTING, DRAFT_AGAIN)
+                briefing.draft_requested_at = now
                 _queue_draft(briefing)
                 queued += 1
             briefing.save()
     return queued
 
 
-def end_drafts(*, organization: Organization, reason: str) -> int:
+def end_drafts(*, organization: Organization, reason: Reason) -> int:
     """End the drafts that are being written with `reason`; an answer that comes later is dropped. Returns how many."""
     drafting = Briefing.objects.for_organization(organization).filter(state=State.DRAFTING)
-    return drafting.update(state=State.FAILED, state_detail=reason[:300])
+    return drafting.update(state=State.FAILED, state_detail="", state_reason=reason.as_json())
 
 
 def _queue_draft(briefing: Briefing) -> None:
@@ -320,17 +320,17 @@ def _waiting_for(asked: Briefing) -> QuerySet[Briefing]:
     )
 
 
-def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: str = "") -> None:
+def _end_draft(asked: Briefing, *, draft: Draft | None = None, failure: Reason | None = None) -> None:
     with transaction.atomic():
         briefing = _waiting_for(asked).select_for_update().first()
         if briefing is None:
             return
         if draft is None:
-            briefing.state, briefing.state_detail = State.FAILED, failure[:300]
+            briefing.set_state(State.FAILED, failure)
         else:
             write_requirements(briefing, _as_inputs(draft.requirements))
             briefing.changed_by, briefing.changed_at = None, clock.now()
-            briefing.state, briefing.state_detail = State.REVIEW, ""
+            briefing.set_state(State.REVIEW)
             if briefing.title == UNTITLED and draft.title:
                 briefing.title = draft.title[:200]
         briefing.save()

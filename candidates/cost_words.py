@@ -16,9 +16,9 @@ from providers.models import ProviderKey
 from routing.resolve import Route, RouteUnavailable, known_route
 from usage import amounts
 from usage.audience import sees_usd
+from usage.averages import averages_with_model
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
-from usage.reports import averages_with_model
 
 NO_CHARGES = "no token charges"
 NOT_BILLED = (UsageEvent.NoPrice.NOT_BILLED, UsageEvent.NoPrice.NOTHING_USED)

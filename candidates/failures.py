@@ -1,13 +1,16 @@
-"""Why a check failed: a code and what it names. Rows keep that; the sentence is made when it is shown."""
+"""Why a check or a draft failed: a code and what it names. Rows keep that; the sentence is made when it is shown."""
 
 from __future__ import annotations
 
-from gateway.reasons import AskReason
+from candidates.prompts.faults import Fault
 
 
-class Failure(AskReason):
+class Failure(Fault):
     sentences = {
-        **AskReason.sentences,
+        **Fault.sentences,
+        "draft.again": "Started again after an interruption.",
+        "draft.interrupted": "The draft was interrupted twice.",
+        "draft.closed": "The organization was closed before the draft was written.",
         "check.interrupted": "The work on this check was interrupted too often. Check again.",
         "check.closed": "The organization was closed before this check was done.",
         "check.too_many_failures": (
@@ -23,3 +26,6 @@ class Failure(AskReason):
 
 INTERRUPTED = Failure("check.interrupted", {})
 CLOSED = Failure("check.closed", {})
+DRAFT_AGAIN = Failure("draft.again", {})
+DRAFT_INTERRUPTED = Failure("draft.interrupted", {})
+DRAFT_CLOSED = Failure("draft.closed", {})

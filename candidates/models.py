@@ -13,6 +13,7 @@ from billing.models import CreditHold
 from candidates.failures import Failure
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
+from providers.adapters.reasons import Reason
 from providers.models import ProviderKey
 from usage.models import Mode
 
@@ -105,7 +106,10 @@ class Briefing(models.Model):
     title = NameField(max_length=200)
     job_description = models.TextField(blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.READY)
-    state_detail = models.CharField(max_length=300, blank=True)
+    state_detail = models.CharField(max_length=300, blank=True, help_text="The reason of rows from before reasons.")
+    state_reason = models.JSONField(
+        null=True, blank=True, editable=False, help_text="Why it is in this state: a code and what it names."
+    )
     version = models.PositiveIntegerField(default=1)
     earlier_version = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     draft_run_id = models.UUIDField(default=uuid.uuid4, editable=False)
@@ -153,6 +157,16 @@ class Briefing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} (version {self.version})" if self.version > 1 else self.title
+
+    @property
+    def why(self) -> str:
+        """Of a draft: why it failed, or takes long, as a sentence; else ""."""
+        return Failure.from_json(self.state_reason).sentence if self.state_reason else self.state_detail
+
+    def set_state(self, state: str, reason: Reason | None = None) -> None:
+        """Does not save."""
+        self.state, self.state_detail = state, ""
+        self.state_reason = reason.as_json() if reason else None
 
 
 class Requirement(models.Model):

@@ -98,7 +98,7 @@ def save_requirements(
         write_requirements(locked, wanted)
         # Whatever was drafted or failed before, the briefing is written now; a late draft finds another run.
         stays = locked.state == State.REVIEW and not use
-        locked.state, locked.state_detail = State.REVIEW if stays else State.READY, ""
+        locked.set_state(State.REVIEW if stays else State.READY)
         locked.draft_run_id = uuid.uuid4()
         locked.changed_by, locked.changed_at = actor, now
         locked.save()

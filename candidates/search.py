@@ -40,17 +40,39 @@ _MAY_BEGIN = re.compile(
 
 def found_by(people: QuerySet[Candidate], organization: Organization, query: str) -> QuerySet[Candidate]:
     """Those of `people` of whom each word of `query` begins one; all of them for nothing, nobody for mere signs."""
-    # Whoever has typed “node.j” so far may mean one word or two; the two are noted of either.
-    typed = _DOTS.sub(" ", query)
-    words = set(map(_noted, [*folded(_SIGNED_AT_THE_END.sub(" ", typed)).split(), *_signed(_SIGNED_AT_THE_END, typed)]))
+    words = _typed(query)
     if query.strip() and not words:
         return people.none()
-    for word in words:
-        begun = CandidateWord.objects.for_organization(organization).filter(word__gte=word, word__lt=word + AFTER_ALL)
-        ids = begun.values_list("candidate_id", flat=True)
+    for ids in _begun(organization, words):
         few = list(ids[: FEW + 1])
         people = people.filter(_IsTrue(In(F("pk"), ids)) if len(few) > FEW else Q(pk__in=few))
     return people
+
+
+def count_found(organization: Organization, query: str) -> int:
+    """How many of all people of the organization are found by `query`, without going through the others."""
+    if not query.strip():
+        return Candidate.objects.for_organization(organization).count()
+    begun = _begun(organization, _typed(query))
+    if not begun:
+        return 0
+    ids, *others = begun
+    return (ids.intersection(*others) if others else ids.distinct()).count()
+
+
+def _typed(query: str) -> list[bytes]:
+    # Whoever has typed “node.j” so far may mean one word or two; the two are noted of either.
+    typed = _DOTS.sub(" ", query)
+    words = {*folded(_SIGNED_AT_THE_END.sub(" ", typed)).split(), *_signed(_SIGNED_AT_THE_END, typed)}
+    return sorted(set(map(_noted, words)))
+
+
+def _begun(organization: Organization, words: Iterable[bytes]) -> list[QuerySet[CandidateWord, int]]:
+    """For each of `words`, the ids of those of whom it begins one, some more than once."""
+    noted = CandidateWord.objects.for_organization(organization)
+    return [
+        noted.filter(word__gte=word, word__lt=word + AFTER_ALL).values_list("candidate_id", flat=True) for word in words
+    ]
 
 
 class _IsTrue(Func):

@@ -14,7 +14,7 @@ from django.http import QueryDict
 from candidates.briefings import checked_candidates, unchecked_candidates
 from candidates.credit_costs import affordable
 from candidates.models import Briefing, Candidate
-from candidates.search import found_by
+from candidates.search import count_found, found_by
 from organizations.reading import whole_number
 from organizations.storable import storable
 from organizations.typed_numbers import WholeNumberField
@@ -95,6 +95,8 @@ class Selection:
         if self.show == UNCHECKED and not self.query:  # without comparing everybody with everybody who was checked
             everybody = Candidate.objects.for_organization(briefing.organization)
             return everybody.count() - checked_candidates(briefing).count()
+        if self.show == EVERYBODY:
+            return count_found(briefing.organization, self.query)
         return self.matching(briefing).count()
 
     def people(self, briefing: Briefing, *, now: datetime) -> QuerySet[Candidate]:

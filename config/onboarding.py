@@ -98,7 +98,7 @@ def close_organization(*, organization: Organization, actor: User | None, now: d
     organization.closed_at = locked.closed_at
     end_invitations(organization=organization, actor=actor, now=now)
     end_checks(organization=organization, reason=failures.CLOSED)
-    end_drafts(organization=organization, reason="The organization was closed before the draft was written.")
+    end_drafts(organization=organization, reason=failures.DRAFT_CLOSED)
     for key in ProviderKey.objects.for_organization(locked).filter(replaces=None).order_by("pk"):
         remove_provider_key(key=key, reset_actions=True, actor=actor)
     return was_open

@@ -38,8 +38,9 @@ from routing.models import Agent
 from routing.own_models import has_own_models
 from routing.resolve import has_model, resolve_all, working_defaults
 from routing.table import RouteLine, own_models_of_unserved, troubles
-from usage import reports
-from usage.cells import add_up, first_day, read_cells
+from usage.cells import add_up, read_cells
+from usage.cost_panel import cost_and_averages, cost_summary
+from usage.days import MONTH, first_day
 from usage.models import Mode
 from usage.views import Purpose, events_context
 
@@ -89,7 +90,7 @@ def _section_url(slug: str, section: str) -> str:
 @require_safe
 def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
     now = clock.now()
-    cost, averages = reports.cost_and_averages(organization=request.organization, today=now.date())
+    cost, averages = cost_and_averages(organization=request.organization, today=now.date())
     keys = list(keys_of(request.organization))
     routes = routing.views.panel_context(request, keys=keys, averages=averages, now=now)
     context = {
@@ -115,7 +116,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     balance = ledger.balance(organization=request.organization)
     steps_open = not all(step.is_done for step in steps)
     context = {
-        "cost": reports.cost_summary(organization=request.organization, today=now.date()),
+        "cost": cost_summary(organization=request.organization, today=now.date()),
         "balance": balance,
         "credit_balance": balance,  # for the sidebar, that would ask once more
         "checks_this_month": checks.filter(
@@ -213,11 +214,11 @@ def guide_page(request: OrganizationHttpRequest, name: str) -> HttpResponse:
 def _own_key_figures(request: OrganizationHttpRequest) -> dict[str, Any]:
     """What calls on the organization's own keys were made of, over the last 30 days."""
     today = clock.now().date()
-    cells = read_cells(request.organization, today, reports.MONTH, "mode")
+    cells = read_cells(request.organization, today, MONTH, "mode")
     own = add_up([cell for cell in cells if cell.mode == Mode.BYOK])
     return {
         "own": own,
-        "first_day": first_day(today, reports.MONTH),
+        "first_day": first_day(today, MONTH),
         "calls_a_run": f"{own.calls / own.runs:.2f}" if own.runs else "–",
     }
 

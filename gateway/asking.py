@@ -41,14 +41,15 @@ MAX_REPEATED_CHARACTERS = 20_000
 
 class UnparsableAnswer(Exception):
     """
-    A model's answer is not what was asked for. The text completes "The answer could not be read: …".
+    A model's answer is not what was asked for. The sentence of `reason` completes "The answer could not be read: …".
 
     `entries_read` says how close it came.
     """
 
-    def __init__(self, fault: str, *, entries_read: int = 0) -> None:
-        super().__init__(fault)
+    def __init__(self, reason: Reason, *, entries_read: int = 0) -> None:
+        self.reason = reason
         self.entries_read = entries_read
+        super().__init__(reason.sentence)
 
 
 class NoAnswer(Exception):
@@ -136,7 +137,7 @@ class _Asking:
             self.is_larger = True
             self.request = replace(self.request, max_output_tokens=LARGER_OUTPUT * self.request.max_output_tokens)
         elif self.is_asked_for_whole:
-            raise NoAnswer(AskReason("answer.unreadable", {"fault": str(fault)}))
+            raise NoAnswer(AskReason("answer.unreadable", {"fault": fault.reason}))
         else:
             self.is_asked_for_whole = True
             self.request = retry_request(self.request, result.text, f"The answer could not be read: {fault}")

@@ -27,8 +27,8 @@ from routing.agents import close_managed, open_managed
 from routing.models import Agent, CallableAgent, CallAccess, DirectKey, ManagedDefault, RoutingRule
 from routing.resolve import managed_key, managed_keys
 from routing.services import lock_routes
+from usage.amounts import ONE_USD
 from usage.names import provider_name
-from usage.reports import ONE_USD
 
 NO_KEY = "No working key"
 

@@ -19,8 +19,7 @@ from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import settings_of
 from routing.snippets import snippets_for
 from routing.table import selectable_keys, suggestion_lists
-from usage.cells import first_day
-from usage.reports import MONTH
+from usage.days import MONTH, first_day
 
 
 def agent_of(request: OrganizationHttpRequest, slug: str) -> Agent:

@@ -10,11 +10,11 @@ from typing import Any
 from organizations.models import Organization
 from routing.models import Agent
 from routing.resolve import RoutingRow, resolve_all
-from usage.cells import Cell, Grouping, Totals, first_day, grouped, read_groupings, totals
+from usage.cells import Cell, Grouping, Totals, grouped, read_groupings, totals
+from usage.days import MONTH, first_day
 from usage.kinds import last_moments
 from usage.measures import CALL_MEASURES
 from usage.names import provider_name
-from usage.reports import MONTH
 from usage.sparklines import Sparkline, sparkline
 
 ARCHIVED_SHOWN = 500

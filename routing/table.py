@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from uuid import UUID
 
 from django.db.models import Case, When, Window
@@ -23,10 +23,10 @@ from routing.own_models import MOST_LISTED, OwnModel
 from routing.reasons import RouteReason
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import words_of_settings
+from usage.averages import ActionAverages, action_averages
+from usage.days import MONTH, first_day
 from usage.names import provider_name
-from usage.reports import MONTH, ActionAverages, action_averages
 
-DAYS = MONTH
 PRICES = ("input_nanousd_per_mtok", "output_nanousd_per_mtok")
 MOST_SUGGESTED = 1_000  # models of one key, in a list that the page holds whole; others can be typed
 
@@ -141,7 +141,7 @@ def routing_page(
     now: datetime,
     averages: Mapping[str, ActionAverages] | None = None,
 ) -> RoutingTable:
-    """The table with these forms; `averages` of its DAYS where they were asked for before."""
+    """The table with these forms; `averages` of its month where they were asked for before."""
     today = now.date()
     lists = suggestion_lists(
         organization,
@@ -150,7 +150,7 @@ def routing_page(
     )
     listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
     if averages is None:
-        averages = action_averages(organization=organization, today=today, days=DAYS)
+        averages = action_averages(organization=organization, today=today)
     own = own_models.newest(organization)
     lines = []
     for form in forms:
@@ -167,7 +167,7 @@ def routing_page(
                 has_more_own_models=len(others) > MOST_LISTED,
             )
         )
-    return RoutingTable(lines, lists, first_day=today - timedelta(days=DAYS - 1), asked_at=now)
+    return RoutingTable(lines, lists, first_day=first_day(today, MONTH), asked_at=now)
 
 
 def listed_models(key: ProviderKey | None) -> set[str]:

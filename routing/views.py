@@ -31,7 +31,7 @@ from routing.forms import RemoveKeyForm, RouteForm, choice_of, may_stand_in_addr
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from routing.table import listed_models, route_forms, routing_page, selectable_keys
-from usage.reports import ActionAverages
+from usage.averages import ActionAverages
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
 ROUTES_TAKEN = "routesTaken"  # heard by the table: routes were chosen elsewhere on its page

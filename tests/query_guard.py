@@ -46,6 +46,7 @@ UNSCOPED = {
     "candidates.migrations.0011_words_of_people": "notes by which words people are found, of everybody",
     "candidates.migrations.0014_words_with_signs": "the same",
     "candidates.migrations.0016_failures_as_text": "writes the reasons of everybody as text again, on the way back",
+    "candidates.migrations.0019_briefing_reasons_as_text": "the same",
     "providers.migrations.0014_reasons_as_text": "writes the reasons of everybody as text again, on the way back",
     "gateway.sweeping:sweep_lost_calls": "finds lost calls of everybody",
     "gateway.stored_ids:forget_old_ids": "forgets old ids of everybody",
@@ -101,7 +102,8 @@ PROJECT = str(settings.BASE_DIR)
 TESTS = str(Path(settings.BASE_DIR) / "tests")
 GUARDS = ("tests/query_guard.py", "tests/lock_guard.py")  # they stand between the query and who asks
 NAMES_ITS_ORGANIZATION = re.compile(
-    r'"(?:organization_id|organizations_organization"\."(?:id|slug))" (?:= %s|= ANY\(%s\)|IN \()|"is_platform"(?! = )',
+    r'"(?:organization_id|organizations_organization"\."(?:id|slug))" '
+    r'(?:= %s|= \(SELECT %s::bigint\)|= ANY\(%s\)|IN \()|"is_platform"(?! = )',
     re.IGNORECASE,
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-NANO = Decimal(10) ** 9
+ONE_USD = 10**9  # nano-USD
+NANO = Decimal(ONE_USD)
 UNPRICED = "unpriced"
 NOT_KNOWN = "not known"
 NOT_REPORTED = "not reported"

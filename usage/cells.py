@@ -1,6 +1,11 @@
 """
-The sums that every report is made of, read in one statement: the daily rollup, and the events of this organization
-that are not in it yet. Because it is one, each event is seen exactly once, whatever the rollup does meanwhile.
+The sums that every number on a page is made of, read in one statement: the daily rollup, and the events of this
+organization that are not in it yet. Because it is one, each event is seen exactly once, whatever the rollup does
+meanwhile.
+
+A period of n days includes today. What nobody knows is None, never 0, and a sum says how much of it is not known; USD
+that the organization is not to see are left out (usage/audience.py says what `show_managed_usd` means), and where it
+sees all, `hidden_calls` is 0.
 """
 
 from __future__ import annotations
@@ -8,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +22,7 @@ from django.db.models import F
 
 from organizations.models import Organization
 from usage.audience import sees_usd
+from usage.days import first_day
 from usage.measures import MEASURES, Sums, daily_rows, rows_of_other_days
 from usage.models import UsageDaily, UsageEvent
 from usage.rollups import not_rolled_up
@@ -152,11 +158,6 @@ def _stand_ins() -> tuple[Any, ...]:
 
 def _as_stored(pk: int, *days: date) -> tuple[Any, ...]:
     return pk, *map(connection.ops.adapt_datefield_value, days)
-
-
-def first_day(today: date, days: int) -> date:
-    """The first of `days` days that end with today."""
-    return today - timedelta(days=days - 1)
 
 
 def add_up(cells: Iterable[Cell]) -> Sums:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+
+WEEK, MONTH = 7, 30
+
+
+def first_day(today: date, days: int) -> date:
+    """The first of `days` days that end with today."""
+    return today - timedelta(days=days - 1)
 
 
 def start_of_day(day: date) -> datetime:

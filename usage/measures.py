@@ -6,6 +6,7 @@ A measure stands in `Sums` and in the aggregates below; UsageDaily has a column 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import Aggregate, Count, F, Q, QuerySet, Sum, Value
@@ -71,7 +72,7 @@ def daily_rows(events: UsageEventQuerySet, *dimensions: str) -> QuerySet[UsageEv
     Of runs that belong to another day, `rows_of_other_days` has the measures of runs; everything needs both.
     """
     sums = {f"sum_{name}": aggregate for name, aggregate in _aggregates().items()}
-    return events.with_day().order_by().values_list(*dimensions).annotate(**sums)
+    return _by(events.with_day(), dimensions).annotate(**sums)
 
 
 def rows_of_other_days(events: UsageEventQuerySet, *dimensions: str) -> QuerySet[UsageEvent, Any]:
@@ -79,7 +80,22 @@ def rows_of_other_days(events: UsageEventQuerySet, *dimensions: str) -> QuerySet
     sums = {f"sum_{name}": aggregate for name, aggregate in _run_aggregates().items()}
     nothing = {f"sum_{name}": Value(0) for name in CALL_MEASURES}
     other = events.filter(run_day__isnull=False).annotate(day=F("run_day"))
-    return other.order_by().values_list(*dimensions).annotate(**nothing, **sums)
+    return _by(other, dimensions).annotate(**nothing, **sums)
+
+
+def sorted_by(rows: QuerySet[UsageEvent, Any], *dimensions: str) -> QuerySet[UsageEvent, Any]:
+    """Such rows in the order of all their dimensions, as they come out of grouping them."""
+    return rows.order_by(*(f"by_{name}" for name in dimensions))
+
+
+def _by(events: UsageEventQuerySet, dimensions: Sequence[str]) -> QuerySet[UsageEvent, Any]:
+    # As expressions all of them, since Django groups by columns before it does by expressions, such as a day: SQLite
+    # would then sort what it grouped once more.
+    return (
+        events.order_by()
+        .annotate(**{f"by_{name}": F(name) for name in dimensions})
+        .values_list(*(f"by_{name}" for name in dimensions))
+    )
 
 
 def _aggregates() -> dict[str, Aggregate | Coalesce]:

@@ -30,6 +30,7 @@ from organizations.names import clean_name
 # Of one transaction: short for other writers, long enough for bulk queries.
 CHUNK_ROWS = 500
 CHUNK_CHARACTERS = 2_000_000  # of content, after which no row is added
+NO_KEY = ""  # of rows that nothing but their content identifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class _LastRows:
     @cached_property
     def _numbers(self) -> dict[int, int]:
         profiles = (row for row in self._rows if isinstance(row, ProfileRow))
-        return {hash((key, row.digest)): number for number, row in enumerate(profiles) for key in row.keys}
+        return {hash((key, row.digest)): number for number, row in enumerate(profiles) for key in row.keys or (NO_KEY,)}
 
 
 def _import_chunk(
@@ -177,9 +178,9 @@ def _import_row(row: ProfileRow, number: int, people: _People, last_rows: _LastR
         return "unchanged"
     # A file may hold two versions of a person. Where a later row brings the newest one back anyhow, an
     # earlier one that is known says nothing new: else each import of that file would add versions.
-    if people.knows(candidate, row.digest) and any(
-        last_rows.comes_after(number, key, people.latest_digest(candidate)) for key in (*row.keys, *_keys_of(candidate))
-    ):
+    newest = people.latest_digest(candidate)
+    keys = (*row.keys, *_keys_of(candidate), *((NO_KEY,) if people.with_content(newest) is candidate else ()))
+    if people.knows(candidate, row.digest) and any(last_rows.comes_after(number, key, newest) for key in keys):
         return "unchanged"
     people.update(candidate, row)
     return "updated"
@@ -266,6 +267,10 @@ class _People:
                 if not (row.external_id and candidate.external_id):
                     return {"digest": candidate}
         return found
+
+    def with_content(self, digest: str) -> Candidate | None:
+        """Whom a row without any key is about, of those who are known here."""
+        return next(iter(self._by_digest.get(digest, ())), None)
 
     def latest_digest(self, candidate: Candidate) -> str:
         return self._versions[id(candidate)][-1][1]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from candidates.prompts.faults import unparsable
 from candidates.prompts.lenient_json import JsonFinder
 from gateway.asking import UnparsableAnswer
 from organizations.storable import storable
@@ -69,7 +70,7 @@ def read_answer(
     objects contradict each other where `says` differs.
     """
     if len(text) > MAX_ANSWER_CHARACTERS:
-        raise UnparsableAnswer("it is much too long.")
+        raise unparsable("too_long")
     text = storable(text)
     found = _find(text)
     closest: UnparsableAnswer | None = None
@@ -85,17 +86,17 @@ def read_answer(
                     closest = fault
     if complete:
         if any(says(each) != says(complete[-1]) for each in complete):
-            raise UnparsableAnswer("it holds several JSON objects that contradict each other; give one only.")
+            raise unparsable("contradicts_itself")
         last_named = text.rfind(f'"{name}"')
         if any(newest < start < last_named for start in found.cut_off):
-            raise UnparsableAnswer("its last JSON object breaks off; give one only.")
+            raise unparsable("breaks_off")
         return complete[-1]
     raise closest or _nothing_in(found, name)
 
 
 def entries_in(value: object, name: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise UnparsableAnswer(f'"{name}" is not a list of objects.')
+        raise unparsable("no_list", name=name)
     return value
 
 
@@ -130,7 +131,7 @@ def _find(text: str) -> _Found:
                 position = end
                 if not found.is_thinking:
                     if end - mark.start() > MAX_JSON_CHARACTERS:
-                        raise UnparsableAnswer("it is much too long.")
+                        raise unparsable("too_long")
                     found.values.append((mark.start(), value))
             case "opening":
                 found.is_thinking = True
@@ -164,7 +165,7 @@ def _holders(value: Any, name: str, wrappers: int = 0) -> Iterator[dict[str, Any
 
 def _nothing_in(found: _Found, name: str) -> UnparsableAnswer:
     if found.is_thinking:
-        return UnparsableAnswer("it ends before its thinking does.")
+        return unparsable("still_thinking")
     if not found.breaks_off and any(isinstance(value, dict) for _, value in found.values):
-        return UnparsableAnswer(f'its JSON object has no "{name}".')
-    return UnparsableAnswer("it holds no complete JSON object.")
+        return unparsable("no_member", name=name)
+    return unparsable("no_object")

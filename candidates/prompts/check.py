@@ -16,6 +16,7 @@ from typing import Any
 from candidates.evidence import Evidence
 from candidates.models import Requirement, RequirementVerdict
 from candidates.prompts.answers import entries_in, line, read_answer, word
+from candidates.prompts.faults import unparsable
 from candidates.prompts.foreign_text import bounded, neutralised
 from candidates.prompts.questions import question
 from gateway.asking import UnparsableAnswer
@@ -96,22 +97,22 @@ def parse_verdicts(text: str, requirements: Sequence[Requirement], profile_text:
 def _verdicts(answer: dict[str, Any], requirements: Sequence[Requirement], evidence: Evidence) -> list[Verdict]:
     found: dict[int, Verdict] = {}
 
-    def refuse(sentence: str) -> UnparsableAnswer:
-        return UnparsableAnswer(sentence, entries_read=len(found))
+    def refuse(code: str, **named: str | int) -> UnparsableAnswer:
+        return unparsable(f"verdict.{code}", entries_read=len(found), **named)
 
     for entry in entries_in(answer["verdicts"], "verdicts"):
         number = _number(entry.get("id"))
         if number is None or not 1 <= number <= len(requirements):
-            raise refuse(f"it has a verdict for an id that was not asked for; ids go from 1 to {len(requirements)}.")
+            raise refuse("unknown_id", last=len(requirements))
         if number in found:
-            raise refuse(f"it has more than one verdict for id {number}.")
+            raise refuse("twice", id=number)
         said = word(entry.get("verdict"))
         if said not in _VERDICTS:
-            raise refuse(f"the verdict for id {number} is none of met, partly, not_met, unknown.")
+            raise refuse("other_word", id=number)
         found[number] = _verdict(entry, _VERDICTS[said], requirements[number - 1], evidence)
     missing = [str(number) for number in range(1, len(requirements) + 1) if number not in found]
     if missing:
-        raise refuse(f"it has no verdict for id {', '.join(missing[:20])}.")
+        raise refuse("missing", ids=", ".join(missing[:20]))
     return [found[number] for number in sorted(found)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from candidates.models import Requirement
 from candidates.prompts.answers import entries_in, line, read_answer, word
+from candidates.prompts.faults import unparsable
 from candidates.prompts.foreign_text import bounded
 from candidates.prompts.questions import question
 from gateway.asking import UnparsableAnswer
@@ -71,11 +72,11 @@ def _draft(answer: dict[str, Any]) -> Draft:
         try:
             requirement = _requirement(entry, number)
         except UnparsableAnswer as fault:
-            raise UnparsableAnswer(str(fault), entries_read=len(drafted)) from None
+            raise UnparsableAnswer(fault.reason, entries_read=len(drafted)) from None
         drafted.setdefault(requirement.text.casefold(), requirement)
     if not 1 <= len(drafted) <= MAX_DRAFTED_REQUIREMENTS:
-        raise UnparsableAnswer(
-            f"it has {len(drafted)} requirements instead of 1 to {MAX_DRAFTED_REQUIREMENTS}.", entries_read=len(drafted)
+        raise unparsable(
+            "requirement.number", entries_read=len(drafted), number=len(drafted), most=MAX_DRAFTED_REQUIREMENTS
         )
     return Draft(line(answer.get("title"))[:200], tuple(drafted.values()))
 
@@ -83,12 +84,12 @@ def _draft(answer: dict[str, Any]) -> Draft:
 def _requirement(entry: dict[str, Any], number: int) -> DraftRequirement:
     wording = line(entry.get("text"))
     if not wording:
-        raise UnparsableAnswer(f"requirement {number} has no text.")
+        raise unparsable("requirement.no_text", number=number)
     if len(wording) > MAX_REQUIREMENT_CHARACTERS:
-        raise UnparsableAnswer(f"requirement {number} is longer than {MAX_REQUIREMENT_CHARACTERS} characters.")
+        raise unparsable("requirement.too_long", number=number, most=MAX_REQUIREMENT_CHARACTERS)
     kind = _KINDS.get(word(entry.get("kind")))
     if kind is None:
-        raise UnparsableAnswer(f'the kind of requirement {number} is neither "must" nor "nice".')
+        raise unparsable("requirement.kind", number=number)
     return DraftRequirement(wording, kind, _weight(entry.get("weight", 1), number))
 
 
@@ -96,5 +97,5 @@ def _weight(value: object, number: int) -> int:
     if isinstance(value, float) and value == value and abs(value) < 1e9:
         value = round(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UnparsableAnswer(f"the weight of requirement {number} is no number.")
+        raise unparsable("requirement.weight", number=number)
     return min(max(value, 1), MAX_WEIGHT)

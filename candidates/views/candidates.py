@@ -10,7 +10,7 @@ from candidates.models import Candidate, CandidateCheck, Profile
 from candidates.profiles.importing import import_profiles
 from candidates.profiles.links import normalize_link
 from candidates.profiles.reading import read_profile
-from candidates.search import found_by
+from candidates.search import count_found, found_by
 from organizations.paging import page_of_rows
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.reading import whole_number
@@ -44,11 +44,12 @@ def candidate_list(request: OrganizationHttpRequest) -> HttpResponse:
         .order_by("-pk")
     )
     total = candidates.count()
+    found_count = count_found(request.organization, query) if query else total
     context = {
         "page": page,
         "candidates": [(candidate, STATUSES.get(candidate.last_status, "")) for candidate in shown],
         "query": query,
-        "found": found.count() if query else total,
+        "found": found_count,
         "total": total,
     }
     return render(request, "candidates/list.html", context)

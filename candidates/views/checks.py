@@ -25,7 +25,7 @@ from organizations.reading import whole_number
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable
 from usage.names import provider_name
-from usage.reports import run_cost
+from usage.run_costs import run_cost
 
 PAGE_SIZE = 50
 

@@ -306,7 +306,7 @@ def test_a_draft_that_stays_unreadable_fails_with_a_sentence(managed, acme, simu
 
     briefing.refresh_from_db()
     assert (briefing.state, texts(briefing)) == (Briefing.State.FAILED, [])
-    assert "could not be read, twice" in briefing.state_detail
+    assert "could not be read, twice" in briefing.why
 
 
 def test_a_draft_waits_for_a_provider_in_trouble_as_a_check_does(managed, acme, simulator, waits):
@@ -354,8 +354,8 @@ def test_a_provider_error_and_a_broken_route_fail_the_draft_with_their_sentence(
 
     first.refresh_from_db()
     second.refresh_from_db()
-    assert first.state_detail.startswith("OpenRouter does not offer this model")
-    assert (second.state, "Settings" in second.state_detail) == (Briefing.State.FAILED, True)
+    assert first.why.startswith("OpenRouter does not offer this model")
+    assert (second.state, "Settings" in second.why) == (Briefing.State.FAILED, True)
 
 
 def test_without_a_route_nothing_is_started(simulated_providers, acme):
@@ -396,7 +396,7 @@ def test_a_failed_draft_can_be_asked_for_again_a_running_or_locked_one_cannot(ma
     Briefing.objects.update(state="failed", state_detail="No.")
     again = asked(acme, briefing=briefing, now=NOW)
 
-    assert (again.pk, again.state, again.state_detail) == (briefing.pk, Briefing.State.DRAFTING, "")
+    assert (again.pk, again.state, again.why) == (briefing.pk, Briefing.State.DRAFTING, "")
     assert again.draft_run_id != briefing.draft_run_id
 
 
@@ -423,7 +423,7 @@ def test_a_lost_draft_is_queued_once_more_then_fails(managed, acme, django_captu
 
     assert requeue_drafts(now=late + timedelta(minutes=6)) == 0
     briefing.refresh_from_db()
-    assert (briefing.state, briefing.state_detail) == (Briefing.State.FAILED, "The draft was interrupted twice.")
+    assert (briefing.state, briefing.why) == (Briefing.State.FAILED, "The draft was interrupted twice.")
 
 
 def test_a_lost_draft_that_is_queued_again_gets_written(managed, acme, django_capture_on_commit_callbacks):

@@ -122,7 +122,11 @@ def test_an_unparsable_answer_is_asked_for_once_more_then_the_check_fails_free_o
     (failed,) = check(briefing, import_people(acme, UNREADABLE))
 
     assert (failed.status, failed.charged) == (Status.FAILED, 0)
-    assert "could not be read" in failed.why_failed
+    assert failed.why_failed == ("The model's answer could not be read, twice: it holds no complete JSON object.")
+    assert failed.failure_reason == {
+        "code": "answer.unreadable",
+        "parameters": {"fault": {"code": "fault.no_object"}},
+    }
     assert UsageEvent.objects.filter(run_id=failed.run_id).count() == 2
     assert balance(organization=acme) == type(balance(organization=acme))(posted=1, held=0, available=1)
     assert not ProfileSighting.objects.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from importlib import import_module
 from io import StringIO
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from candidates.acceptance import accept_checks
 from candidates.failures import Failure
-from candidates.models import CandidateCheck
+from candidates.models import Briefing, CandidateCheck
 from candidates.worker import run_pending_checks
 from organizations.models import Organization
 from providers.adapters.reasons import reason
@@ -132,3 +133,26 @@ def test_an_earlier_version_finds_the_sentences_as_text(acme):
 )
 def test_a_row_that_lacks_what_its_code_names_breaks_no_page(code):
     assert "{" not in Failure.from_json({"code": code}).sentence
+
+
+def test_rows_from_before_hold_what_was_wrong_with_an_answer_as_text():
+    stored = {"code": "answer.unreadable", "parameters": {"fault": "it is much too long."}}
+
+    assert Failure.from_json(stored).sentence == "The model's answer could not be read, twice: it is much too long."
+
+
+def test_a_draft_keeps_why_it_failed_as_a_code_and_an_earlier_version_finds_the_sentence(as_alice, acme):
+    briefing = write_briefing(acme)
+    why = Failure("answer.unreadable", {"fault": Failure("fault.no_object", {})})
+    briefing.set_state(Briefing.State.FAILED, why)
+    briefing.save()
+    back = import_module("candidates.migrations.0019_briefing_reasons_as_text").write_texts
+
+    briefing.refresh_from_db()
+    page = as_alice.get(f"/o/acme/briefings/{briefing.pk}/").content.decode()
+    back(apps, SimpleNamespace(connection=connection))
+
+    assert briefing.state_detail == ""
+    assert briefing.state_reason == why.as_json()
+    assert html.escape(why.sentence) in page
+    assert Briefing.objects.get().state_detail == why.sentence

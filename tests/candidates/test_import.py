@@ -143,6 +143,26 @@ def test_a_row_whose_keys_name_two_people_is_refused_and_changes_nothing(acme):
     assert Profile.objects.count() == 2
 
 
+def test_a_row_that_nothing_but_its_content_identifies_takes_no_turns_with_others(acme):
+    rows = [wrapped("1", resume()), wrapped("1", resume(label="Welder")), resume()]
+
+    first, again = run(acme, rows), run(acme, rows)
+
+    assert counts(first) == (1, 2, 0, 0)
+    assert counts(again) == (0, 0, 3, 0)
+    assert Profile.objects.count() == 3
+
+
+def test_content_comes_back_though_a_row_without_keys_has_that_of_somebody_else(acme):
+    other, now, before = wrapped("2", resume(label="Welder")), resume(label="Welder"), resume(label="Nurse")
+    run(acme, [other, wrapped("1", before), wrapped("1", now)])
+
+    report = run(acme, [wrapped("1", before), now])
+
+    assert counts(report) == (0, 1, 1, 0)
+    assert Profile.objects.get(candidate__external_id="1", version=3).content == before
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

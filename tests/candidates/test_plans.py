@@ -19,7 +19,7 @@ from candidates import search
 from candidates.briefing_models import choose_model, newest
 from candidates.models import Briefing, Candidate, CandidateCheck, Profile
 from candidates.results import latest_checks
-from candidates.search import found_by, note_words
+from candidates.search import count_found, found_by, note_words
 from organizations.models import Organization
 from organizations.paging import page_of_rows
 from organizations.tenancy import scope
@@ -144,6 +144,13 @@ def test_sqlite_never_reads_all_checks_whatever_it_knows(acme, as_bob, briefing,
     assert any("check_by_briefing (organization_id=? AND briefing_id=?" in line for line in plans)
     for line in plans:
         assert "check" not in line or ("(organization_id=?)" not in line and not line.startswith("SCAN")), line
+
+
+def test_how_many_are_found_is_counted_without_going_through_people(acme, briefing):
+    with scope(acme, "as its pages do"), plans_of_what_is_asked() as asked:
+        assert count_found(acme, "person p") == PEOPLE
+
+    assert ['candidates_candidate"' in sql for sql, _ in asked] == [False]
 
 
 def test_a_word_is_looked_up_once_for_everybody_whatever_the_statistics(acme: Organization, briefing, monkeypatch):

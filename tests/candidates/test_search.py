@@ -16,7 +16,7 @@ from django.urls import reverse
 from candidates.models import Candidate, CandidateWord
 from candidates.profiles.files import ProfileRow, parse_file
 from candidates.profiles.importing import _People, import_profiles
-from candidates.search import found_by, note_words
+from candidates.search import count_found, found_by, note_words
 from organizations.models import Organization
 from tests.billing.test_concurrency import at_once
 from tests.builders import complete
@@ -29,7 +29,9 @@ def bring(organization: Organization, *rows: dict[str, Any]) -> None:
 
 def names(organization: Organization, query: str) -> set[str]:
     everybody = Candidate.objects.for_organization(organization)
-    return set(found_by(everybody, organization, query).values_list("name", flat=True))
+    found = found_by(everybody, organization, query)
+    assert count_found(organization, query) == len(found)
+    return {candidate.name for candidate in found}
 
 
 @pytest.mark.parametrize(

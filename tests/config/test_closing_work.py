@@ -146,7 +146,7 @@ def test_a_draft_ends_and_its_late_answer_is_dropped(acme, monkeypatch):
 
     briefing.refresh_from_db()
     assert (briefing.state, briefing.requirements.count()) == (Briefing.State.FAILED, 0)
-    assert "closed" in briefing.state_detail
+    assert "closed" in briefing.why
 
 
 def test_validations_and_waiting_replacements_go_with_their_keys(acme):

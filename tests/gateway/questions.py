@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from gateway import dispatch
 from gateway.asking import UnparsableAnswer, ask_now
+from gateway.reasons import AskReason
 from gateway.ticket import Ticket
 from providers.adapters.base import ChatRequest, Message
 from routing.actions import REQUIREMENT_GENERATION
@@ -25,6 +26,10 @@ MODELS = {
     "anthropic_compatible": "zai-org/GLM-4.6", "gemini_compatible": "gemma-3-27b-it",
 }  # fmt: skip
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 0}
+
+
+class NoObject(AskReason):
+    sentences = {**AskReason.sentences, "no_object": "it holds no complete JSON object."}
 
 
 def route_to(organization, provider: str, model: str = "") -> Route:
@@ -57,7 +62,7 @@ def strictly(text: str):
     try:
         return json.loads(text)
     except ValueError:
-        raise UnparsableAnswer("it holds no complete JSON object.") from None
+        raise UnparsableAnswer(NoObject("no_object", {})) from None
 
 
 def openai(text: str | None, reason: str = "stop", **message: object) -> Reply:

@@ -123,6 +123,30 @@ def test_a_data_key_wrapped_for_another_organization_or_version_opens_nothing(ac
         sealing.wrapped_under(key, ours.wrapped_data_key)
 
 
+@pytest.mark.parametrize("written", ["", "no data key", "{organization}:{version}", "{organization}:x:AAAA"])
+def test_what_the_master_key_wraps_and_is_no_data_key_of_the_organization_opens_nothing(acme, written):
+    key = saved(acme)
+    OrganizationKey.objects.update(wrapped=written.format(organization=acme.pk, version=1))
+
+    with pytest.raises(SealBroken):
+        sealing.sealed_key(ProviderKey.objects.get(pk=key.pk))
+    with pytest.raises(SealBroken):
+        saved(acme, label="another")
+
+
+def test_a_key_opens_under_its_own_data_key_only(acme, globex):
+    key, theirs = saved(acme), saved(globex)
+    ours = OrganizationKey.objects.get(organization=acme)
+    newer = sealing.new_organization_key(acme, version=2)
+
+    assert sealing.sealed_under(key, ours).open().reveal() == CANARY
+    for wrong in (newer, OrganizationKey.objects.get(organization=globex)):
+        with pytest.raises(SealBroken):
+            sealing.sealed_under(key, wrong)
+    with pytest.raises(SealBroken):
+        sealing.sealed_under(theirs, ours)
+
+
 def test_with_another_master_key_a_key_does_not_open(acme, settings):
     key = saved(acme)
     field: Any = OrganizationKey._meta.get_field("wrapped")
@@ -198,6 +222,10 @@ def test_a_fingerprint_is_the_same_for_the_same_secret_of_one_organization_only(
     assert first == second != other
     assert first != sealing.fingerprint(globex, Secret("sk-one-0001"))
     assert len(first) == 32
+
+
+def test_servers_without_a_key_are_not_taken_for_one_another(acme):
+    assert sealing.fingerprint(acme, Secret("")) == ""
 
 
 def test_sealing_under_a_new_organization_key_writes_its_fingerprint(acme):

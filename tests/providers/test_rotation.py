@@ -245,6 +245,38 @@ def test_a_replace_in_the_middle_of_an_organization_rotation_wins(acme, monkeypa
     assert check_secrets().is_sound
 
 
+def test_a_key_that_is_removed_in_the_middle_of_an_organization_rotation_holds_nothing_up(acme, monkeypatch):
+    first, second = sorted([save(acme), save(acme, "second")], key=lambda key: key.pk)
+    reseal = sealing.reseal
+
+    def removed_meanwhile(row, organization_key):
+        reseal(row, organization_key)
+        ProviderKey.objects.filter(pk=second.pk).delete()
+
+    monkeypatch.setattr(sealing, "reseal", removed_meanwhile)
+    result = rotate_organization_key(organization=acme, actor=None)
+
+    assert (result.resealed, result.broken, result.deleted_versions) == (1, [], [1])
+    assert opened(first) == PASTED
+
+
+def test_a_broken_key_that_is_replaced_in_the_middle_of_a_rotation_is_not_named(acme, monkeypatch):
+    key = save(acme)
+    ProviderKey.objects.filter(pk=key.pk).update(ciphertext=torn(key))
+    reseal = sealing.reseal
+
+    def replaced_meanwhile(row, organization_key):
+        if row.pk == key.pk:
+            replace_provider_key(key=key, secret=Secret("sk-or-v1-simulated-newer-key-000"), actor=None, now=NOW)
+        reseal(row, organization_key)
+
+    monkeypatch.setattr(sealing, "reseal", replaced_meanwhile)
+    result = rotate_organization_key(organization=acme, actor=None)
+
+    assert result.is_complete
+    assert opened(key) == "sk-or-v1-simulated-newer-key-000"
+
+
 def test_a_key_that_does_not_open_is_named_and_stops_neither_this_rotation_nor_the_next(acme):
     good, bad = save(acme), save(acme, "bad")
     ProviderKey.objects.filter(pk=bad.pk).update(ciphertext=torn(bad))

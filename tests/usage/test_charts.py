@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 
 from usage import amounts
 from usage.charts import Series, nice_ticks, share, stacked_bars
-from usage.reports import SMALL_USD, TOKENS
+from usage.cost_panel import SMALL_USD, TOKENS
 
 DAYS = tuple(date(2026, 11, 1) + timedelta(days=at) for at in range(10))
 

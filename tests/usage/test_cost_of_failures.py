@@ -9,8 +9,8 @@ from django.db import IntegrityError, transaction
 
 from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import NOON, TODAY, event, record_call
+from usage.cost_panel import cost_summary
 from usage.models import UsageEvent
-from usage.reports import cost_summary
 from usage.tokens import Doubt, Report, TokenUsage
 
 pytestmark = pytest.mark.django_db

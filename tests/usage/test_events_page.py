@@ -13,9 +13,9 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.usage.conftest import NOON, TODAY, event, lost_or_failed
 from usage import views
+from usage.cost_panel import cost_summary
 from usage.forms import UsageFilterForm
 from usage.models import Mode, UsageEvent
-from usage.reports import cost_summary
 
 pytestmark = pytest.mark.django_db
 

@@ -11,11 +11,13 @@ from datetime import timedelta
 import pytest
 from django.template.loader import render_to_string
 
-from tests.usage.conftest import NOON, TODAY, event, lost_or_failed, roll_up
+from tests.usage.conftest import NOON, TODAY, event, lost_or_failed, rebuild, roll_up
 from usage import gaps
 from usage.amounts import at_least
+from usage.averages import ActionAverages, action_averages
+from usage.cost_panel import cost_summary
 from usage.models import Mode, UsageEvent
-from usage.reports import ActionAverages, action_averages, cost_summary, run_cost
+from usage.run_costs import run_cost
 
 pytestmark = pytest.mark.django_db
 
@@ -242,6 +244,17 @@ class TestAdmin:
         calls = as_staff.get("/admin/usage/usageevent/").content.decode()
         for text in ("unpriced", "not known", "nothing to pay", "no token charges", "$0.4100", "OpenAI", "Ollama"):
             assert text in calls
+
+    def test_daily_figures_say_what_they_do_not_cover(self, as_staff, mixed_acme):
+        event(mixed_acme, model="unknown", cost_nanousd=None)
+        rebuild(now=NOON)
+
+        rows = [words(row) for row in as_staff.get("/admin/usage/usagedaily/").content.decode().split("<tr")]
+
+        (byok,) = [row for row in rows if "OpenAI gpt-4o BYOK" in row]
+        assert "at least $0.8200 6 unpriced, 4 without an answer" in byok
+        assert any("unknown" in row and "not known 1 unpriced" in row for row in rows)
+        assert any("Ollama" in row and "no token charges –" in row for row in rows)
 
     def test_the_filters_find_the_calls_of_the_figures(self, as_staff, mixed_acme):
         found = as_staff.get("/admin/usage/usageevent/?mode__exact=managed&price=not_known")

@@ -15,10 +15,10 @@ from django.test.utils import CaptureQueriesContext
 
 from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import NOON, TODAY, event, record_call, recorded
+from usage.cost_panel import cost_summary
 from usage.metering import MOST_TOKENS, Finished, record_calls
 from usage.models import InFlightCall, UsageEvent
 from usage.price_list import CATALOG_VERSION
-from usage.reports import cost_summary
 from usage.rollups import roll_up
 from usage.tokens import Report, TokenUsage
 

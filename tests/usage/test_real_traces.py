@@ -14,10 +14,10 @@ from django.conf import settings
 from django.db.models import F, Sum
 
 from tests.usage.conftest import KEY, NOON, roll_up
+from usage.cost_panel import cost_summary
 from usage.measures import MEASURES
 from usage.models import Mode, UsageDaily, UsageEvent
 from usage.pricing import price
-from usage.reports import cost_summary
 from usage.tokens import Report, TokenUsage
 
 TRACES = Path(settings.BASE_DIR).parent / "shared" / "data" / "usage_traces"

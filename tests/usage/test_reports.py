@@ -8,9 +8,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.usage.conftest import NOON, TODAY, event, lost_or_failed, roll_up
-from usage import reports
+from usage import cost_panel
+from usage.averages import ActionAverages, action_averages
 from usage.cells import Totals
+from usage.cost_panel import CostSummary, cost_summary
 from usage.models import Mode, UsageEvent
+from usage.run_costs import RunCost, run_cost, run_costs
 
 # Committed, since PostgreSQL rolls nothing up that is not.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,8 +81,8 @@ def ask(report, organization, *, show_managed_usd=False, **more):
     return report(organization=organization, today=TODAY, show_managed_usd=show_managed_usd, **more)
 
 
-def summary_of(organization, **more) -> reports.CostSummary:
-    return ask(reports.cost_summary, organization, **more)
+def summary_of(organization, **more) -> CostSummary:
+    return ask(cost_summary, organization, **more)
 
 
 def test_last_seven_days_include_today_and_leave_out_managed_usd(acme_events):
@@ -138,7 +141,7 @@ def test_top_models_are_dearest_first_and_no_more_than_shown(acme_events, monkey
         ("router", "byok", None),
         ("gpt-4o", "managed", None),
     ]
-    monkeypatch.setattr(reports, "MODELS_SHOWN", 2)
+    monkeypatch.setattr(cost_panel, "MODELS_SHOWN", 2)
     assert summary_of(acme_events).models == rows[:2]
 
 
@@ -169,11 +172,11 @@ def test_the_chart_has_a_value_for_each_of_thirty_days_and_says_what_it_misses(a
 
 
 def test_averages_are_per_run_and_of_cost_over_priced_runs_only(acme_events):
-    averages = ask(reports.action_averages, acme_events)
+    averages = ask(action_averages, acme_events)
 
     # candidate_check: run 1 (3 cent, 2 calls), unpriced, 4 cent, managed, failed, lost
     assert averages == {
-        "candidate_check": reports.ActionAverages(
+        "candidate_check": ActionAverages(
             runs=6,
             priced_runs=2,
             average_cost_nanousd=35 * CENT // 10,
@@ -181,11 +184,11 @@ def test_averages_are_per_run_and_of_cost_over_priced_runs_only(acme_events):
             hidden_runs=1,
             unreported_calls=1,
         ),
-        "requirement_generation": reports.ActionAverages(
+        "requirement_generation": ActionAverages(
             runs=1, priced_runs=1, average_cost_nanousd=5 * CENT, average_tokens=50, hidden_runs=0
         ),
     }
-    shown = ask(reports.action_averages, acme_events, show_managed_usd=True)["candidate_check"]
+    shown = ask(action_averages, acme_events, show_managed_usd=True)["candidate_check"]
     assert (shown.priced_runs, shown.average_cost_nanousd, shown.hidden_runs) == (3, 5 * CENT, 0)
 
 
@@ -209,7 +212,7 @@ def test_an_organization_without_calls_has_spent_nothing(acme):
 
     assert (totals.calls, totals.tokens, totals.cost_nanousd) == (0, 0, 0)
     assert summary_of(acme).providers == ()
-    assert ask(reports.action_averages, acme) == {}
+    assert ask(action_averages, acme) == {}
     assert summary_of(acme).chart is None
 
 
@@ -218,7 +221,7 @@ def test_a_cost_that_is_hidden_or_unknown_is_none_and_never_zero(acme, fields):
     event(acme, output_tokens=1200, **fields)
 
     assert summary_of(acme).week.cost_nanousd is None
-    assert ask(reports.action_averages, acme)["candidate_check"].average_cost_nanousd is None
+    assert ask(action_averages, acme)["candidate_check"].average_cost_nanousd is None
     chart = summary_of(acme).chart
     assert chart is not None
     assert (chart.unit, chart.total) == ("tokens", "1,200")
@@ -236,7 +239,7 @@ def test_a_run_costs_what_its_calls_cost(acme, globex):
     event(acme, run_id=run, iteration=2, cost_nanousd=4, uncached_input_tokens=5, price_source=Source.PROVIDER)
     event(globex, run_id=run, cost_nanousd=90)
 
-    assert reports.run_cost(organization=acme, run_id=run) == reports.RunCost(
+    assert run_cost(organization=acme, run_id=run) == RunCost(
         calls=2,
         tokens=15,
         cost_nanousd=7,
@@ -246,9 +249,9 @@ def test_a_run_costs_what_its_calls_cost(acme, globex):
         is_hidden=False,
     )
     event(acme, run_id=run, iteration=3, cost_nanousd=None)
-    later = reports.run_cost(organization=acme, run_id=run)
+    later = run_cost(organization=acme, run_id=run)
     assert (later.cost_nanousd, later.unpriced_calls) == (7, 1)
-    assert reports.run_cost(organization=acme, run_id=nothing) == reports.RunCost(
+    assert run_cost(organization=acme, run_id=nothing) == RunCost(
         calls=0, tokens=0, cost_nanousd=None, unpriced_calls=0, mode=None, is_reported=False, is_hidden=False
     )
 
@@ -258,12 +261,12 @@ def test_a_managed_run_hides_its_usd_and_many_runs_take_one_query(acme):
     estimated = event(acme, cost_nanousd=5)
 
     with CaptureQueriesContext(connection) as queries:
-        costs = reports.run_costs(organization=acme, run_ids=[managed.run_id, estimated.run_id])
+        costs = run_costs(organization=acme, run_ids=[managed.run_id, estimated.run_id])
 
     assert len(queries) == 1
     assert (costs[managed.run_id].cost_nanousd, costs[managed.run_id].is_hidden) == (None, True)
     assert (costs[estimated.run_id].cost_nanousd, costs[estimated.run_id].is_reported) == (5, False)
-    shown = reports.run_cost(organization=acme, run_id=managed.run_id, show_managed_usd=True)
+    shown = run_cost(organization=acme, run_id=managed.run_id, show_managed_usd=True)
     assert (shown.cost_nanousd, shown.mode, shown.is_hidden) == (8, Mode.MANAGED, False)
 
 

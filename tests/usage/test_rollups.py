@@ -25,11 +25,13 @@ from tests.usage.conftest import (
     start_rollup_anew,
 )
 from usage import rollups
+from usage.averages import action_averages
+from usage.cost_panel import cost_summary
 from usage.facts import COUNTED_BY
 from usage.measures import MEASURES
 from usage.models import Mode, RollupState, UsageDaily, UsageEvent
-from usage.reports import action_averages, cost_summary, run_cost
 from usage.rollups import NOTHING, RollUpResult
+from usage.run_costs import run_cost
 from usage.tokens import Report
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,10 +16,11 @@ from django.db import transaction
 from gateway.sweeping import sweep_lost_calls
 from tests.usage.conftest import NOON, TODAY, rebuild, record_call, roll_up, start_rollup_anew
 from tests.usage.test_concurrency import in_threads
+from usage.averages import action_averages
 from usage.cells import add_up, read_cells
+from usage.cost_panel import cost_summary
 from usage.metering import Finished, record_calls
 from usage.models import UsageDaily, UsageEvent, UsageRun
-from usage.reports import action_averages, cost_summary
 from usage.tokens import Report, TokenUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """
-Embeddings, in OpenAI's form and in Gemini's. Sources: OpenAI and Gemini API references, checked 2026-11-28.
+Embeddings in OpenAI's form; in Gemini's they are methods like others (`gemini`), whose bodies name the model again, a
+batch's in each part. Sources: OpenAI and Gemini API references, checked 2026-11-28.
 
 Answers are numbers by the million. Those that are too many to be parsed are searched for what counts the tokens.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OpenAIChat
 from providers.adapters.dialects.request import Body, Request, model_in
 from usage.tokens import Report
@@ -30,4 +30,3 @@ class OpenAIEmbeddings(OpenAIChat):
 
 
 OPENAI_EMBEDDINGS = OpenAIEmbeddings()
-GEMINI_EMBEDDINGS = GEMINI  # methods like others, whose bodies name the model again, a batch's in each part

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect
-from providers.adapters.dialects.embeddings import GEMINI_EMBEDDINGS, OPENAI_EMBEDDINGS
+from providers.adapters.dialects.embeddings import OPENAI_EMBEDDINGS
 from providers.adapters.dialects.events import MOST_EVENT_BYTES
 from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OPENAI_CHAT
@@ -151,7 +151,7 @@ def test_embeddings_write_nothing_whether_or_not_they_say_so():
     report = OPENAI_EMBEDDINGS.answer(compact(answer).encode()).report
 
     assert (report.usage, report.doubt, report.served_model) == (TokenUsage(uncached_input=7), None, "text-embedding-3")
-    assert GEMINI_EMBEDDINGS.answer(b'{"embedding": {"values": [1]}}').report.usage is None
+    assert GEMINI.answer(b'{"embedding": {"values": [1]}}').report.usage is None
 
 
 MEMBERS = st.sampled_from(

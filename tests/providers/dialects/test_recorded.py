@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from providers.adapters.base import HttpAnswer
 from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect, Stream
-from providers.adapters.dialects.embeddings import GEMINI_EMBEDDINGS, OPENAI_EMBEDDINGS
+from providers.adapters.dialects.embeddings import OPENAI_EMBEDDINGS
 from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.dialects.responses import OPENAI_RESPONSES
@@ -34,7 +34,7 @@ DIALECTS: dict[str, Dialect] = {
     "generateContent": GEMINI,
     "streamGenerateContent": GEMINI,
     "embeddings": OPENAI_EMBEDDINGS,
-    "embedContent": GEMINI_EMBEDDINGS,
+    "embedContent": GEMINI,
 }
 SMALL = 2_500
 SEARCHED = "anthropic__messages__stream__02.json"  # for which the provider charges apart

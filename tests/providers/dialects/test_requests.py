@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from providers.adapters.dialects import request
 from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect
-from providers.adapters.dialects.embeddings import GEMINI_EMBEDDINGS, OPENAI_EMBEDDINGS
+from providers.adapters.dialects.embeddings import OPENAI_EMBEDDINGS
 from providers.adapters.dialects.gemini import GEMINI
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.dialects.request import BadBody
@@ -280,7 +280,7 @@ def test_a_models_name_cannot_lead_elsewhere():
 def test_geminis_model_is_exchanged_wherever_a_body_names_it(body):
     asked, meant = body.replace("%s", "gemini-4"), body.replace("%s", "b")
 
-    assert GEMINI_EMBEDDINGS.request(asked.encode(), PATH).rewritten(model="b") == meant.encode()
+    assert GEMINI.request(asked.encode(), PATH).rewritten(model="b") == meant.encode()
 
 
 # Whatever comes --------------------------------------------------------------------------------------------------
