@@ -81,7 +81,7 @@ def by_writer(calls: Sequence[Ticket], callers: int) -> float:
             await writer.settle(ticket, ANSWERED, NOW)
 
     async def everybody() -> None:
-        async with open_writer() as writer:
+        async with open_writer(has_thread=True) as writer:
             await asyncio.gather(*(caller(writer, calls[place::callers]) for place in range(callers)))
 
     began_at = time.perf_counter()
@@ -159,7 +159,7 @@ def alone(organization: Organization) -> Iterator[float]:
         return (time.perf_counter() - began_at) * 1000
 
     async def one_after_the_other() -> list[float]:
-        async with open_writer() as writer:
+        async with open_writer(has_thread=True) as writer:
             return [await one(ticket, writer) for ticket in tickets(organization, ALONE)]
 
     yield from async_to_sync(one_after_the_other)()

@@ -34,6 +34,7 @@ _scopes_of_threads = threading.local()
 
 MOST_WAITING = 2_000  # calls to be admitted; the next ones wait for a place before they are taken
 USE_NOTED_EVERY_SECONDS = 60.0
+PREPARED_AFTER = 2  # executions of a statement
 # A database that was started anew is waited for, by all who write; one that stays away for longer, by nobody.
 MOST_AWAY_SECONDS = 5.0
 ASKED_AGAIN_SECONDS = 0.1
@@ -150,7 +151,18 @@ async def open_writer(*, has_thread: bool = False) -> AsyncIterator[Writer]:
 
 
 def _begin_thread() -> None:
-    """The scope that every transaction of a writer's own thread has, as long as the thread is there."""
+    """
+    The scope that every transaction of a writer's own thread has, as long as the thread is there, and on PostgreSQL a
+    connection of its own, outside of any pool.
+
+    What it repeats is planned once there. All of it looks rows up by index, which has to be said: planned while the
+    admissions are few, a plan reads them all, and those that are gone, until the table is vacuumed.
+    """
+    if connection.vendor == "postgresql":
+        options = {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "pool"}
+        options["options"] = f"{options.get('options', '')} -c enable_seqscan=off".strip()
+        options["prepare_threshold"] = PREPARED_AFTER
+        connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
     _scopes_of_threads.stack = stack = ExitStack()
     stack.enter_context(scope(EVERY, "the writer of the calls of everybody"))
 

@@ -3,8 +3,8 @@ The first calls of runs, recorded by one statement on PostgreSQL: nearly all cal
 runs.
 
 Nothing has to be looked up for them: whoever removes the admission of such a call writes its run and its event. The
-statement is a transaction by itself, one trip to the database, and planned once for a connection. Where one of the runs
-has begun all the same, or is another call's, it fails as a whole.
+statement is a transaction by itself, and one trip to the database; on the connection of a writer's own thread it is
+planned once. Where one of the runs has begun all the same, or is another call's, it fails as a whole.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def record_at_once(events: Sequence[NewEvent], admitted: Sequence[Admission]) ->
     ]
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        return {call_id for (call_id,) in cursor.execute(_statement(), given, prepare=True)}
+        return {call_id for (call_id,) in cursor.execute(_statement(), given)}
 
 
 @cache
