@@ -7,7 +7,7 @@ from typing import Any
 
 from simulator.streams import Event, Streamed, compact, named, pieces
 from simulator.tools import Tools, schemas_in
-from simulator.wires.base import Generated, Headers, Reply, generate, is_positive, next_id, text_in
+from simulator.wires.base import Generated, Headers, Reply, conversation, generate, is_positive, next_id, text_in
 from simulator.wires.compatible import CompatibleWire
 from simulator.wires.openai import OpenAIWire
 from simulator.wires.openrouter import OpenRouterWire
@@ -44,7 +44,9 @@ class ResponsesWire(OpenAIWire):
         limit = content.get("max_output_tokens") or 16_384
         if not is_positive(limit):
             return self.bad_request("Invalid 'max_output_tokens': integer above 0 expected.")
-        texts = [(row.get("role") == "user", text_in(row.get("content") or row.get("output"))) for row in rows]
+        texts = [
+            (row.get("role") == "user", text_in(row.get("content") or row.get("output"))) for row in conversation(rows)
+        ]
         generated = generate(
             text_in(content.get("instructions")), texts, limit, tools=tools_in(content), schema=schema_in(content)
         )
