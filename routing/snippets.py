@@ -24,6 +24,7 @@ class Language(StrEnum):
     PYTHON = "python"
     SHELL = "shell"
     TOML = "toml"
+    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,28 @@ name = "Keyfare"
 base_url = "{site}/v1"
 env_key = "KEYFARE_TOKEN"
 wire_api = "responses"
+request_max_retries = 0  # Keyfare sends again itself what costs nothing
+""",
+    ),
+    Snippet(
+        slug="opencode",
+        client="opencode",
+        asks="chat completions",
+        language=Language.JSON,
+        hint="opencode.json, with the token in the environment variable KEYFARE_TOKEN",
+        text="""\
+{{
+  "$schema": "https://opencode.ai/config.json",
+  "model": "keyfare/{agent}",
+  "provider": {{
+    "keyfare": {{
+      "npm": "@ai-sdk/openai-compatible",
+      "name": "Keyfare",
+      "options": {{"baseURL": "{site}/v1", "apiKey": "{{env:KEYFARE_TOKEN}}"}},
+      "models": {{"{agent}": {{"name": "{agent}"}}}}
+    }}
+  }}
+}}
 """,
     ),
     Snippet(
@@ -167,6 +190,18 @@ from google.genai import types
 client = genai.Client(api_key="{token}", http_options=types.HttpOptions(base_url="{site}"))
 answer = client.models.generate_content(model="{agent}", contents="Say hello.")
 print(answer.text)
+""",
+    ),
+    Snippet(
+        slug="gemini-cli",
+        client="Gemini CLI",
+        asks="generateContent",
+        language=Language.SHELL,
+        hint="In a terminal; when it asks how to authenticate, choose the Gemini API key",
+        text="""\
+export GOOGLE_GEMINI_BASE_URL="{site}"
+export GEMINI_API_KEY="{token}"
+gemini
 """,
     ),
     Snippet(

@@ -39,9 +39,9 @@ def example_of(schema: Any, root: Any = None, depth: int = 0) -> Any:
             number = max(1, _number(schema, "minItems", 1))
             return [example_of(schema.get("items"), root, depth + 1)] * number if "items" in schema else []
         case "integer":
-            return _number(schema, "minimum", 1)
+            return _least(schema)
         case "number":
-            return float(_number(schema, "minimum", 1))
+            return float(_least(schema))
         case "boolean":
             return True
         case "null":
@@ -62,6 +62,13 @@ def _found(reference: str, root: Any) -> Any:
     for step in reference.removeprefix("#/").split("/"):
         found = found.get(step) if isinstance(found, dict) else None
     return found
+
+
+def _least(schema: dict[str, Any]) -> int:
+    """JavaScript's least whole number, which some libraries name where nobody named one, is none."""
+    least = _number(schema, "minimum", 1)
+    least = 1 if least <= -(2**53) + 1 else least
+    return max(least, _number(schema, "exclusiveMinimum", least - 1) + 1)
 
 
 def _number(schema: dict[str, Any], name: str, otherwise: int) -> int:

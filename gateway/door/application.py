@@ -254,8 +254,7 @@ class _Visit:
         if asked.model:
             await self.answer(listings.one(caller, asked.model, self.wire))
             return
-        is_codex = self.headers.get("originator", "").startswith("codex")
-        await self.answer(listings.listing(caller, self.wire, is_codex=is_codex))
+        await self.answer(listings.listing(caller, self.wire, is_codex=door_headers.is_codex(self.headers)))
 
     async def receipt(self, caller: Caller, asked: Receipt) -> None:
         await self.answer(await receipt(caller, asked.call))
@@ -271,7 +270,9 @@ class _Visit:
             return
         body = error.body(self.wire)
         headers = [*door_headers.encoded(error.headers), (b"content-length", str(len(body)).encode())]
-        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        # Codex sends anything again that is no 400, up to thirty times, whatever a header says (tried with 0.171).
+        status = 400 if door_headers.is_codex(self.headers) and not error.can_retry else error.status
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
         if not self.was_read:
             await self.send({"type": "http.response.body", "body": body, "more_body": True})
             await throw_away(self.receive)

@@ -73,7 +73,8 @@ def _by_agent(slug: str, found: Target | Refusal) -> Chosen:
 
 
 def _refused(refusal: Refusal) -> DoorError:
-    return DoorError(503, refusal.code, refusal.sentence)
+    """No 503: opencode and Gemini CLI send what has that status again and again, whatever a header says."""
+    return DoorError(400, refusal.code, refusal.sentence)
 
 
 def _unknown(caller: Caller, asked: str) -> DoorError:

@@ -46,7 +46,7 @@ async def count(
         async with answer:
             whole = await answer.whole()
     except SealBroken as broken:
-        raise DoorError(503, "key_unreadable", str(broken)) from None
+        raise DoorError(400, "key_unreadable", str(broken)) from None
     except ProviderError as error:
         raise DoorError(502, "upstream_failed", error.sentence, can_retry=True) from None
     if isinstance(whole, ProviderError):

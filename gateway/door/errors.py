@@ -27,6 +27,7 @@ _OPENAI_TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _GEMINI_STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -66,10 +67,14 @@ class DoorError(Exception):
         if not self.can_retry:
             headers["x-should-retry"] = "false"
         if self.retry_after_seconds is not None:
-            headers["retry-after"] = str(max(1, round(self.retry_after_seconds)))
+            headers["retry-after"] = str(self._whole_seconds)
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         return headers
+
+    @property
+    def _whole_seconds(self) -> int:
+        return max(1, round(self.retry_after_seconds or 0))
 
     def body(self, wire: Wire) -> bytes:
         # Halves of surrogate pairs, which no encoding has bytes for, stand as the escapes that they came in.
@@ -88,10 +93,16 @@ class DoorError(Exception):
                 return {"error": {"message": self.sentence, "type": kind, "param": None, "code": self.code}}
             case Wire.ANTHROPIC:
                 kind = _ANTHROPIC_TYPES.get(self.status, server)
+                if self.status == 503 and not self.can_retry:
+                    kind = server  # Claude Code tries again whatever is “overloaded”, and shows its own words for it
                 return {"type": "error", "error": {"type": kind, "message": self.sentence}}
             case Wire.GEMINI:
+                error: dict[str, object]
                 status = _GEMINI_STATUSES.get(self.status, "INTERNAL")
-                return {"error": {"code": self.status, "message": self.sentence, "status": status}}
+                error = {"code": self.status, "message": self.sentence, "status": status}
+                if self.retry_after_seconds is not None:  # Google's clients read it here, and no header
+                    error["details"] = [{"@type": _RETRY_INFO, "retryDelay": f"{self._whole_seconds}s"}]
+                return {"error": error}
 
 
 def took_too_long() -> DoorError:

@@ -48,6 +48,9 @@ MOST_ATTEMPTS = 3
 # Answers that no provider bills, and that may be others in a moment.
 AGAIN_STATUSES = frozenset({429, 503, 529})
 AGAIN_KINDS = frozenset({ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED, ErrorKind.UNREACHABLE})
+# What nobody who waits for an answer sees the end of.
+NO_QUOTA_KINDS = frozenset({ErrorKind.NO_CREDIT, ErrorKind.QUOTA_USED_UP})
+NO_RETRY = (b"x-should-retry", b"false")
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 8.0  # who is asked to wait for longer is told so
 LARGEST_ANSWER = 64 * 1024**2
@@ -132,7 +135,7 @@ class Forwarding:
         try:
             sealed_key = target.sealed_key.opened()
         except SealBroken as broken:
-            raise DoorError(503, "key_unreadable", str(broken)) from None
+            raise DoorError(400, "key_unreadable", str(broken)) from None
         return Ticket(
             call=Admission(
                 id=self.call_id if self.attempt == 1 else uuid.uuid4(),
@@ -179,7 +182,7 @@ class Forwarding:
             credentials = self.adapter.credential_headers(ticket.sealed_key.open())
         except SealBroken as broken:
             ending.error = ProviderError(ErrorKind.NEEDS_REENTRY, UNREADABLE)
-            return DoorError(503, "key_unreadable", str(broken))
+            return DoorError(400, "key_unreadable", str(broken))
         limits = Limits(
             self.way.timeout_seconds,
             LARGEST_STREAM if is_stream else LARGEST_ANSWER,
@@ -215,8 +218,12 @@ class Forwarding:
             ending.report = error.report
             if whole.status in AGAIN_STATUSES and error.kind in AGAIN_KINDS and (again := self._again(error)):
                 return again
-            told = not_handed_on(error, whole, self.asked.chosen.target.facts.mode)
-            return told or Reply(whole.body, whole.status, self._answer_headers(whole.headers))
+            if told := not_handed_on(error, whole, self.asked.chosen.target.facts.mode):
+                return told
+            headers = self._answer_headers(whole.headers)
+            if error.kind in NO_QUOTA_KINDS:  # behind a 429, too, which clients would send again
+                headers = [*(header for header in headers if header[0] != b"x-should-retry"), NO_RETRY]
+            return Reply(whole.body, whole.status, headers)
         dialect = self.asked.endpoint.dialect
         content = dialect.content_of(whole.body)
         ending.report = self.adapter.report_of(whole, content, dialect)

@@ -72,6 +72,10 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+def is_codex(headers: Mapping[str, str]) -> bool:
+    return headers.get("originator", "").startswith("codex")
+
+
 def refuse_too_large(raw: Headers) -> None:
     """Raises DoorError."""
     if sum(len(name) + len(value) for name, value in raw) > LARGEST:

@@ -14,6 +14,7 @@ from simulator.wires.base import (
     Reply,
     Wire,
     bearer,
+    conversation,
     generate,
     is_positive,
     next_id,
@@ -208,7 +209,7 @@ def block_of(generated: Generated) -> dict[str, Any]:
 
 
 def texts_in(content: dict[str, Any]) -> list[tuple[bool, str]]:
-    return [(row.get("role") == "user", text_in(row.get("content"))) for row in content["messages"]]
+    return [(row.get("role") == "user", text_in(row.get("content"))) for row in conversation(content["messages"])]
 
 
 def tools_in(content: dict[str, Any]) -> Tools:

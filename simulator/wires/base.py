@@ -160,6 +160,11 @@ def text_in(content: object) -> str:
     return content if isinstance(content, str) else ""
 
 
+def conversation(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Instructions first, wherever clients put them: a model answers the last message that is none."""
+    return sorted(rows, key=lambda row: row.get("role") not in ("system", "developer"))
+
+
 def is_positive(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 

@@ -16,6 +16,7 @@ from simulator.wires.base import (
     Reply,
     Wire,
     bearer,
+    conversation,
     generate,
     is_positive,
     next_id,
@@ -80,7 +81,7 @@ class OpenAIWire(Wire):
             return self.model_not_found(model)
         if not isinstance(messages, list) or not messages or not all(isinstance(row, dict) for row in messages):
             return self.bad_request("Missing required parameter: 'messages'.")
-        texts = [(row.get("role") == "user", text_in(row.get("content"))) for row in messages]
+        texts = [(row.get("role") == "user", text_in(row.get("content"))) for row in conversation(messages)]
         if refused := self.refuses(content, texts):
             return self.bad_request(refused)
         limit = content.get("max_completion_tokens") or content.get("max_tokens") or 16_384

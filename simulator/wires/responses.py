@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from simulator.stored import Stored
 from simulator.streams import Event, Streamed, compact, named, pieces
 from simulator.tools import Tools, schemas_in
-from simulator.wires.base import Generated, Headers, Reply, generate, is_positive, next_id, text_in
+from simulator.wires.base import Generated, Headers, Reply, conversation, generate, is_positive, next_id, text_in
 from simulator.wires.compatible import CompatibleWire
 from simulator.wires.openai import OpenAIWire
 from simulator.wires.openrouter import OpenRouterWire
@@ -56,7 +56,7 @@ class ResponsesWire(OpenAIWire):
             if (found := self._stored.find(key, previous)) is None:
                 return _unknown(400, f"Previous response with id '{previous}' not found.", PREVIOUS)
             texts += found
-        for row in rows:
+        for row in conversation(rows):
             if is_reference(row):
                 if (found := self._stored.find(key, row["id"])) is None:
                     return _unknown(404, f"Item with id '{row['id']}' not found.", "input")

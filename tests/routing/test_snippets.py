@@ -28,6 +28,8 @@ def test_a_snippet_can_be_read_by_what_it_is_written_for(filled, snippet):
         ast.parse(text)
     elif snippet.language is Language.TOML:
         tomllib.loads(text)
+    elif snippet.language is Language.JSON:
+        json.loads(text)
     else:
         subprocess.run(["bash", "-n"], input=text, text=True, check=True)  # noqa: S607
     assert "https://keyfare.example" in text
@@ -41,7 +43,18 @@ def test_codex_is_told_of_its_wire_and_where_its_token_is(filled):
     assert config["model"] == "support-bot"
     assert provider["wire_api"] == "responses"
     assert provider["base_url"] == "https://keyfare.example/v1"
+    assert provider["request_max_retries"] == 0
     assert TOKEN not in filled["codex"]
+
+
+def test_opencode_is_told_of_the_one_model_that_its_agent_is(filled):
+    config = json.loads(filled["opencode"])
+
+    name, _, model = config["model"].partition("/")
+    provider = config["provider"][name]
+    assert model == "support-bot"
+    assert set(provider["models"]) == {model}
+    assert provider["options"] == {"baseURL": "https://keyfare.example/v1", "apiKey": "{env:KEYFARE_TOKEN}"}
 
 
 def test_a_body_of_curl_is_json(filled):
@@ -58,10 +71,10 @@ def test_only_clients_that_speak_what_the_provider_speaks_are_shown(provider):
     assert shown == {each.slug for each in SNIPPETS if each.asks in PROVIDERS[provider].adapter.speaks}
     assert shown
     assert snippets.others.startswith("Not for this route: ")
-    assert all(TOKEN_PLACEHOLDER in each.text or each.slug == "codex" for each in snippets.shown)
+    assert all(TOKEN_PLACEHOLDER in each.text or each.slug in ("codex", "opencode") for each in snippets.shown)
 
 
-OF_CHATS = {"openai", "langchain", "curl", "open-webui"}
+OF_CHATS = {"openai", "langchain", "curl", "open-webui", "opencode"}
 OF_MESSAGES = {"claude-code", "anthropic", "curl-anthropic"}
 
 
@@ -72,7 +85,7 @@ OF_MESSAGES = {"claude-code", "anthropic", "curl-anthropic"}
         ("openrouter", {*OF_CHATS, "codex", *OF_MESSAGES}),
         ("mistral", OF_CHATS),
         ("anthropic", OF_MESSAGES),
-        ("google", {"google-genai", "curl-gemini"}),
+        ("google", {"google-genai", "gemini-cli", "curl-gemini"}),
     ],
 )
 def test_the_clients_of_the_known_providers(provider, slugs):

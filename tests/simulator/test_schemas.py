@@ -18,6 +18,8 @@ LIST = {"$defs": {"list": {"type": "object", "properties": {"next": {"$ref": "#/
         ({"type": "string", "minLength": 12}, "simulatedxxx"),
         ({"type": "string", "format": "date"}, "2026-11-28"),
         ({"type": ["null", "integer"], "minimum": 7}, 7),
+        ({"type": "integer", "minimum": -(2**53) + 1, "exclusiveMinimum": 0}, 1),
+        ({"type": "integer", "exclusiveMinimum": 5}, 6),
         ({"type": "number"}, 1.0),
         ({"type": "boolean"}, True),
         ({"type": "null"}, None),
@@ -63,3 +65,20 @@ def test_a_tool_is_called_where_it_must_be_or_is_asked_for(tools, said, name):
 
     assert (call.name if call else None) == name
     assert call is None or isinstance(call, ToolCall)
+
+
+RUN = {"type": "object", "properties": {"command": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("said", "call"),
+    [
+        ('Do it. [[simulate-tool run {"command": "echo {}"}]]', ToolCall("run", {"command": "echo {}"})),
+        (r'"Do it. [[simulate-tool run {\"command\": \"ls\"}]]"', ToolCall("run", {"command": "ls"})),
+        ("[[simulate-tool run]]", ToolCall("run", {"command": "simulated"})),
+        ("[[simulate-tool run {command}]]", ToolCall("run", {"command": "simulated"})),
+        ("[[simulate-tool unknown]]", None),
+    ],
+)
+def test_a_marker_may_name_the_tool_and_what_it_is_called_with(said, call):
+    assert Tools({"first": {}, "run": RUN}).call(said) == call

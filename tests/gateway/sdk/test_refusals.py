@@ -21,7 +21,7 @@ def paused(running_door: RunningDoor) -> RunningDoor:
     """A door that has heard that its agents are paused."""
     with scope(EVERY, "a test"):
         RoutingRule.objects.for_organization(running_door.organization).update(paused_at=clock.now())
-    wait_until(lambda: running_door.chat().status_code == 503)
+    wait_until(lambda: running_door.chat().headers.get("x-keyfare-error") == "paused")
     return running_door
 
 
@@ -29,20 +29,20 @@ def test_openais_sdk_does_not_ask_a_paused_agent_again(paused):
     sent = Sent()
     with (
         openai.OpenAI(base_url=f"{paused.address}/v1", api_key=paused.token, http_client=sent.client()) as client,
-        pytest.raises(openai.InternalServerError, match="paused") as raised,
+        pytest.raises(openai.BadRequestError, match="paused") as raised,
     ):
         client.chat.completions.create(model="openai-agent", messages=ASKED)
 
-    assert (sent.number, raised.value.status_code, raised.value.code) == (1, 503, "paused")
+    assert (sent.number, raised.value.status_code, raised.value.code) == (1, 400, "paused")
 
 
 def test_anthropics_sdk_does_not_ask_a_paused_agent_again(paused):
     sent = Sent()
     with (
         anthropic.Anthropic(base_url=paused.address, api_key=paused.token, http_client=sent.client()) as client,
-        pytest.raises(anthropic.InternalServerError, match="paused") as raised,
+        pytest.raises(anthropic.BadRequestError, match="paused") as raised,
     ):
         client.messages.create(model="anthropic-agent", max_tokens=100, messages=ASKED)
 
-    assert (sent.number, raised.value.status_code) == (1, 503)
+    assert (sent.number, raised.value.status_code) == (1, 400)
     assert raised.value.response.headers["x-keyfare-error"] == "paused"
