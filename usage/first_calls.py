@@ -37,8 +37,8 @@ def can_be_one_statement(events: Sequence[NewEvent]) -> bool:
 
 def record_at_once(events: Sequence[NewEvent], admitted: Sequence[Admission]) -> set[UUID]:
     """
-    Note the calls that are `admitted`, unless they are; remove the admissions of others and write their `events`, those that still had
-    one: their call ids. Raises IntegrityError, and then did nothing.
+    Note the calls that are `admitted`, unless they are; remove the admissions of others and write their `events`, those
+    that still had one: their call ids. Raises IntegrityError, and then did nothing.
     """
     runs = begin_runs(events)
     given = [
