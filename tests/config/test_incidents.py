@@ -52,6 +52,7 @@ HAND_WRITTEN_SQL = {
     "organizations/one_moment.py",
     "organizations/tenancy.py",
     "usage/cells.py",
+    "usage/first_calls.py",
     "usage/kinds.py",
     "usage/rollups.py",
     "providers/custody/shredding.py",
