@@ -12,7 +12,7 @@ from routing.agent_forms import AgentForm, RuleSettingsForm, settings_initial
 from routing.agents import agent_parts
 from routing.agents_page import agent_lines
 from routing.allowed_models import is_allowed
-from routing.call_access import TOKENS_SHOWN, tokens_calling
+from routing.call_access import TOKENS_SHOWN, count_tokens_calling, tokens_calling
 from routing.forms import RouteForm, initial_of
 from routing.models import Agent, RoutingRule
 from routing.resolve import RoutingRow, resolve_all
@@ -36,7 +36,12 @@ def archived_meanwhile(request: OrganizationHttpRequest, slug: str) -> HttpRespo
     agent = Agent.objects.for_organization(request.organization).filter(slug=slug).exclude(archived_at=None).first()
     if agent is None:
         return None
-    return render(request, "routing/archived_agent.html", {"agent": agent, "is_refused": True}, status=422)
+    return _archived(request, agent, is_refused=True, status=422)
+
+
+def _archived(request: OrganizationHttpRequest, agent: Agent, *, is_refused: bool = False, status: int) -> HttpResponse:
+    context = {"agent": agent, "is_refused": is_refused, "tokens": count_tokens_calling(agent)}
+    return render(request, "routing/archived_agent.html", context, status=status)
 
 
 def row_of(request: OrganizationHttpRequest, action: str) -> RoutingRow:
@@ -80,7 +85,7 @@ def agent_page(
 ) -> HttpResponse:
     """With the form that was refused, if one was."""
     if agent.archived_at:
-        return render(request, "routing/archived_agent.html", {"agent": agent}, status=status)
+        return _archived(request, agent, status=status)
     row = row_of(request, agent.slug)
     today = clock.now().date()
     (line,) = agent_lines(request.organization, [(agent, row)], today=today)

@@ -22,7 +22,7 @@ from routing.agent_forms import AgentForm, NewAgentForm
 from routing.agent_page import agent_of, agent_page, archived_meanwhile, route_form_of, row_of
 from routing.agents import AgentRefused, archive_agent, bring_back_agent, edit_agent, open_agent
 from routing.agents_page import agents_context
-from routing.call_access import tokens_calling
+from routing.call_access import count_tokens_calling
 from routing.counterparts import counterpart
 from routing.forms import may_stand_in_address
 from routing.models import Agent
@@ -183,7 +183,7 @@ def archive(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     """GET asks first, and says what ends."""
     row: Agent = agent_of(request, agent)
     if request.method == "GET":
-        return render(request, "routing/archive_agent.html", {"agent": row, "tokens": tokens_calling(row)})
+        return render(request, "routing/archive_agent.html", {"agent": row, "tokens": count_tokens_calling(row)})
     if archive_agent(agent=row, actor=request.user, now=clock.now()):
         messages.success(request, f"{row.name} is archived. Its calls are refused from now on, its figures stay.")
     else:
@@ -200,6 +200,12 @@ def bring_back(request: OrganizationHttpRequest, agent: str) -> HttpResponse:
     except AgentRefused as refusal:
         messages.error(request, str(refusal))
     else:
-        said = "is in use again. Route it, and give it a token." if is_news else "was not archived."
+        said = f"is in use again. {_still_needed(row)}".strip() if is_news else "was not archived."
         messages.success(request, f"{row.name} {said}")
     return redirect("routing:agent", request.organization.slug, row.slug)
+
+
+def _still_needed(agent: Agent) -> str:
+    needed = ["route it"] if not agent.managed_model else []
+    needed += ["give it a token"] if not count_tokens_calling(agent) else []
+    return f"{', and '.join(needed)}.".capitalize() if needed else ""

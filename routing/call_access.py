@@ -251,10 +251,19 @@ def words_of(organization: Organization, tokens: Collection[ApiToken]) -> dict[i
 
 def tokens_calling(agent: Agent) -> list[ApiToken]:
     """Those not revoked that may call an agent, the newest first; TOKENS_SHOWN at most."""
+    tokens = _calling(agent).select_related("created_by", "call_access")
+    return list(tokens.order_by("-created_at", "-pk")[:TOKENS_SHOWN])
+
+
+def count_tokens_calling(agent: Agent) -> int:
+    """How many those are; of an archived agent, which none names, those of every agent, which will call it again."""
+    return _calling(agent).count()
+
+
+def _calling(agent: Agent) -> TenantQuerySet[ApiToken]:
     named = CallableAgent.objects.for_organization(agent.organization_id).filter(
         agent=agent, access=OuterRef("call_access")
     )
-    tokens = ApiToken.objects.for_organization(agent.organization_id).filter(
+    return ApiToken.objects.for_organization(agent.organization_id).filter(
         Q(call_access__every_agent=True) | Exists(named), revoked_at=None
     )
-    return list(tokens.select_related("created_by", "call_access").order_by("-created_at", "-pk")[:TOKENS_SHOWN])

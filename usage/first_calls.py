@@ -22,6 +22,9 @@ from usage.models import InFlightCall, UsageEvent, UsageRun
 from usage.new_rows import ADMITTED, EVENT, NewEvent, values_of_admission, values_of_event
 from usage.runs import NEW_RUN, begin_runs, values_of_run
 
+# Which all writers keep, so that two who begin the same runs wait for one another: that of Python (`usage/runs.py`).
+_IN_ORDER = 'ORDER BY given."organization_id", given."run_id", given."action" COLLATE "C"'
+
 
 def can_be_one_statement(events: Sequence[NewEvent]) -> bool:
     """Outside of a transaction: one that it fails in would be lost."""
@@ -34,8 +37,8 @@ def can_be_one_statement(events: Sequence[NewEvent]) -> bool:
 
 def record_at_once(events: Sequence[NewEvent], admitted: Sequence[Admission]) -> set[UUID]:
     """
-    Note the calls that are `admitted`; remove the admissions of others and write their `events`, those that still had
-    one: their call ids. Raises IntegrityError, and then did nothing.
+    Note the calls that are `admitted`, unless they are; remove the admissions of others and write their `events`, those
+    that still had one: their call ids. Raises IntegrityError, and then did nothing.
     """
     runs = begin_runs(events)
     given = [
@@ -57,8 +60,8 @@ def _statement() -> str:
         f'DELETE FROM {calls} WHERE "organization_id" = ANY(%s::bigint[]) AND "id" = ANY(%s::uuid[]) RETURNING "id"'  # noqa: S608  # names of ours
     )
     return (
-        f"WITH admitted AS ({_insertion(InFlightCall, ADMITTED)}), removed AS ({removed}), "
-        f"begun AS ({_insertion(UsageRun, NEW_RUN)} {_among_removed('first_call_id')}) "
+        f"WITH admitted AS ({_insertion(InFlightCall, ADMITTED)} ON CONFLICT DO NOTHING), removed AS ({removed}), "
+        f"begun AS ({_insertion(UsageRun, NEW_RUN)} {_among_removed('first_call_id')} {_IN_ORDER}) "
         f'{_insertion(UsageEvent, EVENT)} {_among_removed("call_id")} RETURNING "call_id"'
     )
 

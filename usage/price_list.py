@@ -85,12 +85,14 @@ def list_prices(
     return rate.step_of(usage.input_total).usd_per_million() if rate and cost == cost_nanousd else {}
 
 
-def most_list_price(*, provider: str, model: str, input_tokens: int, output_tokens: int, at: datetime) -> int | None:
+def most_list_price(
+    *, provider: str, model: str, input_tokens: int, output_tokens: int, tier: str, at: datetime
+) -> int | None:
     """
-    What a call costs at most by the list that sends and receives no more than so many tokens, in the standard tier;
-    nano-USD. What has no price for output has none (embeddings). None where the list cannot tell.
+    What a call costs at most by the list that sends and receives no more than so many tokens; nano-USD. What has no
+    price for output has none (embeddings). None where the list cannot tell.
     """
-    for rate in rates_of(provider, model, "", "", at.astimezone(UTC).date()):
+    for rate in rates_of(provider, model, "", tier, at.astimezone(UTC).date()):
         if isinstance(rate, Rate):
             most = rate.most(input_tokens=input_tokens, output_tokens=output_tokens)
             return rate.most(input_tokens=input_tokens, output_tokens=0) if most is None else most

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gateway.callers import Caller, Refusal, Target
-from gateway.door.endpoints import Endpoint
+from gateway.door.endpoints import RESPONSES, Endpoint
 from gateway.door.errors import DoorError
 from providers.adapters.dialects.request import Body
 from providers.catalog import PROVIDERS
@@ -39,6 +39,13 @@ def choose(caller: Caller, asked: str, endpoint: Endpoint, body: Body) -> Chosen
             "client at another agent, or route the agent to a provider that speaks so.",
         )
     _refuse_what_is_not_allowed(caller, chosen, body)
+    if endpoint is RESPONSES and body.value("background") not in (None, False):
+        raise DoorError(
+            400,
+            "background",
+            "A response in the background cannot be fetched here, and nobody would be told its tokens. Leave "
+            "“background” out; “stream” keeps a long answer alive.",
+        )
     return chosen
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -17,7 +20,8 @@ from organizations.tenancy import scope
 from providers.adapters.dialects.request import Request
 from providers.adapters.exchange import HttpAnswer, ProviderError
 from providers.adapters.kind_sentences import sentence_of
-from usage.facts import Admission
+from providers.adapters.reading import text_of
+from usage.facts import Admission, CallFacts
 from usage.models import Mode
 from usage.price_list import most_list_price
 
@@ -26,6 +30,11 @@ Agent = tuple[int, str]  # the organization's id, and the agent's slug
 # More than that no model reads, or writes where nobody limits it.
 MOST_INPUT_TOKENS = 2_000_000
 MOST_OUTPUT_TOKENS = 128_000
+# What a body names and does not hold: earlier responses, and what its provider fetches. Any letter can be escaped.
+_NAMED = re.compile(r'"(?:previous_response_id|item_reference)"|"\s*(?:https?|gs):|\\u00[4-7]', re.IGNORECASE)
+_RUN_BY_PROVIDERS = ("mcp_servers", "web_search_options")
+_RUN_BY_CLIENTS = frozenset({"function", "custom"})
+_DECLARED = frozenset({"functionDeclarations", "function_declarations"})
 
 
 def not_handed_on(error: ProviderError, answer: HttpAnswer, mode: str) -> DoorError | None:
@@ -91,7 +100,7 @@ class ManagedCaps:
                     retry_after_seconds=reached.seconds,
                 ) from None
             await writer.admit(ticket)
-            self._reserved[agent][call.id] = _most_nanousd(call, request)
+            self._reserved[agent][call.id] = most_nanousd(call.facts, request, at=call.started_at)
 
     def ended(self, call: Admission) -> None:
         """What it cost stands in the books."""
@@ -103,14 +112,38 @@ def _agent_of(call: Admission) -> Agent:
     return call.organization_id, call.facts.action
 
 
-def _most_nanousd(call: Admission, request: Request) -> int:
+def most_nanousd(facts: CallFacts, request: Request, *, at: datetime) -> int:
     """What a call may cost by the price list; 0 where that does not tell."""
     written = (request.most_output_tokens or MOST_OUTPUT_TOKENS) * request.answers
-    most = most_list_price(
-        provider=call.facts.provider,
-        model=call.facts.model,
-        input_tokens=min(len(request.body.text), MOST_INPUT_TOKENS),  # none is shorter than a character
-        output_tokens=written,
-        at=call.started_at,
+    sent = MOST_INPUT_TOKENS
+    if not _brings_in_more(request):
+        sent = min(len(request.body.text), sent)  # none is shorter than a character
+    return max(
+        most_list_price(
+            provider=facts.provider,
+            model=facts.model,
+            input_tokens=sent,
+            output_tokens=written,
+            tier=tier,
+            at=at,
+        )
+        or 0
+        for tier in {"", text_of(request.body.value("service_tier"), 40), text_of(request.body.value("speed"), 40)}
     )
-    return most or 0
+
+
+def _brings_in_more(request: Request) -> bool:
+    """Whether a model may read more than the text of the request."""
+    tools = request.body.value("tools")
+    return (
+        _NAMED.search(request.body.text) is not None
+        or request.body.value(*_RUN_BY_PROVIDERS) is not None
+        or (isinstance(tools, list) and not all(map(_is_run_by_client, tools)))
+    )
+
+
+def _is_run_by_client(tool: Any) -> bool:
+    if not isinstance(tool, dict):
+        return False
+    kind = tool.get("type")
+    return kind in _RUN_BY_CLIENTS if isinstance(kind, str) else "input_schema" in tool or tool.keys() <= _DECLARED

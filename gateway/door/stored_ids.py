@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
@@ -28,10 +29,11 @@ logger = logging.getLogger(__name__)
 PREVIOUS = "previous_response_id"
 REFERENCE = "item_reference"
 _IDS = frozenset({"file_id", "file_ids", "container", "container_id", "vector_store_id", "vector_store_ids"})
-_GOOGLE_IDS = frozenset({"cachedContent", "cached_content"})
+_SKILL = "skill_id"
+_GOOGLE_IDS = frozenset({"cachedContent", "cached_content", "fileSearchStoreNames", "file_search_store_names"})
 _GOOGLE_FILES = frozenset({"fileUri", "file_uri"})
 # A cheap look, as there is hardly ever anything, and a regular expression of all takes several times as long.
-_SAID = ('"file_id', '"vector_store_id', '"container', f'"{REFERENCE}"', '"audio"')
+_SAID = ('"file_id', '"vector_store_id', '"container', f'"{REFERENCE}"', '"audio"', f'"{_SKILL}"')
 _SAID_TO_GOOGLE = tuple(f'"{name}"' for name in sorted(_GOOGLE_IDS | _GOOGLE_FILES))
 _ESCAPED = re.compile(r"\\u00[2-7]")  # which can spell any name
 # The client's own: schemas of its tools, and what these are called with and answer.
@@ -104,7 +106,7 @@ def _references_in(name: str, value: Any, *, is_gemini: bool) -> list[dict[str, 
     left: list[tuple[str, Any, Any]] = [(name, value, None)]
     while left:
         name, value, kind = left.pop()
-        if (_is_google_id if is_gemini else _is_id)(name, value):
+        if _is_google_id(name, value) if is_gemini else _is_id(name, value, kind):
             raise _of_nobody(name)
         if name in _OWN or (name == "input" and kind == CALL_OF_A_TOOL):
             continue
@@ -127,15 +129,17 @@ def _is_reference(item: Any) -> bool:
     return isinstance(kind, str) and kind in _CONTENTS and not item.get(_CONTENTS[kind])
 
 
-def _is_id(name: str, value: Any) -> bool:
+def _is_id(name: str, value: Any, kind: Any) -> bool:
     if name in ("container", "audio") and isinstance(value, dict):
         return bool(value.get("id"))
+    if name == _SKILL:  # but for those that every account has
+        return kind != "anthropic" and not (isinstance(value, str) and value.startswith("openai-"))
     return name in _IDS and bool(value) and not isinstance(value, dict)
 
 
 def _is_google_id(name: str, value: Any) -> bool:
     if name in _GOOGLE_FILES:
-        return isinstance(value, str) and (value.startswith("files/") or "/files/" in value)
+        return isinstance(value, str) and "/files/" in f"/{unquote(value).lower()}"
     return name in _GOOGLE_IDS and bool(value)
 
 

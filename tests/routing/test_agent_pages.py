@@ -19,6 +19,7 @@ from routing.rule_settings import RuleSettings, pause_routing, save_rule_setting
 from routing.services import save_routing
 from tests.builders import connect_key, connect_managed_key
 from tests.conftest import Browser, confirm_password
+from tests.gateway.door.conftest import token_for
 from tests.page_forms import form_of
 from tests.routing.conftest import MODEL
 from usage.facts import CallFacts
@@ -341,6 +342,35 @@ def test_an_archived_agent_is_brought_back_on_its_page(as_alice, as_bob, acme, a
     archive_agent(agent=at_work, actor=None, now=timezone.now())
     create_agent(organization=acme, name="bot", actor=None)
     assert "There is an action named “Bot” by now." in page(as_alice.post(address, follow=True))
+
+
+def test_what_an_archived_agent_comes_back_with_is_said_before_and_after(as_alice, acme, alice, at_work):
+    token_for(acme, alice)
+    open_managed(
+        agent=at_work,
+        provider="openrouter",
+        model="openai/gpt-4.1-mini",
+        calls_a_day=5,
+        nanousd_a_day=10**9,
+        actor=None,
+    )
+    archive_agent(agent=at_work, actor=None, now=timezone.now())
+
+    asked = page(as_alice.get(url("agent", "bot")))
+    answer = page(as_alice.post(url("bring-back-agent", "bot"), follow=True))
+
+    assert "1 token of every agent can call it again. It runs at once on a key of the operator." in asked
+    assert "Bot is in use again." in answer
+    assert "Route it" not in answer
+    assert "give it a token" not in answer
+
+
+def test_all_tokens_that_an_archived_agent_is_taken_from_are_counted(as_alice, acme, alice, at_work, monkeypatch):
+    monkeypatch.setattr("routing.call_access.TOKENS_SHOWN", 1)
+    for number in range(2):
+        token_for(acme, alice, name=f"Token {number}")
+
+    assert "2 tokens can no longer call it." in page(as_alice.get(url("archive-agent", "bot")))
 
 
 def test_an_agent_of_another_organization_is_as_absent(as_charlie, as_alice, acme, globex, bot):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, connections, transaction
 
 from organizations.models import Organization
+from organizations.tenancy import EVERY, scope
+from tests.served import wait_until
 from tests.usage.conftest import KEY, NOON
 from usage import metering
 from usage.facts import Admission, CallFacts
@@ -127,3 +130,50 @@ def test_where_one_cannot_be_written_none_is_and_nothing_of_it_stays(acme):
     assert not UsageRun.objects.exists()
     assert InFlightCall.objects.count() == 2
     assert not connection.in_atomic_block
+
+
+def test_what_is_written_twice_stands_in_the_books_once(acme):
+    """As where the connection is lost after the first time, before anybody is told."""
+    ending, beginning = call(acme, 1), call(acme, 2)
+    admit_calls([ending])
+
+    for _ in range(2):
+        record_calls([ended(ending)], admitted=[beginning])
+
+    assert [event.call_id for event in UsageEvent.objects.all()] == [ending.id]
+    assert [each.id for each in InFlightCall.objects.all()] == [beginning.id]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="On SQLite one writes after the other.")
+def test_two_who_begin_the_same_runs_wait_for_one_another(acme):
+    """Whatever the order of the calls: none may hold the later run while it waits for the earlier one."""
+    runs = [uuid.UUID(int=number) for number in (500, 501)]
+    ours = [call(acme, number, run_id=run_id) for number, run_id in enumerate(runs, 1)]
+    theirs = [call(acme, number, run_id=run_id) for number, run_id in enumerate(reversed(runs), 3)]
+    admit_calls([*ours, *theirs])
+    pids: list[int] = []
+
+    def they() -> None:
+        with scope(EVERY, "another process"):
+            connection.ensure_connection()
+            pids.append(connection.connection.info.backend_pid)
+            record_calls([ended(each) for each in theirs])
+        connections.close_all()
+
+    def they_wait() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_blocking_pids(%s) <> '{}'", [pids[0] if pids else 0])
+            return bool(cursor.fetchone()[0])
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            record_calls([ended(ours[0])])
+            writing = threads.submit(they)
+            wait_until(they_wait)
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '1s'")
+            record_calls([ended(ours[1])])
+        writing.result()
+
+    assert UsageEvent.objects.filter(counts_run=True).count() == UsageRun.objects.count() == 2
+    assert UsageEvent.objects.count() == 4

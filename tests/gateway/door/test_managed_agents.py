@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from config.onboarding import ensure_platform
 from gateway.daily_cap import DailyCapReached, refuse_over_cap
+from gateway.door.managed import ManagedCaps, most_nanousd
 from organizations.tenancy import EVERY, scope
+from providers.adapters.dialects.responses import OPENAI_RESPONSES
 from routing.models import Agent, RoutingRule
 from simulator.wires.base import Reply
 from tests.builders import NOW, connect_key, connect_managed_key
 from tests.gateway.door.conftest import RunningDoor
 from usage.amounts import usd_exactly
+from usage.facts import CallFacts
 from usage.models import Mode
 
 
@@ -135,6 +140,45 @@ def test_what_calls_under_way_may_cost_counts_until_they_have_ended(managed) -> 
     assert sorted(answer.status_code for answer in answers) == [200] + [429] * 49
     assert {answer.headers["x-keyfare-error"] for answer in answers if answer.status_code == 429} == {"managed_cap"}
     assert managed.events.count() == 1
+
+
+FUNCTION = {"type": "function", "name": "look", "parameters": {"type": "object"}}
+URL = {"role": "user", "content": [{"type": "input_image", "image_url": "https://pictures.example/cat.png"}]}
+ESCAPED = {"role": "user", "content": [{"type": "input_file", "file_url": "ESCAPED"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_more"),
+    [
+        ({}, False),
+        ({"tools": [FUNCTION]}, False),
+        ({"input": [URL]}, True),
+        ({"input": [ESCAPED]}, True),
+        ({"tools": [FUNCTION, {"type": "web_search"}]}, True),
+    ],
+)
+def test_a_call_that_brings_in_what_it_does_not_hold_may_cost_as_much_as_a_model_reads(
+    managed, monkeypatch, asked, is_more
+) -> None:
+    monkeypatch.setattr(ManagedCaps, "ended", lambda *_: None)  # as if the first one were under way
+    with scope(EVERY, "a test"):
+        Agent.objects.filter(slug="openai-agent").update(managed_nanousd_a_day=10**7, managed_calls_a_day=100)
+    body = {"model": "openai-agent", "input": "Hello", "max_output_tokens": 16, **asked}
+    content = json.dumps(body).replace("ESCAPED", r"\u0068ttps://pictures.example/cat.pdf").encode()
+
+    answers = [managed.post("/v1/responses", content) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 429 if is_more else 200]
+
+
+def test_the_tier_that_is_asked_for_counts_in_what_a_call_may_cost() -> None:
+    def most(**asked: str) -> int:
+        body = {"model": "gpt-4.1-mini", "input": "Hello", "max_output_tokens": 16, **asked}
+        facts = CallFacts("openai", "gpt-4.1-mini", "bot", uuid.UUID(int=1), "Default", Mode.MANAGED)
+        return most_nanousd(facts, OPENAI_RESPONSES.request(json.dumps(body).encode()), at=NOW)
+
+    standard, unknown, dearer = (most(service_tier=tier) for tier in ("standard", "un-heard", "priority"))
+    assert 0 < standard == unknown < dearer
 
 
 def test_a_call_that_has_ended_reserves_nothing(managed, simulated_providers) -> None:

@@ -279,3 +279,15 @@ def test_other_calls_note_nothing(door: DoorBefore) -> None:
     door.chat()
     door.chat(stream=True)
     assert not StoredId.objects.for_organization(door.organization).exists()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_no_response_goes_on_in_the_background_where_nobody_books_it(door: DoorBefore, stream: bool) -> None:
+    """Its text could be had by its id later, and no answer would ever tell its tokens."""
+    refused = go_on(door, None, background=True, stream=stream)
+
+    assert refused.status_code == 400
+    assert refused.headers["x-keyfare-error"] == "background"
+    assert not door.upstream.received
+    door.upstream.answers.append(Scripted([json.dumps(response()).encode()]))
+    assert go_on(door, None, background=False).status_code == 200

@@ -9,6 +9,7 @@ from tests.gateway.door.conftest import DoorBefore, question
 RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 GEMINI = "/v1beta/models/google-agent:generateContent"
 ASKED = {"model": "openai-agent", "input": "Hello"}
+CLAUDE = {"model": "anthropic-agent", "max_tokens": 1, "messages": []}
 FILE = {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}
 
 
@@ -24,13 +25,22 @@ FILE = {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]
             {"contents": [{"parts": [{"fileData": {"fileUri": "https://x.example/v1beta/files/abc"}}]}]},
             "fileUri",
         ),
+        (GEMINI, {"contents": [{"parts": [{"fileData": {"fileUri": "https://x.example/%66iles/a"}}]}]}, "fileUri"),
         (GEMINI, {"contents": [], "cachedContent": "cachedContents/1"}, "cachedContent"),
+        (GEMINI, {"contents": [], "tools": [{"fileSearch": {"fileSearchStoreNames": ["s"]}}]}, "fileSearchStoreNames"),
+        (
+            GEMINI,
+            {"contents": [], "tools": [{"file_search": {"file_search_store_names": ["s"]}}]},
+            "file_search_store_names",
+        ),
         (GEMINI, {"contents": [{"parts": [{"fileData": {"fileUri": "files/abc"}}]}]}, "fileUri"),
         ("/v1/chat/completions", question(input=[{"type": "item_reference", "id": "msg_1"}]), "item_reference"),
         (RESPONSES, {**ASKED, "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "container"),
         (RESPONSES, {**ASKED, "tools": [{"container": {"type": "auto", "file_ids": ["file-1"]}}]}, "file_ids"),
         (MESSAGES, {"model": "anthropic-agent", "messages": [], "container": "container_1"}, "container"),
         (MESSAGES, {"model": "anthropic-agent", "messages": [], "container": {"id": "container_1"}}, "container"),
+        (MESSAGES, {**CLAUDE, "container": {"skills": [{"type": "custom", "skill_id": "skill_1"}]}}, "skill_id"),
+        (RESPONSES, {**ASKED, "tools": [{"skills": [{"type": "skill_reference", "skill_id": "skill_1"}]}]}, "skill_id"),
         ("/v1/chat/completions", question(audio={"id": "audio_1"}), "audio"),
         (RESPONSES, rb'{"model":"openai-agent","input":[{"fi\u006ce_id":"file-1"}]}', "file_id"),
         (GEMINI, rb'{"contents":[{"parts":[{"fileData":{"fileUri":"https:\/\/x.example\/files\/a"}}]}]}', "fileUri"),
@@ -57,6 +67,13 @@ def test_ids_of_what_is_kept_are_refused(door: DoorBefore, path, content, name) 
 )
 def test_what_only_looks_like_one_passes(door, content) -> None:
     assert door.post(RESPONSES, content).status_code == 200
+
+
+def test_skills_of_the_provider_itself_pass(door) -> None:
+    theirs = {"type": "anthropic", "skill_id": "pptx", "version": "latest"}
+    assert door.post(MESSAGES, {**CLAUDE, "container": {"skills": [theirs]}}).status_code == 200
+    skill = {"type": "skill_reference", "skill_id": "openai-spreadsheets"}
+    assert door.post(RESPONSES, {**ASKED, "tools": [{"skills": [skill]}]}).status_code == 200
 
 
 def test_pictures_and_films_by_their_addresses_pass(door) -> None:
