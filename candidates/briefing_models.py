@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from candidates.models import Briefing
+from candidates.models import Briefing, CandidateCheck
 from organizations.audit import record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
@@ -99,6 +101,11 @@ def served_by(*, key: ProviderKey, lock: bool) -> list[OwnModel]:
 def move(*, own: OwnModel, key: ProviderKey | None, model: str, actor: User | None) -> None:
     briefing = _with_model(own.key.organization).get(pk=int(own.mark.partition(":")[2]))
     choose_model(briefing=briefing, key=key, model=model, actor=actor)
+
+
+def has_served(*, organization: Organization, run_id: UUID) -> bool:
+    check = CandidateCheck.objects.for_organization(organization).filter(run_id=run_id).only("route").first()
+    return check is not None and bool(check.own_model)
 
 
 def _with_model(organization: Organization) -> QuerySet[Briefing]:

@@ -123,11 +123,12 @@ class AgentsAtWork:
 def how_to_call(tokens: dict[str, str], *, url: str) -> list[str]:
     """Lines to copy: an SDK, and Claude Code, pointed at the demo's gateway."""
     return [
-        "The agents answer through the gateway. An OpenAI SDK, pointed at the first:",
+        "The agents answer through the gateway, and their calls stand under Usage.",
+        "For an OpenAI SDK, the first (model: support-replies):",
         "",
-        f"OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={tokens.get('support-replies', '…')}   # model: support-replies",
+        f"export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={tokens.get('support-replies', '…')}",
         "",
-        "Claude Code, pointed at the second (it gets simulated answers):",
+        "Claude Code, with the second (it gets simulated answers):",
         "",
         f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={tokens.get('code-assistant', '…')} claude",
     ]

@@ -163,11 +163,7 @@ def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
 def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
     checks = CandidateCheck.objects.for_organization(organization).filter(run_id__in=runs)
     return {
-        check.run_id: Purpose(
-            f"Check of {check.candidate.name}",
-            _check_url(organization, check),
-            route="none: the briefing has a model of its own" if check.own_model else "",
-        )
+        check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(organization, check))
         for check in checks.select_related("candidate")
     }
 

@@ -85,6 +85,9 @@ class CallFound(Schema):
     payer: str = Field(description="byok or managed")
     key: KeyUsed | None = Field(description="null: one of the operator's")
     ruleVersion: int | None = Field(description="Of the routing rule that it went by")  # noqa: N815
+    isOwnModel: bool = Field(  # noqa: N815
+        description="The briefing's own key and model served it, so it went by no rule"
+    )
     token: str | None = Field(description="The name of the API token that it came by")
     member: MemberFound | None = Field(description="Whom that token stood for, while they are a member")
     labels: dict[str, str]

@@ -164,7 +164,7 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
     """Ask the provider, no more. Whoever does not go through `ask` admits the call, and settles it in a `finally`."""
     adapter = PROVIDERS[ticket.call.facts.provider].adapter
     started = time.perf_counter()
-    result = error = refused = None
+    result = error = refused = first_byte_ms = None
     try:
         answer = await send_call(
             client,
@@ -173,6 +173,7 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
             timeout_seconds=settings.KEYFARE_CALL_TIMEOUT_SECONDS,
             reach=ticket.destination.reach,
         )
+        first_byte_ms = answer.first_byte_ms
         try:
             result = adapter.parse_chat(answer)
         except ProviderError as said:
@@ -185,6 +186,7 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
         result=result,
         error=error,
         latency_ms=round((time.perf_counter() - started) * 1000),
+        first_byte_ms=first_byte_ms,
         refused=refused,
         output_limit=adapter.output_limit(request, ticket.quirks),
         iteration=ticket.call.iteration,

@@ -10,6 +10,7 @@ from typing import Any
 from organizations.models import Organization
 from providers.adapters.kind_sentences import sentence_of
 from providers.models import ProviderKey
+from routing import own_models
 from routing.models import Agent
 from usage import receipt_reading
 from usage.amounts import usd_exactly
@@ -43,6 +44,9 @@ class _Directory:
     def error(self, kind: str, provider: str) -> str:
         return sentence_of(kind, provider_name(provider))
 
+    def is_own_model(self, run_id: uuid.UUID) -> bool:
+        return own_models.has_served(run_id, organization=self._organization)
+
 
 # As JSON: the names of the public API. `gateway/api.py` describes it, and a test holds the two together.
 
@@ -60,6 +64,7 @@ def as_json(receipt: Receipt) -> dict[str, Any]:
         "payer": receipt.mode,
         "key": _key(receipt),
         "ruleVersion": receipt.rule_version,
+        "isOwnModel": receipt.is_own_model,
         "token": receipt.token,
         "member": {"name": receipt.member.name, "email": receipt.member.email} if receipt.member else None,
         "labels": dict(receipt.labels),

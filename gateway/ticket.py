@@ -49,6 +49,7 @@ class Outcome:
     result: ChatResult | None = None
     error: ProviderError | None = None
     latency_ms: int = 0
+    first_byte_ms: int | None = None
     refused: Quirk | None = None
     output_limit: int | None = None
     iteration: int = 1
@@ -68,6 +69,7 @@ class Outcome:
             http_status=self.error.http_status if self.error else 200,
             error_kind=self.error.kind if self.error else "",
             may_have_run=self.error.may_have_run if self.error else False,
+            first_byte_ms=self.first_byte_ms,
         )
 
 

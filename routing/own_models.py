@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 from organizations.models import Organization, User
 from providers.models import ProviderKey
@@ -42,6 +43,9 @@ class Keeper(Protocol):
     def move(self, *, own: OwnModel, key: ProviderKey | None, model: str, actor: User | None) -> None:
         """Have `model` of `key` serve it, or the route of its action (None). Raises services.RuleRefused."""
 
+    def has_served(self, *, organization: Organization, run_id: UUID) -> bool:
+        """Whether the calls of that run went to a model of its own."""
+
 
 _keepers: list[Keeper] = []
 
@@ -67,3 +71,7 @@ def has_own_models(organization: Organization, actions: Collection[str]) -> bool
 
 def served_by(key: ProviderKey, *, lock: bool = False) -> list[tuple[Keeper, OwnModel]]:
     return [(keeper, own) for keeper in _keepers for own in keeper.served_by(key=key, lock=lock)]
+
+
+def has_served(run_id: UUID, *, organization: Organization) -> bool:
+    return any(keeper.has_served(organization=organization, run_id=run_id) for keeper in _keepers)

@@ -44,6 +44,8 @@ class Directory(Protocol):
 
     def error(self, kind: str, provider: str) -> str: ...
 
+    def is_own_model(self, run_id: uuid.UUID) -> bool: ...
+
 
 def read_receipt(*, organization: Organization, call_id: uuid.UUID, directory: Directory) -> Receipt | None:
     """None where the organization has no such call."""
@@ -84,6 +86,7 @@ def _receipt(
         at=at,
         key=Key(first.key_label, directory.key(first.key_id, at)) if first.mode == Mode.BYOK else None,
         rule_version=first.rule_version,
+        is_own_model=_may_be_own_model(first) and directory.is_own_model(first.run_id),
         token_id=first.token_id,
         token=_token(organization, first.token_id),
         member=_member(organization, first.member_id),
@@ -91,6 +94,10 @@ def _receipt(
         attempts=tuple(_attempt(call, directory) for call in calls),
         corrections=tuple(_correction(event) for event in corrections),
     )
+
+
+def _may_be_own_model(call: UsageEvent | InFlightCall) -> bool:
+    return call.mode == Mode.BYOK and call.rule_version is None and call.token_id is None
 
 
 def _left_at(call: UsageEvent | InFlightCall) -> datetime:

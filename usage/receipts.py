@@ -148,8 +148,9 @@ class Person:
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """
-    `attempts` in their order, at least one. `key` None: one of the operator's. `by_token`: it came through the gateway;
-    then `token` is the name of the API token, and `member` who it stood for, None where they are no longer there.
+    `attempts` in their order, at least one. `key` None: one of the operator's. `is_own_model`: what it was for has a
+    key and model of its own, and went by no rule. `by_token`: it came through the gateway; then `token` is the name of
+    the API token, and `member` who it stood for, None where they are no longer there.
     """
 
     call_id: uuid.UUID
@@ -161,6 +162,7 @@ class Receipt:
     at: datetime
     key: Key | None
     rule_version: int | None
+    is_own_model: bool
     token_id: int | None
     token: str | None
     member: Person | None

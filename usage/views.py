@@ -22,7 +22,6 @@ class Purpose:
 
     text: str
     url: str
-    route: str = ""  # why its calls went by no rule
 
 
 def events_context(

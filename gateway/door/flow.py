@@ -11,8 +11,9 @@ from gateway.door.estimates import written_in
 from providers.adapters.dialects.base import Stream
 
 PING_SECONDS = 15.0
-PINGS = {Wire.ANTHROPIC: b'event: ping\ndata: {"type": "ping"}\n\n'}
 COMMENT = b": waiting\n\n"
+# None on Gemini's: its SDKs (Python 3.6, Go 1.x; 2026-11) fail at whatever is not data, a comment too.
+PINGS = {Wire.OPENAI: COMMENT, Wire.ANTHROPIC: b'event: ping\ndata: {"type": "ping"}\n\n'}
 
 
 class Flow:
@@ -20,7 +21,7 @@ class Flow:
 
     def __init__(self, send: Send, stream: Stream, wire: Wire, *, is_events: bool) -> None:
         self._send, self._stream = send, stream
-        self._ping = PINGS.get(wire, COMMENT)
+        self._ping = PINGS.get(wire)
         self.is_events = is_events
         self.written = 0
         self._sent_at = time.monotonic()
@@ -36,7 +37,7 @@ class Flow:
         self._sent_at = time.monotonic()
 
     async def __aenter__(self) -> None:
-        if self.is_events:
+        if self.is_events and self._ping:
             self._look_later()
 
     async def __aexit__(self, *raised: object) -> None:

@@ -177,7 +177,6 @@ class Forwarding:
 
     async def _once(self, ticket: Ticket, call: HttpCall, ending: Ending) -> Reply | Again | DoorError:
         is_stream = self.asked.request.is_stream
-        began = time.monotonic()
         try:
             credentials = self.adapter.credential_headers(ticket.sealed_key.open())
         except SealBroken as broken:
@@ -202,7 +201,7 @@ class Forwarding:
             del credentials
         async with answer:
             ending.http_status = answer.status
-            ending.first_byte_ms = round((time.monotonic() - began) * 1000)
+            ending.first_byte_ms = answer.first_byte_ms
             if is_stream and not answer.is_error:
                 return await self._stream(answer, ending)
             return await self._whole(ticket, answer, ending)

@@ -39,8 +39,10 @@ _NOT_DOWNSTREAM = _OF_THE_CONNECTION | {
     "set-cookie", "set-cookie2", "server", "date", "alt-svc", "strict-transport-security", "nel", "report-to",
     "openai-organization", "openai-project", "anthropic-organization-id", "x-powered-by", "content-encoding",
     "server-timing", "www-authenticate", "location", "refresh", "clear-site-data", "service-worker-allowed",
-    "x-content-type-options",
+    "x-content-type-options", "x-litellm-model-api-base",
 }  # fmt: skip
+# Before the names of what LiteLLM hands on of its own provider's headers.
+_HANDED_ON = "llm_provider-"
 _NOT_DOWNSTREAM_PREFIXES = ("cf-", "x-envoy-", "x-amz", "x-goog-", "access-control-", "x-keyfare-")
 OURS = "x-keyfare-"
 LARGEST = 64 * 1024
@@ -101,10 +103,14 @@ def downstream(headers: Mapping[str, str], *, hides_usd: bool = False) -> list[t
     return [
         (name.encode("latin-1", "replace"), _one_line(value).encode(errors="surrogateescape"))
         for name, value in headers.items()
-        if name not in _NOT_DOWNSTREAM
-        and not name.startswith(_NOT_DOWNSTREAM_PREFIXES)
-        and not (hides_usd and ("cost" in name or "spend" in name))
+        if not _is_kept_back(name.removeprefix(_HANDED_ON), hides_usd)
     ]
+
+
+def _is_kept_back(name: str, hides_usd: bool) -> bool:
+    if name in _NOT_DOWNSTREAM or name.startswith(_NOT_DOWNSTREAM_PREFIXES):
+        return True
+    return hides_usd and ("cost" in name or "spend" in name)
 
 
 def cost_header(mode: str, cost: Price) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -47,11 +47,12 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole answer; the names of its headers are in lower case."""
+    """A whole answer; the names of its headers are in lower case. `first_byte_ms`: until it began, if known."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    first_byte_ms: int | None = field(default=None, compare=False)
 
 
 class Finish(StrEnum):

@@ -134,6 +134,7 @@ class Answer:
         self._head = head
         self._echoes = Echoes(credential_headers)
         self._received = 0
+        self.first_byte_ms = round((time.monotonic() - attempt.started) * 1000)
         self.status = head.status
         self.headers = self._echoes.out_of_headers(head.headers)
 
@@ -172,7 +173,7 @@ class Answer:
             if isinstance(chunk, ProviderError):
                 return chunk
             body += chunk
-        return HttpAnswer(self.status, self.headers, self._echoes.out_of(bytes(body)))
+        return HttpAnswer(self.status, self.headers, self._echoes.out_of(bytes(body)), self.first_byte_ms)
 
     async def _next(self) -> bytes | ProviderError:
         most = self.attempt.limits.max_bytes

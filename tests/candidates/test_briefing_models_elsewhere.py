@@ -90,6 +90,9 @@ def test_the_api_and_the_receipt_of_a_call_name_it(as_alice, as_bob, acme, harde
         call = UsageEvent.objects.get(run_id=check.run_id)
         receipt = as_bob.get(reverse("call", args=["acme", call.call_id])).content.decode()
         assert ("the briefing has a model of its own" in receipt) == is_own
+        told = as_bob.get(f"/api/v1/calls/{call.call_id}", headers=bearer).json()
+        assert (told["isOwnModel"], told["ruleVersion"]) == (is_own, None if is_own else 1)
+        assert 0 <= told["attempts"][0]["firstByteMs"] <= told["attempts"][0]["endMs"]
 
 
 def test_nothing_is_asked_where_nothing_is_cut_off(acme, harder):

@@ -20,6 +20,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from config.demo_agents import how_to_call
+
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the demo brings its own SQLite database")
 ARRANGED_BY_TESTS = {"SECRET_KEY", "DATABASE_URL", "DEBUG", "EMAIL_URL", "SITE_URL"}
 ROLLED_UP = "SELECT day, provider, model, action, key_id, mode, calls, runs, cost_nanousd FROM usage_usagedaily"
@@ -131,6 +133,18 @@ def test_the_last_line_tells_the_story(told):
     assert asked(home, CALLS_OF_THE_STORY_ON_OWN_KEYS) == [own]
     assert summary["managed_calls"] > 0
     assert oct((home / "demo" / "keyfare.env").stat().st_mode)[-3:] == "600"
+
+
+def test_what_it_says_of_its_agents_works_as_pasted_into_a_terminal():
+    tokens = {"support-replies": "kf_first", "code-assistant": "kf_second"}
+    lines = how_to_call(tokens, url="http://localhost:8000")
+
+    script = "\n".join(line for line in lines if "kf_" in line).replace(" claude", " env") + "\nenv"
+    done = subprocess.run(["/bin/sh", "-euc", script], env={}, capture_output=True, text=True, timeout=20)
+
+    found = done.stdout.splitlines()
+    assert found.count("OPENAI_API_KEY=kf_first") == found.count("OPENAI_BASE_URL=http://localhost:8000/v1") == 2
+    assert {"ANTHROPIC_AUTH_TOKEN=kf_second", "ANTHROPIC_BASE_URL=http://localhost:8000"} <= set(found)
 
 
 def test_the_history_shows_a_company_of_thirty_days(told):

@@ -37,6 +37,9 @@ class Directory:
     def error(self, kind: str, provider: str) -> str:
         return f"{provider} said {kind}."
 
+    def is_own_model(self, run_id: uuid.UUID) -> bool:
+        return False
+
 
 def receipt(organization, call_id) -> Receipt:
     found = read_receipt(organization=organization, call_id=call_id, directory=Directory())

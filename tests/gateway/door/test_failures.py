@@ -190,6 +190,15 @@ def test_pings_of_an_anthropic_stream_are_its_own(door, monkeypatch) -> None:
     assert "event: ping\n" in answer.text
 
 
+def test_a_gemini_stream_has_no_pings_of_ours(door, monkeypatch) -> None:
+    """Google's own SDKs take whatever is not data for a broken answer, comments and empty lines too."""
+    monkeypatch.setattr("gateway.door.flow.PING_SECONDS", 0.05)
+    events = [b'data: {"candidates":[{"content":{"parts":[{"text":"%s"}]}}]}\r\n\r\n' % text for text in (b"a", b"b")]
+    door.upstream.answers.append(Scripted([events[0], 0.3, events[1]], headers=EVENTS))
+    answer = door.post("/v1beta/models/google-agent:streamGenerateContent?alt=sse", {"contents": []})
+    assert answer.content == b"".join(events)
+
+
 @pytest.mark.parametrize("name", [r"\ud800", r"openai/\ud800", r"openai/a\u0000b", r"openai/a\r\nb"])
 def test_a_model_that_no_book_can_hold_is_refused(door, name) -> None:
     answer = door.post("/v1/chat/completions", b'{"model":"%s","messages":[]}' % name.encode())

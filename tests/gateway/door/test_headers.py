@@ -97,8 +97,13 @@ def test_nothing_of_the_account_comes_downstream(door) -> None:
         "server": "cloudflare",
         "strict-transport-security": "max-age=1",
         "access-control-allow-origin": "*",
+        "x-litellm-model-api-base": "https://inside.example/v1",
+        "llm_provider-openai-organization": "org-behind-litellm",
+        "llm_provider-set-cookie": "__cf_bm=2",
+        "llm_provider-cf-ray": "9",
     }
     shown = {"x-request-id": "req_1", "x-ratelimit-remaining-requests": "9", "openai-processing-ms": "12"}
+    shown["llm_provider-x-request-id"] = "req_2"
     headers = [("content-type", "application/json"), *hidden.items(), *shown.items()]
     door.upstream.answers.append(Scripted([chat_answer()], headers=headers))
     answer = door.chat()

@@ -177,6 +177,13 @@ def test_a_stream_that_is_cut_raises_and_is_not_asked_for_again(door):
     assert sent.number == 1
 
 
+def test_a_stream_is_read_whose_provider_pauses(client, door, monkeypatch):
+    monkeypatch.setattr("gateway.door.flow.PING_SECONDS", 0.05)
+    asked = [{"role": "user", "content": str(Fault.SLOW)}]
+    with client.messages.stream(model=door.model, max_tokens=MOST, messages=asked) as stream:
+        assert SENTENCE in "".join(stream.text_stream)
+
+
 def test_an_error_in_mid_stream_is_raised(client, door):
     asked = [{"role": "user", "content": str(Fault.BROKEN)}]
 

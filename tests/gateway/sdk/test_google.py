@@ -206,6 +206,12 @@ def test_a_stream_that_is_cut_raises_and_is_not_asked_for_again(door):
     assert sent.number == 1
 
 
+def test_a_stream_is_read_whose_provider_pauses(client, door, monkeypatch):
+    monkeypatch.setattr("gateway.door.flow.PING_SECONDS", 0.05)
+    chunks = list(client.models.generate_content_stream(model=door.model, contents=str(Fault.SLOW)))
+    assert SENTENCE in "".join(chunk.text or "" for chunk in chunks)
+
+
 def test_an_error_in_mid_stream_is_raised(client, door):
     with pytest.raises(errors.APIError):
         list(client.models.generate_content_stream(model=door.model, contents=str(Fault.BROKEN)))

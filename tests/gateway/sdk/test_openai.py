@@ -279,6 +279,15 @@ def test_a_stream_that_is_cut_raises_and_is_not_asked_for_again(door):
     assert sent.number == 1
 
 
+def test_a_stream_is_read_whose_provider_pauses(client, door, monkeypatch):
+    monkeypatch.setattr("gateway.door.flow.PING_SECONDS", 0.05)
+    asked = [{"role": "user", "content": str(Fault.SLOW)}]
+    chunks = list(client.chat.completions.create(model=door.model, messages=asked, stream=True))
+    assert SENTENCE in "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    with client.responses.stream(model=door.model, input=str(Fault.SLOW)) as stream:
+        assert SENTENCE in stream.get_final_response().output_text
+
+
 def test_an_error_in_mid_stream_is_raised(client, door):
     asked = [{"role": "user", "content": str(Fault.BROKEN)}]
 
