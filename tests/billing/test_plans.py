@@ -102,7 +102,9 @@ def test_few_entries_of_a_kind_are_found_without_passing_others(long_ledgers, ac
 
     assert "entry_given" in total, total
     assert "entry_given" in granted, granted
-    assert not re.search("Sort|TEMP B-TREE", granted), granted
+    # Of the entries alone: who made them, PostgreSQL may look up before or after it sorts the few there are.
+    in_order = plan_of(statement.entries(organization=acme, show="granted", today=today)[:51])
+    assert not re.search("Sort|TEMP B-TREE", in_order), in_order
     assert "hold_pending" in held, held
     assert re.search(r"billing_ledgerentry_hold_id\w+ \(hold_id=\?\)|Index Cond: \(hold_id = ", held), held
 
