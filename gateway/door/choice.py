@@ -62,8 +62,8 @@ def _chosen(caller: Caller, asked: str) -> Chosen:
             raise DoorError(
                 400,
                 "no_key_for_provider",
-                f"This token names no key for {PROVIDERS[provider].name}. Whoever manages it can add one under Agents, "
-                "API tokens.",
+                f"This token names no key for {PROVIDERS[provider].name}. An owner or admin can make one that does "
+                "under Members, API tokens.",
             )
         if isinstance(found, Refusal):
             raise _refused(found)
