@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -24,7 +25,6 @@ from config.models import WorkerCluster
 from config.onboarding import ensure_platform
 from config.schedules import JOBS, NoSuchJob, ensure_schedules, next_time, start_due_jobs
 from config.worker.board import Board
-from organizations import clock
 from organizations.models import AuditEvent
 from organizations.outbox import backend
 
@@ -50,7 +50,12 @@ def waiting() -> list[dict[str, Any]]:
 def put_into_the_queue(func: Any, *args: Any, **options: Any) -> None:
     """As somebody who has the SECRET_KEY, or a version before this one, could."""
     task = {"id": "1" * 32, "name": "x", "func": func, "args": args, "kwargs": {}, "started": timezone.now(), **options}
-    OrmQ.objects.create(key="keyfare", payload=SignedPackage.dumps(task), lock=clock.now())
+    wait(SignedPackage.dumps(task))
+
+
+def wait(payload: str) -> None:
+    """From now by the database, as tasks do: on SQLite, microseconds of ours would be later than its milliseconds."""
+    OrmQ.objects.create(key="keyfare", payload=payload, lock=Now())
 
 
 def make_due(schedule: Schedule, **changes: Any) -> None:
@@ -119,7 +124,7 @@ def test_a_foreign_task_does_not_hold_up_ours(db):
     put_into_the_queue("os.system", "true")
     async_task("config.schedules.run", "resume_work")
     found: list[dict[str, Any]] = []
-    while OrmQ.objects.filter(lock__lte=timezone.now()).exists():
+    while OrmQ.objects.filter(lock__lte=Now()).exists():
         found += handed_out()
 
     assert [task["func"] for task in found] == ["config.schedules.run"]
@@ -135,7 +140,7 @@ def test_ours_is_not_taken_for_the_double_of_a_foreign_one_that_looks_alike(db, 
 
 def test_ours_does_not_wait_until_many_foreign_ones_are_gone(db):
     for _ in range(150):  # of a SECRET_KEY that was replaced, say
-        OrmQ.objects.create(key="keyfare", payload="a:b:c", lock=timezone.now())
+        wait("a:b:c")
     async_task("config.schedules.run", "resume_work")
 
     assert [task["func"] for task in handed_out()] == ["config.schedules.run"]
@@ -145,7 +150,7 @@ def test_ours_does_not_wait_until_many_foreign_ones_are_gone(db):
 
 def test_a_payload_that_is_no_task_leaves_the_queue(db):
     for payload in ("", "a:b:c", SignedPackage.dumps("no task"), SignedPackage.dumps({"func": 1})):
-        OrmQ.objects.create(key="keyfare", payload=payload, lock=timezone.now())
+        wait(payload)
 
     assert [handed_out() for _ in range(4)] == [[]] * 4
     assert not OrmQ.objects.exists()
