@@ -81,7 +81,11 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
-    "usage": (Permission.VIEW, SAFE),
+    "consumption": (Permission.VIEW, SAFE),
+    "calls": (Permission.VIEW, SAFE),
+    "runs": (Permission.VIEW, SAFE),
+    "calls-of-before": (Permission.VIEW, SAFE),
+    "call-of-before": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -405,7 +409,7 @@ def test_members_may_what_their_role_allows_and_nothing_else(world, alice, ada, 
             if role not in ROLES[permission]:
                 expected: tuple[int, ...] = (403,)
             elif method in methods:
-                expected = (200, 204, 302, 404, 422) if url.name == "routing:model-field" else (200, 204, 302, 422)
+                expected = (200, 204, 301, 302, 422, *((404,) if url.name == "routing:model-field" else ()))
             else:
                 expected = (405,)
             if status not in expected:
@@ -538,8 +542,8 @@ SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("candidates:briefing", "GET", CANDIDATE, {"tab": "candidates", "candidates": "{}", "shown": "{}", "show": "all"}),
     ("candidates:quote", "POST", CANDIDATE, {"candidates": "{}", "shown": "{}", "show": "all"}),
     ("candidates:run", "POST", CANDIDATE, {"candidates": "{}", "show": "all", "agreed": "4", "count": "1"}),
-    ("usage", "GET", EVENT, {"before": "{}"}),
-    ("usage", "GET", RUN, {"run": "{}"}),
+    ("calls", "GET", EVENT, {"before": "{}"}),
+    ("calls", "GET", RUN, {"run": "{}"}),
     ("candidates:checks", "GET", BRIEFING, {"briefing": "{}"}),
     ("organizations:members", "GET", MEMBER, {"member": "{}"}),
     (
@@ -589,7 +593,9 @@ def test_ids_of_another_organization_in_bodies_and_queries_are_as_absent(world, 
     assert contents(world.organization) == before
 
 
-@pytest.mark.parametrize("name", ["candidates:list", "usage", "candidates:briefings", "candidates:checks", "credits"])
+@pytest.mark.parametrize(
+    "name", ["candidates:list", "consumption", "calls", "runs", "candidates:briefings", "candidates:checks", "credits"]
+)
 def test_searches_filters_and_pages_find_nothing_of_another_organization(world, strangers_own, charlie, name):
     client = logged_in(charlie)
     address = reverse(name, args=["globex"])

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
+from usage.consumption import Report, found_in
+from usage.consumption_form import ConsumptionForm
 from usage.forms import UsageFilterForm
 from usage.models import UsageEvent
-from usage.names import action_name
+from usage.names import OwnNames, provider_names
 from usage.querysets import UsageEventQuerySet
 
 ROWS = 50
@@ -28,16 +31,18 @@ def events_context(
     request: OrganizationHttpRequest,
     *,
     purposes: Callable[[set[UUID]], Mapping[UUID, Purpose]],
-    action_names: Mapping[str, str],
+    names: OwnNames,
 ) -> dict[str, Any]:
     """
     What usage/events.html needs: the calls behind every number of usage and cost, latest first. `purposes` is asked for
-    those of the runs on the page; `action_names` are those of this organization, by slug.
+    those of the runs on the page.
     """
-    form = UsageFilterForm(request.GET, action_names=action_names)
     known = kinds.known_kinds(request.organization)
     providers, models, actions = ({getattr(kind, name) for kind in known} for name in ("provider", "model", "action"))
-    form.offer(providers=providers, models=models, actions=actions)
+    form = UsageFilterForm(request.GET, names=names, models=models)
+    form.offer(
+        provider=dict.fromkeys({*provider_names(), *providers}), action=dict.fromkeys({*names.actions, *actions})
+    )
     calls = UsageEvent.objects.for_organization(request.organization)
     of_kinds = calls.filter(pk__in=[kind.pk for kind in known])
     rows = _latest(form, _older_than(request, calls), of_kinds, ROWS + 1)
@@ -46,14 +51,19 @@ def events_context(
     return {
         "form": form,
         "events": events,
-        "calls": [
-            (event, of_runs.get(event.run_id), action_names.get(event.action) or action_name(event.action))
-            for event in events
-        ],
+        "calls": [(event, of_runs.get(event.run_id), names.action(event.action)) for event in events],
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "models": form.models,
     }
+
+
+def consumption_context(request: OrganizationHttpRequest, *, today: date, names: OwnNames) -> dict[str, Any]:
+    """What usage/consumption.html needs."""
+    form = ConsumptionForm(request.GET, names=names, today=today)
+    period = form.chosen_period
+    form.offer(**found_in(request.organization, period.first, period.last))
+    return {"form": form, "report": Report(request.organization, form, names).read()}
 
 
 def _older_than(request: OrganizationHttpRequest, calls: UsageEventQuerySet) -> UsageEventQuerySet:
@@ -67,6 +77,7 @@ def _latest(
     form: UsageFilterForm, calls: UsageEventQuerySet, of_each_kind: UsageEventQuerySet, count: int
 ) -> list[UsageEvent]:
     """The latest `count` of `calls` that the form asks for."""
+    calls = form.of_origin(calls)
     most, *few = form.of_time(calls)
     if "run" in form.wanted:
         found, few = [], [most, *few]

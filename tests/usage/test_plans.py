@@ -48,7 +48,7 @@ def test_what_is_not_rolled_up_is_found_by_its_position(acme, many_calls):
 
 def statements_of(as_bob, query: str) -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        assert as_bob.get(f"/o/acme/usage/?{query}").status_code == 200
+        assert as_bob.get(f"/o/acme/consumption/calls/?{query}").status_code == 200
     return [query["sql"] for query in queries if '"usage_usageevent"."latency_ms"' in query["sql"]]
 
 
@@ -117,7 +117,7 @@ def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls
 
     create_agent(organization=acme, name="Helper", actor=None)
     filters = ("", "model=model-3", "status=lost", "day=2026-11-20&by=run", f"run={first.run_id}")
-    for path in (*(f"usage/?{query}" for query in filters), "agents/"):
+    for path in (*(f"consumption/calls/?{query}" for query in filters), "agents/"):
         with plans_of_what_is_asked() as asked:
             assert as_bob.get(f"/o/acme/{path}").status_code == 200
 
@@ -129,14 +129,14 @@ def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls
             if "(organization_id=?)" in line or line.startswith("SCAN usage_usageevent")
         ]
         # In the order of an index up to where the page ends, and the first call of all.
-        assert len(of_everything) == (2 if path == "usage/?" else 1), of_everything
+        assert len(of_everything) == (2 if path == "consumption/calls/?" else 1), of_everything
         for line, sql in of_everything:
             assert "usage_event_by_kind" in line if "RECURSIVE" in sql else "usage_event_by_time" in line, line
 
 
 def test_what_calls_were_for_is_found_by_their_runs(as_bob, acme, many_calls):
     with plans_of_what_is_asked() as asked:
-        as_bob.get("/o/acme/usage/")
+        as_bob.get("/o/acme/consumption/calls/")
     ((sql, plan),) = [(sql, plan) for sql, plan in asked if '"candidates_candidatecheck"."run_id" IN' in sql]
 
     assert connection.vendor == "postgresql" or "check_by_run (organization_id=? AND run_id=?)" in plan, plan

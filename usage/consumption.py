@@ -1,0 +1,454 @@
+"""
+What an organization used in a period, by what, and how that compares with the period before: *Consumption*.
+
+Every number comes from one definition, `Metric.value` of sums that were added up first; nothing is a sum of what is
+shown. Each number has an address: the calls or the runs that it counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.urls import reverse
+
+from organizations.models import Organization
+from usage import amounts
+from usage.cells import Cell, Grouping, Totals, add_up, grouped, read_groupings, shown, totals
+from usage.charts import Chart, Series, share, stacked_bars
+from usage.consumption_form import ConsumptionForm, Period
+from usage.forms import NONE, Label
+from usage.measures import MEASURES, Sums
+from usage.metrics import BASE, BY_LABEL, METRICS, SMALL_USD, Group, Metric
+from usage.models import Mode
+from usage.names import OwnNames, provider_name
+
+MOST_ROWS = 10
+COLOURS = MOST_ROWS + 1
+Id = tuple[Any, ...]  # the values of the dimensions of a group
+DIMENSIONS = {"key": "key_id", "token": "token_id", "member": "member_id"}  # of fields that are not called as theirs
+MANAGED_KEYS = UUID(int=0)  # stands for all keys of the operator, which organizations are not told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`text` such as "+12%"; "" where there is nothing to compare."""
+
+    text: str = ""
+    before: str = ""  # what it was
+    goes_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`filter_url` shows this group alone, `rows_url` what its value counts. Empty where there is no such page."""
+
+    name: str
+    note: str
+    value: str
+    share: str
+    calls: str
+    per_call: str
+    per_run: str
+    why: str  # what the value does not cover
+    change: Change
+    filter_url: str = ""
+    rows_url: str = ""
+    why_url: str = ""
+    calls_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    label: str
+    value: str
+    note: str
+    change: Change
+    url: str
+    why: str = ""
+    why_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    period: Period
+    metric: Metric
+    group: Group
+    figures: tuple[Figure, ...]
+    rows: tuple[Row, ...]
+    other: Row | None
+    total: Row
+    chart: Chart | None
+    groups: int
+    all_url: str
+    has_calls: bool
+    notes: tuple[str, ...]
+
+    @property
+    def days(self) -> str:
+        return days_in_words(self.period.first, self.period.last)
+
+    @property
+    def before_days(self) -> str:
+        return days_in_words(self.period.before_first, self.period.before_last)
+
+    @property
+    def before_words(self) -> str:
+        return f"in the period before ({self.before_days})"
+
+
+class Report:
+    """One reading of the rollup for one address of the page."""
+
+    def __init__(self, organization: Organization, form: ConsumptionForm, names: OwnNames) -> None:
+        self.organization, self.form, self.names = organization, form, names
+        self.metric, self.group, self.period = form.chosen_metric, form.chosen_group, form.chosen_period
+        self.where = where_of(form)
+
+    def read(self) -> Consumption:
+        period, metric = self.period, self.metric
+        measures = tuple(name for name in MEASURES if name in {*BASE, *metric.more})
+        by_group = Grouping(tuple({**dict.fromkeys(self.group.dimensions), "mode": None}), measures)
+        (now,) = self._cells(period.first, period.last, by_group)
+        (before,) = self._cells(period.before_first, period.before_last, by_group)
+        of_groups, were = grouped(now, self._id), grouped(before, self._id)
+        ordered = sorted((each for each in of_groups if self._counts(of_groups[each])), key=self._order(of_groups))
+        folds = len(ordered) > COLOURS and not self.form.shows_all
+        top, rest = (ordered[:MOST_ROWS], ordered[MOST_ROWS:]) if folds else (ordered, [])
+        whole = self._row("Total", now, before, now)
+        other = None
+        if rest:
+            of_rest = [cell for each in rest for cell in of_groups[each]]
+            were_rest = [cell for each in were if each not in top for cell in were[each]]
+            other = self._row(f"Other ({len(rest):,})", of_rest, were_rest, now)
+        return Consumption(
+            period=period,
+            metric=metric,
+            group=self.group,
+            figures=tuple(self._figures(now, before)),
+            rows=tuple(
+                self._row(self._name(each), of_groups[each], were.get(each, []), now, group_id=each) for each in top
+            ),
+            other=other,
+            total=whole,
+            chart=self._chart(top[: COLOURS if not rest and len(ordered) <= COLOURS else MOST_ROWS], measures),
+            groups=len(ordered),
+            all_url=self.form.address(rows="all"),
+            has_calls=bool(add_up(now).calls if now else 0),
+            notes=tuple(self._notes(now)),
+        )
+
+    # Reading
+
+    def _cells(self, first: date, last: date, *groupings: Grouping) -> tuple[list[Cell], ...]:
+        return read_where(self.organization, first, last, *groupings, where=self.where)
+
+    def _id(self, cell: Cell) -> Id:
+        if self.group.dimensions == ("key_id",) and cell.mode == Mode.MANAGED:
+            return (MANAGED_KEYS,)
+        return tuple(getattr(cell, name) for name in self.group.dimensions)
+
+    @staticmethod
+    def _counts(cells: Iterable[Cell]) -> bool:
+        sums = add_up(cells)
+        return bool(sums.calls or sums.runs or sums.cost_nanousd)
+
+    def _order(self, of_groups: Mapping[Id, Sequence[Cell]]) -> Callable[[Id], tuple[Any, ...]]:
+        def order(each: Id) -> tuple[Any, ...]:
+            value = self._value(of_groups[each])
+            return (value is None, -(value or 0), -add_up(of_groups[each]).calls, self._name(each).casefold())
+
+        return order
+
+    # Numbers
+
+    def _value(self, cells: Sequence[Cell]) -> int | None:
+        """Of all of `cells` together; None where nothing of it is known or may be shown."""
+        if self.metric.is_usd:
+            return totals(cells).cost_nanousd if cells else 0
+        return self.metric.value(add_up(cells)) if cells else 0
+
+    def _text(self, cells: Sequence[Cell], metric: Metric) -> str:
+        if metric.is_usd:
+            return _usd_words(totals(cells)) if cells else "$0.00"
+        sums = add_up(cells) if cells else Sums()
+        value = metric.value(sums)
+        return "–" if value is None else metric.unit.text(value, metric.gap(sums))
+
+    def _row(
+        self,
+        name: str,
+        cells: Sequence[Cell],
+        before: Sequence[Cell],
+        whole: Sequence[Cell],
+        group_id: Id | None = None,
+    ) -> Row:
+        metric = self.metric
+        sums = add_up(cells) if cells else Sums()
+        of_group = self._filters(group_id) if group_id is not None else {}
+        has_page = group_id is not None or cells is whole
+        value = self._value(cells)
+        everything = self._value(whole)
+        per_call, per_run = self._averages(cells)
+        return Row(
+            name=name,
+            note=provider_name(group_id[0]) if group_id and self.group.dimensions == ("provider", "model") else "",
+            value=self._text(cells, metric),
+            share=share(value, everything) if metric.adds_up and value is not None and everything else "",
+            calls=amounts.count(sums.calls),
+            per_call=per_call,
+            per_run=per_run,
+            why=self._why(cells),
+            change=self._change(cells, before, metric),
+            filter_url=self.form.address(**of_group) if of_group else "",
+            rows_url=self._rows_url(metric, of_group, cells) if has_page else "",
+            why_url=self._why_url(of_group, cells) if has_page else "",
+            calls_url=self._rows_url(METRICS["calls"], of_group, cells) if has_page else "",
+        )
+
+    def _averages(self, cells: Sequence[Cell]) -> tuple[str, str]:
+        if not cells:
+            return "", ""
+        metric, sums = self.metric, add_up(shown(cells) if self.metric.is_usd else cells)
+        unit = SMALL_USD if metric.is_usd else metric.unit
+        per_call = per_run = ""
+        gap = metric.gap(sums)
+        if metric.per_call and sums.calls - gap > 0:
+            per_call = unit.value(_mean(metric.value(sums) or 0, sums.calls - gap))
+        if metric.per_run is not None:
+            total, runs, missing = metric.per_run(sums)
+            if runs and metric is METRICS["calls"]:
+                per_run = f"{total / runs:,.2f}"
+            elif runs:
+                per_run = amounts.at_least(unit.value(_mean(total, runs)), if_incomplete=missing > 0)
+        return per_call, per_run
+
+    def _change(self, now: Sequence[Cell], before: Sequence[Cell], metric: Metric) -> Change:
+        was = _shown_value(metric, before)
+        value = _shown_value(metric, now)
+        text = self._text(before, metric) if before else metric.unit.value(0)
+        if value is None or was is None:
+            return Change("", text if before else "")
+        if not was:
+            return Change("new" if value else "", text, goes_up=bool(value))
+        difference = value - was
+        if not metric.adds_up and metric.unit.name == "of the input":
+            points = Decimal(difference) / 100
+            return Change(f"{points:+,.1f} points", text, difference > 0)
+        percent = round(Decimal(100 * difference) / abs(was))
+        return Change("as before" if not difference else f"{percent:+,d}%", text, difference > 0)
+
+    def _why(self, cells: Sequence[Cell]) -> str:
+        """What the value does not cover."""
+        if not cells:
+            return ""
+        if self.metric.is_usd:
+            of = totals(cells)
+            parts = [amounts.not_covered(unpriced=of.unpriced_calls, unanswered=of.unknown_calls)]
+            if of.hidden_calls and of.usd_calls:
+                parts.append(f"{of.hidden_calls:,} Managed")
+            missing = ", ".join(filter(None, parts))
+            return f"without {missing}" if missing else ""
+        gap = self.metric.gap(add_up(cells))
+        return f"without {gap:,} call{'s' if gap != 1 else ''} that reported none" if gap else ""
+
+    def _figures(self, now: Sequence[Cell], before: Sequence[Cell]) -> Iterable[Figure]:
+        of = totals(now)
+        for slug in ("usd", "tokens", "calls", "runs", "errors"):
+            metric = METRICS[slug]
+            note = ""
+            if slug == "tokens":
+                note = f"{of.input_tokens:,} in, {of.output_tokens:,} out"
+            elif slug == "errors" and of.calls:
+                note = f"{share(of.failed_calls, of.calls)} of the calls"
+            yield Figure(
+                "Estimated USD" if slug == "usd" else metric.label,
+                self._text(now, metric),
+                note,
+                self._change(now, before, metric),
+                self._rows_url(metric, {}, now),
+            )
+
+    def _notes(self, now: Sequence[Cell]) -> Iterable[str]:
+        if not self.metric.adds_up:
+            yield (
+                f"{self.metric.label} cannot be added up: the drawing is of all calls together, "
+                "and each row below is worked out from its own calls."
+            )
+
+    # Drawing
+
+    def _chart(self, top: Sequence[Id], measures: tuple[str, ...]) -> Chart | None:
+        metric, days = self.metric, self.period.days
+        dimensions = self.group.dimensions if metric.adds_up else ()
+        by_day = Grouping(("day", *dict.fromkeys((*dimensions, "mode"))), measures)
+        (cells,) = self._cells(self.period.first, self.period.last, by_day)
+        if metric.is_usd:
+            cells = shown(cells)
+        if not metric.adds_up:
+            series = [self._series("All calls", cells, of_all=_shown_value(metric, cells))]
+        else:
+            of_groups = grouped(cells, self._id)
+            series = [self._series(self._name(each), of_groups.get(each, [])) for each in top]
+            rest = [cell for each, group in of_groups.items() if each not in top for cell in group]
+            if rest:
+                series.append(self._series("Other", rest, is_rest=True))
+        unit = metric.unit
+        if metric.is_usd and sum(each.total for each in series) < amounts.ONE_USD:
+            unit = SMALL_USD
+        by = f" by {self.group.label.lower()}" if metric.adds_up else ""
+        return stacked_bars(
+            name="consumption",
+            title=f"{metric.label} a day{by}",
+            days=days,
+            series=series,
+            unit=unit,
+            of=self.group.label if metric.adds_up else "What is drawn",
+            colours=COLOURS,
+        )
+
+    def _series(self, name: str, cells: Iterable[Cell], **more: Any) -> Series:
+        of_days: defaultdict[date, list[Cell]] = defaultdict(list)
+        for cell in cells:
+            if cell.day:
+                of_days[cell.day].append(cell)
+        sums = [add_up(of_days[day]) if day in of_days else Sums() for day in self.period.days]
+        return Series(
+            name, tuple(self.metric.value(each) or 0 for each in sums), tuple(map(self.metric.gap, sums)), **more
+        )
+
+    # Names and addresses
+
+    def _name(self, group_id: Id) -> str:
+        return group_name(self.group, group_id, self.names)
+
+    def _filters(self, group_id: Id) -> dict[str, str]:
+        """Of the address: what shows this group alone."""
+        dimensions = self.group.dimensions
+        if group_id == (MANAGED_KEYS,) and dimensions == ("key_id",):
+            return {"mode": Mode.MANAGED.value}
+        if dimensions == ("value",):
+            return {"label": str(Label(self.form.group_slug.removeprefix(BY_LABEL), group_id[0]))}
+        fields = {dimension: field for field, dimension in DIMENSIONS.items()}
+        return {
+            fields.get(dimension, dimension): str(value) if value else NONE
+            for dimension, value in zip(dimensions, group_id, strict=True)
+        }
+
+    def _rows_url(self, metric: Metric, of_group: Mapping[str, str], cells: Sequence[Cell]) -> str:
+        more = dict(metric.rows)
+        if metric.is_usd and cells and (of := totals(cells)).hidden_calls and of.usd_calls:
+            more["mode"] = Mode.BYOK.value
+        return self._list_url("runs" if metric.by_runs else "calls", {**of_group, **more})
+
+    def _why_url(self, of_group: Mapping[str, str], cells: Sequence[Cell]) -> str:
+        if self.metric.is_usd:
+            of = totals(cells)
+            if not of.is_incomplete:
+                return ""
+            more = {"price": "not_known", **({"mode": Mode.BYOK.value} if of.hidden_calls else {})}
+        else:
+            more = {"tokens": "not_reported"}
+        return self._list_url("calls", {**of_group, **more})
+
+    def _list_url(self, page: str, filters: Mapping[str, str]) -> str:
+        asked = {
+            "from": self.period.first.isoformat(),
+            "to": self.period.last.isoformat(),
+            **self.form.filters_in_address,
+            **filters,
+        }
+        return f"{reverse(page, args=[self.organization.slug])}?{urlencode(asked)}"
+
+
+def found_in(organization: Organization, first: date, last: date) -> dict[str, dict[Any, int | None]]:
+    """What calls of these days can be narrowed to, by fields of the form, each with its number of calls."""
+    names = ("provider", "model", "action", "mode")
+    groupings = [Grouping((DIMENSIONS.get(name, name), "mode"), ("calls",)) for name in names]
+    tables = read_where(organization, first, last, *groupings, where={})
+    found: dict[str, dict[Any, int | None]] = {}
+    for name, cells in zip(names, tables, strict=True):
+        counts: defaultdict[Any, int] = defaultdict(int)
+        for cell in cells:
+            if cell.sums.calls and not (name == "key" and cell.mode == Mode.MANAGED):
+                counts[getattr(cell, DIMENSIONS.get(name, name))] += cell.sums.calls
+        found[name] = {**counts}
+    return found
+
+
+def where_of(form: ConsumptionForm) -> dict[str, Collection[Any]]:
+    """The filters of the form, by dimensions of the rollup."""
+    wanted = form.wanted
+    where: dict[str, Collection[Any]] = {
+        DIMENSIONS.get(name, name): [wanted[name]]
+        for name in ("provider", "model", "action", "mode", "key", "token", "member")
+        if name in wanted
+    }
+    if label := wanted.get("label"):
+        where |= {"name": [label.name], "value": [label.value]}
+    elif form.group_slug.startswith(BY_LABEL):
+        where["name"] = [form.group_slug.removeprefix(BY_LABEL)]
+    return where
+
+
+def group_name(group: Group, group_id: Id, names: OwnNames) -> str:
+    (*_, value) = group_id
+    match group.dimensions:
+        case ("action",):
+            return names.action(value)
+        case ("provider",):
+            return provider_name(value)
+        case ("mode",):
+            return str(Mode(value).label) if value in Mode.values else str(value)
+        case ("key_id",):
+            return "Keys of the operator" if value == MANAGED_KEYS else names.key(value)
+        case ("token_id",):
+            return names.token(value)
+        case ("member_id",):
+            return names.member(value)
+    return str(value)
+
+
+def read_where(
+    organization: Organization, first: date, last: date, *groupings: Grouping, where: Mapping[str, Collection[Any]]
+) -> tuple[list[Cell], ...]:
+    """Until cells.py does it: what is asked for and what it is narrowed by, and then narrowed here."""
+    wider = [Grouping(tuple(dict.fromkeys((*each.dimensions, *where))), each.measures) for each in groupings]
+    tables = read_groupings(organization, last, (last - first).days + 1, *wider)
+    return tuple(
+        [cell for cell in table if all(getattr(cell, name) in values for name, values in where.items())]
+        for table in tables
+    )
+
+
+def _shown_value(metric: Metric, cells: Sequence[Cell]) -> int | None:
+    if not cells:
+        return 0 if metric.adds_up else None
+    return totals(cells).cost_nanousd if metric.is_usd else metric.value(add_up(cells))
+
+
+def _usd_words(of: Totals) -> str:
+    if of.has_no_token_charges:
+        return amounts.WITHOUT_CHARGES
+    if of.cost_nanousd is not None:
+        return amounts.at_least(amounts.dollars(of.cost_nanousd), if_incomplete=of.is_incomplete)
+    if of.unpriced_calls:
+        return amounts.UNPRICED
+    return amounts.NOT_KNOWN if of.unknown_calls else "paid by the operator"
+
+
+def days_in_words(first: date, last: date) -> str:
+    """Such as "29 Oct to 27 Nov 2026"."""
+    if first == last:
+        return f"{first:%-d %b %Y}"
+    return f"{first:%-d %b}{f' {first.year}' * (first.year != last.year)} to {last:%-d %b %Y}"
+
+
+def _mean(total: int, count: int) -> int:
+    return round(Decimal(total) / count)
