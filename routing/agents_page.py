@@ -67,7 +67,7 @@ def agents_context(organization: Organization, *, today: date) -> dict[str, Any]
 def agent_lines(
     organization: Organization, agents: Sequence[tuple[Agent, RoutingRow]], *, today: date
 ) -> list[AgentLine]:
-    (cells,) = read_groupings(organization, today, MONTH, BY_ACTION_AND_DAY) if agents else ([],)
+    (cells,) = read_groupings(organization, first_day(today, MONTH), today, BY_ACTION_AND_DAY) if agents else ([],)
     last = last_moments(organization) if agents else {}
     used = grouped([cell for cell in cells if cell.sums.calls], lambda cell: cell.action)
     return [_line(agent, row, used.get(agent.slug, []), last.get(agent.slug), today) for agent, row in agents]

@@ -10,7 +10,7 @@ from decimal import Decimal
 from organizations.models import Organization
 from usage import amounts
 from usage.cells import Cell, Grouping, add_up, grouped, read_groupings, shown
-from usage.days import MONTH
+from usage.days import MONTH, first_day
 from usage.measures import RUN_MEASURES
 
 BY_ACTION = Grouping(("action", "mode"), RUN_MEASURES)
@@ -93,7 +93,7 @@ def action_averages(
     *, organization: Organization, today: date, days: int = MONTH, show_managed_usd: bool | None = None
 ) -> dict[str, ActionAverages]:
     """By action, of the runs that began in the period, with all their calls; an action without runs is not in it."""
-    (by_action,) = read_groupings(organization, today, days, BY_ACTION)
+    (by_action,) = read_groupings(organization, first_day(today, days), today, BY_ACTION)
     return averages_of(by_action, show_managed_usd)
 
 
@@ -107,7 +107,7 @@ def averages_with_model(
     show_managed_usd: bool | None = None,
 ) -> ActionAverages | None:
     """`action_averages` of those runs of one action that began with a call of `model`; None without such a run."""
-    (cells,) = read_groupings(organization, today, MONTH, BY_ACTION_AND_MODEL)
+    (cells,) = read_groupings(organization, first_day(today, MONTH), today, BY_ACTION_AND_MODEL)
     of_model = [cell for cell in cells if (cell.action, cell.provider, cell.model) == (action, provider, model)]
     return averages_of(of_model, show_managed_usd).get(action)
 

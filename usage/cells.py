@@ -1,53 +1,88 @@
 """
-The sums that every number on a page is made of, read in one statement: the daily rollup, and the events of this
-organization that are not in it yet. Because it is one, each event is seen exactly once, whatever the rollup does
-meanwhile.
+The sums that every number on a page is made of, read in one statement: a rollup, and the events of this organization
+that are not in it yet. Because it is one, each event is seen exactly once, whatever the rollup does meanwhile.
 
-A period of n days includes today. What nobody knows is None, never 0, and a sum says how much of it is not known; USD
-that the organization is not to see are left out (usage/audience.py says what `show_managed_usd` means), and where it
-sees all, `hidden_calls` is 0.
+What nobody knows is None, never 0, and a sum says how much of it is not known; USD that the organization is not to see
+are left out (usage/audience.py says what `show_managed_usd` means), and where it sees all, `hidden_calls` is 0.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Field, Q, QuerySet
 
 from organizations.models import Organization
 from usage.audience import sees_usd
-from usage.days import first_day
-from usage.measures import MEASURES, Sums, daily_rows, rows_of_other_days
-from usage.models import UsageDaily, UsageEvent
+from usage.days import end_of_day, first_day, start_of_day
+from usage.measures import (
+    COARSE_MEASURES,
+    MEASURES,
+    Sums,
+    coarse_rows,
+    daily_rows,
+    rows_of_other_days,
+    with_labels,
+)
+from usage.models import UsageByLabel, UsageDaily, UsageEvent, UsageHourly
 from usage.rollups import not_rolled_up
 
 Key = TypeVar("Key")
-DIMENSIONS = ("day", "provider", "model", "action", "mode")
 STAND_INS = (Organization(pk=-1), date(1, 1, 1), date(1, 1, 2))
 
 
+class Source(NamedTuple):
+    """A rollup: its table, what says when, and how events are summed as it does."""
+
+    table: type[UsageDaily] | type[UsageHourly] | type[UsageByLabel]
+    when: str
+    rows: Callable[..., QuerySet[UsageEvent, Any]]
+    measures: tuple[str, ...]
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        return tuple(name for name in self.table.DIMENSIONS if name != "organization_id")
+
+
+DAILY = Source(UsageDaily, "day", daily_rows, MEASURES)
+HOURLY = Source(UsageHourly, "hour", coarse_rows, COARSE_MEASURES)
+BY_LABEL = Source(UsageByLabel, "day", coarse_rows, COARSE_MEASURES)
+Where = Mapping[str, Collection[Any]]
+
+
 class Grouping(NamedTuple):
-    """By what to sum up, and what: the sums that a page does not show took as long as those it shows."""
+    """
+    By what to sum up, and what: the sums that a page does not show took as long as those it shows. Where it is not
+    `filtered`, it is of everything in the period.
+    """
 
     dimensions: tuple[str, ...]
     measures: tuple[str, ...] = MEASURES
+    filtered: bool = True
 
 
 class Cell(NamedTuple):
-    """Sums of one group; dimensions that were not asked for are empty."""
+    """Sums of one group; dimensions that were not asked for are empty. `name` and `value` are a label's."""
 
     sums: Sums
     day: date | None = None
+    hour: datetime | None = None
     provider: str = ""
     model: str = ""
     action: str = ""
     mode: str = ""
+    key_id: UUID | None = None
+    token_id: int = 0
+    member_id: int = 0
+    name: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,65 +125,115 @@ class Totals:
 
 def read_cells(organization: Organization, today: date, days: int, *dimensions: str) -> list[Cell]:
     """What was used in the `days` days that end with today, by `dimensions` of UsageDaily."""
-    (cells,) = read_groupings(organization, today, days, Grouping(dimensions))
+    (cells,) = read_groupings(organization, first_day(today, days), today, Grouping(dimensions))
     return cells
 
 
-def read_groupings(organization: Organization, today: date, days: int, *groupings: Grouping) -> tuple[list[Cell], ...]:
+def read_groupings(
+    organization: Organization,
+    first: date,
+    last: date,
+    *groupings: Grouping,
+    source: Source = DAILY,
+    where: Where | None = None,
+) -> tuple[list[Cell], ...]:
     """
-    The same by each of several `groupings`, from one reading: a page needs few cells of each, not all of all.
+    The same of the days from `first` to `last`, by each of several `groupings`, from one reading: a page needs few
+    cells of each, not all of all.
 
-    Measures that a grouping does not ask for are 0.
+    `where` keeps those rows whose dimensions have one of these values; without values, any. Measures that a grouping
+    does not ask for, or the source does not have, are 0.
     """
-    sql, parameters = _statement(groupings)
-    meant = dict(zip(_stand_ins(), _as_stored(organization.pk, first_day(today, days), today), strict=True))
-    dimensions = _dimensions(groupings)
+    where = {name: values for name, values in (where or {}).items() if values}
+    shape = tuple((name, len(values)) for name, values in where.items())
+    sql, parameters = _statement(groupings, source, shape)
+    meant = dict(zip(_stand_ins(), _as_stored(organization.pk, first, last), strict=True))
+    conditions = [
+        cast("Field[Any, Any]", source.table._meta.get_field(name)).get_db_prep_value(value, connection)
+        for name, values in where.items()
+        for value in values
+    ]
+    dimensions, measures = _dimensions(groupings, source, shape), _measures(groupings, source)
     tables: tuple[list[Cell], ...] = tuple([] for _ in groupings)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [meant.get(parameter, parameter) for parameter in parameters])
+        cursor.execute(
+            sql,
+            [
+                *(meant.get(parameter, parameter) for parameter in parameters),
+                *(value for grouping in groupings if grouping.filtered for value in conditions),
+            ],
+        )
         for place, *row in cursor.fetchall():
             wanted = groupings[place].dimensions
-            of_group = {name: value for name, value in zip(dimensions, row, strict=False) if name in wanted}
-            if isinstance(day := of_group.get("day"), str):
-                of_group["day"] = date.fromisoformat(day)
-            tables[place].append(Cell(Sums(*map(int, row[len(dimensions) :])), **of_group))
+            of_group = {
+                name: _read(name, value) for name, value in zip(dimensions, row, strict=False) if name in wanted
+            }
+            sums = dict(zip(measures, map(int, row[len(dimensions) :]), strict=True))
+            tables[place].append(Cell(Sums(**sums), **of_group))
     return tables
 
 
-def _dimensions(groupings: Sequence[Grouping]) -> list[str]:
-    return [name for name in DIMENSIONS if any(name in grouping.dimensions for grouping in groupings)]
+def _read(dimension: str, value: Any) -> Any:
+    """As Python has it; SQLite gives text."""
+    if isinstance(value, str):
+        match dimension:
+            case "day":
+                return date.fromisoformat(value)
+            case "hour":
+                return datetime.fromisoformat(value).replace(tzinfo=UTC)
+            case "key_id":
+                return UUID(value)
+    return value
+
+
+def _dimensions(groupings: Sequence[Grouping], source: Source, where: Sequence[tuple[str, int]] = ()) -> list[str]:
+    wanted = {name for grouping in groupings for name in grouping.dimensions} | {name for name, _ in where}
+    return [name for name in source.dimensions if name in wanted]
+
+
+def _measures(groupings: Sequence[Grouping], source: Source) -> list[str]:
+    return [name for name in source.measures if any(name in grouping.measures for grouping in groupings)]
 
 
 @cache
-def _statement(groupings: tuple[Grouping, ...]) -> tuple[str, tuple[Any, ...]]:
+def _statement(
+    groupings: tuple[Grouping, ...], source: Source, where: tuple[tuple[str, int], ...]
+) -> tuple[str, tuple[Any, ...]]:
     """
-    What `read_groupings` asks, with `_stand_ins` for the organization and the days.
+    What `read_groupings` asks, with `_stand_ins` for the organization and the days; the values of `where` follow.
 
     Made once, since it is the same for everybody and takes as long to make as to ask.
     """
     nobody, first, last = STAND_INS
-    dimensions = _dimensions(groupings)
-    daily = UsageDaily.objects.for_organization(nobody).filter(day__range=(first, last)).order_by()
+    dimensions, measures = _dimensions(groupings, source, where), _measures(groupings, source)
+    table = source.table.objects.for_organization(nobody).filter(_between(source, first, last)).order_by()
     # Row by row: what is grouped below need not be grouped here, which took a fifth of the time.
-    rolled_up = daily.values_list(*dimensions).annotate(**{f"sum_{name}": F(name) for name in MEASURES})
+    rolled_up = table.values_list(*dimensions).annotate(**{f"sum_{name}": F(name) for name in measures})
     tail = not_rolled_up(UsageEvent.objects.for_organization(nobody))
-    cells = rolled_up.union(
-        daily_rows(tail.on_days(first, last), *dimensions),
-        rows_of_other_days(tail.filter(run_day__range=(first, last)), *dimensions),
-        all=True,
-    )
-    of_cells, parameters = cells.query.get_compiler(connection=connection).as_sql()
+    rows = [source.rows(tail.on_days(first, last), *dimensions, measures=measures)]
+    if source is DAILY:
+        rows.append(rows_of_other_days(tail.filter(run_day__range=(first, last)), *dimensions, measures=measures))
+    of_cells, parameters = rolled_up.union(*rows, all=True).query.get_compiler(connection=connection).as_sql()
+    if source is BY_LABEL:
+        of_cells = with_labels(of_cells, connection.vendor)
+    conditions = " AND ".join(f"{name} IN ({', '.join(['%s'] * count)})" for name, count in where)
     grouped = " UNION ALL ".join(
-        f"SELECT {place}, {', '.join(_selected(grouping, dimensions))} FROM cell "  # noqa: S608  # names of ours
-        f"GROUP BY {', '.join(grouping.dimensions)}"
+        f"SELECT {place}, {', '.join(_selected(grouping, dimensions, measures))} FROM cell"  # noqa: S608  # names of ours
+        f"{f' WHERE {conditions}' if conditions and grouping.filtered else ''}"
+        f" {f'GROUP BY {by}' if (by := ', '.join(grouping.dimensions)) else 'HAVING COUNT(*) > 0'}"
         for place, grouping in enumerate(groupings)
     )
     return f"WITH cell AS ({of_cells}) {grouped}", tuple(parameters)
 
 
-def _selected(grouping: Grouping, dimensions: Sequence[str]) -> Iterator[str]:
+def _between(source: Source, first: date, last: date) -> Q:
+    ends = (first, last) if source.when == "day" else (start_of_day(first), end_of_day(last))
+    return Q(**{f"{source.when}__range": ends})
+
+
+def _selected(grouping: Grouping, dimensions: Sequence[str], measures: Sequence[str]) -> Iterator[str]:
     yield from (name if name in grouping.dimensions else "NULL" for name in dimensions)
-    yield from (f"SUM(sum_{name})" if name in grouping.measures else "0" for name in MEASURES)
+    yield from (f"SUM(sum_{name})" if name in grouping.measures else "0" for name in measures)
 
 
 def _stand_ins() -> tuple[Any, ...]:
@@ -156,8 +241,9 @@ def _stand_ins() -> tuple[Any, ...]:
     return _as_stored(nobody.pk, first, last)
 
 
-def _as_stored(pk: int, *days: date) -> tuple[Any, ...]:
-    return pk, *map(connection.ops.adapt_datefield_value, days)
+def _as_stored(pk: int, first: date, last: date) -> tuple[Any, ...]:
+    days = map(connection.ops.adapt_datefield_value, (first, last))
+    return pk, *days, *map(connection.ops.adapt_datetimefield_value, (start_of_day(first), end_of_day(last)))
 
 
 def add_up(cells: Iterable[Cell]) -> Sums:

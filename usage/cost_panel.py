@@ -67,7 +67,7 @@ class CostSummary:
 
 def cost_summary(*, organization: Organization, today: date, show_managed_usd: bool | None = None) -> CostSummary:
     """The whole cost panel, from one query."""
-    by_day, by_model = read_groupings(organization, today, MONTH, BY_DAY, BY_MODEL)
+    by_day, by_model = read_groupings(organization, first_day(today, MONTH), today, BY_DAY, BY_MODEL)
     return _summary(organization, today, by_day, by_model, show_managed_usd)
 
 
@@ -75,7 +75,8 @@ def cost_and_averages(
     *, organization: Organization, today: date, show_managed_usd: bool | None = None
 ) -> tuple[CostSummary, dict[str, ActionAverages]]:
     """`cost_summary` and `action_averages` of its month, from one query."""
-    by_day, by_model, by_action = read_groupings(organization, today, MONTH, BY_DAY, BY_MODEL, BY_ACTION)
+    first = first_day(today, MONTH)
+    by_day, by_model, by_action = read_groupings(organization, first, today, BY_DAY, BY_MODEL, BY_ACTION)
     return (
         _summary(organization, today, by_day, by_model, show_managed_usd),
         averages_of(by_action, show_managed_usd),

@@ -1,5 +1,5 @@
 """
-The two database expressions that metering rests on.
+The database expressions that metering rests on.
 
 Exactly-once rollups need to know which events can no longer be joined by earlier ones. On PostgreSQL that
 is the id of the transaction that wrote the event: everything below the oldest transaction still running is
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, DateField, Func
+from django.db.models import BigIntegerField, DateField, DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
 
 
@@ -36,3 +36,14 @@ class UtcDay(Func):
 
     def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
         return super().as_sql(compiler, connection, template="(%(expressions)s AT TIME ZONE 'UTC')::date", **context)
+
+
+class UtcHour(Func):
+    """The beginning of the UTC hour of a timestamp, natively, as a column would hold it."""
+
+    template = "(substr(%(expressions)s, 1, 13) || ':00:00')"
+    arity = 1
+    output_field = DateTimeField()
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
+        return super().as_sql(compiler, connection, template="date_trunc('hour', %(expressions)s, 'UTC')", **context)

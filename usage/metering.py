@@ -21,6 +21,7 @@ from organizations.many_rows import delete_rows, insert_rows
 from organizations.storable import storable
 from usage.facts import Admission, CallFacts
 from usage.first_calls import can_be_one_statement, record_at_once
+from usage.input_parts import NOT_COUNTED, InputParts
 from usage.models import InFlightCall, UsageEvent
 from usage.new_rows import ADMITTED, EVENT, NewEvent, new_event, values_of_admission, values_of_event
 from usage.pricing import OWN_SERVER, Price, price, unpriced
@@ -45,6 +46,7 @@ class Finished:
 
     `may_have_run`: it failed without an answer, after it had left. What a provider sent is cut to what the columns
     hold; nothing it sends can keep the event from being written. `cost` is `cost_of` it, where somebody asked before.
+    `input_parts`: what its input was made of, in any unit.
     """
 
     call: Admission
@@ -57,6 +59,7 @@ class Finished:
     first_byte_ms: int | None = None
     are_tokens_estimated: bool = False
     cost: Price | None = None
+    input_parts: InputParts = NOT_COUNTED
 
 
 def admit_call(
@@ -209,7 +212,9 @@ def _event_of(finished: Finished) -> NewEvent:
         cache_write_1h_tokens=tokens.cache_write_1h,
         output_tokens=tokens.output,
         reasoning_tokens=tokens.reasoning,
+        **finished.input_parts.tokens(tokens.input_total),
         cost_nanousd=cost.cost_nanousd,
+        input_cost_nanousd=cost.input_nanousd,
         price_source=cost.source.value,
         price_version=cost.version,
         no_price=cost.no_price.value if cost.no_price else "",

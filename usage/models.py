@@ -10,10 +10,14 @@ from django.db.models import F, Q
 from organizations.models import Organization, TenantQuerySet
 from usage.columns import Asked, CalledBy
 from usage.columns import Mode as Mode
-from usage.facts import COUNTED_BY, Admission
+from usage.facts import Admission
 from usage.ingest import IngestPosition
 from usage.names import provider_name
 from usage.querysets import UsageEventQuerySet
+from usage.rollup_tables import RollupState as RollupState
+from usage.rollup_tables import UsageByLabel as UsageByLabel
+from usage.rollup_tables import UsageDaily as UsageDaily
+from usage.rollup_tables import UsageHourly as UsageHourly
 
 
 class InFlightCall(CalledBy, Asked):
@@ -146,7 +150,16 @@ class UsageEvent(CalledBy, Asked):
     )
     output_tokens = models.PositiveBigIntegerField(default=0, help_text="Reasoning included.")
     reasoning_tokens = models.PositiveBigIntegerField(default=0, help_text="A part of output_tokens.")
+    # What the input was made of, counted by us and scaled to the tokens that were reported; all 0 where not counted.
+    system_tokens = models.PositiveBigIntegerField(default=0, help_text="Instructions.")
+    tools_tokens = models.PositiveBigIntegerField(default=0, help_text="Definitions of tools and what they returned.")
+    retrieved_tokens = models.PositiveBigIntegerField(default=0, help_text="Documents given along, such as a profile.")
+    history_tokens = models.PositiveBigIntegerField(default=0, help_text="Earlier turns.")
+    user_tokens = models.PositiveBigIntegerField(default=0, help_text="The last turn of the user.")
     cost_nanousd = models.BigIntegerField(null=True, blank=True, help_text="Empty: unpriced.")
+    input_cost_nanousd = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="The part of the cost that is of input; empty where it cannot be told apart."
+    )
     price_source = models.CharField(max_length=10, choices=PriceSource.choices)
     price_version = models.CharField(max_length=80, blank=True)
     no_price = models.CharField(max_length=20, blank=True, choices=NoPrice.choices, help_text="Why it has no cost.")
@@ -300,87 +313,3 @@ class UsageEvent(CalledBy, Asked):
         if self.usage_reported or self.has_nothing_to_pay:
             return False
         return self.status != self.Status.FAILED or bool(self.no_price)
-
-
-class UsageDaily(CalledBy):
-    """
-    What pages read: the events of one UTC day summed by everything they are shown by.
-
-    Written by `roll_up` only, each event once; the events stay the truth, and `rebuild` derives this table
-    anew. Calls, tokens and cost stand on the day the call left, as in the provider's bill; the figures of runs on the
-    day the run began, so that an average never divides one day's cost by another day's runs. No dimension is ever
-    NULL, since NULLs are distinct in a unique constraint and would split a row.
-    """
-
-    # The events hold the organization fast. A constraint here would be looked up once a row at the end of a rollup.
-    organization = models.ForeignKey(
-        Organization, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
-    )
-    day = models.DateField()
-    calls = models.PositiveBigIntegerField()
-    answered = models.PositiveBigIntegerField()
-    failed = models.PositiveBigIntegerField()
-    lost = models.PositiveBigIntegerField()
-    unpriced_calls = models.PositiveBigIntegerField(help_text="Answered, at a cost nobody knows.")
-    unknown_calls = models.PositiveBigIntegerField(help_text="Without an answer; nobody knows what they cost.")
-    unreported_calls = models.PositiveBigIntegerField(help_text="Answered, with tokens nobody knows.")
-    own_server_calls = models.PositiveBigIntegerField(help_text="To a server that charges no tokens.")
-    uncached_input_tokens = models.PositiveBigIntegerField()
-    cache_read_tokens = models.PositiveBigIntegerField()
-    cache_write_tokens = models.PositiveBigIntegerField()
-    output_tokens = models.PositiveBigIntegerField(help_text="Reasoning included.")
-    reasoning_tokens = models.PositiveBigIntegerField(help_text="A part of output_tokens.")
-    cost_nanousd = models.BigIntegerField(help_text="Of the calls that have a price.")
-    latency_ms = models.PositiveBigIntegerField()
-    runs = models.PositiveBigIntegerField(help_text="That began on the day; so in all figures of runs.")
-    priced_runs = models.PositiveBigIntegerField(help_text="At least one of their calls has a price.")
-    partly_priced_runs = models.PositiveBigIntegerField(help_text="Another one has a cost that nobody knows.")
-    own_server_runs = models.PositiveBigIntegerField(help_text="Priced first by a server that charges no tokens.")
-    run_cost_nanousd = models.BigIntegerField(help_text="Of all calls of these runs, on whichever day.")
-    run_tokens = models.PositiveBigIntegerField(help_text="Of all calls of these runs, on whichever day.")
-    run_unreported_calls = models.PositiveBigIntegerField(help_text="Their calls with tokens nobody knows.")
-
-    DIMENSIONS = ("organization_id", "day", *COUNTED_BY)
-
-    objects = TenantQuerySet["UsageDaily"].as_manager()
-
-    class Meta:
-        verbose_name_plural = "usage by day"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["organization", "day", *COUNTED_BY],
-                name="one_usage_row_a_day",
-            ),
-        ]
-        indexes = [
-            # For staff, who see the days of all organizations.
-            models.Index(fields=["-day", "-id"], name="usage_daily_of_everybody"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.day} {provider_name(self.provider)} {self.model} {self.action}"
-
-
-class RollupState(models.Model):
-    """How far the rollup has come: one row, moved in the transaction that adds to UsageDaily."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    position = models.BigIntegerField(default=0, help_text="The first position not rolled up.")
-    rebuilt_to_id = models.BigIntegerField(
-        default=0,
-        help_text="PostgreSQL: events up to this id were rolled up by a rebuild, whatever their position.",
-    )
-    system_identifier = models.CharField(
-        max_length=40,
-        blank=True,
-        help_text="The PostgreSQL cluster whose transaction ids the position counts.",
-    )
-    rolled_up_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name = "rollup state"
-        verbose_name_plural = "rollup state"
-        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_rollup_state")]
-
-    def __str__(self) -> str:
-        return f"rolled up to {self.position}"

@@ -74,6 +74,14 @@ def list_price(
     return _priced(rates_of(provider, model, served_model, tier, at.astimezone(UTC).date()), usage)[0]
 
 
+def list_price_and_input(
+    *, provider: str, model: str, served_model: str, usage: TokenUsage, tier: str, at: datetime
+) -> tuple[int | NoPrice, int | None]:
+    """`list_price`, and what of it is of input; nano-USD."""
+    cost, rate = _priced(rates_of(provider, model, served_model, tier, at.astimezone(UTC).date()), usage)
+    return cost, rate.input_cost(usage) if rate else None
+
+
 def list_prices(
     *, provider: str, model: str, served_model: str, usage: TokenUsage, tier: str, at: datetime, cost_nanousd: int
 ) -> Mapping[str, Decimal]:

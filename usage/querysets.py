@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 
 class UsageEventQuerySet(TenantQuerySet["UsageEvent"]):
-    def with_day(self) -> Self:
-        """Adds `day`, the UTC day on which the call left."""
-        return self.annotate(day=UtcDay("occurred_at"))
-
     def on_days(self, first_day: date, last_day: date) -> Self:
         """By the day of each event and no index: for the few events that are not rolled up."""
         day = UtcDay("occurred_at")

@@ -64,6 +64,12 @@ class Rate:
                 amount += count * price
         return rounded(amount)
 
+    def input_cost(self, usage: TokenUsage) -> int:
+        """What of `cost` is of input; nano-USD. For tokens that have a price."""
+        prices = self.step_of(usage.input_total).prices
+        counts = zip(_counts(usage)[: len(INPUT)], prices[: len(INPUT)], strict=True)
+        return rounded(sum(count * (price or 0) for count, price in counts))
+
     def most(self, *, input_tokens: int, output_tokens: int) -> int | None:
         """
         What a request costs at most that sends and receives no more than so many tokens, of whatever class; nano-USD,

@@ -1,5 +1,5 @@
 """
-The daily rollup: each usage event is added to its day exactly once, whatever runs at the same time.
+The rollup: each usage event is added to its day, its hour and its labels exactly once, whatever runs at the same time.
 
 A watermark says up to which position events have been added. One transaction locks it, adds what lies
 between it and the new watermark, and moves it; a crash undoes all three. Positions (usage/ingest.py) are
@@ -10,7 +10,7 @@ time, it is the next row id. Late events (of a day long past) have a new positio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -19,8 +19,17 @@ from django.db import connection, transaction
 from django.db.models import Count, Max, Min, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from usage.measures import MEASURES, daily_rows, rows_of_other_days, sorted_by
-from usage.models import RollupState, UsageDaily, UsageEvent
+from usage.days import midnight_before
+from usage.measures import (
+    COARSE_MEASURES,
+    MEASURES,
+    coarse_rows,
+    daily_rows,
+    rows_of_other_days,
+    sorted_by,
+    with_labels,
+)
+from usage.models import RollupState, UsageByLabel, UsageDaily, UsageEvent, UsageHourly
 from usage.querysets import UsageEventQuerySet
 
 
@@ -38,6 +47,7 @@ class RollUpResult:
 
 NOTHING = RollUpResult(events=0, rows=0)
 EVENTS_AT_ONCE = 250_000
+HOURS_KEPT_DAYS = 35
 LAST = 2**63 - 1  # position that there can be
 Progress = Callable[[int, int], None]  # is told how much is done, and of how much
 
@@ -58,7 +68,7 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
         if locked is None:
             return NOTHING
         until = _next_position()
-        result = _add_to_daily(_events_between(locked, until), progress)
+        result = _add(_events_between(locked, until), now, progress)
         if result.events:
             _move_state(position=until, rolled_up_at=now)
     return result
@@ -66,7 +76,7 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
 
 def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
-    Derive all of UsageDaily anew from the events; afterwards `roll_up` goes on from there.
+    Derive all sums anew from the events; afterwards `roll_up` goes on from there.
 
     Also the way back after a restore into another PostgreSQL cluster. Writers wait while it runs.
     """
@@ -77,8 +87,9 @@ def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
                 cursor.execute(f"LOCK TABLE {UsageEvent._meta.db_table} IN SHARE MODE")
         until = _next_position()
         last_id = UsageEvent.objects.aggregate(last=Max("id"))["last"] or 0
-        UsageDaily.objects.all().delete()
-        result = _add_to_daily(UsageEvent.objects.filter(id__lte=last_id), progress)
+        for table in (UsageDaily, UsageHourly, UsageByLabel):
+            table.objects.all().delete()
+        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress)
         _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
     return result
 
@@ -88,10 +99,15 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
     return _from_position(events, _of_state("position"), after_id=_of_state("rebuilt_to_id"))
 
 
-def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> RollUpResult:
+def hours_kept_from(now: datetime) -> datetime:
+    """The first hour that UsageHourly has."""
+    return midnight_before(now) - timedelta(days=HOURS_KEPT_DAYS)
+
+
+def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -> RollUpResult:
     """
     In the database: group the events, add the groups to their days, without looking for rows to add to on days that
-    have none yet; then what counts on other days.
+    have none yet; then what counts on other days; the same by hours and labels.
 
     A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
     """
@@ -107,31 +123,54 @@ def _add_to_daily(events: UsageEventQuerySet, progress: Progress | None) -> Roll
     for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
         part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
         newest = UsageDaily.objects.order_by("-day").values_list("day", flat=True).first() or date.min
-        rows += _add(daily_rows(part.left_on_days(None, newest), *dimensions)) if newest > date.min else 0
+        if newest > date.min:
+            rows += _add_to_daily(daily_rows(part.left_on_days(None, newest), *dimensions))
         if found["latest"].date() > newest:
             new_days = daily_rows(part.left_on_days(newest + timedelta(days=1), None), *dimensions)
-            rows += _add(new_days, are_new=True)
+            rows += _add_to_daily(new_days, are_new=True)
+        _add_to_coarse(UsageHourly, part.filter(occurred_at__gte=hours_kept_from(now)))
+        _add_to_coarse(UsageByLabel, part)
         if progress:
             progress(
                 min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
             )
     if found["of_other_days"]:
-        rows += _add(rows_of_other_days(events, *dimensions))
+        rows += _add_to_daily(rows_of_other_days(events, *dimensions))
+    UsageHourly.objects.filter(hour__lt=hours_kept_from(now)).delete()
     return RollUpResult(events=found["count"], rows=rows)
 
 
-def _add(rows: QuerySet[UsageEvent, Any], *, are_new: bool = False) -> int:
-    table = UsageDaily._meta.db_table
-    dimensions = UsageDaily.DIMENSIONS
-    # In the order of the table's index, which is then filled from one side: a third of the time, measured.
+def _add_to_daily(rows: QuerySet[UsageEvent, Any], *, are_new: bool = False) -> int:
     # A key that was renamed within a part goes by either name until a later part has its calls.
-    labelled = sorted_by(rows.annotate(label=Max("key_label")), *dimensions)
-    select, parameters = labelled.query.get_compiler(connection=connection).as_sql()
-    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in MEASURES)
-    conflict = f" ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET {added}, key_label = excluded.key_label"
+    labelled = rows.annotate(label=Max("key_label"))
+    return _insert(UsageDaily, labelled, MEASURES, {"key_label": "excluded.key_label"}, are_new=are_new)
+
+
+def _add_to_coarse(table: type[UsageHourly] | type[UsageByLabel], events: UsageEventQuerySet) -> None:
+    _insert(table, coarse_rows(events, *table.DIMENSIONS), COARSE_MEASURES, {})
+
+
+def _insert(
+    table: type[UsageDaily] | type[UsageHourly] | type[UsageByLabel],
+    rows: QuerySet[UsageEvent, Any],
+    measures: Sequence[str],
+    replaced: dict[str, str],
+    *,
+    are_new: bool = False,
+) -> int:
+    """Add `rows`, which have the dimensions, the measures and what is `replaced` in a row that is there."""
+    name, dimensions = table._meta.db_table, table.DIMENSIONS
+    # In the order of the table's index, which is then filled from one side: a third of the time, measured.
+    select, parameters = sorted_by(rows, *dimensions).query.get_compiler(connection=connection).as_sql()
+    if "name" in dimensions:
+        select = with_labels(select, connection.vendor)
+    changed = {measure: f"{name}.{measure} + excluded.{measure}" for measure in measures} | replaced
+    conflict = f" ON CONFLICT ({', '.join(dimensions)}) DO UPDATE SET " + ", ".join(
+        f"{column} = {value}" for column, value in changed.items()
+    )
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({', '.join((*dimensions, *MEASURES, 'key_label'))}) {select}"
+            f"INSERT INTO {name} ({', '.join((*dimensions, *measures, *replaced))}) {select}"
             f"{'' if are_new else conflict}",
             parameters,
         )

@@ -54,6 +54,7 @@ HAND_WRITTEN_SQL = {
     "usage/cells.py",
     "usage/first_calls.py",
     "usage/kinds.py",
+    "usage/measures.py",
     "usage/rollups.py",
     "providers/custody/shredding.py",
 }

@@ -13,9 +13,9 @@ from django.db.models import Max
 from organizations.models import Organization
 from usage import rollups
 from usage.facts import Admission, CallFacts
-from usage.measures import MEASURES
+from usage.measures import COARSE_MEASURES, MEASURES
 from usage.metering import Finished, admit_call, record_calls
-from usage.models import Mode, RollupState, UsageDaily, UsageEvent
+from usage.models import Mode, RollupState, UsageByLabel, UsageDaily, UsageEvent, UsageHourly
 from usage.rollups import RollUpResult
 
 TODAY = date(2026, 11, 21)
@@ -113,8 +113,25 @@ def daily_table() -> dict[tuple[Any, ...], dict[str, int]]:
     }
 
 
+def all_tables() -> list[dict[tuple[Any, ...], dict[str, int]]]:
+    """All that the rollup writes: by the day, the hour and the label."""
+    return [
+        daily_table(),
+        *(
+            {
+                tuple(getattr(row, name) for name in table.DIMENSIONS): {
+                    name: getattr(row, name) for name in COARSE_MEASURES
+                }
+                for row in table.objects.all()
+            }
+            for table in (UsageHourly, UsageByLabel)
+        ),
+    ]
+
+
 def start_rollup_anew() -> None:
-    UsageDaily.objects.all().delete()
+    for table in (UsageDaily, UsageHourly, UsageByLabel):
+        table.objects.all().delete()
     RollupState.objects.all().delete()
 
 

@@ -15,6 +15,7 @@ from tests.usage.conftest import (
     KEY,
     NOON,
     TODAY,
+    all_tables,
     daily_table,
     event,
     lost_or_failed,
@@ -26,10 +27,10 @@ from tests.usage.conftest import (
 )
 from usage import rollups
 from usage.averages import action_averages
+from usage.cells import BY_LABEL, DAILY, HOURLY, Grouping, read_groupings
 from usage.cost_panel import cost_summary
-from usage.facts import COUNTED_BY
-from usage.measures import MEASURES
-from usage.models import Mode, RollupState, UsageDaily, UsageEvent
+from usage.measures import COARSE_MEASURES, LATENCY_BOUNDS_MS, MEASURES, Sums
+from usage.models import Mode, RollupState, UsageByLabel, UsageDaily, UsageEvent, UsageHourly
 from usage.rollups import NOTHING, RollUpResult
 from usage.run_costs import run_cost
 from usage.tokens import Report
@@ -37,6 +38,8 @@ from usage.tokens import Report
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Status = UsageEvent.Status
+TABLES = (UsageDaily, UsageHourly, UsageByLabel)
+FIRST = TODAY - timedelta(days=30)
 
 
 def some_events(organization, count: int, seed: int = 7) -> None:
@@ -44,16 +47,23 @@ def some_events(organization, count: int, seed: int = 7) -> None:
     for _ in range(count):
         event(
             organization,
-            day=TODAY - timedelta(days=chance.randrange(4)),
             provider=chance.choice(["openai", "anthropic"]),
             model=chance.choice(["small", "large"]),
             mode=chance.choice([Mode.BYOK, Mode.MANAGED]),
             iteration=chance.choice([1, 1, 2]),
             run_day=chance.choice([None, None, TODAY - timedelta(days=chance.randrange(5))]),
+            occurred_at=NOON - timedelta(days=chance.choice([0, 1, 2, 3, 40]), minutes=chance.randrange(300)),
+            token_id=chance.choice([None, 3, 4]),
+            member_id=chance.choice([None, 1]),
+            labels=chance.choice([{}, {"team": "a"}, {"team": "b", "customer": "c"}]),
+            attempt=chance.choice([1, 1, 2]),
+            system_tokens=chance.randrange(50),
+            cache_read_tokens=chance.randrange(50),
             uncached_input_tokens=chance.randrange(5000),
             output_tokens=chance.randrange(500),
-            cost_nanousd=chance.choice([None, chance.randrange(10**7)]),
-            latency_ms=chance.randrange(3000),
+            cost_nanousd=chance.choice([None, 10**7 + chance.randrange(10**7)]),
+            input_cost_nanousd=chance.choice([None, chance.randrange(10**7)]),
+            latency_ms=chance.randrange(200_000),
         )
 
 
@@ -65,28 +75,41 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
         "cache_write_tokens": 20,
         "output_tokens": 50,
     }
-    event(acme, run_id=run, reasoning_tokens=10, cost_nanousd=700, latency_ms=900, **tokens)
+    parts = {"system_tokens": 70, "tools_tokens": 10, "user_tokens": 70, "latency_ms": 900}
     event(
         acme,
+        token_id=7,
+        run_id=run,
+        reasoning_tokens=10,
+        cost_nanousd=700,
+        input_cost_nanousd=200,
+        **tokens,
+        **parts,
+    )
+    event(
+        acme,
+        token_id=7,
         run_id=run,
         iteration=2,
         cost_nanousd=300,
         latency_ms=100,
         uncached_input_tokens=5,
     )
-    event(acme, cost_nanousd=None, output_tokens=4)
-    lost_or_failed(acme, Status.FAILED, error_kind="overloaded")
-    lost_or_failed(acme, Status.LOST)
+    event(acme, token_id=7, cost_nanousd=None, output_tokens=4)
+    lost_or_failed(acme, Status.FAILED, error_kind="overloaded", attempt=2, token_id=7)
+    lost_or_failed(acme, Status.LOST, token_id=7)
 
     assert roll_up(now=NOON) == RollUpResult(events=5, rows=1)
 
-    dimensions = (acme.pk, TODAY, "openai", "gpt-4o", "candidate_check", KEY, "byok")
+    within = dict.fromkeys([f"within_{bound}_ms" for bound in LATENCY_BOUNDS_MS], 3)
+    dimensions = (acme.pk, TODAY, "openai", "gpt-4o", "candidate_check", KEY, "byok", 7, 0)
     assert daily_table() == {
         dimensions: {
             "calls": 5,
             "answered": 3,
             "failed": 1,
             "lost": 1,
+            "retried_calls": 1,
             "unpriced_calls": 1,
             "unknown_calls": 1,
             "unreported_calls": 0,
@@ -98,7 +121,21 @@ def test_each_measure_is_the_sum_of_the_events_of_a_day(acme):
             "reasoning_tokens": 10,
             "cost_nanousd": 1000,
             "latency_ms": 1000,
+            **within,
+            "within_100_ms": 2,
+            "within_200_ms": 2,
+            "within_350_ms": 2,
+            "within_500_ms": 2,
+            "within_750_ms": 2,
             "runs": 4,
+            "system_tokens": 70,
+            "tools_tokens": 10,
+            "retrieved_tokens": 0,
+            "history_tokens": 0,
+            "user_tokens": 70,
+            "uncached_prefix_tokens": 50,
+            "input_cost_nanousd": 200,
+            "output_cost_nanousd": 500,
             "priced_runs": 1,
             "partly_priced_runs": 0,
             "own_server_runs": 0,
@@ -124,7 +161,7 @@ def test_many_events_are_added_part_by_part_and_it_says_how_far_it_is(acme, glob
     some_events(acme, 15)
     some_events(globex, 15, seed=8)
     roll_up(now=NOON)
-    at_once = daily_table()
+    at_once = all_tables()
     monkeypatch.setattr(rollups, "EVENTS_AT_ONCE", 7)
     told: list[tuple[int, int]] = []
 
@@ -134,7 +171,7 @@ def test_many_events_are_added_part_by_part_and_it_says_how_far_it_is(acme, glob
         settle()
         assert again(now=NOON, progress=lambda *amounts: told.append(amounts)).events == 30
 
-        assert daily_table() == at_once
+        assert all_tables() == at_once
         assert told.pop() == (30, 30)
         assert [done for done, _ in told] == [7, 14, 21, 28]
         told.clear()
@@ -146,14 +183,14 @@ def test_in_pieces_at_once_and_from_scratch_give_the_same_table(acme, globex, pi
         some_events(acme, 60 // pieces, seed=piece)
         some_events(globex, 30 // pieces, seed=100 + piece)
         roll_up(now=NOON)
-    in_pieces = daily_table()
+    in_pieces = all_tables()
 
     start_rollup_anew()
     assert roll_up(now=NOON).events == 90
-    at_once = daily_table()
+    at_once = all_tables()
     assert rebuild(now=NOON).events == 90
 
-    assert in_pieces == at_once == daily_table()
+    assert in_pieces == at_once == all_tables()
     assert roll_up(now=NOON) == NOTHING
 
 
@@ -293,6 +330,79 @@ def test_nothing_but_a_correction_of_cost_may_be_a_revision(acme, wrong):
 
 
 def test_a_day_has_a_column_for_each_measure_and_no_other():
-    others = {"id", "key_label", "organization", "day", *COUNTED_BY}
+    others = {"id", "key_label", "organization", *(name for table in TABLES for name in table.DIMENSIONS)}
 
-    assert [field.name for field in UsageDaily._meta.local_fields if field.name not in others] == list(MEASURES)
+    for table, measures in zip(TABLES, (MEASURES, COARSE_MEASURES, COARSE_MEASURES), strict=True):
+        columns = [field.name for field in table._meta.local_fields]
+        assert [name for name in columns if name not in others] == list(measures)
+
+
+# Hours and labels ---------------------------------------------------------------------------------------------------
+
+
+def test_an_hour_is_a_utc_hour_and_old_ones_go(acme):
+    for minutes in (0, 59, 60):
+        event(acme, occurred_at=NOON + timedelta(minutes=minutes))
+    event(acme, occurred_at=NOON - timedelta(days=40))
+    roll_up(now=NOON)
+
+    assert sorted(UsageHourly.objects.values_list("hour", "calls")) == [(NOON, 2), (NOON + timedelta(hours=1), 1)]
+    event(acme, day=TODAY + timedelta(days=36))
+    roll_up(now=NOON + timedelta(days=36))
+    assert list(UsageHourly.objects.values_list("calls", flat=True)) == [1]
+    assert UsageDaily.objects.count() == 3
+
+
+def test_a_call_counts_once_for_each_of_its_labels(acme):
+    event(acme, labels={"team": "search", "customer": 'Ünï "q"'}, cost_nanousd=5)
+    event(acme, labels={"team": "search"}, cost_nanousd=7)
+    event(acme, cost_nanousd=100)
+    roll_up(now=NOON)
+
+    rows = UsageByLabel.objects.order_by("name").values_list("name", "value", "calls", "cost_nanousd")
+    assert list(rows) == [("customer", 'Ünï "q"', 1, 5), ("team", "search", 2, 12)]
+
+
+@pytest.mark.parametrize("source", [DAILY, HOURLY, BY_LABEL], ids=["daily", "hourly", "by label"])
+def test_what_is_not_rolled_up_is_read_as_what_is(acme, globex, source):
+    some_events(acme, 40)
+    some_events(globex, 5)
+    groupings = [Grouping(source.dimensions, source.measures), Grouping((), source.measures)]
+
+    def read() -> list:
+        return [sorted(cells) for cells in read_groupings(acme, FIRST, TODAY, *groupings, source=source)]
+
+    live = read()
+    assert len(live[0]) > 10
+    roll_up(now=NOON)
+    some = read()
+    assert some == live
+
+
+def test_a_reading_is_narrowed_and_what_is_not_to_be_stays_whole(acme):
+    for provider, key, token in (("openai", KEY, 1), ("anthropic", KEY, 2), ("groq", uuid.uuid4(), None)):
+        event(acme, provider=provider, key_id=key, token_id=token)
+    by_provider, everything = Grouping(("provider",)), Grouping(("provider",), filtered=False)
+
+    def read(**where) -> tuple[list[str], ...]:
+        cells = read_groupings(acme, TODAY, TODAY, by_provider, everything, where=where)
+        return tuple(sorted(cell.provider for cell in each) for each in cells)
+
+    whole = ["anthropic", "groq", "openai"]
+    for _ in range(2):
+        assert read(key_id=[KEY]) == (["anthropic", "openai"], whole)
+        assert read(key_id=[KEY], token_id=[2, 0]) == (["anthropic"], whole)
+        assert read(token_id=[]) == (whole, whole)
+        assert read(provider=["'; --"]) == ([], whole)
+        roll_up(now=NOON)
+
+
+def test_a_percentile_is_read_off_the_bounds():
+    sums = Sums(answered=4, **{f"within_{bound}_ms": 2 if bound < 1000 else 4 for bound in LATENCY_BOUNDS_MS})
+    sums = sums._replace(within_100_ms=0)
+
+    assert sums.latency_percentile(0.5) == 200
+    assert sums.latency_percentile(0.25) == 150
+    assert sums.latency_percentile(0.75) == 875
+    assert Sums().latency_percentile(0.5) is None
+    assert Sums(answered=1).latency_percentile(0.5) == LATENCY_BOUNDS_MS[-1]

@@ -1,0 +1,39 @@
+"""What the input of a call is made of: numbers alone, no text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class InputParts:
+    """
+    How much of the input is what, in one unit such as characters. `tools`: their definitions and what they returned.
+    `retrieved`: documents given along, such as a profile. `history`: earlier turns. `user`: the last one.
+    """
+
+    system: int = 0
+    tools: int = 0
+    retrieved: int = 0
+    history: int = 0
+    user: int = 0
+
+    def tokens(self, input_tokens: int) -> dict[str, int]:
+        """
+        The columns of an event: its input tokens shared out in proportion, to the last one. All 0 where nothing was
+        counted.
+        """
+        counts = [getattr(self, name) for name in _NAMES]
+        total = sum(counts)
+        if not total:
+            return dict.fromkeys(_COLUMNS, 0)
+        shares = [count * input_tokens // total for count in counts]
+        by_remainder = sorted(range(len(counts)), key=lambda at: -(counts[at] * input_tokens % total))
+        for at in by_remainder[: input_tokens - sum(shares)]:
+            shares[at] += 1
+        return dict(zip(_COLUMNS, shares, strict=True))
+
+
+_NAMES = tuple(field.name for field in fields(InputParts))
+_COLUMNS = tuple(f"{name}_tokens" for name in _NAMES)
+NOT_COUNTED = InputParts()
