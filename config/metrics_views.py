@@ -24,7 +24,7 @@ from usage.views import consumption_context, events_context
 @require_safe
 def consumption_page(request: OrganizationHttpRequest) -> HttpResponse:
     """What was used and what it cost, by what, and what changed."""
-    context = consumption_context(request, today=clock.now().date(), names=own_names(request.organization))
+    context = consumption_context(request, now=clock.now(), names=own_names(request.organization))
     return render(request, "usage/consumption.html", context)
 
 

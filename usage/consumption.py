@@ -8,9 +8,9 @@ shown. Each number has an address: the calls or the runs that it counts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -20,19 +20,19 @@ from django.urls import reverse
 
 from organizations.models import Organization
 from usage import amounts
-from usage.cells import Cell, Grouping, Totals, add_up, grouped, read_groupings, shown, totals
+from usage.cells import Cell, Grouping, Totals, add_up, grouped, shown, totals
 from usage.charts import Chart, Series, share, stacked_bars
 from usage.consumption_form import ConsumptionForm, Period
+from usage.consumption_reading import DIMENSIONS, HOURS_SHOWN_DAYS, Reading, days_in_words, without
 from usage.forms import NONE, Label
 from usage.measures import MEASURES, Sums
-from usage.metrics import BASE, BY_LABEL, METRICS, SMALL_USD, Group, Metric
+from usage.metrics import BASE, METRICS, SMALL_USD, Group, Metric
 from usage.models import Mode
 from usage.names import OwnNames, provider_name
 
 MOST_ROWS = 10
 COLOURS = MOST_ROWS + 1
 Id = tuple[Any, ...]  # the values of the dimensions of a group
-DIMENSIONS = {"key": "key_id", "token": "token_id", "member": "member_id"}  # of fields that are not called as theirs
 MANAGED_KEYS = UUID(int=0)  # stands for all keys of the operator, which organizations are not told apart
 
 
@@ -90,64 +90,55 @@ class Consumption:
     has_calls: bool
     notes: tuple[str, ...]
 
+    before_words: str
+
     @property
     def days(self) -> str:
         return days_in_words(self.period.first, self.period.last)
 
-    @property
-    def before_days(self) -> str:
-        return days_in_words(self.period.before_first, self.period.before_last)
-
-    @property
-    def before_words(self) -> str:
-        return f"in the period before ({self.before_days})"
-
 
 class Report:
-    """One reading of the rollup for one address of the page."""
+    """One reading of the rollups for one address of the page."""
 
-    def __init__(self, organization: Organization, form: ConsumptionForm, names: OwnNames) -> None:
+    def __init__(self, organization: Organization, form: ConsumptionForm, names: OwnNames, *, now: datetime) -> None:
         self.organization, self.form, self.names = organization, form, names
         self.metric, self.group, self.period = form.chosen_metric, form.chosen_group, form.chosen_period
-        self.where = where_of(form)
+        self.reading = Reading(organization, form, now=now)
 
     def read(self) -> Consumption:
-        period, metric = self.period, self.metric
-        measures = tuple(name for name in MEASURES if name in {*BASE, *metric.more})
-        by_group = Grouping(tuple({**dict.fromkeys(self.group.dimensions), "mode": None}), measures)
-        (now,) = self._cells(period.first, period.last, by_group)
-        (before,) = self._cells(period.before_first, period.before_last, by_group)
+        """Also tells the form what there is to choose from."""
+        measures = tuple(name for name in MEASURES if name in {*BASE, *self.metric.needs, *self.metric.of_runs})
+        by_group = Grouping(tuple(dict.fromkeys((*self.group.dimensions, "mode"))), measures)
+        by_day = Grouping(("day", "mode"), measures)
+        (now, of_days), found = self.reading.of_period(by_group, by_day)
+        self.form.offer(**found)
+        before = self.reading.before(by_group)
         of_groups, were = grouped(now, self._id), grouped(before, self._id)
         ordered = sorted((each for each in of_groups if self._counts(of_groups[each])), key=self._order(of_groups))
         folds = len(ordered) > COLOURS and not self.form.shows_all
         top, rest = (ordered[:MOST_ROWS], ordered[MOST_ROWS:]) if folds else (ordered, [])
-        whole = self._row("Total", now, before, now)
         other = None
         if rest:
             of_rest = [cell for each in rest for cell in of_groups[each]]
             were_rest = [cell for each in were if each not in top for cell in were[each]]
             other = self._row(f"Other ({len(rest):,})", of_rest, were_rest, now)
         return Consumption(
-            period=period,
-            metric=metric,
+            period=self.period,
+            metric=self.metric,
             group=self.group,
             figures=tuple(self._figures(now, before)),
             rows=tuple(
                 self._row(self._name(each), of_groups[each], were.get(each, []), now, group_id=each) for each in top
             ),
             other=other,
-            total=whole,
-            chart=self._chart(top[: COLOURS if not rest and len(ordered) <= COLOURS else MOST_ROWS], measures),
+            total=self._row("Total", now, before, now),
+            chart=self._chart(ordered, of_days),
             groups=len(ordered),
             all_url=self.form.address(rows="all"),
-            has_calls=bool(add_up(now).calls if now else 0),
-            notes=tuple(self._notes(now)),
+            has_calls=bool(now),
+            notes=tuple(self._notes()),
+            before_words=self._before_words(),
         )
-
-    # Reading
-
-    def _cells(self, first: date, last: date, *groupings: Grouping) -> tuple[list[Cell], ...]:
-        return read_where(self.organization, first, last, *groupings, where=self.where)
 
     def _id(self, cell: Cell) -> Id:
         if self.group.dimensions == ("key_id",) and cell.mode == Mode.MANAGED:
@@ -275,50 +266,68 @@ class Report:
                 self._rows_url(metric, {}, now),
             )
 
-    def _notes(self, now: Sequence[Cell]) -> Iterable[str]:
+    def _notes(self) -> Iterable[str]:
         if not self.metric.adds_up:
             yield (
-                f"{self.metric.label} cannot be added up: the drawing is of all calls together, "
-                "and each row below is worked out from its own calls."
+                f"{self.metric.label} cannot be added up: the drawing is of all calls together, and each row is worked "
+                "out from its own calls."
             )
+        if len(self.period.days) <= HOURS_SHOWN_DAYS and not self.reading.is_by_hour:
+            what = (
+                "Keys, API tokens, members and labels are" if not self.reading.is_coarse else "So long ago, calls are"
+            )
+            yield f"{what} summed by the day alone, so the drawing is by the day."
+
+    def _before_words(self) -> str:
+        days = days_in_words(self.period.before_first, self.period.before_last)
+        if until := self.reading.before_until:
+            return f"{days}, up to {until:%H:%M} of its last day as today is not over"
+        return days if self.period.is_over else f"{days}, as a whole, while today is not over"
 
     # Drawing
 
-    def _chart(self, top: Sequence[Id], measures: tuple[str, ...]) -> Chart | None:
-        metric, days = self.metric, self.period.days
-        dimensions = self.group.dimensions if metric.adds_up else ()
-        by_day = Grouping(("day", *dict.fromkeys((*dimensions, "mode"))), measures)
-        (cells,) = self._cells(self.period.first, self.period.last, by_day)
-        if metric.is_usd:
-            cells = shown(cells)
-        if not metric.adds_up:
-            series = [self._series("All calls", cells, of_all=_shown_value(metric, cells))]
-        else:
-            of_groups = grouped(cells, self._id)
+    def _chart(self, ordered: Sequence[Id], of_days: Sequence[Cell]) -> Chart | None:
+        metric, reading = self.metric, self.reading
+        top = ordered[:MOST_ROWS] if len(ordered) > COLOURS else ordered
+        rest: Iterable[Cell] = []
+        if metric.adds_up:
+            measures = ("calls", *metric.needs)
+            by_group = Grouping(tuple(dict.fromkeys((*self.group.dimensions, "mode"))), measures)
+            cells, is_top = reading.of_slots(by_group, top if len(top) < len(ordered) else ())
+            of_groups = grouped(self._drawn(cells), self._id)
+            if is_top:
+                rest = without(of_days, [cell for cell in cells if self._id(cell) in top], ("day", "mode"))
+            else:
+                rest = [cell for each, group in of_groups.items() if each not in top for cell in group]
             series = [self._series(self._name(each), of_groups.get(each, [])) for each in top]
-            rest = [cell for each, group in of_groups.items() if each not in top for cell in group]
-            if rest:
-                series.append(self._series("Other", rest, is_rest=True))
+            series.append(self._series("Other", self._drawn(rest), is_rest=True))
+        else:
+            cells = list(of_days)
+            if reading.is_by_hour:
+                cells, _ = reading.of_slots(Grouping(("mode",), ("calls", *metric.needs)), ())
+            series = [self._series("All calls", cells, of_all=metric.value(add_up(of_days)) if of_days else 0)]
         unit = metric.unit
         if metric.is_usd and sum(each.total for each in series) < amounts.ONE_USD:
             unit = SMALL_USD
-        by = f" by {self.group.label.lower()}" if metric.adds_up else ""
+        slot = "an hour" if reading.is_by_hour else "a day"
         return stacked_bars(
             name="consumption",
-            title=f"{metric.label} a day{by}",
-            days=days,
+            title=f"{metric.label} {slot}{f' by {self.group.label.lower()}' if metric.adds_up else ''}",
+            days=reading.slots,
             series=series,
             unit=unit,
             of=self.group.label if metric.adds_up else "What is drawn",
             colours=COLOURS,
         )
 
+    def _drawn(self, cells: Iterable[Cell]) -> list[Cell]:
+        return shown(cells) if self.metric.is_usd else list(cells)
+
     def _series(self, name: str, cells: Iterable[Cell], **more: Any) -> Series:
-        of_days: defaultdict[date, list[Cell]] = defaultdict(list)
+        of_slots: defaultdict[date | datetime | None, list[Cell]] = defaultdict(list)
         for cell in cells:
-            if cell.day:
-                of_days[cell.day].append(cell)
-        sums = [add_up(of_days[day]) if day in of_days else Sums() for day in self.period.days]
+            of_slots[cell.hour or cell.day].append(cell)
+        sums = [add_up(of_slots[slot]) if slot in of_slots else Sums() for slot in self.reading.slots]
         return Series(
             name, tuple(self.metric.value(each) or 0 for each in sums), tuple(map(self.metric.gap, sums)), **more
         )
@@ -334,7 +343,7 @@ class Report:
         if group_id == (MANAGED_KEYS,) and dimensions == ("key_id",):
             return {"mode": Mode.MANAGED.value}
         if dimensions == ("value",):
-            return {"label": str(Label(self.form.group_slug.removeprefix(BY_LABEL), group_id[0]))}
+            return {"label": str(Label(self.form.label_name, group_id[0]))}
         fields = {dimension: field for field, dimension in DIMENSIONS.items()}
         return {
             fields.get(dimension, dimension): str(value) if value else NONE
@@ -367,36 +376,6 @@ class Report:
         return f"{reverse(page, args=[self.organization.slug])}?{urlencode(asked)}"
 
 
-def found_in(organization: Organization, first: date, last: date) -> dict[str, dict[Any, int | None]]:
-    """What calls of these days can be narrowed to, by fields of the form, each with its number of calls."""
-    names = ("provider", "model", "action", "mode")
-    groupings = [Grouping((DIMENSIONS.get(name, name), "mode"), ("calls",)) for name in names]
-    tables = read_where(organization, first, last, *groupings, where={})
-    found: dict[str, dict[Any, int | None]] = {}
-    for name, cells in zip(names, tables, strict=True):
-        counts: defaultdict[Any, int] = defaultdict(int)
-        for cell in cells:
-            if cell.sums.calls and not (name == "key" and cell.mode == Mode.MANAGED):
-                counts[getattr(cell, DIMENSIONS.get(name, name))] += cell.sums.calls
-        found[name] = {**counts}
-    return found
-
-
-def where_of(form: ConsumptionForm) -> dict[str, Collection[Any]]:
-    """The filters of the form, by dimensions of the rollup."""
-    wanted = form.wanted
-    where: dict[str, Collection[Any]] = {
-        DIMENSIONS.get(name, name): [wanted[name]]
-        for name in ("provider", "model", "action", "mode", "key", "token", "member")
-        if name in wanted
-    }
-    if label := wanted.get("label"):
-        where |= {"name": [label.name], "value": [label.value]}
-    elif form.group_slug.startswith(BY_LABEL):
-        where["name"] = [form.group_slug.removeprefix(BY_LABEL)]
-    return where
-
-
 def group_name(group: Group, group_id: Id, names: OwnNames) -> str:
     (*_, value) = group_id
     match group.dimensions:
@@ -412,19 +391,7 @@ def group_name(group: Group, group_id: Id, names: OwnNames) -> str:
             return names.token(value)
         case ("member_id",):
             return names.member(value)
-    return str(value)
-
-
-def read_where(
-    organization: Organization, first: date, last: date, *groupings: Grouping, where: Mapping[str, Collection[Any]]
-) -> tuple[list[Cell], ...]:
-    """Until cells.py does it: what is asked for and what it is narrowed by, and then narrowed here."""
-    wider = [Grouping(tuple(dict.fromkeys((*each.dimensions, *where))), each.measures) for each in groupings]
-    tables = read_groupings(organization, last, (last - first).days + 1, *wider)
-    return tuple(
-        [cell for cell in table if all(getattr(cell, name) in values for name, values in where.items())]
-        for table in tables
-    )
+    return str(value) or "Without this label"
 
 
 def _shown_value(metric: Metric, cells: Sequence[Cell]) -> int | None:
@@ -441,13 +408,6 @@ def _usd_words(of: Totals) -> str:
     if of.unpriced_calls:
         return amounts.UNPRICED
     return amounts.NOT_KNOWN if of.unknown_calls else "paid by the operator"
-
-
-def days_in_words(first: date, last: date) -> str:
-    """Such as "29 Oct to 27 Nov 2026"."""
-    if first == last:
-        return f"{first:%-d %b %Y}"
-    return f"{first:%-d %b}{f' {first.year}' * (first.year != last.year)} to {last:%-d %b %Y}"
 
 
 def _mean(total: int, count: int) -> int:

@@ -17,7 +17,6 @@ from usage.forms import ALL, CallForm
 from usage.metrics import BY_LABEL, GROUPS, METRICS, Group, Metric, group_by_label
 
 MOST_DAYS = 366
-HOURS_SHOWN_DAYS = 3
 CUSTOM = "custom"
 PERIODS = {
     "today": "Today",
@@ -160,6 +159,13 @@ class ConsumptionForm(CallForm):
     def chosen_group(self) -> Group:
         slug = self.group_slug
         return group_by_label(slug.removeprefix(BY_LABEL)) if slug.startswith(BY_LABEL) else GROUPS[slug]
+
+    @property
+    def label_name(self) -> str:
+        """Of the label that is summed by or narrowed to; "" of none."""
+        if label := self.wanted.get("label"):
+            return str(label.name)
+        return self.group_slug.removeprefix(BY_LABEL) if self.group_slug.startswith(BY_LABEL) else ""
 
     @property
     def chosen_period(self) -> Period:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from usage import amounts
 from usage.charts import Unit
-from usage.measures import Sums
+from usage.measures import LATENCY_BOUNDS_MS, Sums
 
 PER_MYRIAD = 10_000  # shares are whole numbers: of 10,000
 
@@ -21,8 +21,9 @@ def percent(share: int) -> str:
     return f"{share / PER_MYRIAD:.1%}"
 
 
-def milliseconds(number: int) -> str:
-    return f"{number / 1000:,.2f} s"
+def about_seconds(milliseconds: int) -> str:
+    """Read from a histogram, so an estimate."""
+    return f"~{milliseconds / 1000:,.2f} s"
 
 
 USD = Unit("estimated USD", amounts.dollars, amounts.dollar_tick, unknown=amounts.NOT_KNOWN)
@@ -36,7 +37,7 @@ TOKENS = Unit("tokens", amounts.count, amounts.count_tick, unknown=amounts.NOT_R
 CALLS = Unit("calls", amounts.count, amounts.count_tick, unknown=amounts.NOT_KNOWN)
 RUNS = Unit("runs", amounts.count, amounts.count_tick, unknown=amounts.NOT_KNOWN)
 ERRORS = Unit("errors", amounts.count, amounts.count_tick, unknown=amounts.NOT_KNOWN)
-SECONDS = Unit("seconds", milliseconds, lambda number, step: f"{number / 1000:g} s", unknown=amounts.NOT_KNOWN)
+SECONDS = Unit("seconds", about_seconds, lambda number, step: f"{number / 1000:g} s", unknown=amounts.NOT_KNOWN)
 SHARE = Unit(
     "of the input", percent, lambda share, step: f"{100 * share / PER_MYRIAD:g}%", unknown=amounts.NOT_REPORTED
 )
@@ -59,7 +60,8 @@ class Metric:
     unit: Unit
     value: Callable[[Sums], int | None]
     gap: Callable[[Sums], int] = _none_missing
-    more: tuple[str, ...] = ()  # measures beside BASE
+    needs: tuple[str, ...] = ()  # the measures of both
+    of_runs: tuple[str, ...] = ()  # those of `per_run`
     adds_up: bool = True
     is_usd: bool = False
     per_call: bool = False
@@ -68,10 +70,30 @@ class Metric:
     by_runs: bool = False  # its rows are runs
 
 
+_ALL_TOKENS = ("uncached_input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+_WITHOUT_TOKENS = ("unreported_calls", "unknown_calls")
+_HISTOGRAM = ("answered", *(f"within_{bound}_ms" for bound in LATENCY_BOUNDS_MS))
+
+
 def _tokens(label: str, name: str) -> Metric:
-    more = () if name in BASE else (name,)
     return Metric(
-        label, TOKENS, lambda sums: getattr(sums, name), lambda sums: sums.calls_without_tokens, more, per_call=True
+        label,
+        TOKENS,
+        lambda sums: getattr(sums, name),
+        lambda sums: sums.calls_without_tokens,
+        needs=(name, *_WITHOUT_TOKENS),
+        per_call=True,
+    )
+
+
+def _latency(label: str, share: float) -> Metric:
+    return Metric(
+        label,
+        SECONDS,
+        lambda sums: sums.latency_percentile(share),
+        needs=_HISTOGRAM,
+        adds_up=False,
+        rows=(("status", "answered"),),
     )
 
 
@@ -81,7 +103,8 @@ METRICS: dict[str, Metric] = {
         USD,
         lambda sums: sums.cost_nanousd,
         lambda sums: sums.calls_without_cost,
-        ("run_cost_nanousd", "priced_runs", "partly_priced_runs"),
+        needs=("cost_nanousd", "unpriced_calls", "unknown_calls"),
+        of_runs=("run_cost_nanousd", "priced_runs", "partly_priced_runs"),
         is_usd=True,
         per_call=True,
         per_run=lambda sums: (sums.run_cost_nanousd, sums.priced_runs, sums.partly_priced_runs),
@@ -91,7 +114,8 @@ METRICS: dict[str, Metric] = {
         TOKENS,
         lambda sums: sums.tokens,
         lambda sums: sums.calls_without_tokens,
-        ("run_tokens", "run_unreported_calls"),
+        needs=(*_ALL_TOKENS, *_WITHOUT_TOKENS),
+        of_runs=("run_tokens", "run_unreported_calls"),
         per_call=True,
         per_run=lambda sums: (sums.run_tokens, sums.runs, sums.run_unreported_calls),
     ),
@@ -101,13 +125,16 @@ METRICS: dict[str, Metric] = {
     "output": _tokens("Tokens: output", "output_tokens"),
     "reasoning": _tokens("Tokens: reasoning, a part of output", "reasoning_tokens"),
     "calls": Metric("Calls", CALLS, lambda sums: sums.calls, per_run=lambda sums: (sums.calls, sums.runs, 0)),
-    "runs": Metric("Runs", RUNS, lambda sums: sums.runs, by_runs=True),
-    "errors": Metric("Errors", ERRORS, lambda sums: sums.failed, rows=(("status", "errors"),)),
+    "runs": Metric("Runs", RUNS, lambda sums: sums.runs, needs=("runs",), by_runs=True),
+    "errors": Metric("Errors", ERRORS, lambda sums: sums.failed, needs=("failed",), rows=(("status", "errors"),)),
+    "p50": _latency("Latency, median", 0.5),
+    "p95": _latency("Latency, 95th percentile", 0.95),
     "cache_share": Metric(
         "Cache share",
         SHARE,
         lambda sums: PER_MYRIAD * sums.cache_read_tokens // sums.input_tokens if sums.input_tokens else None,
         lambda sums: sums.calls_without_tokens,
+        needs=(*_ALL_TOKENS, *_WITHOUT_TOKENS),
         adds_up=False,
     ),
 }

@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, DateTimeField, Func, Max, Min, Q, Sum, Value
 from django.db.models.functions import Coalesce
+from django.db.models.sql.compiler import SQLCompiler
 
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest
@@ -52,12 +54,12 @@ class EndOfCall(Func):
     def __init__(self) -> None:
         super().__init__("occurred_at", "latency_ms")
 
-    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
         return self.as_sql(
             compiler, connection, template="(%(expressions)s * interval '1 millisecond')", arg_joiner=" + "
         )
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> tuple[str, Any]:
         moment = "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s))"
         return self.as_sql(compiler, connection, template=moment, arg_joiner=", printf('%%.3f seconds', 0.001 * ")
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
-from usage.consumption import Report, found_in
+from usage.consumption import Report
 from usage.consumption_form import ConsumptionForm
 from usage.forms import UsageFilterForm
 from usage.models import UsageEvent
@@ -58,12 +58,10 @@ def events_context(
     }
 
 
-def consumption_context(request: OrganizationHttpRequest, *, today: date, names: OwnNames) -> dict[str, Any]:
+def consumption_context(request: OrganizationHttpRequest, *, now: datetime, names: OwnNames) -> dict[str, Any]:
     """What usage/consumption.html needs."""
-    form = ConsumptionForm(request.GET, names=names, today=today)
-    period = form.chosen_period
-    form.offer(**found_in(request.organization, period.first, period.last))
-    return {"form": form, "report": Report(request.organization, form, names).read()}
+    form = ConsumptionForm(request.GET, names=names, today=now.date())
+    return {"form": form, "report": Report(request.organization, form, names, now=now).read()}
 
 
 def _older_than(request: OrganizationHttpRequest, calls: UsageEventQuerySet) -> UsageEventQuerySet:
