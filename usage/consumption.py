@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -21,8 +20,9 @@ from django.urls import reverse
 from organizations.models import Organization
 from usage import amounts
 from usage.cells import Cell, Grouping, Totals, add_up, grouped, shown, totals
-from usage.charts import Chart, Series, share, stacked_bars
-from usage.consumption_form import ConsumptionForm, Period
+from usage.charts import Chart, Series, Unit, share, stacked_bars
+from usage.consumption_form import ConsumptionForm
+from usage.consumption_parts import Change, Consumption, Figure, Missing, Row
 from usage.consumption_reading import DIMENSIONS, HOURS_SHOWN_DAYS, Reading, days_in_words, without
 from usage.forms import NONE, Label
 from usage.measures import MEASURES, Sums
@@ -34,67 +34,6 @@ MOST_ROWS = 10
 COLOURS = MOST_ROWS + 1
 Id = tuple[Any, ...]  # the values of the dimensions of a group
 MANAGED_KEYS = UUID(int=0)  # stands for all keys of the operator, which organizations are not told apart
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """`text` such as "+12%"; "" where there is nothing to compare."""
-
-    text: str = ""
-    before: str = ""  # what it was
-    goes_up: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`filter_url` shows this group alone, `rows_url` what its value counts. Empty where there is no such page."""
-
-    name: str
-    note: str
-    value: str
-    share: str
-    calls: str
-    per_call: str
-    per_run: str
-    why: str  # what the value does not cover
-    change: Change
-    filter_url: str = ""
-    rows_url: str = ""
-    why_url: str = ""
-    calls_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    label: str
-    value: str
-    note: str
-    change: Change
-    url: str
-    why: str = ""
-    why_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Consumption:
-    period: Period
-    metric: Metric
-    group: Group
-    figures: tuple[Figure, ...]
-    rows: tuple[Row, ...]
-    other: Row | None
-    total: Row
-    chart: Chart | None
-    groups: int
-    all_url: str
-    has_calls: bool
-    notes: tuple[str, ...]
-
-    before_words: str
-
-    @property
-    def days(self) -> str:
-        return days_in_words(self.period.first, self.period.last)
 
 
 class Report:
@@ -165,12 +104,12 @@ class Report:
             return totals(cells).cost_nanousd if cells else 0
         return self.metric.value(add_up(cells)) if cells else 0
 
-    def _text(self, cells: Sequence[Cell], metric: Metric) -> str:
-        if metric.is_usd:
-            return _usd_words(totals(cells)) if cells else "$0.00"
-        sums = add_up(cells) if cells else Sums()
-        value = metric.value(sums)
-        return "–" if value is None else metric.unit.text(value, metric.gap(sums))
+    def _text(self, cells: Sequence[Cell], metric: Metric, unit: Unit | None = None) -> str:
+        unit = unit or metric.unit
+        if metric.is_usd and cells:
+            return _usd_words(totals(cells), unit)
+        value = metric.value(add_up(cells)) if cells else 0 if metric.adds_up else None
+        return "–" if value is None else unit.text(value, metric.gap(add_up(cells)) if cells else 0)
 
     def _row(
         self,
@@ -190,16 +129,15 @@ class Report:
         return Row(
             name=name,
             note=provider_name(group_id[0]) if group_id and self.group.dimensions == ("provider", "model") else "",
-            value=self._text(cells, metric),
+            value=self._text(cells, metric, self._unit(everything)),
             share=share(value, everything) if metric.adds_up and value is not None and everything else "",
             calls=amounts.count(sums.calls),
             per_call=per_call,
             per_run=per_run,
-            why=self._why(cells),
+            missing=self._missing(of_group, cells, metric) if has_page else (),
             change=self._change(cells, before, metric),
             filter_url=self.form.address(**of_group) if of_group else "",
             rows_url=self._rows_url(metric, of_group, cells) if has_page else "",
-            why_url=self._why_url(of_group, cells) if has_page else "",
             calls_url=self._rows_url(METRICS["calls"], of_group, cells) if has_page else "",
         )
 
@@ -235,19 +173,26 @@ class Report:
         percent = round(Decimal(100 * difference) / abs(was))
         return Change("as before" if not difference else f"{percent:+,d}%", text, difference > 0)
 
-    def _why(self, cells: Sequence[Cell]) -> str:
-        """What the value does not cover."""
-        if not cells:
-            return ""
-        if self.metric.is_usd:
-            of = totals(cells)
-            parts = [amounts.not_covered(unpriced=of.unpriced_calls, unanswered=of.unknown_calls)]
-            if of.hidden_calls and of.usd_calls:
-                parts.append(f"{of.hidden_calls:,} Managed")
-            missing = ", ".join(filter(None, parts))
-            return f"without {missing}" if missing else ""
-        gap = self.metric.gap(add_up(cells))
-        return f"without {gap:,} call{'s' if gap != 1 else ''} that reported none" if gap else ""
+    def _unit(self, whole: int | None) -> Unit:
+        """Four decimals where all of it is less than a dollar."""
+        return SMALL_USD if self.metric.is_usd and (whole or 0) < amounts.ONE_USD else self.metric.unit
+
+    def _missing(self, of_group: Mapping[str, str], cells: Sequence[Cell], metric: Metric) -> tuple[Missing, ...]:
+        of = totals(cells)
+        if metric.is_usd:
+            own = {"mode": Mode.BYOK.value} if of.hidden_calls else {}
+            calls = [
+                (of.unpriced_calls, "unpriced", {"price": "unpriced", **own}),
+                (of.unknown_calls, "without an answer", {"price": "no_answer", **own}),
+                (of.hidden_calls if of.usd_calls else 0, "Managed", {"mode": Mode.MANAGED.value}),
+            ]
+        else:
+            calls = [(metric.gap(add_up(cells)) if cells else 0, "did not report theirs", {"tokens": "not_reported"})]
+        return tuple(
+            Missing(f"{count:,} {what}", self._list_url("calls", {**of_group, **filters}))
+            for count, what, filters in calls
+            if count
+        )
 
     def _figures(self, now: Sequence[Cell], before: Sequence[Cell]) -> Iterable[Figure]:
         of = totals(now)
@@ -260,10 +205,13 @@ class Report:
                 note = f"{share(of.failed_calls, of.calls)} of the calls"
             yield Figure(
                 "Estimated USD" if slug == "usd" else metric.label,
-                self._text(now, metric),
+                self._text(
+                    now, metric, SMALL_USD if metric.is_usd and (of.cost_nanousd or 0) < amounts.ONE_USD else None
+                ),
                 note,
                 self._change(now, before, metric),
                 self._rows_url(metric, {}, now),
+                self._missing({}, now, metric),
             )
 
     def _notes(self) -> Iterable[str]:
@@ -306,9 +254,7 @@ class Report:
             if reading.is_by_hour:
                 cells, _ = reading.of_slots(Grouping(("mode",), ("calls", *metric.needs)), ())
             series = [self._series("All calls", cells, of_all=metric.value(add_up(of_days)) if of_days else 0)]
-        unit = metric.unit
-        if metric.is_usd and sum(each.total for each in series) < amounts.ONE_USD:
-            unit = SMALL_USD
+        unit = self._unit(sum(each.total for each in series))
         slot = "an hour" if reading.is_by_hour else "a day"
         return stacked_bars(
             name="consumption",
@@ -356,16 +302,6 @@ class Report:
             more["mode"] = Mode.BYOK.value
         return self._list_url("runs" if metric.by_runs else "calls", {**of_group, **more})
 
-    def _why_url(self, of_group: Mapping[str, str], cells: Sequence[Cell]) -> str:
-        if self.metric.is_usd:
-            of = totals(cells)
-            if not of.is_incomplete:
-                return ""
-            more = {"price": "not_known", **({"mode": Mode.BYOK.value} if of.hidden_calls else {})}
-        else:
-            more = {"tokens": "not_reported"}
-        return self._list_url("calls", {**of_group, **more})
-
     def _list_url(self, page: str, filters: Mapping[str, str]) -> str:
         asked = {
             "from": self.period.first.isoformat(),
@@ -400,11 +336,11 @@ def _shown_value(metric: Metric, cells: Sequence[Cell]) -> int | None:
     return totals(cells).cost_nanousd if metric.is_usd else metric.value(add_up(cells))
 
 
-def _usd_words(of: Totals) -> str:
+def _usd_words(of: Totals, unit: Unit) -> str:
     if of.has_no_token_charges:
         return amounts.WITHOUT_CHARGES
     if of.cost_nanousd is not None:
-        return amounts.at_least(amounts.dollars(of.cost_nanousd), if_incomplete=of.is_incomplete)
+        return amounts.at_least(unit.value(of.cost_nanousd), if_incomplete=of.is_incomplete)
     if of.unpriced_calls:
         return amounts.UNPRICED
     return amounts.NOT_KNOWN if of.unknown_calls else "paid by the operator"

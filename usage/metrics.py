@@ -69,6 +69,10 @@ class Metric:
     rows: tuple[tuple[str, str], ...] = ()
     by_runs: bool = False  # its rows are runs
 
+    @property
+    def is_per_run(self) -> bool:
+        return self.per_run is not None
+
 
 _ALL_TOKENS = ("uncached_input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 _WITHOUT_TOKENS = ("unreported_calls", "unknown_calls")
