@@ -80,6 +80,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
+    "organizations:members-see-usd": (Permission.SHOW_USD, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
     "consumption": (Permission.VIEW, SAFE),
     "calls": (Permission.VIEW, SAFE),

@@ -190,7 +190,10 @@ def stacked_bars(
         plots=tuple(_plot(frame, name, days, shown, max(whole.values), unit, colours) for frame in FRAMES),
         legend=tuple(
             LegendItem(
-                _colour(at, each, colours), each.name, unit.text(each.total, each.gap), share(each.total, whole.total)
+                _colour(at, each, colours),
+                each.name,
+                unit.text(each.total, each.gap),
+                share(each.total, whole.total) if each.of_all is None else "",
             )
             for at, each in enumerate(shown)
         ),
@@ -269,7 +272,6 @@ def _plot(
                 tops[at] -= height
                 shapes.append(_rectangle(left, tops[at], left + slot * 0.72, bottom))
         bars.append(Bars(_colour(place, each, colours), "".join(shapes)))
-    every = math.ceil(len(days) / frame.labels)
     return Plot(
         id=f"{name}-{frame.kind}",
         kind=frame.kind,
@@ -285,9 +287,18 @@ def _plot(
         ),
         labels=tuple(
             Mark(_px(frame.left + slot * (at + 0.5)), _px(frame.height - 8), _short(days[at]))
-            for at in reversed(range(len(days) - 1, -1, -every))
+            for at in _labelled(days, frame.labels)
         ),
     )
+
+
+def _labelled(slots: Sequence[Slot], about: int) -> Sequence[int]:
+    """Which bars have their day or hour below: the last one and every so many before it, or round hours."""
+    every = math.ceil(len(slots) / about)
+    if isinstance(slots[0], datetime):
+        step = next(hours for hours in (1, 2, 3, 4, 6, 8, 12, 24) if hours >= every)
+        return [at for at, slot in enumerate(slots) if isinstance(slot, datetime) and slot.hour % step == 0]
+    return list(reversed(range(len(slots) - 1, -1, -every)))
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> str:

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from organizations.models import Organization
-from usage import amounts
+from usage import amounts, audience
 from usage.cells import Cell, Grouping, Totals, add_up, grouped, shown, totals
 from usage.charts import Chart, Series, Unit, share, stacked_bars
 from usage.consumption_form import ConsumptionForm
@@ -198,6 +198,8 @@ class Report:
         of = totals(now)
         for slug in ("usd", "tokens", "calls", "runs", "errors"):
             metric = METRICS[slug]
+            if metric.is_usd and not audience.sees_any_usd():
+                continue
             note = ""
             if slug == "tokens":
                 note = f"{of.input_tokens:,} in, {of.output_tokens:,} out"
@@ -343,7 +345,7 @@ def _usd_words(of: Totals, unit: Unit) -> str:
         return amounts.at_least(unit.value(of.cost_nanousd), if_incomplete=of.is_incomplete)
     if of.unpriced_calls:
         return amounts.UNPRICED
-    return amounts.NOT_KNOWN if of.unknown_calls else "paid by the operator"
+    return amounts.NOT_KNOWN if of.unknown_calls else audience.why_hidden()
 
 
 def _mean(total: int, count: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
+from usage.audience import OF_OWNERS, sees_any_usd
 from usage.columns import Mode
 from usage.days import MONTH, WEEK, first_day
 from usage.forms import ALL, CallForm
@@ -29,7 +30,7 @@ PERIODS = {
 FILTERS = ("provider", "model", "action", "mode", "key", "token", "member", "label")
 ORIGINS = ("key", "token", "member")  # groups and filters both
 APART = "Labels are summed apart from keys, API tokens and members. Choose one of them."
-DEFAULTS = {"metric": "usd", "group": "action", "period": "30d"}
+DEFAULTS = {"group": "action", "period": "30d"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,14 @@ class ConsumptionForm(CallForm):
 
     def __init__(self, address: QueryDict, *, today: date, **names: Any) -> None:
         self.today, self.query = today, address
+        self.metrics = {slug: each for slug, each in METRICS.items() if sees_any_usd() or not each.is_usd}
         super().__init__(address, **names)
-        self.fields["metric"].widget.choices = [(slug, metric.label) for slug, metric in METRICS.items()]
+        self.fields["metric"].widget.choices = [(slug, metric.label) for slug, metric in self.metrics.items()]
 
     def clean_metric(self) -> str:
-        return self._one_of("metric", METRICS)
+        if self.cleaned_data["metric"] in METRICS.keys() - self.metrics.keys():
+            raise forms.ValidationError(f"USD are {OF_OWNERS}. Choose another one.")
+        return self._one_of("metric", self.metrics)
 
     def clean_period(self) -> str:
         return self._one_of("period", PERIODS)
@@ -145,7 +149,7 @@ class ConsumptionForm(CallForm):
 
     @property
     def metric_slug(self) -> str:
-        return str(self.wanted.get("metric", DEFAULTS["metric"]))
+        return str(self.wanted.get("metric", next(iter(self.metrics))))
 
     @property
     def chosen_metric(self) -> Metric:

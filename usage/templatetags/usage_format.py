@@ -92,6 +92,18 @@ def sees_usd(mode: str) -> bool:
     return audience.sees_usd(mode)
 
 
+@register.simple_tag
+def sees_any_usd() -> bool:
+    """Whether whoever looks is shown any USD."""
+    return audience.sees_any_usd()
+
+
+@register.simple_tag
+def why_hidden() -> SafeString:
+    """In place of USD that are not shown."""
+    return muted(audience.why_hidden())
+
+
 @register.filter
 def usd_words(totals: Totals) -> str:
     """The USD of a sum, or in words why there are none."""
@@ -101,7 +113,7 @@ def usd_words(totals: Totals) -> str:
         return amounts.at_least(amounts.dollars(totals.cost_nanousd), if_incomplete=totals.is_incomplete)
     if totals.unpriced_calls:
         return amounts.UNPRICED
-    return amounts.NOT_KNOWN if totals.unknown_calls else muted("paid by the operator")
+    return amounts.NOT_KNOWN if totals.unknown_calls else why_hidden()
 
 
 @register.filter
