@@ -37,6 +37,7 @@ from routing.services import save_routing
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
 from usage.models import UsageEvent
+from usage.saved_views import save_view
 
 Role = Membership.Role
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -83,6 +84,8 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:members-see-usd": (Permission.SHOW_USD, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
     "consumption": (Permission.VIEW, SAFE),
+    "save-view": (Permission.VIEW, POST),
+    "delete-view": (Permission.VIEW, POST),
     "calls": (Permission.VIEW, SAFE),
     "runs": (Permission.VIEW, SAFE),
     "calls-of-before": (Permission.VIEW, SAFE),
@@ -297,6 +300,13 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "candidate_id": person.pk,
             "briefing_id": briefing.pk,
             "check_id": check.pk,
+            "view_id": save_view(
+                membership=Membership.objects.filter(organization=organization, role=Role.OWNER)[0],
+                name=f"{word} view",
+                query="metric=calls",
+                is_shared=True,
+                now=timezone.now(),
+            ).pk,
             "call_id": UsageEvent.objects.filter(organization=organization, run_id=check.run_id)[0].call_id,
         },
     )
@@ -445,6 +455,7 @@ def test_ids_of_another_organization_are_as_absent_under_ones_own_address(world,
         "briefing_id": ABSENT_ID,
         "check_id": ABSENT_UUID,
         "call_id": ABSENT_UUID,
+        "view_id": ABSENT_ID,
     }
     wrong, asked = [], 0
     for url in ORGANIZATION_URLS:

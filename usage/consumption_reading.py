@@ -111,7 +111,11 @@ class Reading:
     def _of_days(self, first: date, last: date, *groupings: Grouping) -> tuple[list[Cell], ...]:
         if not self.label_name:
             return self._read(first, last, *groupings)
-        where = {**self.where, "name": [self.label_name], "value": [self.label.value] if self.label and self.label.value else []}
+        where = {
+            **self.where,
+            "name": [self.label_name],
+            "value": [self.label.value] if self.label and self.label.value else [],
+        }
         labelled = read_groupings(
             self.organization,
             first,

@@ -15,6 +15,7 @@ from usage.forms import UsageFilterForm
 from usage.models import UsageEvent
 from usage.names import OwnNames, provider_names
 from usage.querysets import UsageEventQuerySet
+from usage.saved_views import may_change, views_of
 
 ROWS = 50
 
@@ -61,7 +62,12 @@ def events_context(
 def consumption_context(request: OrganizationHttpRequest, *, now: datetime, names: OwnNames) -> dict[str, Any]:
     """What usage/consumption.html needs."""
     form = ConsumptionForm(request.GET, names=names, today=now.date())
-    return {"form": form, "report": Report(request.organization, form, names, now=now).read()}
+    return {
+        "form": form,
+        "report": Report(request.organization, form, names, now=now).read(),
+        "views": [(view, may_change(view, request.membership)) for view in views_of(request.membership)],
+        "query": request.META.get("QUERY_STRING", ""),
+    }
 
 
 def _older_than(request: OrganizationHttpRequest, calls: UsageEventQuerySet) -> UsageEventQuerySet:
