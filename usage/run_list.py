@@ -30,6 +30,7 @@ from usage.models import Mode, UsageEvent
 from usage.names import OwnNames, provider_names
 from usage.querysets import UsageEventQuerySet
 from usage.run_costs import RunCost
+from usage.seldom import narrowed
 from usage.views import Purpose
 
 ROWS = 25
@@ -92,7 +93,8 @@ def runs_context(
         action=dict.fromkeys({*names.actions, *(kind.action for kind in known)}),
     )
     calls = UsageEvent.objects.for_organization(organization)
-    of_kinds = calls.filter(pk__in=[kind.pk for kind in known])
+    everything = calls
+    calls, of_kinds = narrowed(form, organization, calls, calls.filter(pk__in=[kind.pk for kind in known]))
     after = whole_number(request.GET.get("after"))
     if form.wanted.get("order") == DEAREST:
         counting = latest_counting(form, calls, of_kinds, DEAREST_OF + 1)
@@ -101,7 +103,7 @@ def runs_context(
         start = next((at for at, run in enumerate(found, start=1) if run.call.pk == after), 0)
         page, has_more = found[start : start + ROWS], len(found) > start + ROWS
     else:
-        last = calls.filter(pk=after).first() if after else None
+        last = everything.filter(pk=after).first() if after else None
         counting = latest_counting(form, calls.before(last) if last else calls, of_kinds, ROWS + 1)
         is_part, has_more = False, len(counting) > ROWS
         page = _runs(organization, counting[:ROWS], names)
@@ -121,9 +123,11 @@ def latest_counting(
 ) -> list[UsageEvent]:
     """The calls that count the latest `count` runs which the form asks for, latest first."""
     counting = calls.filter(counts_run=True)
-    (within,) = form.of_time(counting) if form.wanted.get("by") != "run" else (form.of_time(counting)[0],)
+    within, *_ = form.of_time(counting)  # the call that counts a run leaves on the day of the run
+    if "run" in form.wanted:  # by their ids, so that nothing but these is gone through in the order of the page
+        return list(form.of_kinds(calls.filter(pk__in=within.values("pk"))).latest_first()[:count])
     if form.asks_for_kinds:
-        return kinds.latest(form.of_origin(within), count, of=form.of_kinds(of_each_kind))
+        return kinds.latest(within, count, of=form.of_kinds(of_each_kind))
     return list(within.latest_first()[:count])
 
 

@@ -16,6 +16,7 @@ from usage.models import UsageEvent
 from usage.names import OwnNames, provider_names
 from usage.querysets import UsageEventQuerySet
 from usage.saved_views import may_change, views_of
+from usage.seldom import narrowed
 
 ROWS = 50
 
@@ -45,8 +46,9 @@ def events_context(
         provider=dict.fromkeys({*provider_names(), *providers}), action=dict.fromkeys({*names.actions, *actions})
     )
     calls = UsageEvent.objects.for_organization(request.organization)
-    of_kinds = calls.filter(pk__in=[kind.pk for kind in known])
-    rows = _latest(form, _older_than(request, calls), of_kinds, ROWS + 1)
+    of_each_kind = calls.filter(pk__in=[kind.pk for kind in known])
+    calls, of_each_kind = narrowed(form, request.organization, _older_than(request, calls), of_each_kind)
+    rows = _latest(form, calls, of_each_kind, ROWS + 1)
     events = rows[:ROWS]
     of_runs = purposes({event.run_id for event in events})
     return {
@@ -81,7 +83,6 @@ def _latest(
     form: UsageFilterForm, calls: UsageEventQuerySet, of_each_kind: UsageEventQuerySet, count: int
 ) -> list[UsageEvent]:
     """The latest `count` of `calls` that the form asks for."""
-    calls = form.of_origin(calls)
     most, *few = form.of_time(calls)
     if "run" in form.wanted:
         found, few = [], [most, *few]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -76,6 +77,23 @@ def test_the_calls_of_any_filter_are_found_without_passing_others(as_bob, acme, 
         all(any(sign.format(column=column) in condition for sign in same.split("|")) for column in ASKED)
         for condition in by_kind
     ), by_kind
+
+
+@pytest.mark.parametrize("page", ["calls", "runs"])
+@pytest.mark.parametrize("query", ["token=7", "member=3", "label=team:red", f"key={uuid.UUID(int=9)}"])
+def test_calls_by_whom_they_came_are_looked_for_on_their_days_and_among_their_kinds(
+    as_bob, acme, many_calls, page, query
+):
+    asked = {"token_id": 7, "member_id": 3, "labels": {"team": "red"}, "key_id": uuid.UUID(int=9)}
+    event(acme, occurred_at=NOON - timedelta(days=1), model="model-3", **asked)
+
+    with CaptureQueriesContext(connection) as queries:
+        found = as_bob.get(f"/o/acme/consumption/{page}/?{query}").context
+
+    assert len(found["events" if page == "calls" else "runs"]) == 1
+    (sql,) = [query["sql"] for query in queries if "kind JOIN" in query["sql"] or "LATERAL" in query["sql"]]
+    by_kind = [condition for condition in index_conditions(sql) if "usage_event_by_kind" in condition]
+    assert any("occurred_at" in condition and "model" in condition for condition in by_kind), by_kind
 
 
 def test_kinds_are_found_step_by_step(acme, many_calls):
