@@ -14,9 +14,10 @@ from django.utils import timezone
 from candidates.models import CandidateCheck
 from gateway.door.headers import cost_header
 from gateway.receipts import as_json, read_receipt
+from gateway.snapshot_reading import read_organization
 from organizations import viewer
 from organizations.api_tokens import make_token
-from organizations.models import AuditEvent, Membership
+from organizations.models import AuditEvent, Membership, Organization
 from organizations.permissions import Permission
 from organizations.services import UsdNotYours, set_members_see_usd
 from tests.conftest import logged_in
@@ -138,3 +139,16 @@ def test_who_looks_is_asked_for_every_mode(settings):
         assert not sees_usd(Mode.MANAGED)
         assert not sees_usd(Mode.MANAGED, show_managed_usd=True)
     assert sees_usd(Mode.BYOK)
+
+
+def test_a_token_that_stands_for_a_member_sees_what_the_member_does(world, alice):
+    def seen_at_the_door() -> list[bool]:
+        known = read_organization(world.organization.pk).tokens.values()
+        return [each.caller.sees_usd for each in known if each.caller is not None]
+
+    Membership.objects.filter(user=alice).update(role=Membership.Role.MEMBER)
+    assert seen_at_the_door() == [True]
+    Organization.objects.filter(pk=world.organization.pk).update(members_see_usd=False)
+    assert seen_at_the_door() == [False]
+    Membership.objects.filter(user=alice).update(role=Membership.Role.ADMIN)
+    assert seen_at_the_door() == [True]

@@ -64,7 +64,7 @@ def save_view(*, membership: Membership, name: str, query: str, is_shared: bool,
     kept = _read(query, now)
     organization, user = membership.organization, membership.user
     with transaction.atomic():
-        Organization.objects.select_for_update().get(pk=organization.pk)
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         alike = SavedView.objects.for_organization(organization).filter(is_shared=is_shared)
         if not is_shared:
             alike = alike.filter(created_by=user)
