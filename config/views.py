@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -27,14 +25,11 @@ from candidates.models import CandidateCheck
 from config import getting_started
 from config.context import Page
 from config.guides import guide
-from gateway.receipts import read_receipt
+from config.purposes import check_url
 from organizations import clock
-from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of
 from providers.models import ProviderKey
-from routing.actions import action_names_of
-from routing.models import Agent
 from routing.own_models import has_own_models
 from routing.resolve import has_model, resolve_all, working_defaults
 from routing.table import RouteLine, own_models_of_unserved, troubles
@@ -42,7 +37,6 @@ from usage.cells import add_up, read_cells
 from usage.cost_panel import cost_and_averages, cost_summary
 from usage.days import MONTH, first_day
 from usage.models import Mode
-from usage.views import Purpose, events_context
 
 LATEST_CHECKS = 8
 NAMES_OF_A_CHECK = ("candidate__name", "briefing__title", "briefing__version")
@@ -141,35 +135,6 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
 
 @organization_view(Permission.VIEW)
 @require_safe
-def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
-    """Every model call; those of a check lead to it."""
-
-    purposes, names = partial(_purposes, request.organization), action_names_of(request.organization)
-    return render(request, "usage/events.html", events_context(request, purposes=purposes, action_names=names))
-
-
-@organization_view(Permission.VIEW)
-@require_safe
-def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
-    """The receipt of one call; one under way is told as such."""
-    receipt = read_receipt(organization=request.organization, call_id=call_id)
-    if receipt is None:
-        raise Http404
-    purpose = _purposes(request.organization, {receipt.run_id}).get(receipt.run_id)
-    is_agent = Agent.objects.for_organization(request.organization).filter(slug=receipt.action).exists()
-    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose, "is_agent": is_agent})
-
-
-def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
-    checks = CandidateCheck.objects.for_organization(organization).filter(run_id__in=runs)
-    return {
-        check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(organization, check))
-        for check in checks.select_related("candidate")
-    }
-
-
-@organization_view(Permission.VIEW)
-@require_safe
 def credits_page(request: OrganizationHttpRequest) -> HttpResponse:
     """The balance, every movement behind it, and the checks that cost 0 and so have no ledger entry."""
     free = CandidateCheck.objects.for_organization(request.organization).filter(
@@ -227,16 +192,12 @@ def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine
         replace(
             line,
             purpose=f"Check of {check.candidate.name}",
-            url=_check_url(request.organization, check),
+            url=check_url(request.organization, check),
         )
         if (check := by_hold.get(line.hold_id))
         else line
         for line in lines
     ]
-
-
-def _check_url(organization: Organization, check: CandidateCheck) -> str:
-    return reverse("candidates:check", args=[organization.slug, check.pk])
 
 
 @dataclass(frozen=True, slots=True)
