@@ -82,6 +82,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
     "usage": (Permission.VIEW, SAFE),
+    "anatomy": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -540,6 +541,7 @@ SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("candidates:run", "POST", CANDIDATE, {"candidates": "{}", "show": "all", "agreed": "4", "count": "1"}),
     ("usage", "GET", EVENT, {"before": "{}"}),
     ("usage", "GET", RUN, {"run": "{}"}),
+    ("anatomy", "GET", RUN, {"run": "{}"}),
     ("candidates:checks", "GET", BRIEFING, {"briefing": "{}"}),
     ("organizations:members", "GET", MEMBER, {"member": "{}"}),
     (
