@@ -113,6 +113,11 @@ class Anatomy:
         return self.parts[-1]
 
     @property
+    def rows(self) -> tuple[Part, ...]:
+        """`parts` without those that are nothing."""
+        return tuple(part for part in self.parts if part.tokens or part.cost_nanousd)
+
+    @property
     def calls_a_run(self) -> str:
         return f"{self.totals.calls / self.runs:.1f}" if self.runs else ""
 
@@ -130,7 +135,7 @@ class OfAction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A month or what there is of it; `actions` are all of it, the dearest first."""
+    """A month or what there is of it; `actions` are all of it, the dearest first, with shares of the same parts."""
 
     anatomy: Anatomy | None
     actions: tuple[OfAction, ...]
@@ -274,12 +279,15 @@ def _is_long_enough(cell: Cell) -> bool:
 
 
 def _by_action(cells: Iterable[Cell], show_managed_usd: bool | None) -> tuple[OfAction, ...]:
+    cells = list(cells)
+    used = [bool(tokens) for tokens in _tokens(add_up(cells))] if cells else []
     rows = []
     for slug, of_action in grouped(cells, lambda cell: cell.action).items():
         sums = add_up(of_action)
         shares = tuple(
             (words[0], share(tokens, sums.input_tokens) if tokens else "–")
-            for words, tokens in zip(NAMES.values(), _tokens(sums), strict=True)
+            for words, tokens, is_used in zip(NAMES.values(), _tokens(sums), used, strict=True)
+            if is_used
         )
         rows.append(OfAction(slug, totals(of_action, show_managed_usd), sums.runs, shares))
     return tuple(sorted(rows, key=lambda row: (-(row.totals.cost_nanousd or 0), -row.totals.tokens, row.slug)))

@@ -1,7 +1,7 @@
 """
 What the input of a request is made of, by whichever wire it came: the characters of each part, and none of the text.
 
-Read from the body that was parsed to forward it. `docs/metering.md` says which part is what; what none of the wires
+Read from the body that was parsed to forward it. `docs/cost-anatomy.md` says which part is what; what none of the wires
 knows goes to the part that it stands in. Sources: API references of OpenAI, Anthropic and Google, checked 2026-11-28.
 """
 

@@ -172,6 +172,8 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         f"briefings/{briefing.pk}/",
         "usage/",
         f"usage/calls/{call.call_id}/",
+        "consumption/anatomy/?month=2026-11",
+        f"consumption/anatomy/?run={call.run_id}",
         "credits/",
         "members/",
         "api-tokens/",
