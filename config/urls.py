@@ -4,7 +4,7 @@ import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
-from config import metrics_views, views
+from config import anatomy, metrics_views, views
 from config.api import api_urls
 from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
@@ -31,6 +31,7 @@ urlpatterns = [
     path("o/<slug:slug>/consumption/runs/", metrics_views.runs_page, name="runs"),
     path("o/<slug:slug>/usage/", metrics_views.calls_of_before, name="calls-of-before"),
     path("o/<slug:slug>/usage/calls/<uuid:call_id>/", metrics_views.call_of_before, name="call-of-before"),
+    path("o/<slug:slug>/consumption/anatomy/", anatomy.anatomy_page, name="anatomy"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),

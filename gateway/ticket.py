@@ -11,6 +11,7 @@ from providers.adapters.reasons import reason
 from providers.custody.sealing import SealedKey
 from providers.keys.destinations import Destination
 from usage.facts import Admission
+from usage.input_parts import NOT_COUNTED, InputParts
 from usage.metering import Finished
 from usage.models import UsageEvent
 from usage.tokens import NOTHING_SAID, Report
@@ -53,6 +54,7 @@ class Outcome:
     refused: Quirk | None = None
     output_limit: int | None = None
     iteration: int = 1
+    input_parts: InputParts = NOT_COUNTED
 
     @property
     def report(self) -> Report:
@@ -70,6 +72,7 @@ class Outcome:
             error_kind=self.error.kind if self.error else "",
             may_have_run=self.error.may_have_run if self.error else False,
             first_byte_ms=self.first_byte_ms,
+            input_parts=self.input_parts,
         )
 
 

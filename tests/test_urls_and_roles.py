@@ -90,6 +90,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "runs": (Permission.VIEW, SAFE),
     "calls-of-before": (Permission.VIEW, SAFE),
     "call-of-before": (Permission.VIEW, SAFE),
+    "anatomy": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -556,6 +557,7 @@ SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("candidates:run", "POST", CANDIDATE, {"candidates": "{}", "show": "all", "agreed": "4", "count": "1"}),
     ("calls", "GET", EVENT, {"before": "{}"}),
     ("calls", "GET", RUN, {"run": "{}"}),
+    ("anatomy", "GET", RUN, {"run": "{}"}),
     ("candidates:checks", "GET", BRIEFING, {"briefing": "{}"}),
     ("organizations:members", "GET", MEMBER, {"member": "{}"}),
     (

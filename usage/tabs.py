@@ -7,6 +7,7 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Consumption", "consumption", ()),
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
+    ("Anatomy", "anatomy", ()),
 )
 
 

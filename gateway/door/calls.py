@@ -18,6 +18,7 @@ from providers.adapters.base import ProviderError
 from providers.adapters.dialects.request import Request
 from providers.egress.connections import Egress
 from usage.facts import Admission, Origin
+from usage.input_parts import NOT_COUNTED, InputParts
 from usage.metering import Finished
 from usage.models import UsageEvent
 from usage.pricing import Price
@@ -39,6 +40,7 @@ class Ending:
     is_estimated: bool = False
     stored_ids: list[str] = field(default_factory=list)  # that the answer named, and nobody has noted yet
     cost: Price | None = None  # where the caller was told it
+    input_parts: InputParts = NOT_COUNTED
 
     def finished(self, call: Admission) -> Finished:
         return Finished(
@@ -52,6 +54,7 @@ class Ending:
             first_byte_ms=self.first_byte_ms,
             are_tokens_estimated=self.is_estimated,
             cost=self.cost,
+            input_parts=self.input_parts,
         )
 
 

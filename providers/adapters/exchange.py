@@ -9,6 +9,7 @@ from typing import Literal
 
 from providers.adapters.reasons import Reason
 from providers.adapters.verdicts import ErrorKind
+from usage.input_parts import InputParts
 from usage.tokens import NOTHING_SAID, Report
 
 
@@ -23,6 +24,7 @@ class ChatRequest:
     """
     One question to a model, in no provider's dialect. `max_output_tokens` includes reasoning; `temperature` and
     `reasoning_effort` are left to the model where they are empty, and where its wire has no word for them.
+    `retrieved_characters` of the first message are no question, but what it is about, such as a profile.
     """
 
     model: str
@@ -33,6 +35,16 @@ class ChatRequest:
     temperature: float | None = None
     reasoning_effort: str = ""
     is_limit_fixed: bool = False  # somebody chose the output limit, so it is not raised where it cuts an answer off
+    retrieved_characters: int = 0
+
+    @property
+    def input_parts(self) -> InputParts:
+        """In characters."""
+        asked = [len(message.text) for message in self.messages]
+        asked[0] -= self.retrieved_characters
+        return InputParts(
+            system=len(self.system), retrieved=self.retrieved_characters, history=sum(asked[:-1]), user=asked[-1]
+        )
 
 
 @dataclass(frozen=True, slots=True)
