@@ -79,6 +79,11 @@ class Writer:
         """Return once ids are known, of an answer that has not ended yet."""
         await self._commits.write(new)
 
+    @property
+    def waiting(self) -> int:
+        """What is not in the books yet."""
+        return self._commits.waiting
+
     async def drain(self) -> None:
         await self._commits.drain()
 

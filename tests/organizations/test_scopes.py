@@ -21,6 +21,7 @@ NOT_OF_ONE_ORGANIZATION = {
     ("config/startup.py", "_look_at_stored_keys"): {
         "EVERY": "tries the keys of everybody, so that pages and calls know which do not open"
     },
+    ("config/metrics/exposition.py", "_OfTheInstallation.collect"): {"EVERY": "metrics are of the whole installation"},
     ("config/management/commands/qcluster.py", "Command.handle"): {"NOBODY": "every task opens a scope of its own"},
     ("candidates/tasks.py", "run_checks"): {
         "EVERY": "one worker serves the checks of everybody, each behind the wall of its organization"
