@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings as project
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
@@ -270,6 +272,18 @@ def test_what_waits_is_told(acme, admit):
     assert found["keyfare_usage_check_differences"] == 2
     assert found["keyfare_usage_check_timestamp_seconds"] == NOW.timestamp()
     assert found["keyfare_mails_waiting"] == found["keyfare_checks_open"] == found["keyfare_mail_server_failing"] == 0
+
+
+def test_every_figure_stands_in_the_manual(acme, counting_began):
+    heartbeat.beat(uuid.uuid4())
+    UsageCheck.objects.create(checked_at=NOW, days=3, calls=9)
+    door = Door(open_snapshots)
+
+    text = Metrics(alone(door), door, TOKEN)._text("")[1].decode()
+
+    told = set(re.findall(r"^# TYPE (keyfare_\w+)", text, re.MULTILINE))
+    manual = (project.BASE_DIR / "docs" / "operations.md").read_text()
+    assert told == set(re.findall(r"`(keyfare_\w+)`", manual)) - {"keyfare_owner"}
 
 
 # Who may read it ----------------------------------------------------------------------------------------
