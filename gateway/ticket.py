@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway import gen_ai_names
 from providers.adapters.base import ChatResult, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
 from providers.adapters.reasons import reason
@@ -30,7 +31,10 @@ class Ticket:
 
 
 class Ending(Protocol):
-    """How a call ended, for the books. `error` is what its key's page is to know of."""
+    """How a call ended, for the books. `error` is what its key's page is to know of; `operation` of gen_ai_names."""
+
+    @property
+    def operation(self) -> str: ...
 
     @property
     def error(self) -> ProviderError | None: ...
@@ -55,6 +59,10 @@ class Outcome:
     output_limit: int | None = None
     iteration: int = 1
     input_parts: InputParts = NOT_COUNTED
+
+    @property
+    def operation(self) -> str:
+        return gen_ai_names.CHAT
 
     @property
     def report(self) -> Report:

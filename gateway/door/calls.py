@@ -31,6 +31,7 @@ Status = UsageEvent.Status
 class Ending:
     """What is known of how a call ends; at first, that it was interrupted."""
 
+    operation: str
     status: Status = Status.FAILED
     error: ProviderError | None = INTERRUPTED
     report: Report = NOTHING_SAID

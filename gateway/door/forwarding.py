@@ -100,7 +100,7 @@ class Forwarding:
                 logger.exception("A call could not be admitted")
                 raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
             self.is_admitted = True
-            ending, prepared = Ending(), time.monotonic()
+            ending, prepared = Ending(self.asked.endpoint.operation), time.monotonic()
             try:
                 result = await self._once(ticket, call, ending)
             except asyncio.CancelledError:
