@@ -1,4 +1,6 @@
-"""Names that the files show beside ids. They may change where they come from; a sealed month keeps those it was made with."""
+"""
+Names that the files show beside ids. They may change where they come from; a sealed month keeps those of its files.
+"""
 
 from __future__ import annotations
 

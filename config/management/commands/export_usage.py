@@ -18,13 +18,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--organization", required=True, metavar="SLUG")
+        parser.add_argument("--month", default="", metavar="YYYY-MM", help="A month, a sealed one as it was sealed.")
         parser.add_argument(
-            "--month", default="", metavar="YYYY-MM", help="A month of the books; sealed ones as sealed."
+            "--from", default="", dest="first", metavar="YYYY-MM-DD", help="Or the days on which calls left."
         )
-        parser.add_argument(
-            "--from", default="", dest="first", metavar="YYYY-MM-DD", help="Or days on which calls left."
-        )
-        parser.add_argument("--to", default="", dest="last", metavar="YYYY-MM-DD", help="The last of them.")
+        parser.add_argument("--to", default="", dest="last", metavar="YYYY-MM-DD", help="and the last.")
         parser.add_argument("--format", default="csv", choices=FORMATS)
         parser.add_argument("--output", type=Path, metavar="FILE", help="Instead of standard output.")
 
