@@ -82,6 +82,8 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
     "usage": (Permission.VIEW, SAFE),
+    "export": (Permission.VIEW, SAFE),
+    "export-file": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -140,6 +142,7 @@ API: dict[str, dict[str, Permission | None]] = {
     "api:candidate-checks": {"POST": Permission.CHECK_CANDIDATES},
     "api:candidate-check": {"GET": Permission.VIEW},
     "api:call": {"GET": Permission.VIEW},
+    "api:export": {"GET": Permission.VIEW},
 }
 
 # Of a person, whatever the organization: who is not logged in goes to the login page.

@@ -21,7 +21,6 @@ from usage.querysets import UsageEventQuerySet
 from usage.rollups import LAST
 
 AT_ONCE = 1_000
-WHY = "an export of the organization"
 Events = Sequence[UsageEvent]
 
 
@@ -29,7 +28,7 @@ def read_events(organization: Organization, period: Period) -> Iterator[Events]:
     if isinstance(period, Days):
         yield from _in_order(organization, _of(organization), period)
         return
-    with scope(organization, WHY):
+    with scope(organization, "an export of the organization"):
         seals = SealedMonth.objects.for_organization(organization)
         own = seals.filter(month=period.first).first()
         latest = seals.filter(month__lt=period.first).order_by("-month").first()
@@ -61,7 +60,7 @@ def _in_order(organization: Organization, events: UsageEventQuerySet, period: Pe
     # One condition says where to begin: of two SQLite may take the earlier one.
     rest = events.filter(occurred_at__gte=start_of_day(period.first))
     while True:
-        with scope(organization, WHY):
+        with scope(organization, "an export of the organization"):
             found = list(rest.order_by("occurred_at", "id")[:AT_ONCE])
         if found:
             yield found
@@ -75,7 +74,7 @@ def _in_order(organization: Organization, events: UsageEventQuerySet, period: Pe
 
 def _late(organization: Organization, month: Month, before: SealedMonth, seal: SealedMonth | None) -> Iterator[Events]:
     """Few, and found by when they were written, so that nobody looks through all earlier months for them."""
-    with scope(organization, WHY):
+    with scope(organization, "an export of the organization"):
         earlier = _of(organization).filter(occurred_at__lt=month.start)
         if seal is not None:
             earlier = earlier.filter(_within(seal))
@@ -86,7 +85,7 @@ def _late(organization: Organization, month: Month, before: SealedMonth, seal: S
             for key in part.values_list("occurred_at", "id")
         )
     for start in range(0, len(found), AT_ONCE):
-        with scope(organization, WHY):
+        with scope(organization, "an export of the organization"):
             events = _of(organization).in_bulk([pk for _, pk in found[start : start + AT_ONCE]])
         yield [events[pk] for _, pk in found[start : start + AT_ONCE]]
 

@@ -13,8 +13,8 @@ from datetime import date, datetime, timedelta
 
 from usage.days import start_of_day
 
-MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class BadPeriod(Exception):

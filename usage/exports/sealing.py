@@ -55,7 +55,7 @@ class SealBroken(Exception):
 def seal_of(organization: Organization, period: Period) -> SealedMonth | None:
     if not isinstance(period, Month):
         return None
-    with scope(organization, books.WHY):
+    with scope(organization, "an export of the organization"):
         return SealedMonth.objects.for_organization(organization).filter(month=period.first).first()
 
 

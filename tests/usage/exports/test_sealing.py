@@ -326,8 +326,7 @@ def test_a_restore_into_another_cluster_moves_nothing(acme):
 
 def test_late_events_are_found_by_when_they_were_written(acme, globex):
     UsageEvent.objects.bulk_create(
-        unsaved_event((acme, globex)[number % 2], day=IN_OCTOBER - timedelta(days=number % 19))
-        for number in range(600)
+        unsaved_event((acme, globex)[number % 2], day=IN_OCTOBER - timedelta(days=number % 19)) for number in range(600)
     )
     seal()
     event(acme, day=IN_OCTOBER)
