@@ -246,7 +246,8 @@ def test_a_broken_seal_breaks_a_stream_off(acme, alice, monkeypatch):
     in_parts(monkeypatch, acme)
     sealed(acme)
     change_the_books()
-    headers, parts = token_of(acme, alice), []
+    headers = token_of(acme, alice)
+    parts: list[bytes] = []
 
     with (
         served(application(connections=0)) as port,

@@ -21,6 +21,7 @@ from usage.exports import focus
 from usage.exports.cells import BEGINS_A_FORMULA
 from usage.exports.focus import COLUMNS
 from usage.exports.periods import Days, Month
+from usage.exports.prices import Prices
 from usage.models import Mode, UsageEvent
 from usage.price_list import list_price
 from usage.tokens import TokenUsage
@@ -188,7 +189,7 @@ def test_any_calls_come_to_the_books(acme):
 
 def test_the_rounding_of_single_calls_is_a_row_of_its_own(acme, monkeypatch):
     """Three calls of half a nano-dollar each, which the books round to nothing."""
-    monkeypatch.setattr(focus.Prices, "of", lambda self, call: (5 * 10**14, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(Prices, "of", lambda self, call: (5 * 10**14, 0, 0, 0, 0, 0))
     for _ in range(3):
         event(acme, cost_nanousd=0, uncached_input_tokens=1)
 

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -76,7 +77,7 @@ def test_a_seal_says_what_its_files_are(acme):
     for name, content in before.items():
         rows = len(list(csv.reader(StringIO(content.decode(), newline="")))) - 1
         assert sealed.file(name) == (rows, hashlib.sha256(content).hexdigest())
-    assert sealed.file("calls")[0] == 3
+    assert sealed.files["calls"]["rows"] == 3
     assert seal() == []
 
 
@@ -92,7 +93,7 @@ def test_months_are_sealed_one_after_the_other_empty_ones_too(acme, globex):
     event(acme, day=IN_OCTOBER)
 
     assert seal() == ["2026-08", "2026-09", "2026-10"]
-    assert [each.file("calls")[0] for each in SealedMonth.objects.order_by("month")] == [1, 0, 1]
+    assert [each.files["calls"]["rows"] for each in SealedMonth.objects.order_by("month")] == [1, 0, 1]
     assert not SealedMonth.objects.filter(organization=globex).exists()
     assert seal(LATER) == ["2026-11"]
 
@@ -262,7 +263,7 @@ def test_a_broken_seal_is_said_loudly_and_nobody_gets_the_file_whole(acme, caplo
         _unprotected(done)
 
     for name in ("calls", "focus"):
-        passed = []
+        passed: list[bytes] = []
         with pytest.raises(SealBroken, match="2026-10 was sealed on") as broken:
             passed.extend(piece.content for piece in usage_file(name, acme, OCTOBER))
         assert b"2026-10-20" not in b"".join(passed)
@@ -364,8 +365,12 @@ def test_another_file_is_sealed_with_the_month(acme):
 def test_the_first_layout_is_as_it_was(acme, monkeypatch):
     """Who changes a column or a word of it breaks the seals of all installations: see LAYOUT."""
     monkeypatch.setattr(prices.Prices, "of", lambda self, call: (10**15, 0, 0, 0, 5 * 10**14, 0))
-    same = {"run_id": uuid.UUID(int=3), "served_model": "gpt-4o-2024-11-20", "labels": {"team": "sales"}}
-    of = [
+    same: dict[str, Any] = {
+        "run_id": uuid.UUID(int=3),
+        "served_model": "gpt-4o-2024-11-20",
+        "labels": {"team": "sales"},
+    }
+    of: list[dict[str, Any]] = [
         {"cost_nanousd": 2, "uncached_input_tokens": 1, "output_tokens": 1, "latency_ms": 5, "first_byte_ms": 2},
         {"cost_nanousd": 7, "price_source": "provider", "cache_read_tokens": 9, "http_status": 200},
         {"cost_nanousd": None, "status": "lost", "no_price": "no_answer"},
