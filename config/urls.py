@@ -29,6 +29,7 @@ urlpatterns = [
     path("o/<slug:slug>/consumption/export/file/", export_views.export_file, name="export-file"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
+    path("o/<slug:slug>/guide/exports/", views.guide_page, {"name": "exports"}, name="guide-exports"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),

@@ -68,6 +68,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "guide-checks": (Permission.VIEW, SAFE),
     "guide-byok": (Permission.VIEW, SAFE),
     "guide-api": (Permission.VIEW, SAFE),
+    "guide-exports": (Permission.VIEW, SAFE),
     "organizations:members": (Permission.VIEW, SAFE),
     "organizations:invite": (Permission.MANAGE_MEMBERS, POST),
     "organizations:send-invitation-again": (Permission.MANAGE_MEMBERS, POST),
@@ -295,6 +296,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "candidate_id": person.pk,
             "briefing_id": briefing.pk,
             "check_id": check.pk,
+            "format": "csv",
             "call_id": UsageEvent.objects.filter(organization=organization, run_id=check.run_id)[0].call_id,
         },
     )
