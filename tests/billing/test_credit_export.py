@@ -15,7 +15,7 @@ from billing.ledger import Capture, HoldRequest, capture_holds, grant_credits, h
 from billing.models import LedgerEntry
 from organizations.models import Organization
 from tests.plans import analyze, index_conditions
-from tests.usage.exports.conftest import content_of, rows_of
+from tests.usage.exports.reading import content_of, rows_of
 from usage.exports.periods import Days, Month
 from usage.exports.words import Words
 

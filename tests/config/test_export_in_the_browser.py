@@ -8,7 +8,7 @@ from pathlib import Path
 from config.exports import OTHERS
 from tests.config.browser import assert_accessible, browsing, chromium, in_a_browser, page
 from tests.usage.conftest import event, roll_up
-from tests.usage.exports.conftest import rows_of
+from tests.usage.exports.reading import rows_of
 from usage.exports.sealing import seal_due_months
 
 __all__ = ["browsing", "chromium", "page"]

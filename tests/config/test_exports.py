@@ -19,7 +19,7 @@ from organizations.permissions import Permission
 from tests.served import served
 from tests.serving_role import as_owner
 from tests.usage.conftest import event, roll_up, unsaved_event
-from tests.usage.exports.conftest import rows_of
+from tests.usage.exports.reading import rows_of
 from tests.usage.exports.test_sealing import _unprotected as by_force
 from usage.exports import books
 from usage.exports.models import SealedMonth
@@ -76,6 +76,15 @@ def test_days_are_another_way_to_ask(acme, alice, as_bob, client):
 
     assert len(rows_of(page.content)) == 2
     assert page.content == api.content == by_command("--from", "2026-10-31", "--to", "2026-11-01").encode()
+
+
+def test_all_days_there_are_may_be_asked_for(acme, as_bob):
+    event(acme, day=IN_OCTOBER)
+
+    for format in ("csv", "focus", "credits"):
+        answer = as_bob.get(FILE, {"from": "0001-01-01", "to": "9999-12-31", "format": format})
+        assert answer.status_code == 200
+        assert len(rows_of(answer.content)) == (format != "credits")
 
 
 BAD = [

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Max
 
+from organizations import audit
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
 from usage.exports import books
@@ -93,9 +94,22 @@ def checked(seal: SealedMonth, name: str, pieces: Iterable[Piece]) -> Iterator[P
             before = piece
     if seal.file(name) != (count.rows, count.sha256):
         broken = SealBroken(seal, name, count)
-        logger.error("The seal of organization %s is broken: %s", seal.organization_id, broken)
+        logger.error("A seal of organization %s is broken: %s", seal.organization_id, broken)
+        _tell_the_organization(seal, name, count)
         raise broken
     yield before
+
+
+def _tell_the_organization(seal: SealedMonth, name: str, found: Count) -> None:
+    with scope(seal.organization_id, "the audit log of the organization"):
+        audit.record(
+            organization=seal.organization,
+            actor=None,
+            action="sealed_month.found_changed",
+            target=f"{seal}, {name}",
+            rows=found.rows,
+            sha256=found.sha256,
+        )
 
 
 def seal_due_months(*, now: datetime, others: Others) -> list[SealedMonth]:
@@ -104,8 +118,11 @@ def seal_due_months(*, now: datetime, others: Others) -> list[SealedMonth]:
         organizations = list(Organization.objects.customers().order_by("pk"))
     sealed = []
     for organization in organizations:
-        while (seal := _seal_next(organization, now=now, others=others)) is not None:
-            sealed.append(seal)
+        try:
+            while (seal := _seal_next(organization, now=now, others=others)) is not None:
+                sealed.append(seal)
+        except Exception:  # it holds up no other
+            logger.exception("The months of organization %s could not be sealed.", organization.pk)
     return sealed
 
 

@@ -13,7 +13,7 @@ from organizations.api_tokens import make_token
 from organizations.permissions import Permission
 from tests.plans import analyze, index_conditions
 from tests.usage.conftest import NOON, TODAY, event, unsaved_event
-from tests.usage.exports.conftest import content_of, read
+from tests.usage.exports.reading import content_of, read
 from usage.exports import books
 from usage.exports.calls import COLUMNS
 from usage.exports.cells import BEGINS_A_FORMULA, text

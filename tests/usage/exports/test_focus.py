@@ -16,7 +16,7 @@ from django.db.models import Sum
 from focus_data_toolkit.model import column_spec, dataset_columns, lint_focus_1_4_structure
 
 from tests.usage.conftest import KEY, event
-from tests.usage.exports.conftest import read
+from tests.usage.exports.reading import read
 from usage.exports import focus
 from usage.exports.cells import BEGINS_A_FORMULA
 from usage.exports.focus import COLUMNS

@@ -13,19 +13,21 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from gateway.sweeping import sweep_lost_calls
 from organizations.api_tokens import make_token
 from organizations.permissions import Permission
 from tests.plans import analyze, index_conditions
 from tests.serving_role import as_owner
 from tests.usage.conftest import event, roll_up, unsaved_event
-from tests.usage.exports.conftest import content_of, read
+from tests.usage.exports.reading import content_of, read
 from usage import names
 from usage.exports import books, prices, sealing
+from usage.exports.cells import Piece
 from usage.exports.models import SealedMonth
 from usage.exports.periods import Days, Month
-from usage.exports.sealing import SealBroken, seal_due_months, usage_file
+from usage.exports.sealing import SealBroken, other_file, seal_due_months, usage_file
 from usage.facts import SETTLE_GRACE
-from usage.metering import record_calls
+from usage.metering import Finished, record_calls
 from usage.models import InFlightCall, Mode, RollupState, UsageEvent
 from usage.tokens import TokenUsage
 
@@ -189,9 +191,6 @@ def test_a_month_before_the_first_sealed_one_stays_empty(acme):
 def test_a_lost_call_that_ends_after_all_does_not_open_its_month(acme, admit):
     began = OCTOBER.end - timedelta(hours=1)
     call = admit(now=began, deadline_at=began + SETTLE_GRACE)
-    from gateway.sweeping import sweep_lost_calls
-    from usage.metering import Finished
-
     sweep_lost_calls(now=ON_THE_SECOND)
     assert seal() == ["2026-10"]
     sealed = files(acme)
@@ -268,9 +267,8 @@ def test_a_broken_seal_is_said_loudly_and_nobody_gets_the_file_whole(acme, caplo
             passed.extend(piece.content for piece in usage_file(name, acme, OCTOBER))
         assert b"2026-10-20" not in b"".join(passed)
         assert "do not use" in str(broken.value)
-    assert (
-        sum("seal of organization" in record.message for record in caplog.records if record.levelname == "ERROR") == 2
-    )
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert sum("A seal of organization" in error for error in errors) == 2
 
 
 def test_managed_usd_are_sealed_both_ways_where_they_are_shown(acme, settings):
@@ -283,6 +281,20 @@ def test_managed_usd_are_sealed_both_ways_where_they_are_shown(acme, settings):
     hidden = files(acme)
     assert not any(b"987654321" in content for content in hidden.values())
     assert b"paid by the operator" in hidden["calls"]
+
+
+def test_an_organization_that_cannot_be_sealed_holds_up_no_other(acme, globex, caplog):
+    for organization in (acme, globex):
+        event(organization, day=IN_OCTOBER)
+
+    def credits(organization, period, words):
+        if organization == acme:
+            raise RuntimeError("injected")
+        yield Piece(b"", 0)
+
+    assert seal(credits=credits) == ["2026-10"]
+    assert not SealedMonth.objects.filter(organization=acme).exists()
+    assert "could not be sealed" in caplog.text
 
 
 def test_a_seal_is_never_changed(acme):
@@ -343,9 +355,6 @@ def test_late_events_are_found_by_when_they_were_written(acme, globex):
 
 
 def test_another_file_is_sealed_with_the_month(acme):
-    from usage.exports.cells import Piece
-    from usage.exports.sealing import other_file
-
     content = [b"credits\r\n1\r\n"]
 
     def credits(organization, period, words):
