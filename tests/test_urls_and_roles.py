@@ -69,6 +69,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "guide-checks": (Permission.VIEW, SAFE),
     "guide-byok": (Permission.VIEW, SAFE),
     "guide-api": (Permission.VIEW, SAFE),
+    "guide-exports": (Permission.VIEW, SAFE),
     "organizations:members": (Permission.VIEW, SAFE),
     "organizations:invite": (Permission.MANAGE_MEMBERS, POST),
     "organizations:send-invitation-again": (Permission.MANAGE_MEMBERS, POST),
@@ -91,6 +92,8 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "calls-of-before": (Permission.VIEW, SAFE),
     "call-of-before": (Permission.VIEW, SAFE),
     "anatomy": (Permission.VIEW, SAFE),
+    "export": (Permission.VIEW, SAFE),
+    "export-file": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -149,6 +152,7 @@ API: dict[str, dict[str, Permission | None]] = {
     "api:candidate-checks": {"POST": Permission.CHECK_CANDIDATES},
     "api:candidate-check": {"GET": Permission.VIEW},
     "api:call": {"GET": Permission.VIEW},
+    "api:export": {"GET": Permission.VIEW},
 }
 
 # Of a person, whatever the organization: who is not logged in goes to the login page.
@@ -308,6 +312,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
                 is_shared=True,
                 now=timezone.now(),
             ).pk,
+            "format": "csv",
             "call_id": UsageEvent.objects.filter(organization=organization, run_id=check.run_id)[0].call_id,
         },
     )

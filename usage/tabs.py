@@ -8,6 +8,7 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
     ("Anatomy", "anatomy", ()),
+    ("Export", "export", ("export-file",)),
 )
 
 

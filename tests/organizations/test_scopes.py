@@ -59,6 +59,8 @@ NOT_OF_ONE_ORGANIZATION = {
         "_behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode)": "a managed key is the platform's"
     },
     ("routing/resolve.py", "managed_keys"): {"EVERY": "managed keys are the platform's"},
+    ("usage/exports/sealing.py", "seal_due_months"): {"EVERY": "the months of every organization are sealed"},
+    ("usage/exports/sealing.py", "_seal_next"): {"EVERY": "a boundary is of the events of everybody"},
 }
 # Our tables without an `organization` column, so without a policy → why their rows are nobody's.
 NOBODYS_TABLES = {
