@@ -104,6 +104,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:save-rule": (Permission.MANAGE_ROUTING, POST),
     "routing:pause": (Permission.MANAGE_ROUTING, POST),
     "routing:resume": (Permission.MANAGE_ROUTING, POST),
+    "routing:what-if": (Permission.VIEW, SAFE),
     "routing:agents": (Permission.VIEW, SAFE),
     "routing:new-agent": (Permission.MANAGE_ROUTING, FORM),
     "routing:agent": (Permission.VIEW, SAFE),
