@@ -19,6 +19,7 @@ from routing import own_models
 from routing.actions import Action
 from routing.allowed_models import is_allowed
 from routing.forms import RouteForm, initial_of
+from routing.key_models import PRICES, offered_by
 from routing.own_models import MOST_LISTED, OwnModel
 from routing.reasons import RouteReason
 from routing.resolve import RoutingRow, resolve_all
@@ -26,8 +27,8 @@ from routing.rule_settings import words_of_settings
 from usage.averages import ActionAverages, action_averages
 from usage.days import MONTH, first_day
 from usage.names import provider_name
+from usage.what_if import Past
 
-PRICES = ("input_nanousd_per_mtok", "output_nanousd_per_mtok")
 MOST_SUGGESTED = 1_000  # models of one key, in a list that the page holds whole; others can be typed
 
 
@@ -178,16 +179,28 @@ def listed_models(key: ProviderKey | None) -> set[str]:
 
 
 def suggestion_lists(
-    organization: Organization, *, keys: Collection[ProviderKey], chosen: Collection[str] = ()
+    organization: Organization,
+    *,
+    keys: Collection[ProviderKey],
+    chosen: Collection[str] = (),
+    past: Past | None = None,
 ) -> list[SuggestionList]:
-    """The models of each of `keys`, by name: MOST_SUGGESTED of each at most, the `chosen` ones among them."""
+    """
+    The models of each of `keys`, by name: MOST_SUGGESTED of each at most, the `chosen` ones among them. With what each
+    would have cost, where it is known what the action used.
+    """
     by_key: dict[UUID, list[Suggestion]] = {}
+    by_id = {key.pk: key for key in keys}
     unchosen = Case(When(model__in=chosen, then=0), default=1)
     place = Window(RowNumber(), partition_by="key", order_by=[unchosen, "model"])
     available = AvailableModel.objects.for_organization(organization).filter(key__in=keys)
     suggested = available.annotate(place=place).filter(place__lte=MOST_SUGGESTED).order_by("key", "model")
     for key_id, model, *told in suggested.values_list("key_id", "model", "name", "context_tokens", *PRICES):
-        by_key.setdefault(key_id, []).append(Suggestion(model, _label(model, *told)))
+        label = _label(model, *told)
+        if past is not None and past.runs:
+            estimate = past.estimate(offered_by(by_id[key_id], model, told[2:]))
+            label = " · ".join(part for part in (label, estimate.short_words) if part)
+        by_key.setdefault(key_id, []).append(Suggestion(model, label))
     return [SuggestionList(key_id, suggestions) for key_id, suggestions in by_key.items()]
 
 

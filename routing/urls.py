@@ -9,6 +9,7 @@ urlpatterns = [
     path("settings/routing/", views.table, name="table"),
     path("settings/routing/save/", views.save, name="save"),
     path("settings/routing/<slug:action>/model/", views.model_field, name="model-field"),
+    path("settings/routing/<slug:action>/estimate/", what_if_page.estimate, name="estimate"),
     path("settings/routing/<slug:action>/reset/", views.reset, name="reset"),
     path("settings/routing/<slug:action>/rule/", rule_views.rule, name="rule"),
     path("settings/routing/<slug:action>/rule/save/", rule_views.save, name="save-rule"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -10,36 +10,19 @@ from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_GET, require_safe
 
 from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
-from providers.models import AvailableModel, ProviderKey
-from routing.forms import choice_of, may_stand_in_address, write_choice
+from routing.forms import RouteForm, choice_of, may_stand_in_address, write_choice
+from routing.key_models import PRICES, KeyModel, models_of_keys, offered_by
 from routing.resolve import RoutingRow, resolve_all
-from routing.table import PRICES, selectable_keys
+from routing.table import route_forms, selectable_keys
 from usage.days import MONTH, first_day
-from usage.what_if import Difference, Estimate, Offered, Past, past_of
+from usage.what_if import Difference, Estimate, Past, past_of
 
-ROWS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class KeyModel:
-    """A model of a connected key."""
-
-    key: ProviderKey
-    offered: Offered
-    context_tokens: int | None = None
-
-    @property
-    def model(self) -> str:
-        return self.offered.model
-
-    @property
-    def provider(self) -> str:
-        return self.offered.provider
+ROWS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +33,6 @@ class WhatIfLine:
     estimate: Estimate
     difference: Difference | None
     route_url: str
-
-
-def offered_by(key: ProviderKey, model: str, prices: Sequence[int | None] = (None, None)) -> Offered:
-    """`prices` as the provider lists them for the key, of a million tokens in and out."""
-    return Offered(key.provider, model, prices[0], prices[1], key.has_no_token_charges)
-
-
-def models_of_keys(
-    organization: Organization, keys: Iterable[ProviderKey], *, also: Iterable[tuple[ProviderKey, str]] = ()
-) -> list[KeyModel]:
-    """
-    What `keys` can call, and what is routed `also`: a model of two keys of one provider stands once, with the older
-    key.
-    """
-    by_id = {key.pk: key for key in keys}
-    listed = AvailableModel.objects.for_organization(organization).filter(key__in=list(by_id))
-    found: dict[tuple[str, str, str], KeyModel] = {}
-    order = {pk: place for place, pk in enumerate(by_id)}
-    rows = sorted(
-        listed.values_list("key_id", "model", "context_tokens", *PRICES), key=lambda row: (order[row[0]], row[1])
-    )
-    for key_id, model, context, *prices in rows:
-        key = by_id[key_id]
-        found.setdefault((key.provider, key.base_url, model), KeyModel(key, offered_by(key, model, prices), context))
-    for key, model in also:
-        found.setdefault((key.provider, key.base_url, model), KeyModel(key, offered_by(key, model)))
-    return list(found.values())
 
 
 def route_url(organization: Organization, row: RoutingRow, of: KeyModel) -> str:
@@ -122,6 +78,28 @@ def what_if(request: OrganizationHttpRequest) -> HttpResponse:
     return render(request, "routing/what_if.html", context)
 
 
+@organization_view(Permission.MANAGE_ROUTING)
+@require_GET
+def estimate(request: OrganizationHttpRequest, action: str) -> HttpResponse:
+    """Beside the model field of one action: what the model that stands there would have cost it."""
+    forms = route_forms(request.organization, unsaved=request.GET)
+    form = next((form for form in forms if form.row.action.slug == action), None)
+    if form is None:
+        raise Http404
+    past = past_of(organization=request.organization, today=clock.now().date(), action=action)
+    return render(request, "routing/_estimate.html", {"form": form, "estimate": estimate_in(form, past)})
+
+
+def estimate_in(form: RouteForm, past: Past) -> str:
+    """Of key and model that stand in the form; "" where there is no key of the organization's own."""
+    key, model = form.keys.get(str(form["key"].value() or "")), str(form["model"].value() or "")
+    if key is None or not model:
+        return ""
+    listed = key.available_models.filter(organization=key.organization_id, model=model)
+    prices = listed.values_list(*PRICES).first()
+    return past.estimate(offered_by(key, model, prices or (None, None))).words
+
+
 def what_if_lines(organization: Organization, row: RoutingRow, past: Past) -> list[WhatIfLine]:
     """The model that serves it now first, then the cheapest first, then those of which nobody can tell."""
     keys = selectable_keys(organization)
@@ -136,13 +114,12 @@ def _line(organization: Organization, row: RoutingRow, past: Past, of: KeyModel)
         and (row.rule.key.provider, row.rule.key.base_url) == (of.provider, of.key.base_url)
         and row.rule.model == of.model
     )
-    estimate = past.estimate(of.offered)
     return WhatIfLine(
         of=of,
         is_current=is_current,
-        ran=is_current and past.is_comparable and past.ran_on(of.provider, of.model),
-        estimate=estimate,
-        difference=past.difference(estimate),
+        ran=is_current and past.paid is past and past.is_comparable and past.ran_on(of.provider, of.model),
+        estimate=past.estimate(of.offered),
+        difference=past.difference(of.offered),
         route_url=route_url(organization, row, of),
     )
 

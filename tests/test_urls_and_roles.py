@@ -99,6 +99,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:table": (Permission.VIEW, GET),
     "routing:save": (Permission.MANAGE_ROUTING, POST),
     "routing:model-field": (Permission.MANAGE_ROUTING, GET),
+    "routing:estimate": (Permission.MANAGE_ROUTING, GET),
     "routing:reset": (Permission.MANAGE_ROUTING, POST),
     "routing:rule": (Permission.VIEW, SAFE),
     "routing:save-rule": (Permission.MANAGE_ROUTING, POST),

@@ -27,7 +27,7 @@ from functools import cached_property
 from organizations.models import Organization
 from usage import amounts
 from usage.averages import ActionAverages, averages_of
-from usage.cells import Cell, Grouping, Totals, add_up, grouped, read_groupings, totals
+from usage.cells import Cell, Grouping, Totals, add_up, grouped, read_groupings, shown, totals
 from usage.days import MONTH, first_day
 from usage.measures import RUN_MEASURES, Sums
 from usage.price_list import rates_of
@@ -79,10 +79,6 @@ class Estimate:
         return None if self.nanousd is None or not self.runs else round(Decimal(self.nanousd) / self.runs)
 
     @property
-    def is_banded(self) -> bool:
-        return self.nanousd is not None and self.low != self.high
-
-    @property
     def words(self) -> str:
         """Such as "about $0.0103 a run, $4.12 for your last 30 days ($3.43 to $4.94)"."""
         if self.has_no_token_charges:
@@ -90,8 +86,29 @@ class Estimate:
         if self.nanousd is None:
             return f"cannot say: {self.why_not}"
         a_run = f"{amounts.dollars(self.a_run, places=4)} a run, " if self.a_run is not None else ""
-        band = f" ({amounts.dollars(self.low)} to {amounts.dollars(self.high)})" if self.is_banded else ""
-        return f"about {a_run}{amounts.dollars(self.nanousd)} for your last {MONTH} days{band}"
+        return f"about {a_run}{self.total} for your last {MONTH} days{f' ({self.band})' if self.band else ''}"
+
+    @property
+    def short_words(self) -> str:
+        """The same beside one of many models; "" where there is no figure."""
+        if self.nanousd is None or self.has_no_token_charges:
+            return ""
+        return f"about {self.total} for your last {MONTH} days"
+
+    @property
+    def total(self) -> str:
+        return amounts.dollars(self.nanousd, places=self._places)
+
+    @property
+    def band(self) -> str:
+        """Such as "$3.43 to $4.94"; "" where its ends are printed alike."""
+        low, high = (amounts.dollars(end, places=self._places) for end in (self.low, self.high))
+        return f"{low} to {high}" if low != high else ""
+
+    @property
+    def _places(self) -> int:
+        """Cents say nothing about a few of them."""
+        return 4 if self.nanousd is not None and self.nanousd < amounts.ONE_USD // 10 else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +132,7 @@ class Past:
     def __init__(self, cells: Sequence[Cell], *, today: date, show_managed_usd: bool | None = None) -> None:
         self.cells = cells
         self.today = today
+        self.show_managed_usd = show_managed_usd
         self.sums: Sums = add_up(cells)
         self.totals: Totals = totals(cells, show_managed_usd)
         self.averages: ActionAverages | None = next(iter(averages_of(cells, show_managed_usd).values()), None)
@@ -136,11 +154,17 @@ class Past:
         """Those whose tokens nobody knows: no estimate covers them."""
         return self.sums.calls_without_tokens
 
+    @cached_property
+    def paid(self) -> Past:
+        """What of it has USD that the organization sees: Managed calls are paid with credits."""
+        seen = shown(self.cells, self.show_managed_usd)
+        return self if len(seen) == len(self.cells) else Past(seen, today=self.today)
+
     @property
     def is_comparable(self) -> bool:
         """Whether enough is known of what was paid."""
-        missing = self.totals.hidden_calls + self.totals.unpriced_calls + self.totals.unknown_calls
-        return self.totals.cost_nanousd is not None and _are_few(missing, self.totals.calls)
+        paid = self.paid.totals
+        return paid.cost_nanousd is not None and _are_few(paid.unpriced_calls + paid.unknown_calls, paid.calls)
 
     def ran_on(self, provider: str, model: str) -> bool:
         """Whether nothing else served it."""
@@ -160,20 +184,20 @@ class Past:
             return Estimate(self.runs, why_not="its price is not known")
         return self._priced(offered, rate)
 
-    def difference(self, estimate: Estimate) -> Difference | None:
-        """None where either is not known well enough."""
-        cost = self.totals.cost_nanousd
+    def difference(self, offered: Offered) -> Difference | None:
+        """From what was `paid` for the same calls; None where either is not known well enough."""
+        cost, estimate = self.paid.totals.cost_nanousd, self.paid.estimate(offered)
         if cost is None or estimate.nanousd is None or not self.is_comparable:
             return None
         more = estimate.nanousd - cost
         return Difference(more, round(Decimal(more * 100) / cost) if cost else None)
 
-    def is_cheaper(self, estimate: Estimate, *, by_percent: int) -> bool:
-        """Whether the dearest end of the band is still so much below what was paid."""
-        cost = self.totals.cost_nanousd
-        if not cost or estimate.high is None or not self.is_comparable:
+    def is_cheaper(self, offered: Offered, *, by_percent: int) -> bool:
+        """Whether the dearest end of the band is still so much below what was `paid`."""
+        cost, most = self.paid.totals.cost_nanousd, self.paid.estimate(offered).high
+        if not cost or most is None or not self.is_comparable:
             return False
-        return estimate.high * 100 <= cost * (100 - by_percent)
+        return most * 100 <= cost * (100 - by_percent)
 
     def _priced(self, offered: Offered, rate: Rate) -> Estimate:
         low = middle = high = 0

@@ -38,8 +38,8 @@ def test_classes_are_priced_apart_and_the_same_maker_is_a_narrow_band(acme):
     assert (found.nanousd, found.runs, found.a_run) == (1_800_000_000, 2, 900_000_000)
     assert (found.low, found.high) == (1_710_000_000, 1_890_000_000)  # 95 % and 105 %
     assert found.words == "about $0.9000 a run, $1.80 for your last 30 days ($1.71 to $1.89)"
-    assert past(acme).difference(found).nanousd == -28_200_000_000
-    assert past(acme).difference(found).percent == -94
+    assert past(acme).difference(MINI).nanousd == -28_200_000_000
+    assert past(acme).difference(MINI).percent == -94
 
 
 def test_another_maker_may_cut_otherwise_cache_nothing_and_reason_less(acme):
@@ -106,7 +106,9 @@ def test_prices_of_the_provider_itself_come_first(acme):
     event(acme, uncached_input_tokens=1 * M, cache_read_tokens=1 * M, output_tokens=1 * M, cost_nanousd=USD)
 
     own = Offered("openrouter", "openai/gpt-4o", input_nanousd_per_mtok=3 * USD, output_nanousd_per_mtok=9 * USD)
-    alike = Offered("openrouter", "openai/gpt-4o", input_nanousd_per_mtok=2_500_000_000, output_nanousd_per_mtok=10 * USD)
+    alike = Offered(
+        "openrouter", "openai/gpt-4o", input_nanousd_per_mtok=2_500_000_000, output_nanousd_per_mtok=10 * USD
+    )
 
     assert past(acme).estimate(own).nanousd == 15 * USD  # 3 + 3 + 9: it lists no price for cached input
     assert past(acme).estimate(alike).nanousd == 13_750_000_000  # 2.50 + 1.25 + 10
@@ -132,10 +134,11 @@ def test_where_a_price_is_missing_it_cannot_say(acme, offered, why):
 def test_a_server_of_ones_own_charges_no_tokens(acme):
     event(acme, uncached_input_tokens=1 * M, cost_nanousd=USD)
 
-    found = past(acme).estimate(Offered("ollama", "llama3", has_no_token_charges=True))
+    own = Offered("ollama", "llama3", has_no_token_charges=True)
+    found = past(acme).estimate(own)
 
     assert (found.nanousd, found.words) == (0, "no token charges")
-    assert past(acme).difference(found).percent == -100
+    assert past(acme).difference(own).percent == -100
 
 
 def test_few_calls_without_tokens_are_left_out_and_many_are_a_reason(acme):
@@ -148,7 +151,7 @@ def test_few_calls_without_tokens_are_left_out_and_many_are_a_reason(acme):
 
     assert few.estimate(MINI).notes == ("without 1 call whose tokens are not known",)
     assert past(acme).estimate(MINI).why_not == "the tokens of 2 of 21 calls are not known"
-    assert past(acme).difference(few.estimate(MINI)) is None  # of too many calls it is not known what they cost
+    assert past(acme).difference(MINI) is None  # of too many calls it is not known what they cost
 
 
 def test_an_action_that_did_not_run_has_no_figure(acme):
@@ -162,21 +165,30 @@ def test_managed_runs_are_estimated_and_not_compared(acme):
     event(acme, mode=Mode.MANAGED, uncached_input_tokens=1 * M, cost_nanousd=12_345)
 
     used = past(acme)
-    found = used.estimate(MINI)
 
-    assert found.nanousd == 150_000_000
+    assert used.estimate(MINI).nanousd == 150_000_000
     assert used.totals.cost_nanousd is None
-    assert used.difference(found) is None
-    assert not used.is_cheaper(found, by_percent=20)
+    assert used.difference(MINI) is None
+    assert not used.is_cheaper(MINI, by_percent=20)
+
+
+def test_beside_managed_runs_the_difference_is_of_what_was_paid(acme):
+    event(acme, mode=Mode.MANAGED, uncached_input_tokens=1 * M, cost_nanousd=12_345)
+    event(acme, uncached_input_tokens=1 * M, cost_nanousd=USD)
+
+    used = past(acme)
+
+    assert used.estimate(MINI).nanousd == 300_000_000
+    assert used.difference(MINI).nanousd == -850_000_000
 
 
 def test_it_is_cheaper_only_if_the_dearest_end_of_the_band_is(acme):
     event(acme, uncached_input_tokens=1 * M, cost_nanousd=200_000_000)
     used = past(acme)
-    found = used.estimate(MINI)  # $0.1425 to $0.1575 against $0.20
 
-    assert used.is_cheaper(found, by_percent=20)
-    assert not used.is_cheaper(found, by_percent=22)
+    # $0.1425 to $0.1575 against $0.20
+    assert used.is_cheaper(MINI, by_percent=20)
+    assert not used.is_cheaper(MINI, by_percent=22)
 
 
 def test_the_rollup_makes_no_difference_and_older_days_have_no_part(acme):
