@@ -50,6 +50,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "routing:bring-back-agent",
         ),
     ),
+    ("Models", "cpu", "routing:models", ("routing:models", "routing:provider-models")),
     ("Usage", "chart-column", "usage", ("usage", "routing:what-if")),
     ("Credits", "coins", "credits", ("credits",)),
     (

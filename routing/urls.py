@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from routing import agent_views, api_token_views, rule_views, views, what_if_page
+from routing import agent_views, api_token_views, model_pages, rule_views, views, what_if_page
 
 app_name = "routing"
 urlpatterns = [
@@ -18,6 +18,8 @@ urlpatterns = [
     path("settings/keys/<uuid:key_id>/use/", views.use_key, name="use-key"),
     path("settings/keys/<uuid:key_id>/remove/", views.remove_key, name="remove-key"),
     path("consumption/what-if/", what_if_page.what_if, name="what-if"),
+    path("models/", model_pages.models, name="models"),
+    path("models/<slug:provider>/", model_pages.provider, name="provider-models"),
     path("agents/", agent_views.agents, name="agents"),
     path("agents/new/", agent_views.new, name="new-agent"),
     path("agents/<slug:agent>/", agent_views.agent, name="agent"),

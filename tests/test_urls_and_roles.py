@@ -105,6 +105,8 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:save-rule": (Permission.MANAGE_ROUTING, POST),
     "routing:pause": (Permission.MANAGE_ROUTING, POST),
     "routing:resume": (Permission.MANAGE_ROUTING, POST),
+    "routing:models": (Permission.VIEW, SAFE),
+    "routing:provider-models": (Permission.VIEW, SAFE),
     "routing:what-if": (Permission.VIEW, SAFE),
     "routing:agents": (Permission.VIEW, SAFE),
     "routing:new-agent": (Permission.MANAGE_ROUTING, FORM),
