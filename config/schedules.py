@@ -29,6 +29,7 @@ JOBS = {
     "roll_up_usage": 5,
     "sweep_lost_calls": 5,
     "remind_key_rotation": 24 * 60,
+    "note_cheaper_models": 24 * 60,
     "validate_provider_keys": 60,  # each key once a day: it asks about those whose last answer is a day old
 }
 RUN = "config.schedules.run"

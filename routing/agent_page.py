@@ -14,11 +14,12 @@ from routing.agents_page import agent_lines
 from routing.allowed_models import is_allowed
 from routing.call_access import TOKENS_SHOWN, count_tokens_calling, tokens_calling
 from routing.forms import RouteForm, initial_of
+from routing.key_models import selectable_keys
 from routing.models import Agent, RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import settings_of
 from routing.snippets import snippets_for
-from routing.table import selectable_keys, suggestion_lists
+from routing.table import suggestion_lists
 from routing.what_if_page import estimate_in
 from usage.days import MONTH, first_day
 from usage.what_if import past_of

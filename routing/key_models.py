@@ -29,6 +29,12 @@ class KeyModel:
         return self.offered.provider
 
 
+def selectable_keys(organization: Organization) -> list[ProviderKey]:
+    """The keys that a rule may name now: Connected or Limited, and not known to be unreadable."""
+    keys = ProviderKey.objects.for_organization(organization).usable()
+    return [key for key in keys.order_by("created_at") if key.is_usable]
+
+
 def offered_by(key: ProviderKey, model: str, prices: Sequence[int | None] = (None, None)) -> Offered:
     """`prices` as the provider lists them for the key, of a million tokens in and out."""
     return Offered(key.provider, model, prices[0], prices[1], key.has_no_token_charges)

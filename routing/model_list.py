@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
 from organizations.models import Organization
@@ -16,7 +16,6 @@ from routing.counterparts import Price
 from routing.key_models import PRICES
 from routing.own_models import OwnModel
 from routing.resolve import RoutingRow
-from usage.audience import sees_usd
 from usage.cells import Cell, Grouping, Totals, totals
 from usage.models import Mode
 from usage.names import provider_name
@@ -44,6 +43,8 @@ class ModelLine:
     actions: tuple[Action, ...] = ()
     own_models: tuple[OwnModel, ...] = ()
     month: Totals | None = None
+    listed_since: datetime | None = None
+    ends_on: date | None = None
 
     @property
     def provider_name(self) -> str:
@@ -68,6 +69,10 @@ class ModelLine:
     @property
     def prices(self) -> tuple[str, str]:
         return tuple("" if price is None else usd_text(price) for price in self.price)  # type: ignore[return-value]
+
+    @property
+    def users(self) -> str:
+        return ", ".join([*(action.name for action in self.actions), *(own.name for own in self.own_models)])
 
     @property
     def is_used(self) -> bool:
@@ -104,16 +109,26 @@ def model_lines(
 ) -> list[ModelLine]:
     """
     Of `keys`, of `rows` and of what is in `cells` (BY_MODEL); of one `provider` alone where it is named. Calls on keys
-    of the operator have no part in it, unless the organization sees what they cost.
+    of the operator have no part in it.
     """
     by_id = {key.pk: key for key in keys if provider in ("", key.provider)}
     lines: dict[Named, ModelLine] = {}
     listed = AvailableModel.objects.for_organization(organization).filter(key__in=list(by_id)).order_by("pk")
-    for key_id, model, name, context, *prices in listed.values_list(
-        "key_id", "model", "name", "context_tokens", *PRICES
-    ):
+    columns = ("key_id", "model", "name", "context_tokens", "listed_since", "ends_on", *PRICES)
+    for key_id, model, name, context, since, ends_on, *prices in listed.values_list(*columns):
         key = by_id[key_id]
-        _add(lines, key.provider, model, now, key=key, name=name, context=context, price=(prices[0], prices[1]))
+        _add(
+            lines,
+            key.provider,
+            model,
+            now,
+            key=key,
+            name=name,
+            context=context,
+            price=(prices[0], prices[1]),
+            since=since,
+            ends_on=ends_on,
+        )
     for row in rows:
         if row.rule and provider in ("", row.rule.key.provider):
             line = _add(lines, row.rule.key.provider, row.rule.model, now)
@@ -139,10 +154,12 @@ def _add(
     name: str = "",
     context: int | None = None,
     price: Price = (None, None),
+    since: datetime | None = None,
+    ends_on: date | None = None,
 ) -> ModelLine:
     line = lines.get((provider, model))
     if line is None:
-        line = ModelLine(provider, model, name, (), context, price, now)
+        line = ModelLine(provider, model, name, (), context, price, now, listed_since=since, ends_on=ends_on)
     if key is not None:
         line = replace(
             line,
@@ -157,6 +174,6 @@ def _add(
 def _months(cells: Iterable[Cell]) -> Mapping[Named, Totals]:
     of_model: dict[Named, list[Cell]] = {}
     for cell in cells:
-        if cell.sums.calls and (cell.mode == Mode.BYOK or sees_usd(cell.mode)):
+        if cell.sums.calls and cell.mode == Mode.BYOK:
             of_model.setdefault((cell.provider, cell.model), []).append(cell)
     return {named: totals(of_named) for named, of_named in of_model.items()}

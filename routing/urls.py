@@ -19,6 +19,7 @@ urlpatterns = [
     path("settings/keys/<uuid:key_id>/remove/", views.remove_key, name="remove-key"),
     path("consumption/what-if/", what_if_page.what_if, name="what-if"),
     path("models/", model_pages.models, name="models"),
+    path("models/told/", model_pages.read_notice, name="read-notice"),
     path("models/<slug:provider>/", model_pages.provider, name="provider-models"),
     path("agents/", agent_views.agents, name="agents"),
     path("agents/new/", agent_views.new, name="new-agent"),

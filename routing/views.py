@@ -28,9 +28,10 @@ from routing.actions import actions_of
 from routing.call_access import tokens_calling_with
 from routing.counterparts import counterpart
 from routing.forms import RemoveKeyForm, RouteForm, choice_of, may_stand_in_address, named
+from routing.key_models import selectable_keys
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow, resolve_all
-from routing.table import listed_models, route_forms, routing_page, selectable_keys
+from routing.table import listed_models, route_forms, routing_page
 from routing.what_if_page import estimate_in
 from usage.averages import ActionAverages
 from usage.cells import read_groupings

@@ -16,9 +16,9 @@ from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from routing.forms import RouteForm, choice_of, may_stand_in_address, write_choice
-from routing.key_models import PRICES, KeyModel, models_of_keys, offered_by
+from routing.key_models import PRICES, KeyModel, models_of_keys, offered_by, selectable_keys
 from routing.resolve import RoutingRow, resolve_all
-from routing.table import route_forms, selectable_keys
+from routing.table import route_forms
 from usage.days import MONTH, first_day
 from usage.what_if import Difference, Estimate, Past, past_of
 

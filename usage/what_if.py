@@ -209,7 +209,9 @@ class Past:
             for part in parts:
                 sent = part.input_tokens // max(part.calls - part.calls_without_tokens, 1)
                 step = rate.step_of(sent)
-                priced = _price(part, step, is_same=_is_same(served, offered), is_same_maker=_same(served, offered))
+                priced = _price(
+                    part, step, is_same=is_same_model(served, offered), is_same_maker=_is_same_maker(served, offered)
+                )
                 if isinstance(priced, str):
                     return Estimate(self.runs, why_not=priced)
                 fewer, more = _tokenizers(served, offered)
@@ -249,6 +251,11 @@ def maker_of(provider: str, model: str) -> str:
     if provider in ("openai", "anthropic", "google", "mistral"):
         return provider
     return {"mistralai": "mistral"}.get(beginning, beginning) if slash else ""
+
+
+def is_same_model(served: Offered, offered: Offered) -> bool:
+    """The same model, at whichever provider: "openai/gpt-5-mini" of OpenRouter is OpenAI's "gpt-5-mini"."""
+    return _is_same_maker(served, offered) and served.model.rpartition("/")[2] == offered.model.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +323,9 @@ def _rate_of(offered: Offered, today: date) -> Rate | None:
 
 def _tokenizers(served: Offered, offered: Offered) -> tuple[int, int]:
     """In percent, how many tokens the other model makes at least and at most of what the one that served made 100."""
-    if _is_same(served, offered):
+    if is_same_model(served, offered):
         return 100, 100
-    if _same(served, offered):
+    if _is_same_maker(served, offered):
         most = NEWER_ANTHROPIC if maker_of(offered.provider, offered.model) == "anthropic" else SAME_MAKER
         return 100 * 100 // most, most
     makers = (maker_of(served.provider, served.model), maker_of(offered.provider, offered.model))
@@ -326,12 +333,7 @@ def _tokenizers(served: Offered, offered: Offered) -> tuple[int, int]:
     return 100 * 100 // fewest, most
 
 
-def _is_same(served: Offered, offered: Offered) -> bool:
-    """The same model, at whichever provider: "openai/gpt-5-mini" of OpenRouter is OpenAI's "gpt-5-mini"."""
-    return _same(served, offered) and served.model.rpartition("/")[2] == offered.model.rpartition("/")[2]
-
-
-def _same(served: Offered, offered: Offered) -> bool:
+def _is_same_maker(served: Offered, offered: Offered) -> bool:
     maker = maker_of(served.provider, served.model)
     if not maker:
         return served.provider == offered.provider and served.model == offered.model
