@@ -31,6 +31,7 @@ from usage.names import action_name, provider_name
 from usage.what_if import BY_ACTION_MODEL_AND_DAY, Offered, Past, is_same_model, past_by_action
 
 CHEAPER_BY = 20  # percent, at the dearest end of the band
+LEAST_SAVED = amounts.ONE_USD  # in the month, so that nobody is told of cents
 SILENT_FOR = timedelta(days=30)  # after somebody has read that an action could be cheaper
 Kind = ModelNotice.Kind
 
@@ -171,8 +172,9 @@ def _cheapest(
             continue
         if not is_allowed(rule.allowed_models, *named) or each.offered.has_no_token_charges:
             continue
-        if past.is_cheaper(each.offered, by_percent=CHEAPER_BY):
-            cheaper.append((past.paid.estimate(each.offered).high or 0, named, each))
+        most, cost = past.paid.estimate(each.offered).high or 0, past.paid.totals.cost_nanousd or 0
+        if past.is_cheaper(each.offered, by_percent=CHEAPER_BY) and cost - most >= LEAST_SAVED:
+            cheaper.append((most, named, each))
     return min(cheaper, key=lambda found: found[:2])[2] if cheaper else None
 
 

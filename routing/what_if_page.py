@@ -92,7 +92,8 @@ def estimate(request: OrganizationHttpRequest, action: str) -> HttpResponse:
 
 def estimate_in(form: RouteForm, past: Past) -> str:
     """Of key and model that stand in the form; "" where there is no key of the organization's own."""
-    key, model = form.keys.get(str(form["key"].value() or "")), str(form["model"].value() or "")
+    held = {name: form.data.get(form.add_prefix(name)) for name in ("key", "model")} if form.is_bound else form.initial
+    key, model = form.keys.get(held.get("key") or ""), held.get("model") or ""
     if key is None or not model:
         return ""
     listed = key.available_models.filter(organization=key.organization_id, model=model)
