@@ -32,6 +32,7 @@ JOBS = {
     "seal_months": 60,
     "remind_key_rotation": 24 * 60,
     "check_usage": 24 * 60,
+    "note_cheaper_models": 24 * 60,
     "validate_provider_keys": 60,  # each key once a day: it asks about those whose last answer is a day old
 }
 RUN = "config.schedules.run"

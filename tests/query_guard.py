@@ -48,6 +48,7 @@ UNSCOPED = {
     "candidates.migrations.0016_failures_as_text": "writes the reasons of everybody as text again, on the way back",
     "candidates.migrations.0019_briefing_reasons_as_text": "the same",
     "providers.migrations.0014_reasons_as_text": "writes the reasons of everybody as text again, on the way back",
+    "routing.notices:note_cheaper_models": "finds who has routed anything, of everybody",
     "gateway.sweeping:sweep_lost_calls": "finds lost calls of everybody",
     "gateway.stored_ids:forget_old_ids": "forgets old ids of everybody",
     "config.metrics.counting": "counts the calls of everybody, by names of closed lists",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Literal
 
@@ -87,13 +88,17 @@ class ChatResult:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model in a provider's list. Prices are nano-USD per million tokens, None where the list has none."""
+    """
+    A model in a provider's list. Prices are nano-USD per million tokens, None where the list has none; `ends_on` is the
+    day on which it is announced to end.
+    """
 
     id: str
     name: str
     context_tokens: int | None = None
     input_nanousd_per_mtok: int | None = None
     output_nanousd_per_mtok: int | None = None
+    ends_on: date | None = None
 
 
 class ProviderError(Exception):
