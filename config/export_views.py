@@ -19,7 +19,7 @@ from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from usage.exports.models import SealedMonth
 from usage.exports.periods import BadPeriod, Month, Period, read_period
-from usage.exports.sealing import SealBroken
+from usage.exports.sealing import SealBroken, name_in
 from usage.forms import DayInput
 from usage.models import UsageEvent
 
@@ -146,6 +146,8 @@ def _months(organization: Organization, today: date) -> list[Month]:
 
 def _sealed_line(month: Month, seal: SealedMonth) -> SealedLine:
     files = [
-        (name, each.title, *found) for name, each in FORMATS.items() if (found := seal.file(each.file)) is not None
+        (name, each.title, *found)
+        for name, each in FORMATS.items()
+        if (found := seal.file(name_in(seal, each.file))) is not None
     ]
     return SealedLine(month, seal.sealed_at, files)

@@ -60,28 +60,31 @@ def seal_of(organization: Organization, period: Period) -> SealedMonth | None:
         return SealedMonth.objects.for_organization(organization).filter(month=period.first).first()
 
 
+def usage_file(name: str, organization: Organization, period: Period) -> Iterator[Piece]:
+    """The file `calls` or `focus`, piece by piece; of a sealed month what it was sealed with. Raises SealBroken."""
+    seal = seal_of(organization, period)
+    if seal is None:
+        shows = settings.KEYFARE_SHOW_MANAGED_USD
+        file = _file(name, Words.of_today(organization), Prices(), period, show_managed_usd=shows)
+        return written(file, books.read_events(organization, period))
+    sealed_as = name_in(seal, name)
+    words, prices = Words.of_seal(seal.pinned["words"]), Prices(seal.pinned["prices"])
+    file = _file(name, words, prices, period, show_managed_usd=sealed_as != name)
+    return checked(seal, sealed_as, written(file, books.read_events(organization, period)))
+
+
+def name_in(seal: SealedMonth, name: str) -> str:
+    """As what a seal has the file `name` that is shown now: what was sealed without the operator's figures stays so."""
+    with_managed = WITH_MANAGED.format(name)
+    return with_managed if settings.KEYFARE_SHOW_MANAGED_USD and with_managed in seal.files else name
+
+
 def other_file(name: str, organization: Organization, period: Period, *, others: Others) -> Iterator[Piece]:
     """The same of a file of `others`."""
     seal, read = seal_of(organization, period), others[name]
     if seal is None or seal.file(name) is None:
         return read(organization, period, Words.of_today(organization))
     return checked(seal, name, read(organization, period, Words.of_seal(seal.pinned["words"])))
-
-
-def usage_file(name: str, organization: Organization, period: Period) -> Iterator[Piece]:
-    """The file `calls` or `focus`, piece by piece; of a sealed month what it was sealed with. Raises SealBroken."""
-    seal = seal_of(organization, period)
-    shows = settings.KEYFARE_SHOW_MANAGED_USD
-    if seal is None:
-        words, prices = Words.of_today(organization), Prices()
-        events = books.read_events(organization, period)
-        return written(_file(name, words, prices, period, show_managed_usd=shows), events)
-    # What was sealed without the operator's figures stays without.
-    shows = shows and WITH_MANAGED.format(name) in seal.files
-    words, prices = Words.of_seal(seal.pinned["words"]), Prices(seal.pinned["prices"])
-    file = _file(name, words, prices, period, show_managed_usd=shows)
-    sealed_as = WITH_MANAGED.format(name) if shows else name
-    return checked(seal, sealed_as, written(file, books.read_events(organization, period)))
 
 
 def checked(seal: SealedMonth, name: str, pieces: Iterable[Piece]) -> Iterator[Piece]:

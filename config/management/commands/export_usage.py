@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config.exports import FORMATS, export
 from organizations import clock
 from organizations.models import Organization
+from usage.exports.cells import Piece
 from usage.exports.periods import BadPeriod, read_period
 from usage.exports.sealing import SealBroken
 
@@ -41,14 +43,20 @@ class Command(BaseCommand):
             if options["output"] is None:
                 for piece in pieces:
                     self.stdout.write(piece.content.decode(), ending="")
-                return
-            # In its place once it is whole.
-            part = options["output"].with_name(f"{options['output'].name}.part")
-            with part.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece.content)
-            os.replace(part, options["output"])
+            else:
+                _write(pieces, options["output"])
         except SealBroken as broken:
             raise CommandError(str(broken)) from None
         except OSError as error:
             raise CommandError(f"The file could not be written: {error}.") from None
+
+
+def _write(pieces: Iterable[Piece], path: Path) -> None:
+    """In its place once it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(piece.content for piece in pieces)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

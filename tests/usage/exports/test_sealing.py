@@ -276,7 +276,10 @@ def test_managed_usd_are_sealed_both_ways_where_they_are_shown(acme, settings):
     event(acme, day=IN_OCTOBER, mode=Mode.MANAGED, cost_nanousd=987_654_321, price_source="provider")
     seal()
 
-    assert all(b"0.987654321" in content for content in files(acme).values())
+    shown, sealed = files(acme), SealedMonth.objects.get(organization=acme)
+    for name, content in shown.items():
+        assert b"0.987654321" in content
+        assert sealed.file(sealing.name_in(sealed, name)) == (1, hashlib.sha256(content).hexdigest())
     settings.KEYFARE_SHOW_MANAGED_USD = False
     hidden = files(acme)
     assert not any(b"987654321" in content for content in hidden.values())
