@@ -7,7 +7,7 @@ from ninja import Field, Query, Router, Schema
 from ninja.errors import HttpError
 
 from config.downloads import csv_answer
-from config.exports import FORMATS, export, file_name
+from config.exports import FORMATS, Withheld, export, file_name
 from organizations import clock
 from organizations.api_access import ApiHttpRequest, Refusal, TokenAuth
 from organizations.permissions import Permission
@@ -44,5 +44,7 @@ def read_export(
         return csv_answer(request, export(organization, format, period), file_name(organization, format, period))
     except BadPeriod as bad:
         raise HttpError(400, str(bad)) from None
+    except Withheld as withheld:
+        raise HttpError(403, str(withheld)) from None
     except SealBroken as broken:
         raise HttpError(409, str(broken)) from None

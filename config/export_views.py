@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from config.downloads import csv_answer
-from config.exports import FORMATS, export, file_name
+from config.exports import FORMATS, WITHHELD, export, file_name, offered
 from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
@@ -27,18 +27,19 @@ SEALED_SHOWN = 24
 
 
 class ExportForm(forms.Form):
-    format = forms.ChoiceField(
-        label="File",
-        choices=[(name, each.title) for name, each in FORMATS.items()],
-        error_messages={
-            "required": f"Choose a file: {', '.join(FORMATS)}.",
-            "invalid_choice": f"There is no such file; choose one of {', '.join(FORMATS)}.",
-        },
-    )
+    format = forms.ChoiceField(label="File")
 
     def __init__(self, data: QueryDict | None = None, *, auto_id: str = "%s", today: date) -> None:
         self._today = today
         super().__init__(data, auto_id=auto_id)
+        names = offered()
+        cast(forms.ChoiceField, self.fields["format"]).choices = [(name, each.title) for name, each in names.items()]
+        self.fields["format"].error_messages = {
+            "required": f"Choose a file: {', '.join(names)}.",
+            "invalid_choice": WITHHELD
+            if self.data.get("format") in FORMATS
+            else f"There is no such file; choose one of {', '.join(names)}.",
+        }
         self.order_fields(["month", "from_", "to", "format"])
 
     def add_prefix(self, field_name: str) -> str:
@@ -128,7 +129,7 @@ def _context(organization: Organization, today: date, wrong: ExportForm | None =
     return {
         "of_month": of_month,
         "of_days": wrong if isinstance(wrong, DaysForm) else DaysForm(auto_id="days-%s", today=today),
-        "formats": FORMATS.values(),
+        "formats": offered().values(),
         "sealed": [_sealed_line(month, seal) for month, seal in list(seals.items())[:SEALED_SHOWN]],
     }
 
@@ -147,7 +148,7 @@ def _months(organization: Organization, today: date) -> list[Month]:
 def _sealed_line(month: Month, seal: SealedMonth) -> SealedLine:
     files = [
         (name, each.title, *found)
-        for name, each in FORMATS.items()
+        for name, each in offered().items()
         if (found := seal.file(name_in(seal, each.file))) is not None
     ]
     return SealedLine(month, seal.sealed_at, files)
