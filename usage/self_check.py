@@ -89,8 +89,10 @@ def _sample(now: datetime) -> Iterator[OrganizationDay]:
     first = UsageEvent.objects.aggregate(first=Min("occurred_at"))["first"]
     if first is None:
         return
+    # What leaves the books leaves by the month: of days before, no call is there to compare with.
+    begin = first.date().replace(day=1)
     seen = set()
-    if (biggest := _biggest(today)) is not None:
+    if (biggest := _biggest(begin, today)) is not None:
         seen.add(biggest)
         yield biggest
     mine = {"organization": OuterRef("pk")}
@@ -98,8 +100,6 @@ def _sample(now: datetime) -> Iterator[OrganizationDay]:
     with_calls = Organization.objects.filter(Exists(UsageEvent.objects.filter(**mine)))
     ids = sorted({*with_sums.values_list("pk", flat=True), *with_calls.values_list("pk", flat=True)})
     chosen = chance.sample(ids, min(ORGANIZATIONS, len(ids)))
-    # What leaves the books leaves by the month: of days before, no call is there to compare with.
-    begin = first.date().replace(day=1)
     for organization in Organization.objects.filter(pk__in=chosen).order_by("pk"):
         for _ in range(DAYS_OF_EACH):
             at = begin + timedelta(days=chance.randrange((today - begin).days + 1))
@@ -109,8 +109,8 @@ def _sample(now: datetime) -> Iterator[OrganizationDay]:
                 yield which
 
 
-def _biggest(today: date) -> OrganizationDay | None:
-    day = UsageDaily.objects.filter(day__lt=today).aggregate(newest=Max("day"))["newest"]
+def _biggest(begin: date, today: date) -> OrganizationDay | None:
+    day = UsageDaily.objects.filter(day__gte=begin, day__lt=today).aggregate(newest=Max("day"))["newest"]
     of_day = UsageDaily.objects.filter(day=day).values("organization").annotate(all=Sum("calls")).order_by("-all")
     most = of_day.values_list("organization", flat=True).first() if day else None
     return OrganizationDay(Organization.objects.get(pk=most), day) if most and day else None
