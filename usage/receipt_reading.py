@@ -16,7 +16,9 @@ from typing import Protocol
 from django.db.models import Q
 
 from organizations.models import ApiToken, Membership, Organization
+from usage.anatomy import NAMES
 from usage.audience import sees_usd
+from usage.measures import PARTS
 from usage.metering import ended_after_all
 from usage.models import InFlightCall, Mode, UsageEvent
 from usage.price_list import list_prices
@@ -149,6 +151,7 @@ def _attempt(call: UsageEvent | InFlightCall, directory: Directory) -> Attempt:
         tokens_known=known,
         tokens=_tokens(call, known, cost),
         cost=cost,
+        parts=tuple((NAMES[name][0], tokens) for name in PARTS if (tokens := getattr(call, name))),
     )
 
 

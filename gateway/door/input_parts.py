@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.door.endpoints import EMBEDDINGS, Endpoint
+from gateway.door.endpoints import EMBEDDINGS, GENERATE, Endpoint
 from gateway.door.estimates import CHARACTERS_A_TOKEN
 from providers.adapters.dialects.request import Body
 from usage.input_parts import NOT_COUNTED, InputParts
@@ -76,8 +76,8 @@ _NO_TEXT = frozenset(
 
 def parts_of(endpoint: Endpoint, body: Body) -> InputParts:
     """In characters; NOT_COUNTED where the body names what it does not hold. Raises nothing, whatever it holds."""
-    if endpoint is EMBEDDINGS or body.get("requests") or body.get("content"):  # to be embedded, all of it
-        return InputParts(user=1)
+    if endpoint is EMBEDDINGS or (endpoint is GENERATE and (body.get("requests") or body.get("content"))):
+        return InputParts(user=1)  # all of it is to be embedded
     if body.value(*_NAMED) is not None:
         return NOT_COUNTED
     counts = dict.fromkeys((SYSTEM, TOOLS, RETRIEVED, HISTORY, USER), 0)

@@ -128,7 +128,9 @@ def test_a_check_tells_its_instructions_the_profile_and_the_briefing_apart(acme,
     for event in (first, asked_again):
         parts = event.system_tokens + event.retrieved_tokens + event.history_tokens + event.user_tokens
         assert parts == event.input_tokens > 0
-        assert 0 < event.input_cost_nanousd < event.cost_nanousd
+        assert event.input_cost_nanousd
+        assert event.cost_nanousd
+        assert event.input_cost_nanousd < event.cost_nanousd
 
 
 def test_an_unparsable_answer_is_asked_for_once_more_then_the_check_fails_free_of_charge(acme, briefing):

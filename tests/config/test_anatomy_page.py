@@ -88,6 +88,15 @@ def test_a_run_is_told_call_by_call(as_alice, acme):
     assert f"/o/acme/usage/calls/{first.call_id}/" in page
 
 
+def test_the_receipt_of_a_call_says_it_too(as_alice, acme):
+    call = used(acme)
+
+    page = text_of(as_alice.get(f"/o/acme/usage/calls/{call.call_id}/"))
+
+    assert "System instructions ~3,000, User input ~1,000" in page
+    assert f"{PAGE}?run={call.run_id}" in page
+
+
 def test_runs_of_others_are_not_there(as_alice, globex):
     assert as_alice.get(f"{PAGE}?run={used(globex).run_id}").status_code == 404
     assert as_alice.get(f"{PAGE}?run={uuid.uuid4()}").status_code == 404
