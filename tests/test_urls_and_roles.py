@@ -55,6 +55,7 @@ ROLES: dict[Permission, set[Membership.Role]] = {
     Permission.MANAGE_ROUTING: MANAGERS,
     Permission.MANAGE_SETTINGS: MANAGERS,
     Permission.SHARE_RECENCY: OWNERS,
+    Permission.SHOW_USD: OWNERS,
     Permission.MANAGE_MEMBERS: MANAGERS,
     Permission.MANAGE_API_TOKENS: MANAGERS,
     Permission.CALL_AGENTS: EVERYBODY,

@@ -32,6 +32,7 @@ from usage.names import OwnNames, provider_name
 
 MOST_ROWS = 10
 COLOURS = MOST_ROWS + 1
+MOST_CELLS = 5000  # of groups by days: beyond, those that are drawn are read apart from the sum of all
 Id = tuple[Any, ...]  # the values of the dimensions of a group
 MANAGED_KEYS = UUID(int=0)  # stands for all keys of the operator, which organizations are not told apart
 
@@ -48,8 +49,7 @@ class Report:
         """Also tells the form what there is to choose from."""
         measures = tuple(name for name in MEASURES if name in {*BASE, *self.metric.needs, *self.metric.of_runs})
         by_group = Grouping(tuple(dict.fromkeys((*self.group.dimensions, "mode"))), measures)
-        by_day = Grouping(("day", "mode"), measures)
-        (now, of_days), found = self.reading.of_period(by_group, by_day)
+        now, found = self.reading.of_period(by_group)
         self.form.offer(**found)
         before = self.reading.before(by_group)
         of_groups, were = grouped(now, self._id), grouped(before, self._id)
@@ -71,7 +71,7 @@ class Report:
             ),
             other=other,
             total=self._row("Total", now, before, now),
-            chart=self._chart(ordered, of_days),
+            chart=self._chart(ordered, now),
             groups=len(ordered),
             all_url=self.form.address(rows="all"),
             has_calls=bool(now),
@@ -132,13 +132,15 @@ class Report:
             value=self._text(cells, metric, self._unit(everything)),
             share=share(value, everything) if metric.adds_up and value is not None and everything else "",
             calls=amounts.count(sums.calls),
+            runs=amounts.count(sums.runs),
             per_call=per_call,
             per_run=per_run,
             missing=self._missing(of_group, cells, metric) if has_page else (),
             change=self._change(cells, before, metric),
             filter_url=self.form.address(**of_group) if of_group else "",
             rows_url=self._rows_url(metric, of_group, cells) if has_page else "",
-            calls_url=self._rows_url(METRICS["calls"], of_group, cells) if has_page else "",
+            calls_url=self._list_url("calls", of_group) if has_page else "",
+            runs_url=self._list_url("runs", of_group) if has_page else "",
         )
 
     def _averages(self, cells: Sequence[Cell]) -> tuple[str, str]:
@@ -236,26 +238,28 @@ class Report:
 
     # Drawing
 
-    def _chart(self, ordered: Sequence[Id], of_days: Sequence[Cell]) -> Chart | None:
+    def _chart(self, ordered: Sequence[Id], now: Sequence[Cell]) -> Chart | None:
         metric, reading = self.metric, self.reading
-        top = ordered[:MOST_ROWS] if len(ordered) > COLOURS else ordered
-        rest: Iterable[Cell] = []
+        whole = Grouping(("mode",), ("calls", *metric.needs))
         if metric.adds_up:
-            measures = ("calls", *metric.needs)
-            by_group = Grouping(tuple(dict.fromkeys((*self.group.dimensions, "mode"))), measures)
-            cells, is_top = reading.of_slots(by_group, top if len(top) < len(ordered) else ())
-            of_groups = grouped(self._drawn(cells), self._id)
-            if is_top:
-                rest = without(of_days, [cell for cell in cells if self._id(cell) in top], ("day", "mode"))
-            else:
-                rest = [cell for each, group in of_groups.items() if each not in top for cell in group]
+            top = ordered[:MOST_ROWS] if len(ordered) > COLOURS else ordered
+            by_group = Grouping(tuple(dict.fromkeys((*self.group.dimensions, "mode"))), whole.measures)
+            is_much = len(ordered) * len(reading.slots) > MOST_CELLS
+            of_top = [
+                cell
+                for cell in reading.of_slots(by_group, top if is_much else ())
+                if not is_much or self._id(cell) in top
+            ]
+            of_groups = grouped(self._drawn(of_top), self._id)
+            rest = [cell for each, group in of_groups.items() if each not in top for cell in group]
+            if is_much:
+                slot = "hour" if reading.is_by_hour else "day"
+                rest = self._drawn(without(reading.of_slots(whole), of_top, (slot, "mode")))
             series = [self._series(self._name(each), of_groups.get(each, [])) for each in top]
-            series.append(self._series("Other", self._drawn(rest), is_rest=True))
+            series.append(self._series("Other", rest, is_rest=True))
         else:
-            cells = list(of_days)
-            if reading.is_by_hour:
-                cells, _ = reading.of_slots(Grouping(("mode",), ("calls", *metric.needs)), ())
-            series = [self._series("All calls", cells, of_all=metric.value(add_up(of_days)) if of_days else 0)]
+            of_all = metric.value(add_up(now)) if now else 0
+            series = [self._series("All calls", reading.of_slots(whole), of_all=of_all)]
         unit = self._unit(sum(each.total for each in series))
         slot = "an hour" if reading.is_by_hour else "a day"
         return stacked_bars(

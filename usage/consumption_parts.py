@@ -36,6 +36,7 @@ class Row:
     value: str
     share: str
     calls: str
+    runs: str
     per_call: str
     per_run: str
     missing: tuple[Missing, ...]
@@ -43,6 +44,7 @@ class Row:
     filter_url: str = ""
     rows_url: str = ""
     calls_url: str = ""
+    runs_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,8 +184,10 @@ def test_up_to_three_days_are_drawn_by_the_hour_where_hours_are_known(acme, eith
     assert any("by the day alone" in note for note in by_day.notes)
 
 
+@pytest.mark.parametrize("most_cells", [0, 5000])
 @pytest.mark.parametrize("is_rolled_up", [False, True])
-def test_beyond_ten_the_rest_is_one_row_and_grey_and_the_total_holds(acme, is_rolled_up):
+def test_beyond_ten_the_rest_is_one_row_and_grey_and_the_total_holds(acme, monkeypatch, is_rolled_up, most_cells):
+    monkeypatch.setattr("usage.consumption.MOST_CELLS", most_cells)
     for number in range(14):
         event(acme, model=f"m{number:02}", cost_nanousd=(20 - number) * 10**9, occurred_at=days_ago(number % 3))
     if is_rolled_up:
@@ -283,7 +285,7 @@ COUNTS = {"Calls": "calls", "Runs": "runs", "Errors": "errors"}
 def counts_of(found: Consumption) -> dict[str, int]:
     """Every number of rows on the page, by the address that it leads to."""
     parts = [*found.rows, found.total]
-    told = [(row.calls_url, row.calls) for row in parts]
+    told = [*((row.calls_url, row.calls) for row in parts), *((row.runs_url, row.runs) for row in parts)]
     told += [(row.rows_url, row.value) for row in parts if found.metric.label in COUNTS]
     told += [(figure.url, figure.value) for figure in found.figures if figure.label in COUNTS]
     told += [(each.url, each.text.split()[0]) for part in (*parts, *found.figures) for each in part.missing]
