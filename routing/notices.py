@@ -27,6 +27,7 @@ from routing.resolve import RoutingRow, resolve_all
 from usage import amounts
 from usage.cells import read_groupings
 from usage.days import MONTH, first_day
+from usage.model_names import undated
 from usage.names import action_name, provider_name
 from usage.what_if import BY_ACTION_MODEL_AND_DAY, Offered, Past, is_same_model, past_by_action
 
@@ -166,7 +167,9 @@ def _cheapest(
     for each in offered:
         named = (each.provider, each.model)
         is_looked_at = (
-            named in serving or each.model in PROVIDERS[each.provider].usual_models or is_same_model(now, each.offered)
+            named in serving
+            or undated(each.model) in {undated(model) for model in PROVIDERS[each.provider].usual_models}
+            or is_same_model(now, each.offered)
         )
         if not is_looked_at or named in told or named == (rule.key.provider, rule.model):
             continue

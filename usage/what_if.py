@@ -30,6 +30,7 @@ from usage.averages import ActionAverages, averages_of
 from usage.cells import Cell, Grouping, Totals, add_up, grouped, read_groupings, shown, totals
 from usage.days import MONTH, first_day
 from usage.measures import RUN_MEASURES, Sums
+from usage.model_names import maker_of, undated
 from usage.price_list import rates_of
 from usage.rates import CLASSES, SCALE, Rate, Step, rounded
 
@@ -245,17 +246,10 @@ def past_by_action(cells: Iterable[Cell], *, today: date, show_managed_usd: bool
     }
 
 
-def maker_of(provider: str, model: str) -> str:
-    """Who made a model, and so its tokenizer; of a server of one's own, the beginning of its id, or nobody known."""
-    beginning, slash, _ = model.partition("/")
-    if provider in ("openai", "anthropic", "google", "mistral"):
-        return provider
-    return {"mistralai": "mistral"}.get(beginning, beginning) if slash else ""
-
-
 def is_same_model(served: Offered, offered: Offered) -> bool:
-    """The same model, at whichever provider: "openai/gpt-5-mini" of OpenRouter is OpenAI's "gpt-5-mini"."""
-    return _is_same_maker(served, offered) and served.model.rpartition("/")[2] == offered.model.rpartition("/")[2]
+    """At whichever provider: "anthropic/claude-haiku-4.5" of OpenRouter is Anthropic's "claude-haiku-4-5-20251001"."""
+    names = (undated(model.rpartition("/")[2]) for model in (served.model, offered.model))
+    return _is_same_maker(served, offered) and len(set(names)) == 1
 
 
 @dataclass(frozen=True, slots=True)
