@@ -51,7 +51,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ),
     ),
     ("Models", "cpu", "routing:models", ("routing:models", "routing:provider-models")),
-    ("Usage", "chart-column", "usage", ("usage", "routing:what-if")),
+    ("Usage", "chart-column", "usage", ("usage", "forecast", "routing:what-if")),
     ("Credits", "coins", "credits", ("credits",)),
     (
         "Members",

@@ -4,7 +4,7 @@ import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
-from config import views
+from config import forecast_page, views
 from config.api import api_urls
 from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
@@ -25,6 +25,7 @@ urlpatterns = [
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
     path("o/<slug:slug>/usage/", views.usage_page, name="usage"),
     path("o/<slug:slug>/usage/calls/<uuid:call_id>/", views.call_page, name="call"),
+    path("o/<slug:slug>/consumption/forecast/", forecast_page.forecast_page, name="forecast"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),

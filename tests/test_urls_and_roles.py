@@ -108,6 +108,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:resume": (Permission.MANAGE_ROUTING, POST),
     "routing:models": (Permission.VIEW, SAFE),
     "routing:provider-models": (Permission.VIEW, SAFE),
+    "forecast": (Permission.VIEW, SAFE),
     "routing:read-notice": (Permission.MANAGE_ROUTING, POST),
     "routing:what-if": (Permission.VIEW, SAFE),
     "routing:agents": (Permission.VIEW, SAFE),

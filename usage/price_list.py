@@ -127,7 +127,7 @@ def list_price_per_million(*, provider: str, model: str, at: datetime) -> tuple[
     return (sent * 1_000, answered * 1_000) if isinstance(sent, int) and isinstance(answered, int) else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)  # a page of models asks for thousands
 def rates_of(provider: str, model: str, served_model: str, tier: str, day: date) -> tuple[Rate | NoPrice, ...]:
     """
     The rates of a call on `day` (UTC), the surest first: each one's price holds unless it is not listed there.

@@ -41,6 +41,9 @@ NEWER_ANTHROPIC = 135
 # what it is compared with.
 MOST_LEFT_OUT = 5
 
+# Tokens that a day's requests send on average: below every length from which the price list has other prices.
+SURELY_SHORT = 30_000
+
 OF_TOKENS = (
     *("calls", "unreported_calls", "unknown_calls", "unpriced_calls", "own_server_calls", "cost_nanousd"),
     *("uncached_input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
@@ -146,6 +149,13 @@ class Past:
     def sums_by_model(self) -> dict[tuple[str, str], Sums]:
         return {model: add_up(cells) for model, cells in self.by_model.items()}
 
+    @cached_property
+    def are_two_prices_enough(self) -> bool:
+        """Nothing was cached and no day's requests are long: one price in and one out say all."""
+        if self.sums.cache_read_tokens or self.sums.cache_write_tokens:
+            return False
+        return all(cell.sums.input_tokens <= cell.sums.calls * SURELY_SHORT for cell in self.cells)
+
     @property
     def runs(self) -> int:
         return self.sums.runs
@@ -180,7 +190,7 @@ class Past:
             return Estimate(
                 self.runs, why_not=f"the tokens of {self.calls_left_out:,} of {self.sums.calls:,} calls are not known"
             )
-        rate = _rate_of(offered, self.today)
+        rate = _rate_of(offered, self.today, are_two_prices_enough=self.are_two_prices_enough)
         if rate is None:
             return Estimate(self.runs, why_not="its price is not known")
         return self._priced(offered, rate)
@@ -296,12 +306,14 @@ def _price(sums: Sums, step: Step, *, is_same: bool, is_same_maker: bool) -> _Pr
     )
 
 
-def _rate_of(offered: Offered, today: date) -> Rate | None:
+def _rate_of(offered: Offered, today: date, *, are_two_prices_enough: bool) -> Rate | None:
     """
-    By the price list, which tells cached input apart, unless the provider's own prices say otherwise; then by those
-    alone.
+    By the price list, which tells cached input and long requests apart, unless the provider's own prices say otherwise;
+    then by those alone. Where `are_two_prices_enough` the list is not looked into: it takes half a millisecond a model.
     """
     own = (offered.input_nanousd_per_mtok, offered.output_nanousd_per_mtok)
+    if are_two_prices_enough and None not in own:
+        return _rate_of_two(*own)
     listed = next((r for r in rates_of(offered.provider, offered.model, "", "", today) if isinstance(r, Rate)), None)
     if None in own:
         return listed
@@ -310,9 +322,15 @@ def _rate_of(offered: Offered, today: date) -> Rate | None:
         first = dict(zip(CLASSES, listed.steps[0].prices, strict=True))
         if (first["input"], first["output"]) == stated:
             return listed
-    prices: dict[str, int] = {"input": stated[0], "output": stated[1]}
-    step = Step(0, tuple(prices.get(name) for name in CLASSES), (None,) * len(CLASSES))
-    return Rate((step,))
+    return _rate_of_two(*own)
+
+
+def _rate_of_two(sent: int | None, answered: int | None) -> Rate:
+    """Of nano-USD a million tokens."""
+    prices = {
+        name: price * SCALE // 10**9 for name, price in (("input", sent), ("output", answered)) if price is not None
+    }
+    return Rate((Step(0, tuple(prices.get(name) for name in CLASSES), (None,) * len(CLASSES)),))
 
 
 def _tokenizers(served: Offered, offered: Offered) -> tuple[int, int]:
