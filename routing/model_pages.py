@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -17,13 +16,12 @@ from providers.cards import TONES, keys_of, reported_limits
 from providers.catalog import PROVIDERS
 from routing.forms import may_stand_in_address
 from routing.model_list import BY_MODEL, ORDERS, model_lines
-from routing.notices import cheaper_told, dismiss, ending_told, last_look, notices_of
+from routing.notices import ALWAYS, cheaper_told, dismiss, ending_told, last_look, notices_of
 from routing.resolve import resolve_all
 from usage.cells import read_groupings
 from usage.days import MONTH, first_day
 
 ROWS = 50
-ALWAYS = datetime.min.replace(tzinfo=UTC)
 MOST_NAMED = 5  # of those that are new
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from django.db import transaction
 
@@ -27,12 +27,14 @@ from routing.resolve import RoutingRow, resolve_all
 from usage import amounts
 from usage.cells import read_groupings
 from usage.days import MONTH, first_day
+from usage.model_names import undated
 from usage.names import action_name, provider_name
 from usage.what_if import BY_ACTION_MODEL_AND_DAY, Offered, Past, is_same_model, past_by_action
 
 CHEAPER_BY = 20  # percent, at the dearest end of the band
 LEAST_SAVED = amounts.ONE_USD  # in the month, so that nobody is told of cents
 SILENT_FOR = timedelta(days=30)  # after somebody has read that an action could be cheaper
+ALWAYS = datetime.min.replace(tzinfo=UTC)
 Kind = ModelNotice.Kind
 
 
@@ -86,20 +88,30 @@ def mark_of(notice: ModelNotice) -> str:
 
 def dismiss(*, organization: Organization, mark: str, actor: User, now: datetime) -> bool:
     """Whether the mark names something that can be told; from now on it is not."""
-    kind, action, provider, model = [*mark.split(" ", 3), "", "", "", ""][:4]
-    named = {"kind": kind, "action": action.removeprefix("-"), "provider": provider, "model": model}
-    read = {"dismissed_at": now, "dismissed_by": actor}
+    kind, action, provider, model = [*mark.split(" ", 3), "", "", ""][:4]
+    listed = AvailableModel.objects.for_organization(organization)
+    notices = ModelNotice.objects.for_organization(organization)
+    named, detail = {"kind": kind, "action": action.removeprefix("-"), "provider": provider, "model": model}, {}
+    if kind == Kind.CHEAPER:
+        told = notices.filter(**named)
+        told.filter(dismissed_at=None).update(dismissed_at=now, dismissed_by=actor)
+        return told.exists()
     if kind == Kind.NEW:
-        named |= {"action": "", "provider": "", "model": ""}
+        named = {"kind": kind, "action": "", "provider": "", "model": ""}
+        if not listed.filter(listed_since__gt=last_look(notices.filter(kind=kind)) or ALWAYS).exists():
+            return True
     elif kind == Kind.ENDING:
-        listed = AvailableModel.objects.for_organization(organization).filter(key__provider=provider, model=model)
-        ends_on = listed.exclude(ends_on=None).values_list("ends_on", flat=True).first()
+        ends = listed.filter(key__provider=provider, model=model).exclude(ends_on=None)
+        ends_on = ends.values_list("ends_on", flat=True).first()
         if ends_on is None:
             return False
-        read |= {"detail": {"ends_on": ends_on.isoformat()}}
+        detail = {"ends_on": ends_on.isoformat()}
+        if notices.filter(**named, detail=detail).exists():
+            return True
     else:
-        return bool(ModelNotice.objects.for_organization(organization).filter(**named).update(**read))
-    ModelNotice.objects.update_or_create(
+        return False
+    read = {"dismissed_at": now, "dismissed_by": actor, "detail": detail}
+    notices.update_or_create(
         organization=organization, **named, defaults=read, create_defaults={**read, "noted_at": now}
     )
     return True
@@ -166,7 +178,9 @@ def _cheapest(
     for each in offered:
         named = (each.provider, each.model)
         is_looked_at = (
-            named in serving or each.model in PROVIDERS[each.provider].usual_models or is_same_model(now, each.offered)
+            named in serving
+            or undated(each.model) in {undated(model) for model in PROVIDERS[each.provider].usual_models}
+            or is_same_model(now, each.offered)
         )
         if not is_looked_at or named in told or named == (rule.key.provider, rule.model):
             continue

@@ -33,6 +33,7 @@ from organizations.permissions import API_SCOPES, PERMISSIONS, Permission
 from providers.models import ProviderKey
 from routing.agents import create_agent
 from routing.call_access import Access, make_calling_token
+from routing.models import ModelNotice
 from routing.services import save_routing
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
@@ -120,6 +121,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:resume": (Permission.MANAGE_ROUTING, POST),
     "routing:models": (Permission.VIEW, SAFE),
     "routing:provider-models": (Permission.VIEW, SAFE),
+    "forecast": (Permission.VIEW, SAFE),
     "routing:read-notice": (Permission.MANAGE_ROUTING, POST),
     "routing:what-if": (Permission.VIEW, SAFE),
     "routing:agents": (Permission.VIEW, SAFE),
@@ -287,6 +289,15 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
     api_token = token(organization, name=f"{word} token")
     agent = create_agent(organization=organization, name=f"{word} agent", actor=None)
     save_routing(organization=organization, action=agent.slug, key=key, model="openai/gpt-4.1-mini", actor=None)
+    ModelNotice.objects.create(
+        organization=organization,
+        kind=ModelNotice.Kind.CHEAPER,
+        action="candidate_check",
+        provider="openrouter",
+        model=f"{word}/cheaper",
+        detail={"as_of": "2026-11-21", "nanousd": 1, "cost_nanousd": 9, "least_percent": 80, "most_percent": 90},
+        noted_at=timezone.now(),
+    )
     owner = Membership.objects.filter(organization=organization, role=Role.OWNER)[0].user
     make_calling_token(
         organization=organization,

@@ -67,8 +67,7 @@ class Forecast:
 
 def forecast_of_month(*, organization: Organization, today: date, show_managed_usd: bool | None = None) -> Forecast:
     """Of the USD that the organization sees, from one reading."""
-    first = _months_before(today, MONTHS_BACK) - timedelta(weeks=MOST_WEEKS)
-    (cells,) = read_groupings(organization, first, today, BY_DAY)
+    (cells,) = read_groupings(organization, history_from(today), today, BY_DAY)
     seen = [cell for cell in shown(cells, show_managed_usd) if cell.day and cell.sums.calls]
     daily: dict[date, int] = {}
     for cell in seen:
@@ -76,6 +75,11 @@ def forecast_of_month(*, organization: Organization, today: date, show_managed_u
             daily[cell.day] = daily.get(cell.day, 0) + cell.sums.cost_nanousd
     of_month = add_up([cell for cell in seen if cell.day and cell.day >= today.replace(day=1)])
     return forecast(daily, today=today, is_incomplete=bool(of_month.calls_without_cost))
+
+
+def history_from(today: date) -> date:
+    """The first day that has a part in a forecast."""
+    return _months_before(today, MONTHS_BACK) - timedelta(weeks=MOST_WEEKS)
 
 
 def forecast(daily: Mapping[date, int], *, today: date, is_incomplete: bool = False) -> Forecast:

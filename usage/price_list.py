@@ -140,7 +140,7 @@ def listed_name(provider: str, model: str) -> str | None:
     return found.id if _is_named(found, name) else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)  # a page of models asks for thousands
 def rates_of(provider: str, model: str, served_model: str, tier: str, day: date) -> tuple[Rate | NoPrice, ...]:
     """
     The rates of a call on `day` (UTC), the surest first: each one's price holds unless it is not listed there.

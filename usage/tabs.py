@@ -8,6 +8,7 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
     ("Anatomy", "anatomy", ()),
+    ("Forecast", "forecast", ()),
     ("What-if", "routing:what-if", ()),
     ("Export", "export", ("export-file",)),
 )

@@ -30,6 +30,7 @@ from usage.averages import ActionAverages, averages_of
 from usage.cells import Cell, Grouping, Totals, add_up, grouped, read_groupings, shown, totals
 from usage.days import MONTH, first_day
 from usage.measures import RUN_MEASURES, Sums
+from usage.model_names import maker_of, undated
 from usage.price_list import rates_of
 from usage.rates import CLASSES, SCALE, Rate, Step, rounded
 
@@ -39,6 +40,9 @@ NEWER_ANTHROPIC = 135
 # Of all calls, in percent: those without known tokens may be left out of an estimate, and those without a known cost of
 # what it is compared with.
 MOST_LEFT_OUT = 5
+
+# Tokens that a day's requests send on average: below every length from which the price list has other prices.
+SURELY_SHORT = 30_000
 
 OF_TOKENS = (
     *("calls", "unreported_calls", "unknown_calls", "unpriced_calls", "own_server_calls", "cost_nanousd"),
@@ -145,6 +149,13 @@ class Past:
     def sums_by_model(self) -> dict[tuple[str, str], Sums]:
         return {model: add_up(cells) for model, cells in self.by_model.items()}
 
+    @cached_property
+    def are_two_prices_enough(self) -> bool:
+        """Nothing was cached and no day's requests are long: one price in and one out say all."""
+        if self.sums.cache_read_tokens or self.sums.cache_write_tokens:
+            return False
+        return all(cell.sums.input_tokens <= cell.sums.calls * SURELY_SHORT for cell in self.cells)
+
     @property
     def runs(self) -> int:
         return self.sums.runs
@@ -179,7 +190,7 @@ class Past:
             return Estimate(
                 self.runs, why_not=f"the tokens of {self.calls_left_out:,} of {self.sums.calls:,} calls are not known"
             )
-        rate = _rate_of(offered, self.today)
+        rate = _rate_of(offered, self.today, are_two_prices_enough=self.are_two_prices_enough)
         if rate is None:
             return Estimate(self.runs, why_not="its price is not known")
         return self._priced(offered, rate)
@@ -245,17 +256,10 @@ def past_by_action(cells: Iterable[Cell], *, today: date, show_managed_usd: bool
     }
 
 
-def maker_of(provider: str, model: str) -> str:
-    """Who made a model, and so its tokenizer; of a server of one's own, the beginning of its id, or nobody known."""
-    beginning, slash, _ = model.partition("/")
-    if provider in ("openai", "anthropic", "google", "mistral"):
-        return provider
-    return {"mistralai": "mistral"}.get(beginning, beginning) if slash else ""
-
-
 def is_same_model(served: Offered, offered: Offered) -> bool:
-    """The same model, at whichever provider: "openai/gpt-5-mini" of OpenRouter is OpenAI's "gpt-5-mini"."""
-    return _is_same_maker(served, offered) and served.model.rpartition("/")[2] == offered.model.rpartition("/")[2]
+    """At whichever provider: "anthropic/claude-haiku-4.5" of OpenRouter is Anthropic's "claude-haiku-4-5-20251001"."""
+    names = (undated(model.rpartition("/")[2]) for model in (served.model, offered.model))
+    return _is_same_maker(served, offered) and len(set(names)) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,12 +306,14 @@ def _price(sums: Sums, step: Step, *, is_same: bool, is_same_maker: bool) -> _Pr
     )
 
 
-def _rate_of(offered: Offered, today: date) -> Rate | None:
+def _rate_of(offered: Offered, today: date, *, are_two_prices_enough: bool) -> Rate | None:
     """
-    By the price list, which tells cached input apart, unless the provider's own prices say otherwise; then by those
-    alone.
+    By the price list, which tells cached input and long requests apart, unless the provider's own prices say otherwise;
+    then by those alone. Where `are_two_prices_enough` the list is not looked into: it takes half a millisecond a model.
     """
     own = (offered.input_nanousd_per_mtok, offered.output_nanousd_per_mtok)
+    if are_two_prices_enough and None not in own:
+        return _rate_of_two(*own)
     listed = next((r for r in rates_of(offered.provider, offered.model, "", "", today) if isinstance(r, Rate)), None)
     if None in own:
         return listed
@@ -316,9 +322,15 @@ def _rate_of(offered: Offered, today: date) -> Rate | None:
         first = dict(zip(CLASSES, listed.steps[0].prices, strict=True))
         if (first["input"], first["output"]) == stated:
             return listed
-    prices: dict[str, int] = {"input": stated[0], "output": stated[1]}
-    step = Step(0, tuple(prices.get(name) for name in CLASSES), (None,) * len(CLASSES))
-    return Rate((step,))
+    return _rate_of_two(*own)
+
+
+def _rate_of_two(sent: int | None, answered: int | None) -> Rate:
+    """Of nano-USD a million tokens."""
+    prices = {
+        name: price * SCALE // 10**9 for name, price in (("input", sent), ("output", answered)) if price is not None
+    }
+    return Rate((Step(0, tuple(prices.get(name) for name in CLASSES), (None,) * len(CLASSES)),))
 
 
 def _tokenizers(served: Offered, offered: Offered) -> tuple[int, int]:

@@ -80,7 +80,9 @@ def test_the_same_model_at_another_provider_is_no_band(acme):
     event(acme, uncached_input_tokens=1 * M, cost_nanousd=2_500_000_000)
 
     found = past(acme).estimate(Offered("openrouter", "openai/gpt-4o"))
+    dated = past(acme).estimate(Offered("openai", "gpt-4o-2024-08-06"))
 
+    assert dated == found
     assert (found.low, found.nanousd, found.high) == (2_500_000_000,) * 3
     assert found.words == "about $2.5000 a run, $2.50 for your last 30 days"
 
