@@ -312,6 +312,11 @@ class CandidateCheck(models.Model):
                 condition=Q(status__in=["pending", "in_progress"]),
                 name="check_open_by_lease",
             ),
+            # All that is counted of checks by the day on which they ended is named, so that no check is looked at.
+            models.Index(
+                fields=["organization", "completed_at", "status", "mode", "category", "charged", "briefing"],
+                name="check_ended",
+            ),
             models.Index(
                 fields=["organization", "completed_at"],
                 condition=Q(failed_after_answer=True),

@@ -62,6 +62,7 @@ ROLES: dict[Permission, set[Membership.Role]] = {
 # Under /o/<slug>/: the permission it takes, and the methods it answers.
 OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "overview": (Permission.VIEW, SAFE),
+    "failed-checks": (Permission.VIEW, POST),
     "settings": (Permission.VIEW, SAFE),
     "settings-section": (Permission.VIEW, SAFE),
     "credits": (Permission.VIEW, SAFE),
