@@ -50,7 +50,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "routing:bring-back-agent",
         ),
     ),
-    ("Usage", "chart-column", "usage", ("usage",)),
+    ("Usage", "chart-column", "usage", ("usage", "candidates:advisor")),
     ("Credits", "coins", "credits", ("credits",)),
     (
         "Members",

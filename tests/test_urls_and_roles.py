@@ -129,6 +129,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "candidates:quote": (Permission.CHECK_CANDIDATES, POST),
     "candidates:run": (Permission.CHECK_CANDIDATES, POST),
     "candidates:progress": (Permission.VIEW, GET),
+    "candidates:advisor": (Permission.VIEW, GET),
     "candidates:checks": (Permission.VIEW, GET),
     "candidates:check": (Permission.VIEW, GET),
     "candidates:check-again": (Permission.CHECK_CANDIDATES, POST),
