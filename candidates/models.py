@@ -11,6 +11,8 @@ from django.db.models.functions import Coalesce
 
 from billing.models import CreditHold
 from candidates.failures import Failure
+from candidates.trial_models import Trial as Trial
+from candidates.trial_models import TrialCheck as TrialCheck
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
 from providers.adapters.reasons import Reason

@@ -15,7 +15,7 @@ from decimal import Decimal
 from candidates.ended_checks import Ended, briefings_checked, ended_checks, total
 from organizations.models import Organization
 from providers.keys.proof import ACTION as KEY_VALIDATION
-from routing.actions import ACTIONS, CANDIDATE_CHECK, DIRECT, REQUIREMENT_GENERATION
+from routing.actions import ACTIONS, CANDIDATE_CHECK, DIRECT, REQUIREMENT_GENERATION, TRIAL
 from usage import amounts
 from usage.audience import sees_usd
 from usage.averages import averages_of
@@ -23,7 +23,7 @@ from usage.cells import Cell, Grouping, read_groupings, shown, totals
 from usage.models import Mode
 
 BY_ACTION = Grouping(("action", "mode"))
-NOT_OF_AGENTS = frozenset({*ACTIONS, DIRECT, KEY_VALIDATION})
+NOT_OF_AGENTS = frozenset({*ACTIONS, DIRECT, TRIAL, KEY_VALIDATION})
 OF_CHECKS = (CANDIDATE_CHECK.slug,)
 OF_BRIEFINGS = (CANDIDATE_CHECK.slug, REQUIREMENT_GENERATION.slug)
 

@@ -25,7 +25,7 @@ from organizations import clock
 from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.models import ProviderKey
-from routing.actions import DIRECT, DIRECT_NAME, action_names_of
+from routing.actions import DIRECT, DIRECT_NAME, TRIAL, TRIAL_NAME, action_names_of
 from routing.resolve import RoutingRow, resolve_all
 from routing.table import own_models_of_unserved, troubles
 from usage import amounts
@@ -234,7 +234,7 @@ def _spent(organization: Organization, rows: Sequence[RoutingRow], cells: Sequen
         for action, of_action in grouped((cell for cell in cells if cell.sums.calls), lambda cell: cell.action).items()
     }
     dearest = sorted(by_action, key=lambda slug: (-(by_action[slug].cost_nanousd or 0), -by_action[slug].tokens, slug))
-    names = {**{row.action.slug: row.action.name for row in rows}, DIRECT: DIRECT_NAME}
+    names = {**{row.action.slug: row.action.name for row in rows}, DIRECT: DIRECT_NAME, TRIAL: TRIAL_NAME}
     if not names.keys() | NOT_OF_AGENTS >= set(dearest[:ACTIONS_SHOWN]):  # an archived agent
         names = action_names_of(organization)
     runs = grouped(cells, lambda cell: cell.action)
