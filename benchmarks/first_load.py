@@ -89,7 +89,7 @@ def main() -> None:
             "login": "/accounts/login/",
             "overview": start,
             "settings": f"{start}settings",
-            "usage": f"{start}usage/",
+            "usage": f"{start}consumption/calls/",
         }
         result: dict[str, Any] = {}
         served = web_process(

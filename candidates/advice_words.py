@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from candidates.advisor import LEAST_CHECKS, LEAST_OWN_CHECKS, WINDOWS, Advice
 from usage import amounts
+from usage.audience import OF_OWNERS
 from usage.models import Mode
 
 
@@ -96,6 +97,8 @@ def _missing(advice: Advice) -> str:
 
 
 def _why_no_usd(advice: Advice) -> str:
+    if advice.own.is_hidden:
+        return f"What your providers would have billed for them is {OF_OWNERS}."
     if advice.own.checks < LEAST_OWN_CHECKS:
         there_are = "there was none" if not advice.own.checks else f"there were {advice.own.checks}"
         return (

@@ -25,7 +25,8 @@ from candidates.models import CandidateCheck, Profile
 from candidates.profiles.likeness import Traits, are_alike, traits
 from organizations.models import Organization
 from routing.resolve import mode_of
-from usage.cells import Grouping, Totals, read_groupings, totals
+from usage.audience import sees_any_usd
+from usage.cells import Grouping, Totals, read_groupings, shown, totals
 from usage.days import first_day, start_of_day
 from usage.measures import CALL_MEASURES
 from usage.models import Mode
@@ -76,10 +77,11 @@ class OwnCost:
 
     checks: int
     spent: Totals
+    is_hidden: bool = False  # from whoever looks
 
     @property
     def can_say(self) -> bool:
-        return self.checks >= LEAST_OWN_CHECKS and self.spent.cost_nanousd is not None
+        return not self.is_hidden and self.checks >= LEAST_OWN_CHECKS and self.spent.cost_nanousd is not None
 
     def of(self, checks: int) -> int | None:
         """What so many checks would have cost, failed ones and retries included; nano-USD."""
@@ -242,5 +244,5 @@ def _own_cost(organization: Organization, first: date, last: date) -> OwnCost:
     by_mode = Grouping(("mode",), CALL_MEASURES)
     (cells,) = read_groupings(organization, first, last, by_mode, where={"action": ACTIONS_OF_A_CHECK})
     ended = ended_checks(organization=organization, first=first, last=last)
-    own = [cell for cell in cells if cell.mode == Mode.BYOK]
-    return OwnCost(total(ended, lambda each: each.count, mode=Mode.BYOK), totals(own))
+    own = shown([cell for cell in cells if cell.mode == Mode.BYOK])
+    return OwnCost(total(ended, lambda each: each.count, mode=Mode.BYOK), totals(own), not sees_any_usd())

@@ -17,7 +17,7 @@ from organizations.models import Organization
 from providers.keys.proof import ACTION as KEY_VALIDATION
 from routing.actions import ACTIONS, CANDIDATE_CHECK, DIRECT, REQUIREMENT_GENERATION, TRIAL
 from usage import amounts
-from usage.audience import sees_usd
+from usage.audience import OF_OWNERS, sees_any_usd, sees_usd
 from usage.averages import averages_of
 from usage.cells import Cell, Grouping, read_groupings, shown, totals
 from usage.models import Mode
@@ -72,8 +72,8 @@ def _unit(
     if not every:
         return None
     spent = totals(shown([cell for cell in cells if cell.action in actions]))
-    usd, usd_of = "–", "none on your own keys"
-    if own and spent.calls:
+    usd, usd_of = "–", "none on your own keys" if sees_any_usd() else OF_OWNERS
+    if own and spent.usd_calls:
         usd_of = _counted(own, thing) + ("" if own == every else " on your own keys")
         if spent.has_no_token_charges:
             usd = amounts.WITHOUT_CHARGES

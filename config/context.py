@@ -15,6 +15,7 @@ from config.worker import alarm
 from organizations.models import Membership, Organization
 from organizations.permissions import CURRENT_ORGANIZATION, Permission, may, memberships_of
 from organizations.tenancy import scope
+from usage.tabs import metrics_urls
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "routing:bring-back-agent",
         ),
     ),
-    ("Usage", "chart-column", "usage", ("usage", "candidates:advisor")),
+    ("Metrics", "chart-column", "consumption", metrics_urls()),
     ("Credits", "coins", "credits", ("credits",)),
     (
         "Members",

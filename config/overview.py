@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
@@ -146,11 +146,7 @@ def failed_checks(request: OrganizationHttpRequest) -> HttpResponse:
 
 def consumption_url(organization: Organization, **parameters: str) -> str:
     """Of the page that tells what is used, by what."""
-    try:
-        page = reverse("consumption", args=[organization.slug])
-    except NoReverseMatch:
-        page = reverse("usage", args=[organization.slug])
-    return f"{page}?{urlencode(parameters)}"
+    return f"{reverse('consumption', args=[organization.slug])}?{urlencode(parameters)}"
 
 
 def _seen_until(request: OrganizationHttpRequest) -> datetime | None:
@@ -189,7 +185,7 @@ def _usd_figure(cells: Sequence[Cell], cost: CostSummary, today: date) -> Figure
     elif cost.week.usd_calls:
         change = _change(1, 0, "")
     line = sparkline(
-        _values(shown(cells), today, lambda sums: sums.cost_nanousd), of="of estimated USD", value=amounts.dollars
+        _values(shown(cells), today, lambda sums: sums.cost_nanousd), of="estimated USD", value=amounts.dollars
     )
     return Figure(change, line)
 

@@ -4,7 +4,7 @@ import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
-from config import overview, views
+from config import metrics_views, overview, views
 from config.api import api_urls
 from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
@@ -24,8 +24,14 @@ urlpatterns = [
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
     path("o/<slug:slug>/settings/<slug:section>", views.settings_section, name="settings-section"),
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
-    path("o/<slug:slug>/usage/", views.usage_page, name="usage"),
-    path("o/<slug:slug>/usage/calls/<uuid:call_id>/", views.call_page, name="call"),
+    path("o/<slug:slug>/consumption/", metrics_views.consumption_page, name="consumption"),
+    path("o/<slug:slug>/consumption/views/", metrics_views.save_view, name="save-view"),
+    path("o/<slug:slug>/consumption/views/<int:view_id>/delete/", metrics_views.delete_view, name="delete-view"),
+    path("o/<slug:slug>/consumption/calls/", metrics_views.calls_page, name="calls"),
+    path("o/<slug:slug>/consumption/calls/<uuid:call_id>/", metrics_views.call_page, name="call"),
+    path("o/<slug:slug>/consumption/runs/", metrics_views.runs_page, name="runs"),
+    path("o/<slug:slug>/usage/", metrics_views.calls_of_before, name="calls-of-before"),
+    path("o/<slug:slug>/usage/calls/<uuid:call_id>/", metrics_views.call_of_before, name="call-of-before"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -24,14 +22,11 @@ from candidates.credit_costs import CREDIT_COSTS
 from candidates.models import CandidateCheck
 from config.context import Page
 from config.guides import guide
-from gateway.receipts import read_receipt
+from config.purposes import check_url
 from organizations import clock
-from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from providers.cards import keys_of
 from providers.models import ProviderKey
-from routing.actions import action_names_of
-from routing.models import Agent
 from routing.own_models import has_own_models
 from routing.resolve import has_model, working_defaults
 from routing.table import RouteLine, troubles
@@ -39,7 +34,6 @@ from usage.cells import add_up, read_cells
 from usage.cost_panel import cost_and_averages
 from usage.days import MONTH, first_day
 from usage.models import Mode
-from usage.views import Purpose, events_context
 
 FREE_CHECKS_SHOWN = 20
 SETTINGS_SECTIONS = ("llm-providers", "llm-routing", "candidate-recency-window")
@@ -96,35 +90,6 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
         **organizations.views.recency_panel_context(request),
     }
     return render(request, "config/settings.html", context)
-
-
-@organization_view(Permission.VIEW)
-@require_safe
-def usage_page(request: OrganizationHttpRequest) -> HttpResponse:
-    """Every model call; those of a check lead to it."""
-
-    purposes, names = partial(_purposes, request.organization), action_names_of(request.organization)
-    return render(request, "usage/events.html", events_context(request, purposes=purposes, action_names=names))
-
-
-@organization_view(Permission.VIEW)
-@require_safe
-def call_page(request: OrganizationHttpRequest, call_id: UUID) -> HttpResponse:
-    """The receipt of one call; one under way is told as such."""
-    receipt = read_receipt(organization=request.organization, call_id=call_id)
-    if receipt is None:
-        raise Http404
-    purpose = _purposes(request.organization, {receipt.run_id}).get(receipt.run_id)
-    is_agent = Agent.objects.for_organization(request.organization).filter(slug=receipt.action).exists()
-    return render(request, "usage/call.html", {"receipt": receipt, "purpose": purpose, "is_agent": is_agent})
-
-
-def _purposes(organization: Organization, runs: set[UUID]) -> dict[UUID, Purpose]:
-    checks = CandidateCheck.objects.for_organization(organization).filter(run_id__in=runs)
-    return {
-        check.run_id: Purpose(f"Check of {check.candidate.name}", _check_url(organization, check))
-        for check in checks.select_related("candidate")
-    }
 
 
 @organization_view(Permission.VIEW)
@@ -186,16 +151,12 @@ def _with_checks(request: OrganizationHttpRequest, lines: Sequence[StatementLine
         replace(
             line,
             purpose=f"Check of {check.candidate.name}",
-            url=_check_url(request.organization, check),
+            url=check_url(request.organization, check),
         )
         if (check := by_hold.get(line.hold_id))
         else line
         for line in lines
     ]
-
-
-def _check_url(organization: Organization, check: CandidateCheck) -> str:
-    return reverse("candidates:check", args=[organization.slug, check.pk])
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class Caller:
     limits: CallLimits = CallLimits()
     expires_at: datetime | None = None
     is_bound: bool = False  # to its one agent, whatever model its client names
+    sees_usd: bool = True  # what calls cost: the member that it stands for may
     may_view: bool = False  # what others of its organization called: the scope `view`, and its maker's role
 
 

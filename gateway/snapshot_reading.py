@@ -173,6 +173,7 @@ class _Rights:
             organization_slug=self._organization.slug,
             member_id=access.member_id,
             may_view=Permission.VIEW in token.scopes and may(self._members[token.created_by_id], Permission.VIEW),
+            sees_usd=self._organization.members_see_usd or member.role != Membership.Role.MEMBER,
             agents=agents if access.every_agent else {slug: agents[slug] for slug in named if slug in agents},
             direct={provider: self.routes.direct.get(key_id, REMOVED) for provider, key_id in self._direct[access.pk]},
             allowed_models=frozenset(access.allowed_models),

@@ -37,6 +37,7 @@ USE_NOTED_EVERY_SECONDS = 60.0
 PREPARED_AFTER = 2  # executions of a statement
 # A database that was started anew is waited for, by all who write; one that stays away for longer, by nobody.
 MOST_AWAY_SECONDS = 5.0
+FORGOTTEN_AFTER_SECONDS = 60.0  # without a call that missed it: when it was missed before was another time
 ASKED_AGAIN_SECONDS = 0.1
 
 
@@ -56,7 +57,7 @@ class Writer:
     def __init__(self, thread: Executor | None = None) -> None:
         self._commits = GroupCommit[Admission | Ended | NewIds](self._store, thread)
         self._places = asyncio.Semaphore(MOST_WAITING)
-        self._away_since: float | None = None  # by the monotonic clock
+        self._away_since = self._missed_at = -math.inf  # the database, by the monotonic clock
         self._noted_at: dict[UUID, float] = {}  # key → when its use was noted last, by the monotonic clock
 
     async def admit(self, ticket: Ticket) -> None:
@@ -107,12 +108,15 @@ class Writer:
             try:
                 connection.ensure_connection()
             except DATABASE_TROUBLE:
-                self._away_since = self._away_since or time.monotonic()
-                if time.monotonic() - self._away_since >= MOST_AWAY_SECONDS:
+                now = time.monotonic()
+                if now - self._missed_at > FORGOTTEN_AFTER_SECONDS:
+                    self._away_since = now
+                self._missed_at = now
+                if now - self._away_since >= MOST_AWAY_SECONDS:
                     raise
                 time.sleep(ASKED_AGAIN_SECONDS)
             else:
-                self._away_since = None
+                self._missed_at = -math.inf
                 return
 
     def _note_on_keys(self, ended: Sequence[Ended]) -> None:

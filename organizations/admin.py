@@ -47,8 +47,8 @@ class OrganizationAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     list_filter_submit = True
     search_fields = ("name", "slug", "memberships__user__email")
     ordering = ("-pk",)
-    readonly_fields = ("shares_recency", "closed_at", "is_platform", "created_at")  # owners decide what is shared
-    fields = ("name", "slug", "recency_window_days", "shares_recency", "closed_at", "is_platform", "created_at")
+    readonly_fields = ("shares_recency", "members_see_usd", "closed_at", "is_platform", "created_at")  # owners decide
+    fields = ("name", "slug", "recency_window_days", *readonly_fields)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
         rows: QuerySet[Organization] = super().get_queryset(request)

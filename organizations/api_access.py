@@ -17,9 +17,10 @@ from ninja.errors import AuthenticationError, AuthorizationError
 from ninja.security.base import AuthBase
 
 from organizations.api_tokens import TokenRefused, use_token
-from organizations.models import ApiToken
+from organizations.models import ApiToken, Membership
 from organizations.permissions import Permission
 from organizations.tenancy import scope
+from organizations.viewer import viewing
 
 NO_TOKEN = "Send an API token as `Authorization: Bearer kf_...` or as `x-api-key: kf_...`."  # noqa: S105  # a sentence
 
@@ -70,7 +71,9 @@ def in_scope_of_token(operation: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(operation)
     def wrapped(request: ApiHttpRequest, *args: Any, **kwargs: Any) -> Any:
-        with scope(request.auth.organization, "the organization of the API token"):
+        organization, maker = request.auth.organization, request.auth.maker
+        sees_usd = organization.members_see_usd or (maker is not None and maker.role != Membership.Role.MEMBER)
+        with scope(organization, "the organization of the API token"), viewing(sees_usd=sees_usd):
             return operation(request, *args, **kwargs)
 
     return wrapped

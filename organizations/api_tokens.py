@@ -162,7 +162,8 @@ def use_token(*, value: str, permission: Permission, now: datetime | None = None
     now = now or clock.now()
     refuse_ended(token, now)
     memberships = Membership.objects.for_organization(token.organization).filter(user=token.created_by)
-    refuse_unvouched(token, memberships.first(), permission)
+    token.maker = memberships.first()
+    refuse_unvouched(token, token.maker, permission)
     if token.last_used_at is None or token.last_used_at <= now - LAST_USED_EVERY:
         note_used(organization_ids={token.organization_id}, token_ids={token.pk}, now=now)
     return token

@@ -44,6 +44,14 @@ class RecencySharingForm(forms.Form):
     )
 
 
+class MembersSeeUsdForm(forms.Form):
+    sees = forms.TypedChoiceField(
+        coerce=lambda choice: bool(choice == "yes"),
+        choices=[("yes", "Show USD to members"), ("no", "Show USD to owners and admins only")],
+        error_messages={"required": "Choose who sees USD.", "invalid_choice": "Choose who sees USD."},
+    )
+
+
 class OrganizationAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     class Meta:
         model = Organization

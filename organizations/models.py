@@ -88,6 +88,11 @@ class Organization(models.Model):
         default=False,
         help_text="Takes part in the recency network: checks by others count here, and its own paid ones there.",
     )
+    members_see_usd = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Else USD are shown to owners and admins alone; members see tokens, calls and runs.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -137,6 +142,11 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.get_role_display()}"
+
+    @property
+    def sees_usd(self) -> bool:
+        """What the organization's own calls cost. What Managed ones do is the operator's: usage/audience.py."""
+        return self.role != self.Role.MEMBER or self.organization.members_see_usd
 
 
 class InvitationQuerySet(TenantQuerySet["Invitation"]):
@@ -227,6 +237,7 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     objects = TenantQuerySet["ApiToken"].as_manager()
+    maker: Membership | None = None  # of its creator, once it was used (`use_token`)
 
     class Meta:
         constraints = [

@@ -29,6 +29,7 @@ from django_htmx.middleware import HtmxDetails
 
 from organizations.models import Membership, Organization, User
 from organizations.tenancy import EVERY, scope
+from organizations.viewer import viewing
 
 P = ParamSpec("P")
 Role = Membership.Role
@@ -42,6 +43,7 @@ class Permission(enum.StrEnum):
     MANAGE_ROUTING = "manage_routing"
     MANAGE_SETTINGS = "manage_settings"
     SHARE_RECENCY = "share_recency"  # tells other organizations something
+    SHOW_USD = "show_usd"  # decide whether members see what calls cost
     MANAGE_MEMBERS = "manage_members"
     MANAGE_API_TOKENS = "manage_api_tokens"
     CALL_AGENTS = "call_agents"  # model calls through the gateway, on the organization's keys
@@ -58,6 +60,7 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.MANAGE_ROUTING: _MANAGERS,
     Permission.MANAGE_SETTINGS: _MANAGERS,
     Permission.SHARE_RECENCY: _OWNERS,
+    Permission.SHOW_USD: _OWNERS,
     Permission.MANAGE_MEMBERS: _MANAGERS,
     Permission.MANAGE_API_TOKENS: _MANAGERS,
     Permission.CALL_AGENTS: _EVERYONE,
@@ -120,7 +123,8 @@ def organization_view(
             request.organization = membership.organization
             if request.session.get(CURRENT_ORGANIZATION) != slug:
                 request.session[CURRENT_ORGANIZATION] = slug
-            with scope(membership.organization, "the organization of the address"):
+            organization = membership.organization
+            with scope(organization, "the organization of the address"), viewing(sees_usd=membership.sees_usd):
                 return view(request, *args, **kwargs)
 
         wrapped.permission = permission  # type: ignore[attr-defined]  # read by the test of all URLs

@@ -52,6 +52,11 @@ class RecencyNotShared(Exception):
     """The organization cannot take part in the recency network; str() is a sentence."""
 
 
+class UsdNotYours(Exception):
+    def __init__(self) -> None:
+        super().__init__("Only an owner decides whether members see what calls cost.")
+
+
 class LastOwner(MemberChangeRefused):
     def __init__(self) -> None:
         super().__init__("An organization needs an owner. Make somebody else an owner first.")
@@ -198,6 +203,30 @@ def set_recency_sharing(*, organization: Organization, shares: bool, actor: User
             action="organization.recency_sharing_changed",
             before=before,
             after=shares,
+        )
+
+
+def set_members_see_usd(*, organization: Organization, sees: bool, actor: User | None) -> None:
+    """
+    Show USD to members as well, or to owners and admins alone. The same value changes nothing.
+
+    Raises UsdNotYours for anybody but an owner.
+    """
+    with transaction.atomic():
+        lock_members(organization)
+        if _standing(organization, actor) != Role.OWNER:
+            raise UsdNotYours
+        before = Organization.objects.values_list("members_see_usd", flat=True).get(pk=organization.pk)
+        organization.members_see_usd = sees
+        if sees == before:
+            return
+        organization.save(update_fields=["members_see_usd"])
+        audit.record(
+            organization=organization,
+            actor=actor,
+            action="organization.usd_for_members_changed",
+            before=before,
+            after=sees,
         )
 
 

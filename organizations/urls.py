@@ -13,6 +13,7 @@ urlpatterns = [
     path("members/<int:membership_id>/role/", views.change_role, name="change-role"),
     path("members/<int:membership_id>/remove/", views.remove_member, name="remove-member"),
     path("members/leave/", views.leave, name="leave"),
+    path("members/usd/", views.save_members_see_usd, name="members-see-usd"),
     path("audit/", views.audit_log, name="audit"),
     path("settings/recency-window/", views.save_recency_window, name="recency-window"),
     path("settings/recency-sharing/", views.save_recency_sharing, name="recency-sharing"),

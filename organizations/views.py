@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from organizations import clock, invitations, services
 from organizations.edits import FIELD, ChangedMeanwhile, stamp
-from organizations.forms import InviteForm, RecencySharingForm, RecencyWindowForm, RoleForm
+from organizations.forms import InviteForm, MembersSeeUsdForm, RecencySharingForm, RecencyWindowForm, RoleForm
 from organizations.models import AuditEvent, Invitation, Membership
 from organizations.paging import page_of_rows
 from organizations.permissions import (
@@ -129,6 +129,21 @@ def save_recency_sharing(request: OrganizationHttpRequest) -> HttpResponse:
     return _recency_panel(request, status=200)
 
 
+@organization_view(Permission.SHOW_USD)
+@require_POST
+def save_members_see_usd(request: OrganizationHttpRequest) -> HttpResponse:
+    form = MembersSeeUsdForm(request.POST)
+    if not form.is_valid():
+        return members_refused(request, refusal=str(form.errors["sees"][0]))
+    sees = form.cleaned_data["sees"]
+    try:
+        services.set_members_see_usd(organization=request.organization, sees=sees, actor=request.user)
+    except services.UsdNotYours as refusal:
+        return members_refused(request, refusal=str(refusal))
+    messages.success(request, "Members see USD now." if sees else "USD are shown to owners and admins only now.")
+    return members_changed(request)
+
+
 def recency_panel_context(request: OrganizationHttpRequest) -> dict[str, Any]:
     """For `organizations/_recency_panel.html`, on the settings page."""
     return {
@@ -168,6 +183,7 @@ def _members_context(
         ],
         "now": clock.now(),
         "may_manage_members": may_manage,
+        "may_show_usd": may(request.membership, Permission.SHOW_USD),
         "roles": roles,
         "changeable_roles": services.changeable_roles(roles),
         "invite_form": invite_form or InviteForm(roles=roles),

@@ -21,6 +21,7 @@ from providers.forms import AddKeyForm, KeyForm, ProofModelForm, free_label
 from providers.keys.saving import proof_parts
 from providers.models import AvailableModel, KeyValidation, ProviderKey
 from simulator.keys import KEYS_TO_TRY
+from usage.audience import sees_any_usd
 
 POLL_FOR_SECONDS = 60
 Status = ProviderKey.Status
@@ -240,10 +241,7 @@ def model_line(model: AvailableModel) -> ModelLine:
     return ModelLine(model.model, model.name, model.context_tokens, price_in, price_out)
 
 
-def reported_limits(reported: dict[str, Any]) -> list[ReportedLimit]:
-    """What a provider told about a key (see the adapters' `parse_validation`), in words."""
-    if not reported:
-        return []
+def _usd_limits(reported: dict[str, Any]) -> list[ReportedLimit]:
     limit = reported.get("limit_nanousd")
     every = f" {reported['limit_reset']}" if reported.get("limit_reset") else ""
     limits = [ReportedLimit("Spend limit", "none" if limit is None else f"{usd_text(limit)}{every}")]
@@ -251,6 +249,14 @@ def reported_limits(reported: dict[str, Any]) -> list[ReportedLimit]:
         limits.append(ReportedLimit("Remaining", usd_text(reported["limit_remaining_nanousd"])))
     if reported.get("usage_nanousd") is not None:
         limits.append(ReportedLimit("Spent so far", usd_text(reported["usage_nanousd"])))
+    return limits
+
+
+def reported_limits(reported: dict[str, Any]) -> list[ReportedLimit]:
+    """What a provider told about a key (see the adapters' `parse_validation`), in words."""
+    if not reported:
+        return []
+    limits = _usd_limits(reported) if sees_any_usd() else []
     if reported.get("is_free_tier"):
         limits.append(ReportedLimit("Account", "free tier, with lower rate limits"))
     if reported.get("expires_at"):

@@ -107,6 +107,6 @@ def test_where_the_operator_shows_it_it_is_found(canary, alice, settings):
 
     found = {where for where, what in told(canary, alice) if SIGNS.search(what)}
 
-    shown = {"overview", "settings", "usage", "call", "candidates:check", "routing:table", "api:call"}
-    shown |= {"routing:agents", "routing:agent"}
+    shown = {"overview", "settings", "consumption", "calls", "runs", "call", "candidates:check", "routing:table"}
+    shown |= {"routing:agents", "routing:agent", "api:call"}
     assert {f"GET {name}" for name in shown} | {"receipt at the door", "header"} <= found

@@ -115,7 +115,7 @@ event = UsageEvent.objects.get(action="profile_summary")
 print(json.dumps({
     "saved": saved.status_code, "status": key.status, "routed": routed.status_code, "summary": summary,
     "shown": ["Example" in page, "Profile summary" in page],
-    "usage": "Profile summary" in browser.get("/o/acme/usage/").content.decode(),
+    "usage": "Profile summary" in browser.get("/o/acme/consumption/calls/").content.decode(),
     "event": [event.provider, event.model, event.mode, event.status, bool(event.cost_nanousd)],
 }))
 """

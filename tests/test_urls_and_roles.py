@@ -38,6 +38,7 @@ from routing.services import save_routing
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
 from usage.models import UsageEvent
+from usage.saved_views import save_view
 
 Role = Membership.Role
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -82,8 +83,15 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),
+    "organizations:members-see-usd": (Permission.SHOW_USD, POST),
     "organizations:recency-sharing": (Permission.SHARE_RECENCY, POST),
-    "usage": (Permission.VIEW, SAFE),
+    "consumption": (Permission.VIEW, SAFE),
+    "save-view": (Permission.VIEW, POST),
+    "delete-view": (Permission.VIEW, POST),
+    "calls": (Permission.VIEW, SAFE),
+    "runs": (Permission.VIEW, SAFE),
+    "calls-of-before": (Permission.VIEW, SAFE),
+    "call-of-before": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -308,6 +316,13 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "briefing_id": briefing.pk,
             "check_id": check.pk,
             "trial_id": trial.pk,
+            "view_id": save_view(
+                membership=Membership.objects.filter(organization=organization, role=Role.OWNER)[0],
+                name=f"{word} view",
+                query="metric=calls",
+                is_shared=True,
+                now=timezone.now(),
+            ).pk,
             "call_id": UsageEvent.objects.filter(organization=organization, run_id=check.run_id)[0].call_id,
         },
     )
@@ -421,7 +436,7 @@ def test_members_may_what_their_role_allows_and_nothing_else(world, alice, ada, 
             if role not in ROLES[permission]:
                 expected: tuple[int, ...] = (403,)
             elif method in methods:
-                expected = (200, 204, 302, 404, 422) if url.name == "routing:model-field" else (200, 204, 302, 422)
+                expected = (200, 204, 301, 302, 422, *((404,) if url.name == "routing:model-field" else ()))
             else:
                 expected = (405,)
             if status not in expected:
@@ -456,6 +471,7 @@ def test_ids_of_another_organization_are_as_absent_under_ones_own_address(world,
         "briefing_id": ABSENT_ID,
         "check_id": ABSENT_UUID,
         "call_id": ABSENT_UUID,
+        "view_id": ABSENT_ID,
     }
     wrong, asked = [], 0
     for url in ORGANIZATION_URLS:
@@ -554,8 +570,8 @@ SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("candidates:briefing", "GET", CANDIDATE, {"tab": "candidates", "candidates": "{}", "shown": "{}", "show": "all"}),
     ("candidates:quote", "POST", CANDIDATE, {"candidates": "{}", "shown": "{}", "show": "all"}),
     ("candidates:run", "POST", CANDIDATE, {"candidates": "{}", "show": "all", "agreed": "4", "count": "1"}),
-    ("usage", "GET", EVENT, {"before": "{}"}),
-    ("usage", "GET", RUN, {"run": "{}"}),
+    ("calls", "GET", EVENT, {"before": "{}"}),
+    ("calls", "GET", RUN, {"run": "{}"}),
     ("candidates:checks", "GET", BRIEFING, {"briefing": "{}"}),
     ("organizations:members", "GET", MEMBER, {"member": "{}"}),
     (
@@ -605,7 +621,9 @@ def test_ids_of_another_organization_in_bodies_and_queries_are_as_absent(world, 
     assert contents(world.organization) == before
 
 
-@pytest.mark.parametrize("name", ["candidates:list", "usage", "candidates:briefings", "candidates:checks", "credits"])
+@pytest.mark.parametrize(
+    "name", ["candidates:list", "consumption", "calls", "runs", "candidates:briefings", "candidates:checks", "credits"]
+)
 def test_searches_filters_and_pages_find_nothing_of_another_organization(world, strangers_own, charlie, name):
     client = logged_in(charlie)
     address = reverse(name, args=["globex"])

@@ -17,7 +17,7 @@ from organizations.long_lists import BY_ORGANIZATION
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
-from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, UsageRun
+from usage.models import InFlightCall, RollupState, SavedView, UsageDaily, UsageEvent, UsageRun
 from usage.names import provider_name, provider_names
 
 
@@ -145,3 +145,12 @@ class UsageRunAdmin(MeteringAdmin):
 class RollupStateAdmin(ReadOnlyAdmin):
     list_display = ("position", "rolled_up_at")
     search_fields = ("system_identifier",)
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnlyAdmin):
+    list_display = ("name", "organization", "is_shared", "created_by", "created_at")
+    list_filter = (BY_ORGANIZATION, "is_shared")
+    list_select_related = ("organization", "created_by")
+    search_fields = ("organization__slug", "organization__name", "name")
+    ordering = ("-pk",)

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from organizations.models import Organization
 from usage import amounts
+from usage.audience import OF_OWNERS, sees_any_usd
 from usage.cells import Cell, Grouping, add_up, grouped, read_groupings, shown
 from usage.days import MONTH, first_day
 from usage.measures import RUN_MEASURES
@@ -62,7 +63,7 @@ class ActionAverages:
         if self.has_no_token_charges:
             return amounts.WITHOUT_CHARGES
         if self.average_cost_nanousd is None and not self.usd_runs:
-            return "Managed"
+            return "Managed" if sees_any_usd() else OF_OWNERS
         return amounts.at_least(amounts.dollars(self.average_cost_nanousd, places=4), if_incomplete=self.is_incomplete)
 
     @property

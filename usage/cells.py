@@ -218,7 +218,7 @@ def _statement(
         of_cells = with_labels(of_cells, connection.vendor)
     conditions = " AND ".join(f"{name} IN ({', '.join(['%s'] * count)})" for name, count in where)
     grouped = " UNION ALL ".join(
-        f"SELECT {place}, {', '.join(_selected(grouping, dimensions, measures))} FROM cell"  # noqa: S608  # names of ours
+        f"SELECT {place}, {', '.join(_selected(grouping, source, dimensions, measures))} FROM cell"  # noqa: S608  # names of ours
         f"{f' WHERE {conditions}' if conditions and grouping.filtered else ''}"
         f" {f'GROUP BY {by}' if (by := ', '.join(grouping.dimensions)) else 'HAVING COUNT(*) > 0'}"
         for place, grouping in enumerate(groupings)
@@ -231,9 +231,15 @@ def _between(source: Source, first: date, last: date) -> Q:
     return Q(**{f"{source.when}__range": ends})
 
 
-def _selected(grouping: Grouping, dimensions: Sequence[str], measures: Sequence[str]) -> Iterator[str]:
-    yield from (name if name in grouping.dimensions else "NULL" for name in dimensions)
+def _selected(grouping: Grouping, source: Source, dimensions: Sequence[str], measures: Sequence[str]) -> Iterator[str]:
+    # PostgreSQL takes two bare NULLs for text, with which no id of a third grouping can be in a union.
+    yield from (name if name in grouping.dimensions else f"CAST(NULL AS {_type(source, name)})" for name in dimensions)
     yield from (f"SUM(sum_{name})" if name in grouping.measures else "0" for name in measures)
+
+
+def _type(source: Source, name: str) -> str:
+    field = cast("Field[Any, Any]", source.table._meta.get_field(name))
+    return str(field.cast_db_type(connection))
 
 
 def _stand_ins() -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -18,6 +18,8 @@ from django.utils.safestring import SafeString
 from usage import amounts
 
 COLOURS = 5  # the last one is grey and takes what is left
+GREY = 5
+Slot = date | datetime  # a bar: of a day, or of the hour that begins then
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,24 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One value a day; `gaps` count the calls that each of them does not cover, where there are any."""
+    """
+    One value a bar; `gaps` count the calls that each of them does not cover, where there are any.
+
+    `is_rest` is what the others leave: it stands last, in grey. `of_all` is given for what cannot be added up.
+    """
 
     name: str
     values: tuple[int, ...]
     gaps: tuple[int, ...] = ()
+    is_rest: bool = False
+    of_all: int | None = None
 
     def gap_on(self, at: int) -> int:
         return self.gaps[at] if self.gaps else 0
 
     @property
     def total(self) -> int:
-        return sum(self.values)
+        return sum(self.values) if self.of_all is None else self.of_all
 
     @property
     def gap(self) -> int:
@@ -100,7 +108,7 @@ class LegendItem:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    label: date
+    label: Slot
     values: tuple[tuple[str, str], ...]  # column name, text
     total: str
 
@@ -114,6 +122,8 @@ class Chart:
     legend: tuple[LegendItem, ...]
     rows: tuple[TableRow, ...]
     total: str
+    slot: str = "Day"
+    of: str = "Providers"  # what the legend lists
 
     @property
     def days_as_rows(self) -> SafeString:
@@ -122,10 +132,7 @@ class Chart:
         return format_html_join(
             "",
             '<tr><th scope="row">{}</th>{}</tr>',
-            (
-                (f"{row.label:%-d %b %Y}", format_html_join("", cell, (*row.values, ("Total", row.total))))
-                for row in self.rows
-            ),
+            ((row.label, format_html_join("", cell, (*row.values, ("Total", row.total)))) for row in self.rows),
         )
 
 
@@ -144,9 +151,18 @@ class Frame:
 FRAMES = (Frame("wide", 720, 220, labels=6), Frame("narrow", 330, 200, labels=3))
 
 
-def stacked_bars(*, name: str, title: str, days: Sequence[date], series: Sequence[Series], unit: Unit) -> Chart | None:
+def stacked_bars(
+    *,
+    name: str,
+    title: str,
+    days: Sequence[Slot],
+    series: Sequence[Series],
+    unit: Unit,
+    of: str = "Providers",
+    colours: int = COLOURS,
+) -> Chart | None:
     """
-    One column a day, stacked by series, largest first; None when there is nothing to draw.
+    One column a day or hour, stacked by series, largest first; None when there is nothing to draw.
 
     What is incomplete says so: each amount, and the chart as a whole. A series of which nothing is known is not drawn,
     but its gaps are those of the totals, too.
@@ -154,7 +170,7 @@ def stacked_bars(*, name: str, title: str, days: Sequence[date], series: Sequenc
     whole = _add("Total", series) if series else None
     if whole is None or not whole.total:
         return None
-    shown = _fold(series)
+    shown = _fold(series, colours)
     rows = tuple(
         TableRow(
             day,
@@ -171,13 +187,20 @@ def stacked_bars(*, name: str, title: str, days: Sequence[date], series: Sequenc
             f"{total[0].upper()}{total[1:]} {unit.name}, {days[0]:%-d %B %Y} to {days[-1]:%-d %B %Y}.{not_in_it}"
         ),
         unit=unit.name,
-        plots=tuple(_plot(frame, name, days, shown, max(whole.values), unit) for frame in FRAMES),
+        plots=tuple(_plot(frame, name, days, shown, max(whole.values), unit, colours) for frame in FRAMES),
         legend=tuple(
-            LegendItem(colour, each.name, unit.text(each.total, each.gap), share(each.total, whole.total))
-            for colour, each in enumerate(shown, start=1)
+            LegendItem(
+                _colour(at, each, colours),
+                each.name,
+                unit.text(each.total, each.gap),
+                share(each.total, whole.total) if each.of_all is None else "",
+            )
+            for at, each in enumerate(shown)
         ),
         rows=rows,
         total=total,
+        slot="Hour" if isinstance(days[0], datetime) else "Day",
+        of=of,
     )
 
 
@@ -200,28 +223,47 @@ def share(part: int, whole: int) -> str:
     return "<1%" if part and not percent else f"{percent}%"
 
 
-def _fold(series: Sequence[Series]) -> list[Series]:
+def _fold(series: Sequence[Series], colours: int) -> list[Series]:
     """Largest first; what exceeds the colours becomes one series."""
-    ordered = sorted((each for each in series if each.total), key=lambda each: (-each.total, each.name))
-    if len(ordered) <= COLOURS:
+    ordered = sorted((each for each in series if each.total), key=lambda each: (each.is_rest, -each.total, each.name))
+    if len(ordered) <= colours:
         return ordered
-    return [*ordered[: COLOURS - 1], _add("Other", ordered[COLOURS - 1 :])]
+    return [*ordered[: colours - 1], _add("Other", ordered[colours - 1 :])]
+
+
+def _colour(at: int, series: Series, colours: int) -> int:
+    """Which of the --series colours of the style sheet."""
+    if series.is_rest or at == colours - 1:
+        return GREY
+    return at + 1 if at + 1 < GREY else at + 2
+
+
+def _in_full(slot: Slot) -> str:
+    return f"{slot:%-d %b %Y, %H:%M}" if isinstance(slot, datetime) else f"{slot:%-d %b %Y}"
+
+
+def _short(slot: Slot) -> str:
+    if isinstance(slot, datetime) and slot.hour:
+        return f"{slot:%H:%M}"
+    return f"{slot:%-d %b}"
 
 
 def _add(name: str, series: Sequence[Series]) -> Series:
     values = tuple(sum(of_day) for of_day in zip(*(each.values for each in series), strict=True))
     gaps = tuple(sum(each.gap_on(at) for each in series) for at in range(len(values)))
-    return Series(name, values, gaps)
+    return Series(name, values, gaps, of_all=series[0].of_all if len(series) == 1 else None)
 
 
-def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series], most: int, unit: Unit) -> Plot:
+def _plot(
+    frame: Frame, name: str, days: Sequence[Slot], series: Sequence[Series], most: int, unit: Unit, colours: int
+) -> Plot:
     ticks = nice_ticks(most)
     plot_height = frame.height - frame.top - frame.bottom
     base = frame.top + plot_height
     slot = (frame.width - frame.left - frame.right) / len(days)
     bars = []
     tops = [base] * len(days)
-    for colour, each in enumerate(series, start=1):
+    for place, each in enumerate(series):
         shapes = []
         for at, value in enumerate(each.values):
             if value:
@@ -229,8 +271,7 @@ def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series
                 left, bottom = frame.left + slot * (at + 0.14), tops[at]
                 tops[at] -= height
                 shapes.append(_rectangle(left, tops[at], left + slot * 0.72, bottom))
-        bars.append(Bars(colour, "".join(shapes)))
-    every = math.ceil(len(days) / frame.labels)
+        bars.append(Bars(_colour(place, each, colours), "".join(shapes)))
     return Plot(
         id=f"{name}-{frame.kind}",
         kind=frame.kind,
@@ -245,10 +286,19 @@ def _plot(frame: Frame, name: str, days: Sequence[date], series: Sequence[Series
             for tick in ticks
         ),
         labels=tuple(
-            Mark(_px(frame.left + slot * (at + 0.5)), _px(frame.height - 8), f"{days[at]:%-d %b}")
-            for at in reversed(range(len(days) - 1, -1, -every))
+            Mark(_px(frame.left + slot * (at + 0.5)), _px(frame.height - 8), _short(days[at]))
+            for at in _labelled(days, frame.labels)
         ),
     )
+
+
+def _labelled(slots: Sequence[Slot], about: int) -> Sequence[int]:
+    """Which bars have their day or hour below: the last one and every so many before it, or round hours."""
+    every = math.ceil(len(slots) / about)
+    if isinstance(slots[0], datetime):
+        step = next(hours for hours in (1, 2, 3, 4, 6, 8, 12, 24) if hours >= every)
+        return [at for at, slot in enumerate(slots) if isinstance(slot, datetime) and slot.hour % step == 0]
+    return list(reversed(range(len(slots) - 1, -1, -every)))
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> str:

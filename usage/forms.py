@@ -1,15 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django import forms
-from django.db.models import Q
+from django.db.models import Q, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.lookups import Exact
 from django.http import QueryDict
 
+from organizations.reading import whole_number
 from usage import gaps
 from usage.models import Mode, UsageEvent
-from usage.names import action_name, provider_name, provider_names, provider_slug
+from usage.names import OwnNames, provider_name, provider_slug
 from usage.querysets import UsageEventQuerySet
 
 Source = UsageEvent.PriceSource
@@ -80,7 +85,7 @@ class FilterForm(forms.Form):
     def wanted(self) -> dict[str, Any]:
         """The filters that are set and could be read."""
         self.is_valid()
-        return {name: value for name, value in self.cleaned_data.items() if value}
+        return {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
 
     @property
     def problems(self) -> list[tuple[str, str]]:
@@ -92,11 +97,133 @@ class FilterForm(forms.Form):
         return bool(self.wanted)
 
 
-class UsageFilterForm(FilterForm):
-    """The filters of the usage page."""
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label of calls; without a value: those that have no label of this name."""
 
-    # A provider or an action that nothing knows any more is found, too, so these are no fields of choices.
+    name: str
+    value: str
+
+    @classmethod
+    def read(cls, text: str) -> Label | None:
+        name, separator, value = text.partition(":")
+        return cls(name, value) if name and separator and text.isprintable() else None
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.value}"
+
+
+NONE = "none"  # in the address: calls without a token, or a member
+
+
+class CallForm(FilterForm):
+    """What calls can be narrowed by wherever they are listed or summed, but time and model."""
+
+    # What nothing knows any more is found, too, so these are no fields of choices.
     provider = forms.CharField(required=False, max_length=40, widget=forms.Select)
+    action = forms.CharField(required=False, max_length=60, widget=forms.Select, label="Action or agent")
+    mode = forms.ChoiceField(required=False, choices=[ALL, *Mode.choices])
+    key = forms.UUIDField(
+        required=False,
+        widget=forms.Select,
+        error_messages={"invalid": "That is not the id of a key. Choose one from the list."},
+    )
+    token = forms.CharField(required=False, label="API token", widget=forms.Select)
+    member = forms.CharField(required=False, widget=forms.Select)
+    label = forms.CharField(required=False, max_length=500, widget=forms.Select)
+
+    def __init__(self, address: QueryDict, *, names: OwnNames) -> None:
+        self.names = names
+        address = address.copy()
+        if "provider" in address:
+            address["provider"] = provider_slug(str(address["provider"]))
+        super().__init__(address)
+        self.offer()
+
+    def clean_token(self) -> int | None:
+        return self._id_or_none("token")
+
+    def clean_member(self) -> int | None:
+        return self._id_or_none("member")
+
+    def _id_or_none(self, name: str) -> int | None:
+        text = self.cleaned_data[name]
+        if not text:
+            return None
+        number = 0 if text == NONE else whole_number(text)
+        if number is None:
+            raise forms.ValidationError("Choose one from the list.")
+        return number
+
+    def clean_label(self) -> Label | None:
+        text = self.cleaned_data["label"]
+        label = Label.read(text)
+        if text and label is None:
+            raise forms.ValidationError("A label is given as its name, a colon and its value: team:finance.")
+        return label
+
+    def offer(self, **found: Mapping[Any, int | None]) -> None:
+        """
+        To choose from: of each field what was `found`, with its number of calls where that is known, and what the
+        address asks for.
+        """
+        for field in ("provider", "action", "key", "token", "member", "label"):
+            self._offer(field, found.get(field, {}))
+
+    def _offer(self, field: str, found: Mapping[Any, int | None]) -> None:
+        texts = {self.as_address(field, value): calls for value, calls in found.items()}
+        wanted = self.data.get(field, "")
+        if wanted and wanted.isprintable():
+            texts.setdefault(wanted, None)
+        named = sorted(((self.name_of(field, text), text) for text in texts), key=lambda each: each[0].casefold())
+        self.fields[field].widget.choices = [
+            ALL,
+            *((text, name if texts[text] is None else f"{name} ({texts[text]:,})") for name, text in named),
+        ]
+
+    @staticmethod
+    def as_address(field: str, value: Any) -> str:
+        return str(value or NONE) if field in ("token", "member") else str(value)
+
+    def name_of(self, field: str, text: str) -> str:
+        """Of a value as the address has it; of nonsense: itself."""
+        if field == "provider":
+            return provider_name(text)
+        if field == "action":
+            return self.names.action(text)
+        if field == "mode":
+            return dict(Mode.choices).get(text, text)
+        if field == "label":
+            label = Label.read(text)
+            return text if label is None else f"{label.name}: {label.value or 'without'}"
+        if field in ("token", "member"):
+            number = 0 if text == NONE else whole_number(text)
+            name = self.names.token if field == "token" else self.names.member
+            return text if number is None else name(number)
+        if field == "key":
+            try:
+                return self.names.key(UUID(text))
+            except ValueError:
+                return text
+        return text
+
+    def of_origin(self, calls: UsageEventQuerySet) -> UsageEventQuerySet:
+        """By what no index knows: the key, and who asked."""
+        wanted = self.wanted
+        for name in ("token", "member"):
+            if name in wanted:
+                narrowed = {f"{name}_id": wanted[name]} if wanted[name] else {f"{name}_id__isnull": True}
+                calls = calls.filter(**narrowed)
+        if label := wanted.get("label"):
+            value = KeyTextTransform(label.name, "labels")
+            is_meant = Exact(value, Value(label.value)) if label.value else ~Q(labels__has_key=label.name)
+            calls = calls.filter(is_meant)
+        return calls.filter(key_id=wanted["key"]) if "key" in wanted else calls
+
+
+class UsageFilterForm(CallForm):
+    """The filters of the list of calls."""
+
     model = forms.CharField(
         required=False,
         max_length=200,
@@ -109,8 +236,6 @@ class UsageFilterForm(FilterForm):
             }
         ),
     )
-    action = forms.CharField(required=False, max_length=60, widget=forms.Select)
-    mode = forms.ChoiceField(required=False, choices=[ALL, *Mode.choices])
     status = forms.ChoiceField(required=False, choices=[ALL, *UsageEvent.Status.choices, (ERRORS, "Any error")])
     price = forms.ChoiceField(required=False, choices=choices_of(PRICES))
     tokens = forms.ChoiceField(required=False, choices=choices_of(TOKENS))
@@ -122,29 +247,15 @@ class UsageFilterForm(FilterForm):
         required=False, error_messages={"invalid": "That is not the id of a run; follow a link to it."}
     )
 
-    def __init__(self, address: QueryDict, *, action_names: Mapping[str, str]) -> None:
-        """`action_names` are those of the organization, by slug: its agents are actions of its own."""
-        self._action_names = action_names
-        address = address.copy()
-        if "provider" in address:
-            address["provider"] = provider_slug(str(address["provider"]))
-        super().__init__(address)
-        self.offer(providers=(), models=(), actions=())
-
-    def offer(self, *, providers: Iterable[str], models: Iterable[str], actions: Iterable[str]) -> None:
-        """
-        Providers and actions that are known and these slugs, by name; and what the address asks for, so that the page
-        shows it.
-        """
+    def __init__(self, address: QueryDict, *, names: OwnNames, models: Iterable[str] = ()) -> None:
         self.models = sorted(models)
-        self._offer("provider", providers, provider_names(), provider_name)
-        self._offer("action", actions, self._action_names, action_name)
+        super().__init__(address, names=names)
 
-    def _offer(self, field: str, slugs: Iterable[str], known: Mapping[str, str], name: Callable[[str], str]) -> None:
-        wanted = self.data.get(field, "")
-        others = {slug: name(slug) for slug in (*slugs, wanted) if slug and slug.isprintable()}
-        by_name = sorted({**others, **known}.items(), key=lambda item: item[1].casefold())
-        self.fields[field].widget.choices = [ALL, *by_name]
+    @property
+    def rare_fields(self) -> list[forms.BoundField]:
+        """What links set, and nobody types: shown where it is set, so that it can be seen and taken away."""
+        names = ("tokens", "by", "day", "run", "key", "token", "member", "label")
+        return [self[name] for name in names if name in self.wanted or name in self.errors]
 
     @property
     def asks_for_kinds(self) -> bool:
@@ -152,7 +263,7 @@ class UsageFilterForm(FilterForm):
         return not self.wanted.keys() <= {"from_", "to", "day", "by", "run"}
 
     def of_kinds(self, calls: UsageEventQuerySet) -> UsageEventQuerySet:
-        """By all that is neither time nor run."""
+        """By what a kind of calls is (usage/kinds.py)."""
         wanted = self.wanted
         for name, meanings in (("price", PRICES), ("tokens", TOKENS)):
             if name in wanted:

@@ -18,6 +18,7 @@ from usage.rollup_tables import RollupState as RollupState
 from usage.rollup_tables import UsageByLabel as UsageByLabel
 from usage.rollup_tables import UsageDaily as UsageDaily
 from usage.rollup_tables import UsageHourly as UsageHourly
+from usage.saved_view import SavedView as SavedView
 
 
 class InFlightCall(CalledBy, Asked):

@@ -6,6 +6,8 @@ tells its names at start.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
 
 _names: dict[str, str] = {}
 _actions: dict[str, str] = {}
@@ -39,3 +41,25 @@ def provider_names() -> dict[str, str]:
 def action_name(slug: str) -> str:
     """As people write it; of one that is not built in, or not any more, its slug in words."""
     return _actions.get(slug) or slug.replace("_", " ").replace("-", " ").capitalize()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNames:
+    """What an organization calls its own, by what events hold of it; the apps above know."""
+
+    actions: Mapping[str, str] = field(default_factory=dict)  # by slug
+    keys: Mapping[UUID, str] = field(default_factory=dict)
+    tokens: Mapping[int, str] = field(default_factory=dict)
+    members: Mapping[int, str] = field(default_factory=dict)  # who is one still
+
+    def action(self, slug: str) -> str:
+        return self.actions.get(slug) or action_name(slug)
+
+    def key(self, key_id: UUID) -> str:
+        return self.keys.get(key_id) or f"Removed key {str(key_id)[:8]}"
+
+    def token(self, token_id: int) -> str:
+        return self.tokens.get(token_id) or f"Removed token {token_id}" if token_id else "No API token"
+
+    def member(self, member_id: int) -> str:
+        return self.members.get(member_id) or f"Former member {member_id}" if member_id else "Nobody"

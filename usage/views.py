@@ -2,16 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
+from usage.consumption import Report
+from usage.consumption_form import ConsumptionForm
 from usage.forms import UsageFilterForm
 from usage.models import UsageEvent
-from usage.names import action_name
+from usage.names import OwnNames, provider_names
 from usage.querysets import UsageEventQuerySet
+from usage.saved_views import may_change, views_of
+from usage.seldom import narrowed
 
 ROWS = 50
 
@@ -28,31 +33,42 @@ def events_context(
     request: OrganizationHttpRequest,
     *,
     purposes: Callable[[set[UUID]], Mapping[UUID, Purpose]],
-    action_names: Mapping[str, str],
+    names: OwnNames,
 ) -> dict[str, Any]:
     """
     What usage/events.html needs: the calls behind every number of usage and cost, latest first. `purposes` is asked for
-    those of the runs on the page; `action_names` are those of this organization, by slug.
+    those of the runs on the page.
     """
-    form = UsageFilterForm(request.GET, action_names=action_names)
     known = kinds.known_kinds(request.organization)
     providers, models, actions = ({getattr(kind, name) for kind in known} for name in ("provider", "model", "action"))
-    form.offer(providers=providers, models=models, actions=actions)
+    form = UsageFilterForm(request.GET, names=names, models=models)
+    form.offer(
+        provider=dict.fromkeys({*provider_names(), *providers}), action=dict.fromkeys({*names.actions, *actions})
+    )
     calls = UsageEvent.objects.for_organization(request.organization)
-    of_kinds = calls.filter(pk__in=[kind.pk for kind in known])
-    rows = _latest(form, _older_than(request, calls), of_kinds, ROWS + 1)
+    of_each_kind = calls.filter(pk__in=[kind.pk for kind in known])
+    calls, of_each_kind = narrowed(form, request.organization, _older_than(request, calls), of_each_kind)
+    rows = _latest(form, calls, of_each_kind, ROWS + 1)
     events = rows[:ROWS]
     of_runs = purposes({event.run_id for event in events})
     return {
         "form": form,
         "events": events,
-        "calls": [
-            (event, of_runs.get(event.run_id), action_names.get(event.action) or action_name(event.action))
-            for event in events
-        ],
+        "calls": [(event, of_runs.get(event.run_id), names.action(event.action)) for event in events],
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "models": form.models,
+    }
+
+
+def consumption_context(request: OrganizationHttpRequest, *, now: datetime, names: OwnNames) -> dict[str, Any]:
+    """What usage/consumption.html needs."""
+    form = ConsumptionForm(request.GET, names=names, today=now.date())
+    return {
+        "form": form,
+        "report": Report(request.organization, form, names, now=now).read(),
+        "views": [(view, may_change(view, request.membership)) for view in views_of(request.membership)],
+        "query": request.META.get("QUERY_STRING", ""),
     }
 
 

@@ -37,6 +37,7 @@ from gateway.door.managed import ManagedCaps
 from gateway.door.receipts import receipt
 from gateway.door.stored_ids import refuse_ids_of_others, stored_ids_in
 from gateway.writer import open_writer
+from organizations.viewer import viewing
 from providers.adapters.dialects.request import BadBody, Request
 from providers.egress.connections import open_client
 from usage.facts import Origin
@@ -106,14 +107,15 @@ class Door:
                 await self.open()
             token = door_headers.token_in(headers, query, wire)
             caller = await self._caller(token)
-            if isinstance(asked, Endpoint):
-                await visit.call(caller, asked, _path_of(scope, query), token)
-            elif isinstance(asked, Models):
-                await visit.models(caller, asked)
-            elif isinstance(asked, Receipt):
-                await visit.receipt(caller, asked)
-            else:
-                raise no_such_path(method, path)
+            with viewing(sees_usd=caller.sees_usd):
+                if isinstance(asked, Endpoint):
+                    await visit.call(caller, asked, _path_of(scope, query), token)
+                elif isinstance(asked, Models):
+                    await visit.models(caller, asked)
+                elif isinstance(asked, Receipt):
+                    await visit.receipt(caller, asked)
+                else:
+                    raise no_such_path(method, path)
         except DoorError as error:
             await visit.refuse(error)
         except BadBody as bad:

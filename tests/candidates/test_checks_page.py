@@ -155,7 +155,7 @@ def test_numbers_of_checks_lead_to_as_many_rows(as_bob, acme, checked):
 
 def test_usage_rows_and_credit_entries_lead_to_their_check(as_bob, acme, checked):
     for check in CandidateCheck.objects.filter(organization=acme):
-        for page in ("usage", "credits"):
+        for page in ("calls", "credits"):
             of_check = links(as_bob, reverse(page, args=["acme"]), f"Check of {check.candidate.name}")
             assert set(of_check) == {reverse("candidates:check", args=["acme", check.pk])}, page
 

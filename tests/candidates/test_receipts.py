@@ -43,7 +43,7 @@ def test_a_customer_never_reads_what_the_operator_calls_its_keys(as_bob, acme):
     assert check.route["key_label"] == OPERATORS_LABEL
 
     page = reverse("candidates:check", args=["acme", check.pk])
-    for path in (page, "/o/acme/usage/", "/o/acme/settings", "/o/acme/"):
+    for path in (page, "/o/acme/consumption/calls/", "/o/acme/settings", "/o/acme/"):
         assert OPERATORS_LABEL not in as_bob.get(path).content.decode(), path
     assert "Provider key one of the operator" in receipt(as_bob, check)
 
@@ -65,7 +65,7 @@ def test_a_receipt_that_misses_calls_says_so_and_leads_to_them(as_bob, acme):
     assert re.search(r"at least \$0\.\d{4} 3 model calls: 1 unpriced , 1 without an answer", page)
     assert re.search(r"Tokens at least [\d,]+ in 3 model calls", page)
     for price, count in (("unpriced", 1), ("no_answer", 1)):
-        rows = as_bob.get(f"/o/acme/usage/?run={check.run_id}&price={price}").context["events"]
+        rows = as_bob.get(f"/o/acme/consumption/calls/?run={check.run_id}&price={price}").context["events"]
         assert len(rows) == count
 
 

@@ -170,8 +170,10 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "candidates/",
         "briefings/",
         f"briefings/{briefing.pk}/",
-        "usage/",
-        f"usage/calls/{call.call_id}/",
+        "consumption/",
+        "consumption/calls/",
+        "consumption/runs/",
+        f"consumption/calls/{call.call_id}/",
         "credits/",
         "members/",
         "api-tokens/",
@@ -269,7 +271,7 @@ def test_what_is_not_saved_is_asked_about_before_it_is_lost(browsing, live_serve
         "requirements": (f"briefings/{briefing.pk}/?tab=requirements", "Requirement 1", "Save requirements"),
         "routing": ("settings", "Model for Candidate check", "Save routing"),
     }[what]
-    other = f"{live_server.url}/o/acme/usage/"
+    other = f"{live_server.url}/o/acme/consumption/calls/"
     page = browsing
     page.goto(f"{live_server.url}/o/acme/{address}")
     note = page.locator("form", has=page.get_by_role("button", name=save)).locator("[data-unsaved-note]")
@@ -295,7 +297,7 @@ def test_what_was_refused_is_still_not_saved(browsing, live_server, acme):
     page.get_by_role("button", name="Save requirements").click()
     expect(page.get_by_text("Two requirements are the same.")).to_be_visible()
 
-    assert leaving(page, f"{live_server.url}/o/acme/usage/") == ["beforeunload"]
+    assert leaving(page, f"{live_server.url}/o/acme/consumption/calls/") == ["beforeunload"]
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -134,6 +134,11 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, _: members.set_recency_sharing(organization=c.organization, shares=True, actor=c.actor),
         ["organization.recency_sharing_changed"],
     ),
+    "organizations.services.set_members_see_usd": (
+        lambda c: None,
+        lambda c, _: members.set_members_see_usd(organization=c.organization, sees=False, actor=c.actor),
+        ["organization.usd_for_members_changed"],
+    ),
     "providers.keys.saving.save_provider_key": (
         lambda c: None,
         lambda c, _: keys.save_provider_key(
@@ -446,6 +451,7 @@ def test_a_change_that_changes_nothing_writes_nothing(acme, alice, bob):
     members.change_role(membership=change.membership(), role="member", actor=alice)
     members.set_recency_window(organization=acme, days=30, actor=alice)
     members.set_recency_sharing(organization=acme, shares=False, actor=alice)
+    members.set_members_see_usd(organization=acme, sees=True, actor=alice)
     routing.save_routing(organization=acme, action=CHECK, key=key, model="m", actor=alice)
     routing.reset_routing(organization=acme, action="requirement_generation", actor=alice)
 

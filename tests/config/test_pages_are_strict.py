@@ -26,7 +26,7 @@ OWN_PAGES = [
     "/o/acme/candidates/import/",
     "/o/acme/briefings/",
     "/o/acme/briefings/new/",
-    "/o/acme/usage/",
+    "/o/acme/consumption/calls/",
     "/o/acme/credits/",
     "/accounts/password/change/",
     "/accounts/email/",

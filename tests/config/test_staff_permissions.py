@@ -109,6 +109,7 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "routing.DirectKey": LOOKED_AT,
     "usage.InFlightCall": LOOKED_AT,
     "usage.RollupState": LOOKED_AT,
+    "usage.SavedView": LOOKED_AT,
     "usage.UsageDaily": LOOKED_AT,
     "usage.UsageEvent": LOOKED_AT,
     "usage.UsageRun": LOOKED_AT,

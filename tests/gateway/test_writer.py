@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
 
 from gateway import dispatch, writer
 from gateway.sweeping import sweep_lost_calls
@@ -282,3 +283,27 @@ def test_a_key_that_cannot_be_noted_leaves_the_call_in_the_books(acme, monkeypat
     assert UsageEvent.objects.get().status == "answered"
     assert "could not be noted" in caplog.text
     assert ProviderKey.objects.get().last_used_at is None
+
+
+def test_a_database_that_goes_away_again_later_is_waited_for_again(monkeypatch):
+    now = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    def away() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(writer, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(writer, "connection", SimpleNamespace(ensure_connection=away))
+    waiting = Writer()
+
+    def waited() -> float:
+        began = now[0]
+        with pytest.raises(OperationalError):
+            waiting._wait_for_database()
+        return round(now[0] - began, 1)
+
+    assert [waited(), waited()] == [writer.MOST_AWAY_SECONDS, 0]
+    now[0] += 3600
+    assert waited() == writer.MOST_AWAY_SECONDS

@@ -154,7 +154,7 @@ def test_interleaved_requests_show_and_write_rows_of_their_own_organization_only
 ):
     address, scopes = request.getfixturevalue(how)
     parties = request.getfixturevalue("parties")
-    pages = ("candidates:list", "organizations:members", "organizations:audit", "overview", "settings", "usage")
+    pages = ("candidates:list", "organizations:members", "organizations:audit", "overview", "settings", "calls")
     wrong: list[tuple[int, str, object]] = []
     in_flight, most, gone = 0, 0, 0
 

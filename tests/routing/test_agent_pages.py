@@ -227,7 +227,7 @@ def test_the_errors_of_the_list_are_the_calls_that_its_link_finds(as_alice, acme
             call(acme, "bot", status=status)
 
     (line,) = as_alice.get(AGENTS).context["lines"]
-    found = as_alice.get("/o/acme/usage/", {"action": "bot", "status": "errors"}).context["events"]
+    found = as_alice.get("/o/acme/consumption/calls/", {"action": "bot", "status": "errors"}).context["events"]
 
     assert line.month.failed_calls == len(found) == 3
     assert {event.status for event in found} == {"failed", "cut_off", "broke"}
@@ -505,7 +505,7 @@ def test_the_usage_page_names_agents_archived_ones_too(as_alice, acme, globex, a
     create_agent(organization=globex, name="Theirs", actor=None)
     archive_agent(agent=at_work, actor=None, now=timezone.now())
 
-    response = as_alice.get("/o/acme/usage/", {"action": "bot"})
+    response = as_alice.get("/o/acme/consumption/calls/", {"action": "bot"})
 
     choices = dict(response.context["form"].fields["action"].widget.choices)
     assert (choices["bot"], choices["direct"]) == ("Bot", "Direct calls")
@@ -517,7 +517,7 @@ def test_the_usage_page_names_agents_archived_ones_too(as_alice, acme, globex, a
 def test_every_end_of_a_stream_has_its_words(as_alice, acme, at_work, status, words):
     call(acme, "bot", status=status)
 
-    response = as_alice.get("/o/acme/usage/", {"status": status})
+    response = as_alice.get("/o/acme/consumption/calls/", {"status": status})
 
     assert f">{words}</span>" in page(response)
     assert f'<option value="{status}" selected>{words}</option>' in page(response)

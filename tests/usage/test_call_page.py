@@ -31,7 +31,7 @@ def text_of(browser, call_id: uuid.UUID) -> str:
 def test_each_row_of_the_list_leads_to_its_receipt(as_bob, acme):
     call = event(acme)
 
-    assert f'href="{address(call.call_id)}"' in as_bob.get("/o/acme/usage/").content.decode()
+    assert f'href="{address(call.call_id)}"' in as_bob.get("/o/acme/consumption/calls/").content.decode()
 
 
 def test_the_receipt_shows_what_the_call_was_made_of(as_bob, acme):
@@ -74,7 +74,7 @@ def test_the_receipt_shows_what_the_call_was_made_of(as_bob, acme):
 def test_estimated_tokens_are_marked_in_the_list_and_on_the_receipt(as_bob, acme):
     call = event(acme, uncached_input_tokens=1200, output_tokens=45, status=Status.CUT_OFF, are_tokens_estimated=True)
 
-    listing = as_bob.get("/o/acme/usage/").content.decode()
+    listing = as_bob.get("/o/acme/consumption/calls/").content.decode()
 
     assert "~1,200" in listing
     assert "~45" in listing
@@ -88,7 +88,7 @@ def test_estimated_tokens_are_marked_in_the_list_and_on_the_receipt(as_bob, acme
 def test_the_list_says_how_streams_ended(as_bob, acme, status, badge):
     event(acme, status=status, is_stream=True, error_kind="unexpected", latency_ms=1000, output_tokens=1)
 
-    listing = as_bob.get("/o/acme/usage/").content.decode()
+    listing = as_bob.get("/o/acme/consumption/calls/").content.decode()
 
     assert f'<span class="badge {badge}">{Status(status).label}</span>' in listing
     assert "1.00 s, stream" in listing

@@ -16,10 +16,11 @@ from usage import views
 from usage.cost_panel import cost_summary
 from usage.forms import UsageFilterForm
 from usage.models import Mode, UsageEvent
+from usage.names import OwnNames
 
 pytestmark = pytest.mark.django_db
 
-URL = "/o/acme/usage/"
+URL = "/o/acme/consumption/calls/"
 Status = UsageEvent.Status
 
 
@@ -113,7 +114,7 @@ def test_strangers_get_404_and_nobody_else_sees_calls_of_acme(as_charlie, client
     event(acme, model="secret-model")
 
     assert as_charlie.get(URL).status_code == 404
-    assert "secret-model" not in as_charlie.get("/o/globex/usage/").content.decode()
+    assert "secret-model" not in as_charlie.get("/o/globex/consumption/calls/").content.decode()
     assert client.get(URL).status_code == 302
 
 
@@ -221,8 +222,7 @@ def test_pages_of_any_filters_show_what_plain_conditions_find(as_bob, acme, glob
         "by": chance.choice(["", "run"]),
         "to": chance.choice(["", f"{TODAY - timedelta(days=1):%Y-%m-%d}"]),
     }
-    form = UsageFilterForm(QueryDict(urlencode(wanted)), action_names={})
-    form.offer(providers=(), models=["large", "larger", "small"], actions=())
+    form = UsageFilterForm(QueryDict(urlencode(wanted)), names=OwnNames(), models=["large", "larger", "small"])
     expected = [
         call.id for part in form.of_time(UsageEvent.objects.for_organization(acme)) for call in form.of_kinds(part)
     ]

@@ -21,9 +21,9 @@ from usage.run_costs import run_cost
 
 pytestmark = pytest.mark.django_db
 
-URL = "/o/acme/usage/"
+URL = "/o/acme/consumption/calls/"
 Status, NoPrice, Source = UsageEvent.Status, UsageEvent.NoPrice, UsageEvent.PriceSource
-COUNT_LINK = re.compile(r'<a [^>]*href="(/o/acme/usage/\?[^"]+)">\s*([\d,]+) [^<]*</a>')
+COUNT_LINK = re.compile(r'<a [^>]*href="(/o/acme/consumption/calls/\?[^"]+)">\s*([\d,]+) [^<]*</a>')
 OWN_SERVER = {"price_source": Source.OWN_SERVER, "cost_nanousd": 0, "provider": "ollama", "model": "llama"}
 
 

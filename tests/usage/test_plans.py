@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -48,7 +49,7 @@ def test_what_is_not_rolled_up_is_found_by_its_position(acme, many_calls):
 
 def statements_of(as_bob, query: str) -> list[str]:
     with CaptureQueriesContext(connection) as queries:
-        assert as_bob.get(f"/o/acme/usage/?{query}").status_code == 200
+        assert as_bob.get(f"/o/acme/consumption/calls/?{query}").status_code == 200
     return [query["sql"] for query in queries if '"usage_usageevent"."latency_ms"' in query["sql"]]
 
 
@@ -76,6 +77,23 @@ def test_the_calls_of_any_filter_are_found_without_passing_others(as_bob, acme, 
         all(any(sign.format(column=column) in condition for sign in same.split("|")) for column in ASKED)
         for condition in by_kind
     ), by_kind
+
+
+@pytest.mark.parametrize("page", ["calls", "runs"])
+@pytest.mark.parametrize("query", ["token=7", "member=3", "label=team:red", f"key={uuid.UUID(int=9)}"])
+def test_calls_by_whom_they_came_are_looked_for_on_their_days_and_among_their_kinds(
+    as_bob, acme, many_calls, page, query
+):
+    asked = {"token_id": 7, "member_id": 3, "labels": {"team": "red"}, "key_id": uuid.UUID(int=9)}
+    event(acme, occurred_at=NOON - timedelta(days=1), model="model-3", **asked)
+
+    with CaptureQueriesContext(connection) as queries:
+        found = as_bob.get(f"/o/acme/consumption/{page}/?{query}").context
+
+    assert len(found["events" if page == "calls" else "runs"]) == 1
+    (sql,) = [query["sql"] for query in queries if "kind JOIN" in query["sql"] or "LATERAL" in query["sql"]]
+    by_kind = [condition for condition in index_conditions(sql) if "usage_event_by_kind" in condition]
+    assert any("occurred_at" in condition and "model" in condition for condition in by_kind), by_kind
 
 
 def test_kinds_are_found_step_by_step(acme, many_calls):
@@ -117,7 +135,7 @@ def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls
 
     create_agent(organization=acme, name="Helper", actor=None)
     filters = ("", "model=model-3", "status=lost", "day=2026-11-20&by=run", f"run={first.run_id}")
-    for path in (*(f"usage/?{query}" for query in filters), "agents/"):
+    for path in (*(f"consumption/calls/?{query}" for query in filters), "agents/"):
         with plans_of_what_is_asked() as asked:
             assert as_bob.get(f"/o/acme/{path}").status_code == 200
 
@@ -129,14 +147,14 @@ def test_sqlite_never_reads_all_calls_whatever_it_knows(as_bob, acme, many_calls
             if "(organization_id=?)" in line or line.startswith("SCAN usage_usageevent")
         ]
         # In the order of an index up to where the page ends, and the first call of all.
-        assert len(of_everything) == (2 if path == "usage/?" else 1), of_everything
+        assert len(of_everything) == (2 if path == "consumption/calls/?" else 1), of_everything
         for line, sql in of_everything:
             assert "usage_event_by_kind" in line if "RECURSIVE" in sql else "usage_event_by_time" in line, line
 
 
 def test_what_calls_were_for_is_found_by_their_runs(as_bob, acme, many_calls):
     with plans_of_what_is_asked() as asked:
-        as_bob.get("/o/acme/usage/")
+        as_bob.get("/o/acme/consumption/calls/")
     ((sql, plan),) = [(sql, plan) for sql, plan in asked if '"candidates_candidatecheck"."run_id" IN' in sql]
 
     assert connection.vendor == "postgresql" or "check_by_run (organization_id=? AND run_id=?)" in plan, plan

@@ -5,6 +5,7 @@ from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 from django import template
+from django.template import Context
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -14,6 +15,7 @@ from usage import amounts, audience, names
 from usage.cells import Totals
 from usage.models import UsageEvent
 from usage.receipts import IN_FLIGHT
+from usage.tabs import TABS
 
 register = template.Library()
 TONES = {UsageEvent.Status.ANSWERED: "ok", UsageEvent.Status.CANCELLED: "", IN_FLIGHT: "info"}
@@ -90,6 +92,18 @@ def sees_usd(mode: str) -> bool:
     return audience.sees_usd(mode)
 
 
+@register.simple_tag
+def sees_any_usd() -> bool:
+    """Whether whoever looks is shown any USD."""
+    return audience.sees_any_usd()
+
+
+@register.simple_tag
+def why_hidden() -> SafeString:
+    """In place of USD that are not shown."""
+    return muted(audience.why_hidden())
+
+
 @register.filter
 def usd_words(totals: Totals) -> str:
     """The USD of a sum, or in words why there are none."""
@@ -99,7 +113,7 @@ def usd_words(totals: Totals) -> str:
         return amounts.at_least(amounts.dollars(totals.cost_nanousd), if_incomplete=totals.is_incomplete)
     if totals.unpriced_calls:
         return amounts.UNPRICED
-    return amounts.NOT_KNOWN if totals.unknown_calls else muted("paid by the operator")
+    return amounts.NOT_KNOWN if totals.unknown_calls else why_hidden()
 
 
 @register.filter
@@ -114,10 +128,21 @@ def muted(words: str) -> SafeString:
     return format_html('<span class="muted">{}</span>', words)
 
 
+@register.simple_tag(takes_context=True)
+def metrics_tabs(context: Context) -> list[tuple[str, str, bool]]:
+    """The pages of *Metrics*: label, address, and whether it is the one shown, or holds it."""
+    request = context["request"]
+    here = request.resolver_match.view_name
+    return [
+        (label, reverse(name, args=[request.organization.slug]), here == name or here in below)
+        for label, name, below in TABS
+    ]
+
+
 @register.simple_tag
 def calls_url(organization: Organization, **filters: object) -> str:
-    """The usage page, narrowed to the calls behind a number; filters without a value are left out."""
+    """The list of calls, narrowed to the calls behind a number; filters without a value are left out."""
     texts = {
         name: value.isoformat() if isinstance(value, date) else str(value) for name, value in filters.items() if value
     }
-    return f"{reverse('usage', args=[organization.slug])}?{urlencode(texts, quote_via=quote, safe='')}"
+    return f"{reverse('calls', args=[organization.slug])}?{urlencode(texts, quote_via=quote, safe='')}"
