@@ -5,6 +5,7 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django import forms
+from django.http import QueryDict
 
 from candidates.models import CandidateCheck
 from candidates.trials import MOST_CHECKS
@@ -43,10 +44,12 @@ class TrialForm(OpenText, forms.Form):
         *,
         keys: Sequence[ProviderKey],
         checks: Sequence[CandidateCheck],
+        kept: QueryDict | None = None,
     ) -> None:
+        chosen = [str(check.pk) for check in checks[:PRESELECTED]]
         super().__init__(
             data,
-            initial={"checks": [str(check.pk) for check in checks[:PRESELECTED]]},
+            initial={**kept.dict(), "checks": kept.getlist("checks")} if kept else {"checks": chosen},
             auto_id="trial-%s",
             label_suffix="",
         )

@@ -105,6 +105,11 @@ class Result:
         """Of the checks themselves."""
         return together(row.cost_before for row in self.rows)
 
+    @property
+    def is_partly_hidden(self) -> bool:
+        """What some of the checks cost is shown, and of others not, so that there is no sum."""
+        return len({row.cost_before.is_hidden for row in self.rows}) > 1
+
 
 def compare(*, organization: Organization, trial: Trial) -> Result:
     """Five statements, however many checks. Scores of both go by the weights of now."""

@@ -26,6 +26,7 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from organizations.reading import whole_number
 from providers.keys.destinations import is_private
 from providers.models import ProviderKey
+from routing.forms import may_stand_in_address
 from routing.services import RuleRefused
 from routing.table import selectable_keys, suggestion_lists
 
@@ -39,9 +40,18 @@ def _runs_on_private_key(request: OrganizationHttpRequest, briefing_id: int) -> 
     return "run" in request.POST and key is not None and is_private(key)
 
 
+def _choice(request: OrganizationHttpRequest) -> dict[str, str | list[str]]:
+    model = request.POST.get("model", "")
+    return {
+        "key": request.POST.get("key", ""),
+        "model": model if may_stand_in_address(model) else "",
+        "checks": request.POST.getlist("checks"),
+    }
+
+
 @organization_view(Permission.MANAGE_ROUTING)
 @require_http_methods(["GET", "POST"])
-@recently_authenticated(back="candidates:trials", when=_runs_on_private_key, back_to_the_same=True)
+@recently_authenticated(back="candidates:trials", when=_runs_on_private_key, keep=_choice, back_to_the_same=True)
 def trials(request: OrganizationHttpRequest, briefing_id: int) -> HttpResponse:
     """The form, and trials of before. A POST shows what it costs; with `run`, and no more than was shown, it runs."""
     briefing = _briefing(request, briefing_id)
@@ -109,4 +119,5 @@ def _form(request: OrganizationHttpRequest, briefing: Briefing) -> TrialForm:
         request.POST if request.method == "POST" else None,
         keys=selectable_keys(request.organization),
         checks=finished_checks(briefing),
+        kept=request.GET if "checks" in request.GET else None,
     )

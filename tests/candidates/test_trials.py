@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.forms.models import model_to_dict
+from django.urls import reverse
 
 from billing.models import LedgerEntry
 from candidates import trials
@@ -33,9 +34,12 @@ from routing.actions import TRIAL
 from routing.rule_settings import RuleSettings, save_rule_settings
 from routing.services import RuleRefused
 from tests.builders import NOW, connect_key, give_credits, import_people, route_to_own_key, write_briefing
+from tests.routing.test_routing_to_private_servers import PASSWORD, as_idle_alice, private_key
 from usage.cells import read_groupings
 from usage.models import Mode, UsageEvent
 from usage.price_list import most_list_price
+
+__all__ = ["as_idle_alice", "private_key"]
 
 MODEL = "gpt-4o-mini"
 Status = TrialCheck.Status
@@ -315,6 +319,23 @@ def test_less_agreed_than_it_may_cost_shows_the_price_again(as_ada, acme, briefi
     assert response.status_code == 200
     assert "This may cost more than was shown before." in response.text
     assert not Trial.objects.exists()
+
+
+def test_a_private_server_is_tried_by_who_proved_lately_who_they_are(as_idle_alice, acme, briefing, private_key):
+    page = f"/o/acme/briefings/{briefing.pk}/trials/"
+    posted = form(briefing, private_key, model="llama", run="yes")
+    posted["checks"] = posted["checks"][:2]
+
+    confirm = as_idle_alice.post(page, posted)["Location"]
+    assert confirm.startswith(reverse("account_reauthenticate"))
+    assert not Trial.objects.exists()
+    back = as_idle_alice.get(as_idle_alice.post(confirm, {"password": PASSWORD})["Location"]).text
+    assert f'<option value="{private_key.pk}" selected>' in back
+    assert 'value="llama"' in back
+    assert back.count(" checked") == 2
+
+    as_idle_alice.post(page, posted)
+    assert Trial.objects.get().model == "llama"
 
 
 @pytest.mark.parametrize(
