@@ -126,7 +126,7 @@ def _attempt(call: UsageEvent | InFlightCall, directory: Directory) -> Attempt:
     status = Status(call.status)
     kind = call.error_beside_status
     error = directory.error(kind, call.provider) if kind else ""
-    known = _known(call)
+    known = how_tokens_are_known(call)
     return Attempt(
         call_id=call.call_id,
         number=call.attempt,
@@ -157,7 +157,7 @@ def _cost(event: UsageEvent) -> Price:
     return Price(event.cost_nanousd, Source(event.price_source), event.price_version, why)
 
 
-def _known(event: UsageEvent) -> Known:
+def how_tokens_are_known(event: UsageEvent) -> Known:
     if event.are_tokens_estimated:
         return Known.ESTIMATED
     if event.usage_reported:

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, Min, QuerySet, Subquery, Value
+from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from usage.days import midnight_before
@@ -61,14 +61,14 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
     state = RollupState.objects.first() or RollupState()
     _refuse_foreign_positions(state)
-    if not _events_between(state, _next_position()).exists():
+    if not events_between(state.position, next_position(), after_id=state.rebuilt_to_id).exists():
         return NOTHING
     with transaction.atomic():
         locked = _lock_state(skip_locked=True)
         if locked is None:
             return NOTHING
-        until = _next_position()
-        result = _add(_events_between(locked, until), now, progress)
+        until = next_position()
+        result = _add(events_between(locked.position, until, after_id=locked.rebuilt_to_id), now, progress)
         if result.events:
             _move_state(position=until, rolled_up_at=now)
     return result
@@ -85,18 +85,26 @@ def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {UsageEvent._meta.db_table} IN SHARE MODE")
-        until = _next_position()
+        until = next_position()
         last_id = UsageEvent.objects.aggregate(last=Max("id"))["last"] or 0
         for table in (UsageDaily, UsageHourly, UsageByLabel):
             table.objects.all().delete()
         result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress)
-        _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
+        _move_state(position=until, rebuilt_to_id=last_id, system_identifier=system_identifier(), rolled_up_at=now)
     return result
 
 
 def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
     """Those of `events` that UsageDaily does not hold yet. In one statement with it, each event is seen once."""
     return _from_position(events, _of_state("position"), after_id=_of_state("rebuilt_to_id"))
+
+
+def are_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
+    """Those of `events` that UsageDaily holds: at one moment of the database it is their sum."""
+    before = Q(**{f"{position_column()}__lt": _of_state("position")})
+    if connection.vendor == "postgresql":
+        before |= Q(id__lte=_of_state("rebuilt_to_id"))
+    return events.filter(before)
 
 
 def hours_kept_from(now: datetime) -> datetime:
@@ -177,9 +185,10 @@ def _insert(
         return int(cursor.rowcount)
 
 
-def _events_between(state: RollupState, until: int) -> UsageEventQuerySet:
-    events = _from_position(UsageEvent.objects.all(), state.position, after_id=state.rebuilt_to_id)
-    return events.filter(**{f"{_position()}__lt": until})
+def events_between(position: int, until: int, *, after_id: int) -> UsageEventQuerySet:
+    """Those written from `position` on and before `until`; `after_id` as RollupState.rebuilt_to_id."""
+    events = _from_position(UsageEvent.objects.all(), position, after_id=after_id)
+    return events.filter(**{f"{position_column()}__lt": until})
 
 
 def _from_position(
@@ -199,7 +208,7 @@ def _from_position(
     return events.filter(ingest_position__gt=0, ingest_position__range=(position, LAST), id__gt=after_id)
 
 
-def _position() -> str:
+def position_column() -> str:
     return "ingest_position" if connection.vendor == "postgresql" else "id"
 
 
@@ -214,7 +223,7 @@ def _of_state(field: str) -> Subquery:
     return Subquery(RollupState.objects.values(whole_table=Value(1)).annotate(number=number).values("number"))
 
 
-def _next_position() -> int:
+def next_position() -> int:
     """Nothing can be written below this position any more."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -227,7 +236,7 @@ def _next_position() -> int:
 def _lock_state(*, skip_locked: bool) -> RollupState | None:
     """The one row, locked to the end of the transaction; None while another one holds it."""
     if not RollupState.objects.exists():
-        RollupState.objects.bulk_create([RollupState(system_identifier=_system_identifier())], ignore_conflicts=True)
+        RollupState.objects.bulk_create([RollupState(system_identifier=system_identifier())], ignore_conflicts=True)
     return RollupState.objects.select_for_update(skip_locked=skip_locked).first()
 
 
@@ -236,14 +245,15 @@ def _move_state(**values: Any) -> None:
 
 
 def _refuse_foreign_positions(state: RollupState) -> None:
-    if state.system_identifier and state.system_identifier != _system_identifier():
+    if state.system_identifier and state.system_identifier != system_identifier():
         raise RollupRefused(
             "This database was restored into another PostgreSQL cluster, whose transaction ids start anew. "
             "Run `manage.py roll_up_usage --rebuild` once."
         )
 
 
-def _system_identifier() -> str:
+def system_identifier() -> str:
+    """Of the PostgreSQL cluster whose transaction ids positions are; "" on SQLite."""
     if connection.vendor != "postgresql":
         return ""
     with connection.cursor() as cursor:

@@ -7,7 +7,10 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Consumption", "consumption", ()),
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
+    ("Anatomy", "anatomy", ()),
+    ("What-if", "routing:what-if", ()),
     ("Advisor", "candidates:advisor", ()),
+    ("Export", "export", ("export-file",)),
 )
 
 

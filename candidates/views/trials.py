@@ -27,8 +27,9 @@ from organizations.reading import whole_number
 from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from routing.forms import may_stand_in_address
+from routing.key_models import selectable_keys
 from routing.services import RuleRefused
-from routing.table import selectable_keys, suggestion_lists
+from routing.table import suggestion_lists
 
 EARLIER_SHOWN = 10
 LATEST = 10**15  # nano-USD: a million dollars

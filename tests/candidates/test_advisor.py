@@ -82,7 +82,9 @@ def lived(organization: Organization, seed: int) -> None:
             texts[whom] = profile(whom, chance.choice(TEXTS))
         took = chance.choice([timedelta(seconds=5), timedelta(hours=3), 2 * DAY])
         check(texts[whom], at, took=took, status="failed" if chance.random() < 0.15 else "completed")
-        at += chance.choice([timedelta(seconds=1), timedelta(hours=1), DAY, 2 * DAY, 5 * DAY, 12 * DAY, 30 * DAY - took])
+        at += chance.choice(
+            [timedelta(seconds=1), timedelta(hours=1), DAY, 2 * DAY, 5 * DAY, 12 * DAY, 30 * DAY - took]
+        )
 
 
 def priced_one_by_one(organization: Organization, window: int) -> dict[object, str]:
