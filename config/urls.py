@@ -4,7 +4,7 @@ import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
-from config import anatomy, export_views, forecast_page, metrics_views, views
+from config import anatomy, export_views, forecast_page, metrics_views, overview, views
 from config.api import api_urls
 from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
@@ -19,7 +19,8 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("settings", views.current_settings, name="current-settings"),
     path("settings/<slug:section>", views.current_settings, name="current-settings-section"),
-    path("o/<slug:slug>/", views.overview, name="overview"),
+    path("o/<slug:slug>/", overview.overview, name="overview"),
+    path("o/<slug:slug>/failed-checks/", overview.failed_checks, name="failed-checks"),
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
     path("o/<slug:slug>/settings/<slug:section>", views.settings_section, name="settings-section"),
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),

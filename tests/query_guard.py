@@ -26,6 +26,7 @@ from django.db.backends.signals import connection_created
 UNSCOPED = {
     # Sweeps over the whole installation: jobs that serve every organization.
     "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
+    "candidates.trials:requeue_trials": "finds lost trials of everybody",
     "candidates.acceptance:organizations_with_waiting_checks": "finds lost checks of everybody",
     "candidates.worker:_organizations_that_wait": "one worker serves the checks of everybody",
     "providers.keys.validation:requeue_validations": "finds lost validations of everybody",
@@ -59,6 +60,7 @@ UNSCOPED = {
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.
     "candidates.briefings:draft_briefing": "by the id in the task",
+    "candidates.trials:_claim": "by the id in the task",
     "providers.keys.validation:validate_key": "by the id in the task",
     # By the id of a key that the caller holds: an organization's own, or a managed one of the platform.
     "providers.keys.saving": "locks and changes a key that the caller found in its organization",

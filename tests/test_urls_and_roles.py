@@ -24,6 +24,7 @@ from django.utils import timezone
 from candidates.acceptance import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.search import note_words
+from candidates.trials import request_trial, run_trial
 from candidates.worker import run_pending_checks
 from organizations import audit
 from organizations.api_tokens import make_token
@@ -65,6 +66,7 @@ ROLES: dict[Permission, set[Membership.Role]] = {
 # Under /o/<slug>/: the permission it takes, and the methods it answers.
 OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "overview": (Permission.VIEW, SAFE),
+    "failed-checks": (Permission.VIEW, POST),
     "settings": (Permission.VIEW, SAFE),
     "settings-section": (Permission.VIEW, SAFE),
     "credits": (Permission.VIEW, SAFE),
@@ -148,6 +150,9 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "candidates:quote": (Permission.CHECK_CANDIDATES, POST),
     "candidates:run": (Permission.CHECK_CANDIDATES, POST),
     "candidates:progress": (Permission.VIEW, GET),
+    "candidates:trials": (Permission.MANAGE_ROUTING, FORM),
+    "candidates:trial": (Permission.VIEW, GET),
+    "candidates:advisor": (Permission.VIEW, GET),
     "candidates:checks": (Permission.VIEW, GET),
     "candidates:check": (Permission.VIEW, GET),
     "candidates:check-again": (Permission.CHECK_CANDIDATES, POST),
@@ -277,6 +282,16 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
     briefing = write_briefing(organization, (f"{word} Django", "must"), title=f"{word} briefing")
     (check,) = _accept(briefing, person)
     run_pending_checks(organization_id=organization.pk)
+    trial = request_trial(
+        briefing=briefing,
+        checks=[check],
+        key=key,
+        model="openai/gpt-4.1-mini",
+        actor=None,
+        now=timezone.now(),
+        agreed_nanousd=None,
+    )
+    run_trial(trial.pk)
     _accept(briefing, waiting)
     audit.record(organization=organization, actor=None, action="test.noted", target=word)
     invitation = invite_member(
@@ -322,6 +337,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "candidate_id": person.pk,
             "briefing_id": briefing.pk,
             "check_id": check.pk,
+            "trial_id": trial.pk,
             "view_id": save_view(
                 membership=Membership.objects.filter(organization=organization, role=Role.OWNER)[0],
                 name=f"{word} view",

@@ -10,6 +10,7 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Anatomy", "anatomy", ()),
     ("Forecast", "forecast", ()),
     ("What-if", "routing:what-if", ()),
+    ("Advisor", "candidates:advisor", ()),
     ("Export", "export", ("export-file",)),
 )
 
