@@ -50,6 +50,8 @@ UNSCOPED = {
     "providers.migrations.0014_reasons_as_text": "writes the reasons of everybody as text again, on the way back",
     "gateway.sweeping:sweep_lost_calls": "finds lost calls of everybody",
     "gateway.stored_ids:forget_old_ids": "forgets old ids of everybody",
+    "usage.pruning": "old calls of everybody leave, for the operator",
+    "usage.parquet": "the same",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.
     "candidates.briefings:draft_briefing": "by the id in the task",

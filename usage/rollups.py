@@ -16,10 +16,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, Min, QuerySet, Subquery, Value
+from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from usage.days import midnight_before
+from usage.days import midnight_before, start_of_day
 from usage.measures import (
     COARSE_MEASURES,
     MEASURES,
@@ -64,7 +64,7 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     if not _events_between(state, _next_position()).exists():
         return NOTHING
     with transaction.atomic():
-        locked = _lock_state(skip_locked=True)
+        locked = lock_state(skip_locked=True)
         if locked is None:
             return NOTHING
         until = _next_position()
@@ -76,20 +76,25 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
 
 def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
-    Derive all sums anew from the events; afterwards `roll_up` goes on from there.
+    Derive all sums anew from the events; afterwards `roll_up` goes on from there. Sums of days whose events have left
+    (usage/pruning.py) stay, and what is new of them is added.
 
     Also the way back after a restore into another PostgreSQL cluster. Writers wait while it runs.
     """
     with transaction.atomic():
-        _lock_state(skip_locked=False)
+        state = lock_state(skip_locked=False) or RollupState()
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {UsageEvent._meta.db_table} IN SHARE MODE")
         until = _next_position()
         last_id = UsageEvent.objects.aggregate(last=Max("id"))["last"] or 0
-        for table in (UsageDaily, UsageHourly, UsageByLabel):
-            table.objects.all().delete()
-        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress)
+        first = state.derived_from
+        if first:
+            _add(_events_between(state, LAST), now, None)
+        UsageDaily.objects.filter(day__gte=first or date.min).delete()
+        UsageHourly.objects.filter(hour__gte=start_of_day(first or date.min)).delete()
+        UsageByLabel.objects.filter(day__gte=first or date.min).delete()
+        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress, first)
         _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
     return result
 
@@ -99,18 +104,29 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
     return _from_position(events, _of_state("position"), after_id=_of_state("rebuilt_to_id"))
 
 
+def rolled_up(events: UsageEventQuerySet, state: RollupState) -> UsageEventQuerySet:
+    """Those of `events` that were added by when `state` was read: no other one joins them later."""
+    if connection.vendor != "postgresql":
+        return events.filter(id__lt=state.position)
+    return events.filter(Q(ingest_position__lt=state.position) | Q(id__lte=state.rebuilt_to_id))
+
+
 def hours_kept_from(now: datetime) -> datetime:
     """The first hour that UsageHourly has."""
     return midnight_before(now) - timedelta(days=HOURS_KEPT_DAYS)
 
 
-def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -> RollUpResult:
+def _add(
+    events: UsageEventQuerySet, now: datetime, progress: Progress | None, first_day: date | None = None
+) -> RollUpResult:
     """
     In the database: group the events, add the groups to their days, without looking for rows to add to on days that
-    have none yet; then what counts on other days; the same by hours and labels.
+    have none yet; then what counts on other days; the same by hours and labels. To days before the first, nothing.
 
     A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
     """
+    of_runs = events.filter(run_day__gte=first_day) if first_day else events
+    events = events.left_on_days(first_day, None)
     found = events.aggregate(
         count=Count("id"), first=Min("id"), last=Max("id"), latest=Max("occurred_at"), of_other_days=Count("run_day")
     )
@@ -134,8 +150,8 @@ def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -
             progress(
                 min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
             )
-    if found["of_other_days"]:
-        rows += _add_to_daily(rows_of_other_days(events, *dimensions))
+    if found["of_other_days"] or first_day:
+        rows += _add_to_daily(rows_of_other_days(of_runs, *dimensions))
     UsageHourly.objects.filter(hour__lt=hours_kept_from(now)).delete()
     return RollUpResult(events=found["count"], rows=rows)
 
@@ -224,7 +240,7 @@ def _next_position() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _lock_state(*, skip_locked: bool) -> RollupState | None:
+def lock_state(*, skip_locked: bool) -> RollupState | None:
     """The one row, locked to the end of the transaction; None while another one holds it."""
     if not RollupState.objects.exists():
         RollupState.objects.bulk_create([RollupState(system_identifier=_system_identifier())], ignore_conflicts=True)

@@ -9,6 +9,7 @@ from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
 from usage.forms import UsageFilterForm
+from usage.kept import kept_from
 from usage.models import UsageEvent
 from usage.names import action_name
 from usage.querysets import UsageEventQuerySet
@@ -53,6 +54,7 @@ def events_context(
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "models": form.models,
+        "kept_from": None if events else kept_from(),
     }
 
 

@@ -1,0 +1,18 @@
+"""Since when calls are kept one by one; of days before that there are sums alone (usage/pruning.py)."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from usage.models import RollupState
+
+
+def kept_from() -> date | None:
+    """None: no call has ever left."""
+    return RollupState.objects.values_list("derived_from", flat=True).first()
+
+
+def may_have_left(moment: datetime) -> bool:
+    """Whether there may have been calls at `moment` that are not kept any more."""
+    first = kept_from()
+    return first is not None and moment.astimezone(UTC).date() < first
