@@ -8,8 +8,10 @@ from usage.models import RollupState
 
 
 def kept_from() -> date | None:
-    """None: no call has ever left."""
-    return RollupState.objects.values_list("derived_from", flat=True).first()
+    """The first of a month; None: no call has ever left."""
+    derived_from = RollupState.objects.values_list("derived_from", flat=True).first()
+    # Which is later where what left counted on a day of which calls are kept.
+    return derived_from.replace(day=1) if derived_from else None
 
 
 def may_have_left(moment: datetime) -> bool:

@@ -283,7 +283,10 @@ def test_what_has_left_is_not_said_never_to_have_been(as_bob):
     RollupState.objects.create(derived_from=date(2026, 8, 1))
 
     assert "No model calls since 1 Aug 2026" in as_bob.get(URL).content.decode()
-    assert "Calls of before 1 Aug 2026 are no longer kept one by one" in as_bob.get(f"{URL}?status=failed").content.decode()
+    assert (
+        "Calls of before 1 Aug 2026 are no longer kept one by one"
+        in as_bob.get(f"{URL}?status=failed").content.decode()
+    )
 
 
 @pytest.mark.parametrize("query", ["status=failed", "model=gpt&by=run&day=2026-11-11", "price=unpriced&before=1"])
