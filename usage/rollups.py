@@ -77,7 +77,7 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
 def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
     Derive all sums anew from the events; afterwards `roll_up` goes on from there. Sums of days whose events have left
-    (usage/pruning.py) stay, and what is new of them is added.
+    (usage/pruning.py) stay, and what is not in them yet is added.
 
     Also the way back after a restore into another PostgreSQL cluster. Writers wait while it runs.
     """
@@ -91,9 +91,9 @@ def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
         first = state.derived_from
         if first:
             _add(_events_between(state, LAST), now, None)
-        UsageDaily.objects.filter(day__gte=first or date.min).delete()
+        for table in (UsageDaily, UsageByLabel):
+            table.objects.filter(day__gte=first or date.min).delete()
         UsageHourly.objects.filter(hour__gte=start_of_day(first or date.min)).delete()
-        UsageByLabel.objects.filter(day__gte=first or date.min).delete()
         result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress, first)
         _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
     return result
@@ -130,13 +130,13 @@ def _add(
     found = events.aggregate(
         count=Count("id"), first=Min("id"), last=Max("id"), latest=Max("occurred_at"), of_other_days=Count("run_day")
     )
-    if not found["count"]:
+    if not found["count"] and not first_day:
         return NOTHING
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64MB'")  # else it sorts on disk: half the speed, measured
     rows, dimensions = 0, UsageDaily.DIMENSIONS
-    for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
+    for start in range(found["first"] or 0, (found["last"] or -1) + 1, EVENTS_AT_ONCE):
         part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
         newest = UsageDaily.objects.order_by("-day").values_list("day", flat=True).first() or date.min
         if newest > date.min:
