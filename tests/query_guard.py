@@ -57,6 +57,8 @@ UNSCOPED = {
     "usage.self_check:_sample": "whose sums are compared with their calls",
     "usage.self_check:_biggest": "the same",
     "usage.exports.sealing:_boundary": "the last event of everybody, whose ids are of one sequence",
+    "usage.pruning": "old calls of everybody leave, for the operator",
+    "usage.parquet": "the same",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.
     "candidates.briefings:draft_briefing": "by the id in the task",

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from usage.days import midnight_before
+from usage.days import midnight_before, start_of_day
 from usage.measures import (
     COARSE_MEASURES,
     MEASURES,
@@ -64,7 +64,7 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     if not events_between(state.position, next_position(), after_id=state.rebuilt_to_id).exists():
         return NOTHING
     with transaction.atomic():
-        locked = _lock_state(skip_locked=True)
+        locked = lock_state(skip_locked=True)
         if locked is None:
             return NOTHING
         until = next_position()
@@ -76,20 +76,25 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
 
 def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
-    Derive all sums anew from the events; afterwards `roll_up` goes on from there.
+    Derive all sums anew from the events; afterwards `roll_up` goes on from there. Sums of days whose events have left
+    (usage/pruning.py) stay, and what is not in them yet is added.
 
     Also the way back after a restore into another PostgreSQL cluster. Writers wait while it runs.
     """
     with transaction.atomic():
-        _lock_state(skip_locked=False)
+        state = lock_state(skip_locked=False) or RollupState()
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {UsageEvent._meta.db_table} IN SHARE MODE")
         until = next_position()
         last_id = UsageEvent.objects.aggregate(last=Max("id"))["last"] or 0
-        for table in (UsageDaily, UsageHourly, UsageByLabel):
-            table.objects.all().delete()
-        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress)
+        first = state.derived_from
+        if first:
+            _add(events_between(state.position, LAST, after_id=state.rebuilt_to_id), now, None)
+        for table in (UsageDaily, UsageByLabel):
+            table.objects.filter(day__gte=first or date.min).delete()
+        UsageHourly.objects.filter(hour__gte=start_of_day(first or date.min)).delete()
+        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress, first)
         _move_state(position=until, rebuilt_to_id=last_id, system_identifier=system_identifier(), rolled_up_at=now)
     return result
 
@@ -99,11 +104,14 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
     return _from_position(events, _of_state("position"), after_id=_of_state("rebuilt_to_id"))
 
 
-def are_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
-    """Those of `events` that UsageDaily holds: at one moment of the database it is their sum."""
-    before = Q(**{f"{position_column()}__lt": _of_state("position")})
+def are_rolled_up(events: UsageEventQuerySet, state: RollupState | None = None) -> UsageEventQuerySet:
+    """Those of `events` that were added by when `state` was read, now without it: no other one joins them later."""
+    position, rebuilt_to_id = (
+        (state.position, state.rebuilt_to_id) if state else (_of_state("position"), _of_state("rebuilt_to_id"))
+    )
+    before = Q(**{f"{position_column()}__lt": position})
     if connection.vendor == "postgresql":
-        before |= Q(id__lte=_of_state("rebuilt_to_id"))
+        before |= Q(id__lte=rebuilt_to_id)
     return events.filter(before)
 
 
@@ -112,23 +120,27 @@ def hours_kept_from(now: datetime) -> datetime:
     return midnight_before(now) - timedelta(days=HOURS_KEPT_DAYS)
 
 
-def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -> RollUpResult:
+def _add(
+    events: UsageEventQuerySet, now: datetime, progress: Progress | None, first_day: date | None = None
+) -> RollUpResult:
     """
     In the database: group the events, add the groups to their days, without looking for rows to add to on days that
-    have none yet; then what counts on other days; the same by hours and labels.
+    have none yet; then what counts on other days; the same by hours and labels. To days before the first, nothing.
 
     A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
     """
+    of_runs = events.filter(run_day__gte=first_day) if first_day else events
+    events = events.left_on_days(first_day, None)
     found = events.aggregate(
         count=Count("id"), first=Min("id"), last=Max("id"), latest=Max("occurred_at"), of_other_days=Count("run_day")
     )
-    if not found["count"]:
+    if not found["count"] and not first_day:
         return NOTHING
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64MB'")  # else it sorts on disk: half the speed, measured
     rows, dimensions = 0, UsageDaily.DIMENSIONS
-    for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
+    for start in range(found["first"] or 0, (found["last"] or -1) + 1, EVENTS_AT_ONCE):
         part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
         newest = UsageDaily.objects.order_by("-day").values_list("day", flat=True).first() or date.min
         if newest > date.min:
@@ -142,8 +154,8 @@ def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -
             progress(
                 min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
             )
-    if found["of_other_days"]:
-        rows += _add_to_daily(rows_of_other_days(events, *dimensions))
+    if found["of_other_days"] or first_day:
+        rows += _add_to_daily(rows_of_other_days(of_runs, *dimensions))
     UsageHourly.objects.filter(hour__lt=hours_kept_from(now)).delete()
     return RollUpResult(events=found["count"], rows=rows)
 
@@ -233,7 +245,7 @@ def next_position() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _lock_state(*, skip_locked: bool) -> RollupState | None:
+def lock_state(*, skip_locked: bool) -> RollupState | None:
     """The one row, locked to the end of the transaction; None while another one holds it."""
     if not RollupState.objects.exists():
         RollupState.objects.bulk_create([RollupState(system_identifier=system_identifier())], ignore_conflicts=True)
