@@ -17,8 +17,19 @@ from organizations.long_lists import BY_ORGANIZATION
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
-from usage.models import InFlightCall, RollupState, SavedView, UsageDaily, UsageEvent, UsageRun
+from usage.models import (
+    InFlightCall,
+    RollupState,
+    SavedView,
+    SealedMonth,
+    UsageByLabel,
+    UsageDaily,
+    UsageEvent,
+    UsageHourly,
+    UsageRun,
+)
 from usage.names import provider_name, provider_names
+from usage.rollup_tables import CallSums
 
 
 class ProviderFilter(DropdownFilter):
@@ -52,7 +63,7 @@ class MeteringAdmin(ReadOnlyAdmin):
     list_select_related = ("organization",)
 
     @display(description="Provider", ordering="provider")
-    def provider_name(self, row: UsageEvent | UsageDaily | InFlightCall) -> str:
+    def provider_name(self, row: UsageEvent | UsageDaily | UsageHourly | UsageByLabel | InFlightCall) -> str:
         return provider_name(row.provider)
 
 
@@ -96,8 +107,25 @@ class UsageEventAdmin(MeteringAdmin):
         return amounts.dollars(event.cost_nanousd, places=4)
 
 
+class SumsAdmin(MeteringAdmin):
+    """Of a rollup."""
+
+    @display(description="USD", ordering="cost_nanousd")
+    def usd(self, row: CallSums) -> str:
+        gap = row.unpriced_calls + row.unknown_calls
+        if gap and not row.cost_nanousd:
+            return amounts.NOT_KNOWN
+        if row.own_server_calls and not row.cost_nanousd:
+            return amounts.WITHOUT_CHARGES
+        return amounts.at_least(amounts.dollars(row.cost_nanousd, places=4), if_incomplete=gap > 0)
+
+    @display(description="Not in it")
+    def not_in_usd(self, row: CallSums) -> str:
+        return amounts.not_covered(unpriced=row.unpriced_calls, unanswered=row.unknown_calls) or "–"
+
+
 @admin.register(UsageDaily)
-class UsageDailyAdmin(MeteringAdmin):
+class UsageDailyAdmin(SumsAdmin):
     list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
         BY_ORGANIZATION,
@@ -108,18 +136,35 @@ class UsageDailyAdmin(MeteringAdmin):
     search_fields = ("organization__slug", "organization__name", "model", "action", "key_label")
     ordering = ("-day",)
 
-    @display(description="USD", ordering="cost_nanousd")
-    def usd(self, row: UsageDaily) -> str:
-        gap = row.unpriced_calls + row.unknown_calls
-        if gap and not row.cost_nanousd:
-            return amounts.NOT_KNOWN
-        if row.own_server_calls and not row.cost_nanousd:
-            return amounts.WITHOUT_CHARGES
-        return amounts.at_least(amounts.dollars(row.cost_nanousd, places=4), if_incomplete=gap > 0)
 
-    @display(description="Not in it")
-    def not_in_usd(self, row: UsageDaily) -> str:
-        return amounts.not_covered(unpriced=row.unpriced_calls, unanswered=row.unknown_calls) or "–"
+@admin.register(UsageHourly)
+class UsageHourlyAdmin(SumsAdmin):
+    list_display = ("hour", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
+    list_filter = (
+        BY_ORGANIZATION,
+        ("hour", RangeDateTimeFilter),
+        ("mode", ChoicesDropdownFilter),
+        ProviderFilter,
+    )
+    search_fields = ("organization__slug", "organization__name", "model", "action")
+    ordering = ("-hour",)
+
+
+@admin.register(UsageByLabel)
+class UsageByLabelAdmin(SumsAdmin):
+    list_display = ("day", "organization", "name", "value", "action", "model", "mode", "calls", "usd", "not_in_usd")
+    list_filter = (BY_ORGANIZATION, ("mode", ChoicesDropdownFilter), ProviderFilter)
+    search_fields = ("organization__slug", "organization__name", "name", "value", "model", "action")
+    ordering = ("-pk",)  # the latest days last added to
+
+
+@admin.register(SealedMonth)
+class SealedMonthAdmin(MeteringAdmin):
+    list_display = ("month", "organization", "sealed_at")
+    list_filter = (BY_ORGANIZATION,)
+    search_fields = ("organization__slug", "organization__name")
+    exclude = ("pinned",)  # names and prices by the thousand
+    ordering = ("-pk",)
 
 
 @admin.register(InFlightCall)

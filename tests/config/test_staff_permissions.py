@@ -111,8 +111,11 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "usage.InFlightCall": LOOKED_AT,
     "usage.RollupState": LOOKED_AT,
     "usage.SavedView": LOOKED_AT,
+    "usage.SealedMonth": LOOKED_AT,
+    "usage.UsageByLabel": LOOKED_AT,
     "usage.UsageDaily": LOOKED_AT,
     "usage.UsageEvent": LOOKED_AT,
+    "usage.UsageHourly": LOOKED_AT,
     "usage.UsageRun": LOOKED_AT,
 }
 PARTS = ("add", "change", "delete", "view")
