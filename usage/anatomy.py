@@ -158,7 +158,7 @@ def of_period(
     """Of the days from `first` to `last`, of one action or all; from one query."""
     where = {"action": [action]} if action else None
     cells, days = read_groupings(organization, first, last, BY_MODEL_AND_ACTION, BY_DAY, where=where)
-    cells = [cell for cell in cells if cell.sums.calls]
+    cells = [cell for cell in cells if cell.sums.calls or cell.sums.cost_nanousd]  # no runs alone; but corrections
     asked = [cell for cell in cells if cell.action == action] if action else cells
     return Period(
         anatomy=anatomy_of(asked, last, show_managed_usd) if asked else None,

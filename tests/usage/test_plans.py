@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from routing.agents import create_agent
 from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, index_conditions, plans_of_what_is_asked
 from tests.usage.conftest import NOON, TODAY, event, unsaved_event
+from usage.anatomy import of_run
 from usage.cells import read_cells
 from usage.kinds import known_kinds, last_moments
 from usage.models import UsageEvent
@@ -159,3 +160,16 @@ def test_what_calls_were_for_is_found_by_their_runs(as_bob, acme, many_calls):
 
     assert connection.vendor == "postgresql" or "check_by_run (organization_id=? AND run_id=?)" in plan, plan
     assert "organizations_organization" not in sql
+
+
+def test_the_calls_of_a_run_are_found_by_it_alone(acme, many_calls):
+    run = UsageEvent.objects.for_organization(acme).latest("pk").run_id
+
+    with CaptureQueriesContext(connection) as queries:
+        assert of_run(acme, run, today=TODAY)
+
+    by_run, *by_id = [index_conditions(query["sql"]) for query in queries if "usage_usageevent" in query["sql"]]
+    assert any("usage_event_by_run" in condition and "run_id" in condition for condition in by_run), by_run
+    for conditions in by_id:
+        expected = "usage_usageevent_pkey: " if connection.vendor == "postgresql" else "INTEGER PRIMARY KEY (rowid=?)"
+        assert any(expected in condition for condition in conditions), conditions
