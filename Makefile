@@ -68,5 +68,6 @@ format: .venv/dev ## Put code and templates into shape
 
 lock: .venv/dev ## Renew requirements/*.txt: for all supported Pythons, with hashes, without any index address
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/base.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/base.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra otel -c requirements/base.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/otel.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra otel -c requirements/base.txt -c requirements/otel.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra audit -c requirements/dev.txt --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements/audit.txt

@@ -19,6 +19,8 @@ from candidates.models import (
     ProfileSighting,
     Requirement,
     RequirementVerdict,
+    Trial,
+    TrialCheck,
 )
 from candidates.search import note_words
 from organizations import audit
@@ -151,3 +153,23 @@ class CandidateWordAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "candidate", "organization")
     list_select_related = ("candidate", "organization")
     search_fields = ("candidate__name", "organization__name")
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin):
+    list_display = ("id", "briefing", "organization", "requested_at", "ended_at")
+    list_filter = (BY_ORGANIZATION,)
+    list_filter_submit = True
+    list_select_related = ("briefing", "organization")
+    search_fields = ("briefing__title", "organization__name")
+    found_by = ("id",)
+
+
+@admin.register(TrialCheck)
+class TrialCheckAdmin(ReadOnlyAdmin):
+    list_display = ("check_row", "status", "trial", "organization")
+    list_filter = (("status", ChoicesDropdownFilter), BY_ORGANIZATION)
+    list_filter_submit = True
+    list_select_related = ("check_row__candidate", "check_row__briefing", "trial", "organization")
+    search_fields = ("check_row__candidate__name", "organization__name")
+    found_by = ("run_id",)

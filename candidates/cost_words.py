@@ -17,6 +17,7 @@ from routing.resolve import Route, RouteUnavailable, known_route
 from usage import amounts
 from usage.audience import sees_usd
 from usage.averages import averages_with_model
+from usage.kept import may_have_left
 from usage.models import Mode, UsageEvent
 from usage.names import provider_name
 
@@ -67,7 +68,8 @@ def charge_of_failed(check: CandidateCheck) -> str:
         return credits
     calls = list(UsageEvent.objects.for_organization(check.organization).filter(run_id=check.run_id))
     if not calls:
-        return f"{credits} No model was called."
+        gone = "Whatever model calls it made are no longer kept."
+        return f"{credits} {gone if may_have_left(check.accepted_at) else 'No model was called.'}"
     if all(call.has_no_token_charges for call in calls):
         return f"{credits} {_counted(len(calls), 'call')} to your own server, with {NO_CHARGES}."
     return f"{credits} {_billed(Route.from_json(check.route), calls)}"

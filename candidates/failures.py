@@ -12,6 +12,8 @@ class Failure(Fault):
         "draft.interrupted": "The draft was interrupted twice.",
         "draft.closed": "The organization was closed before the draft was written.",
         "check.interrupted": "The work on this check was interrupted too often. Check again.",
+        "trial.interrupted": "The work on this trial was interrupted twice. Run it again.",
+        "trial.closed": "The organization was closed before this was asked.",
         "check.closed": "The organization was closed before this check was done.",
         "check.too_many_failures": (
             "{cap} Managed checks of your organization failed today (UTC) after a model had answered, which is as many "
@@ -26,6 +28,7 @@ class Failure(Fault):
 
 INTERRUPTED = Failure("check.interrupted", {})
 CLOSED = Failure("check.closed", {})
+TRIAL_INTERRUPTED, TRIAL_CLOSED = Failure("trial.interrupted", {}), Failure("trial.closed", {})
 DRAFT_AGAIN = Failure("draft.again", {})
 DRAFT_INTERRUPTED = Failure("draft.interrupted", {})
 DRAFT_CLOSED = Failure("draft.closed", {})

@@ -11,6 +11,8 @@ from django.db.models.functions import Coalesce
 
 from billing.models import CreditHold
 from candidates.failures import Failure
+from candidates.trial_models import Trial as Trial
+from candidates.trial_models import TrialCheck as TrialCheck
 from organizations.models import Organization, TenantQuerySet
 from organizations.names import NameField
 from providers.adapters.reasons import Reason
@@ -311,6 +313,11 @@ class CandidateCheck(models.Model):
                 fields=["organization", "lease_until"],
                 condition=Q(status__in=["pending", "in_progress"]),
                 name="check_open_by_lease",
+            ),
+            # All that is counted of checks by the day on which they ended is named, so that no check is looked at.
+            models.Index(
+                fields=["organization", "completed_at", "status", "mode", "category", "charged", "briefing"],
+                name="check_ended",
             ),
             models.Index(
                 fields=["organization", "completed_at"],

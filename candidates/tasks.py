@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from candidates import acceptance, briefings
+from uuid import UUID
+
+from candidates import acceptance, briefings, trials
 from candidates.worker import run_pending_checks
 from organizations import clock
 from organizations.tenancy import EVERY, scope
@@ -26,3 +28,8 @@ def run_checks(*before: int) -> None:
 @scope(EVERY, "the briefing of the task tells its organization")
 def draft_briefing(briefing_id: int) -> None:
     briefings.draft_briefing(briefing_id, now=clock.now())
+
+
+@scope(EVERY, "the trial of the task tells its organization")
+def run_trial(trial_id: str) -> None:
+    trials.run_trial(UUID(trial_id))

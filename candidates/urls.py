@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from candidates.views import briefing_model, briefings, candidates, checks, runs
+from candidates.views import advisor, briefing_model, briefings, candidates, checks, runs, trials
 
 app_name = "candidates"
 urlpatterns = [
@@ -21,6 +21,9 @@ urlpatterns = [
     path("briefings/<int:briefing_id>/quote/", runs.show_quote, name="quote"),
     path("briefings/<int:briefing_id>/run/", runs.run_checks, name="run"),
     path("briefings/<int:briefing_id>/progress/", runs.show_progress, name="progress"),
+    path("briefings/<int:briefing_id>/trials/", trials.trials, name="trials"),
+    path("trials/<uuid:trial_id>/", trials.trial_page, name="trial"),
+    path("consumption/advisor/", advisor.advisor_page, name="advisor"),
     path("checks/", checks.check_list, name="checks"),
     path("checks/<uuid:check_id>/", checks.check_page, name="check"),
     path("checks/<uuid:check_id>/again/", checks.check_again, name="check-again"),

@@ -21,6 +21,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 import candidates.api
+import config.export_api
 import gateway.api
 from organizations.api_access import in_scope_of_token
 
@@ -40,6 +41,7 @@ api = NinjaAPI(
 api.add_decorator(in_scope_of_token)
 api.add_router("", candidates.api.router)
 api.add_router("", gateway.api.router)
+api.add_router("", config.export_api.router)
 
 
 @api.exception_handler(HttpError)

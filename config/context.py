@@ -51,6 +51,7 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "routing:bring-back-agent",
         ),
     ),
+    ("Models", "cpu", "routing:models", ("routing:models", "routing:provider-models")),
     ("Metrics", "chart-column", "consumption", metrics_urls()),
     ("Credits", "coins", "credits", ("credits",)),
     (

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from providers.models import KeyValidation, ProviderKey
 from routing.actions import ACTIONS
 from routing.services import save_routing
 from usage import amounts, gaps
+from usage.days import start_of_day
 from usage.models import Mode, UsageEvent
 
 DATA = Path(__file__).parent / "demo_data"
@@ -83,7 +85,6 @@ class Story:
         yield Step("One check whose answers cannot be read", lambda: self.check("A", self.unreadable_people))
         yield Step("BYOK mode: 6 other people, briefing B (new)", lambda: self.check("B", self.byok_people))
         yield Step("BYOK mode: the same 6, briefing A (recent)", lambda: self.check("A", self.byok_people))
-        yield Step("Two agents of the organization, each with a token", lambda: self.agents().open())
         yield Step("Opening an empty organization, to set up keys in", self.open_empty_organization)
 
     def agents(self) -> AgentsAtWork:
@@ -91,8 +92,9 @@ class Story:
 
     def work_agents(self, address: str) -> None:
         """By the gateway at `address`."""
+        since = start_of_day(self.organization.created_at.date() + timedelta(days=DAYS))
         try:
-            self.agents().work(address)
+            self.agents().work(address, since=since)
         except httpx.HTTPError as error:
             raise StoryStuck(f"The gateway did not answer as it should: {error}") from None
 

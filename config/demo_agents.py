@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,23 @@ QUESTIONS = (
     "Shorten the reply to three sentences.",
     "Translate it into German.",
 )
+SUPPORT_RULES = (
+    "You draft replies to customers of a parcel service. Be kind and short, promise nothing, name the number of the "
+    "parcel, offer a refund only where a parcel is lost, and never ask for a password. "
+) * 6
+CODE_RULES = "You help with a web shop in Python. Read before you change, and run the tests afterwards. " * 8
+CODE_TOOLS = [
+    {
+        "name": name,
+        "description": f"{what} Paths are relative to the root of the repository.",
+        "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]},
+    }
+    for name, what in (
+        ("read_file", "Reads a file."),
+        ("write_file", "Writes a file."),
+        ("run_tests", "Runs the tests in a folder."),
+    )
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +61,13 @@ class DemoAgent:
 def _support(client: httpx.Client) -> None:
     """Two customers, three calls each: two runs of an agent that speaks OpenAI's protocol."""
     for customer in ("4711", "4712"):
+        messages = [{"role": "system", "content": SUPPORT_RULES}]
         for text in QUESTIONS:
-            content = {"model": "support-replies", "messages": [{"role": "user", "content": text}]}
+            messages.append({"role": "user", "content": text})
+            content = {"model": "support-replies", "messages": messages}
             headers = {"x-keyfare-run": f"ticket {customer}", "x-keyfare-label-channel": "mail"}
-            client.post("/v1/chat/completions", json=content, headers=headers).raise_for_status()
+            answer = client.post("/v1/chat/completions", json=content, headers=headers).raise_for_status()
+            messages.append({"role": "assistant", "content": answer.json()["choices"][0]["message"]["content"]})
 
 
 def _code(client: httpx.Client) -> None:
@@ -58,9 +79,15 @@ def _code(client: httpx.Client) -> None:
             "model": "code-assistant",
             "max_tokens": 400,
             "stream": bool(number % 2),
+            "system": CODE_RULES,
+            "tools": CODE_TOOLS,
             "messages": [{"role": "user", "content": text}],
         }
-        headers = {"x-claude-code-session-id": "demo", "anthropic-version": "2023-06-01"}
+        headers = {
+            "x-claude-code-session-id": "demo",
+            "anthropic-version": "2023-06-01",
+            "x-keyfare-label-repository": "web",
+        }
         client.post("/v1/messages", json=content, headers=headers).raise_for_status()
 
 
@@ -103,11 +130,14 @@ class AgentsAtWork:
             with open(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 json.dump(self.tokens, file)
 
-    def work(self, address: str) -> None:
-        """Has each call through the gateway at `address`, unless it did so before. Raises httpx.HTTPError."""
+    def work(self, address: str, *, since: datetime) -> None:
+        """
+        Has each call through the gateway at `address`, unless it has called `since` the story began. Raises
+        httpx.HTTPError.
+        """
         for agent in AGENTS:
             called = UsageEvent.objects.for_organization(self.organization).filter(action=agent.slug)
-            if called.exists() or agent.slug not in self.tokens:
+            if called.filter(occurred_at__gte=since).exists() or agent.slug not in self.tokens:
                 continue
             headers = {"authorization": f"Bearer {self.tokens[agent.slug]}"}
             with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as client:

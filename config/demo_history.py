@@ -1,9 +1,10 @@
 """
 What the demo's organization did in the 29 days before the story: a small agency that checks people on most days.
 
-It begins in Managed mode, connects keys of its own, tries models of several providers, has a busy day on which a key
-runs out of credit, and in the end goes back to the managed defaults, from where the story sets out. Told through the
-services, at the story's time (config/demo_clock.py). What happens depends on nothing but the day it is told on.
+It begins in Managed mode, has two agents work on keys of its own, moves its checks to those as well, tries models of
+several providers, has a busy day on which a key runs out of credit, and in the end goes back to the managed defaults,
+from where the story sets out. Told through the services, at the story's time (config/demo_clock.py). What happens
+depends on nothing but the day it is told on.
 
 Every act finds what an earlier run left done. Days count from the one on which the organization was opened.
 """
@@ -21,6 +22,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from billing.ledger import balance, grant_credits
 from billing.models import LedgerEntry
 from candidates.acceptance import accept_checks
@@ -32,6 +35,8 @@ from candidates.profiles.importing import import_profiles
 from candidates.prompts.draft import DraftRequirement
 from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.worker import run_pending_checks
+from config.demo_agents import AgentsAtWork
+from config.demo_agents_past import remember
 from config.demo_clock import StoryClock
 from organizations.models import AuditEvent, Membership, Organization, User
 from organizations.services import add_member
@@ -90,6 +95,7 @@ ROUTES = {
     17: (RENTED, "Qwen/Qwen3-32B"),
     19: (OPENAI, "gpt-5.4"),
 }
+AGENTS_FROM = 3  # the day on which the agents begin
 AFTER_THE_BREAK = (ANTHROPIC, "claude-opus-5-5")
 
 
@@ -124,6 +130,8 @@ class History:
         self._at(day, 8, 15)
         if balance(organization=self.organization).available < LEAST_CREDITS:
             self._top_up()
+        if number >= AGENTS_FROM:
+            self._have_agents_at_work(day)
         if number in ROUTES:
             self._change_route(day, 8, *ROUTES[number])
         for batch in batches:
@@ -140,6 +148,12 @@ class History:
             user = User.objects.filter(email=email).first() or User.objects.create_user(email, None, name=name)
             if not self.organization.memberships.filter(user=user).exists():
                 add_member(organization=self.organization, email=email, role=Role.MEMBER, actor=self._owner)
+
+    def _have_agents_at_work(self, day: date) -> None:
+        for key in (OPENAI, ANTHROPIC):
+            self._connected(key)
+        AgentsAtWork(self.organization, self._owner, settings.ENV_FILE.parent).open()
+        remember(self.organization, day)
 
     def _top_up(self) -> None:
         """Up to CREDITS, once at each moment of the story."""

@@ -17,6 +17,8 @@ import environ
 
 NAMED = re.compile(r"(?:export )?[A-Za-z_][A-Za-z_0-9]*=.*")
 HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+SHORTEST_TOKEN = 20
+TOKEN = re.compile(rf"[A-Za-z0-9._~+/=-]{{{SHORTEST_TOKEN},}}")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NUMBERS = {bool: "1 or 0", int: "a whole number", float: "a number"}
 COMMENTS = "Comments go on lines of their own."
@@ -134,6 +136,16 @@ def database_of(written: str) -> dict[str, Any]:
     if parts.path in ("", "/"):
         raise BadSetting("names no database. Write postgresql://user:password@host/name.")
     return _library(environ.Env.db_url_config, written)
+
+
+def token_of(written: str) -> str:
+    """What a program sends as a Bearer token."""
+    if not TOKEN.fullmatch(written):
+        raise BadSetting(
+            f"is no token: at least {SHORTEST_TOKEN} letters and digits. "
+            "`python3 -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one."
+        )
+    return written
 
 
 def mail_of(written: str) -> dict[str, Any]:

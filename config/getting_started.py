@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Exists
@@ -11,7 +12,6 @@ from candidates.models import Candidate, CandidateCheck
 from organizations.models import Organization
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
-from routing.models import RoutingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +28,33 @@ def _names(sold: bool) -> str:
     return f"{', '.join(names)} or {last}"
 
 
-def steps(*, organization: Organization) -> list[Step]:
-    """In the order to take them; one query."""
-    keys = ProviderKey.objects.for_organization(organization)
+def _begun(organization: Organization, latest_checks: Sequence[CandidateCheck]) -> dict[str, bool]:
+    if any(check.status == CandidateCheck.Status.COMPLETED for check in latest_checks):
+        return {"imported": True, "checked": True}
     facts = {
-        "saved": Exists(keys),
-        "validated": Exists(keys.exclude(validated_at=None)),
-        "connected": Exists(keys.usable()),
-        "routed": Exists(RoutingRule.objects.for_organization(organization)),
         "imported": Exists(Candidate.objects.for_organization(organization)),
         "checked": Exists(
             CandidateCheck.objects.for_organization(organization).filter(status=CandidateCheck.Status.COMPLETED)
         ),
     }
-    done: dict[str, bool] = Organization.objects.filter(pk=organization.pk).annotate(**facts).values(*facts).get()
+    begun: dict[str, bool] = Organization.objects.filter(pk=organization.pk).annotate(**facts).values(*facts).get()
+    return begun
+
+
+def steps(
+    *, organization: Organization, keys: Sequence[ProviderKey], is_routed: bool, latest_checks: Sequence[CandidateCheck]
+) -> list[Step]:
+    """
+    In the order to take them, by all keys of the organization and the latest of its checks; one query where these do
+    not tell all.
+    """
+    done = {
+        "saved": bool(keys),
+        "validated": any(key.validated_at for key in keys),
+        "connected": any(key.is_usable for key in keys),
+        "routed": is_routed,
+        **_begun(organization, latest_checks),
+    }
 
     settings_url = reverse("settings", args=[organization.slug])
     keys_url, routing_url = f"{settings_url}#llm-providers", f"{settings_url}#llm-routing"

@@ -18,6 +18,7 @@ GUIDES = {
     "candidate-checks": "guide-checks",
     "byok": "guide-byok",
     "api": "guide-api",
+    "exports": "guide-exports",
 }  # file of docs/ → the name of its URL
 TABLE = ('<div class="table-scroll" tabindex="0" role="region" aria-label="{}"><table class="data">', "</table></div>")
 

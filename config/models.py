@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 from django_q.models import OrmQ
 
@@ -47,3 +48,59 @@ class Sentinel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class CallCount(models.Model):
+    """
+    A sum over all calls since they were first counted, by names of closed lists: what `/metrics` tells.
+
+    Only ever added to, by config/metrics/counting.py: whoever reads it twice never finds less.
+    """
+
+    measure = models.CharField(max_length=40)
+    provider = models.CharField(max_length=40, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    mode = models.CharField(max_length=10, blank=True)
+    status = models.CharField(max_length=10, blank=True)
+    door = models.CharField(max_length=10, blank=True)
+    value = models.BigIntegerField()
+
+    LABELS = ("provider", "model", "mode", "status", "door")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["measure", "provider", "model", "mode", "status", "door"], name="one_count_a_measure"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.provider} {self.model}"
+
+
+class CallsCounted(models.Model):
+    """How far CallCount has come: one row, moved in the transaction that adds to it. As usage.models.RollupState."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    position = models.BigIntegerField()
+    after_id = models.BigIntegerField(default=0, help_text="Events up to this id are not counted.")
+    system_identifier = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_state_of_counting")]
+
+    def __str__(self) -> str:
+        return f"counted to {self.position}"
+
+
+class UsageCheck(models.Model):
+    """One comparison of sums of usage with the calls themselves; see usage/self_check.py."""
+
+    checked_at = models.DateTimeField()
+    days = models.PositiveIntegerField(help_text="Days of organizations that were compared.")
+    calls = models.PositiveBigIntegerField(help_text="That those days have by their calls.")
+    differences = models.JSONField(default=list, help_text="The first ones, as usage.self_check.Difference.")
+    differing = models.PositiveIntegerField(default=0, help_text="How many there are.")
+
+    def __str__(self) -> str:
+        return f"{self.checked_at:%Y-%m-%d %H:%M}: {self.differing} differ"

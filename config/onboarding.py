@@ -12,6 +12,7 @@ from billing.ledger import grant_credits, open_account
 from candidates import failures
 from candidates.briefings import end_drafts
 from candidates.check_endings import end_checks
+from candidates.trials import end_trials
 from organizations import people
 from organizations.audit import events_last, record
 from organizations.invitations import end_invitations
@@ -99,6 +100,7 @@ def close_organization(*, organization: Organization, actor: User | None, now: d
     end_invitations(organization=organization, actor=actor, now=now)
     end_checks(organization=organization, reason=failures.CLOSED)
     end_drafts(organization=organization, reason=failures.DRAFT_CLOSED)
+    end_trials(organization=organization, reason=failures.TRIAL_CLOSED)
     for key in ProviderKey.objects.for_organization(locked).filter(replaces=None).order_by("pk"):
         remove_provider_key(key=key, reset_actions=True, actor=actor)
     return was_open

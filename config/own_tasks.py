@@ -39,6 +39,7 @@ LANES = {
     "providers.tasks.tell_key_broke": Lane.SHORT,
     "organizations.tasks.send_mails": Lane.SHORT,
     "candidates.tasks.draft_briefing": Lane.DRAFT,
+    "candidates.tasks.run_trial": Lane.DRAFT,
     "candidates.tasks.run_checks": Lane.CHECKS,
     "config.schedules.run": Lane.JOB,
 }

@@ -8,6 +8,7 @@ nothing else, one that is gone comes back, and one that cannot be read keeps the
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -28,7 +29,10 @@ JOBS = {
     "send_mail_queue": 1,
     "roll_up_usage": 5,
     "sweep_lost_calls": 5,
+    "seal_months": 60,
     "remind_key_rotation": 24 * 60,
+    "check_usage": 24 * 60,
+    "note_cheaper_models": 24 * 60,
     "validate_provider_keys": 60,  # each key once a day: it asks about those whose last answer is a day old
 }
 RUN = "config.schedules.run"
@@ -47,7 +51,8 @@ def run(command: str) -> None:
     """What a worker runs for each of JOBS, and for nothing else."""
     if command not in JOBS:
         raise NoSuchJob(command)
-    call_command(command, stdout=StringIO())  # what it found is for who calls it by hand; trouble is logged
+    with suppress(SystemExit):  # by which it tells who calls it by hand, a shell, that something is wrong
+        call_command(command, stdout=StringIO())  # so is what it found; trouble is logged
 
 
 def ensure_schedules() -> None:

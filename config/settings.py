@@ -10,7 +10,17 @@ from pathlib import Path
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.urls import reverse_lazy
 
-from config.environment import Environment, database_of, host_of, hosts_of, mail_of, names_of, origins_of, site_of
+from config.environment import (
+    Environment,
+    database_of,
+    host_of,
+    hosts_of,
+    mail_of,
+    names_of,
+    origins_of,
+    site_of,
+    token_of,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -75,6 +85,8 @@ KEYFARE_PG_DUMP = env.str("KEYFARE_PG_DUMP", default="pg_dump")
 # The most connections to PostgreSQL that one web process opens, and with them how many requests it answers at once.
 # 0: no pool, each request opens its own.
 KEYFARE_WEB_CONNECTIONS = env.int("KEYFARE_WEB_CONNECTIONS", default=16)
+# Who may read /metrics, as a Bearer token. Without it there is no such page.
+KEYFARE_METRICS_TOKEN = env.read("KEYFARE_METRICS_TOKEN", token_of, default="")
 # A sentence shown on top of every page (the demo says there that results are simulated).
 KEYFARE_BANNER = env.str("KEYFARE_BANNER", default="")
 

@@ -4,7 +4,7 @@ import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
-from config import metrics_views, views
+from config import anatomy, export_views, forecast_page, metrics_views, overview, views
 from config.api import api_urls
 from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
@@ -19,7 +19,8 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("settings", views.current_settings, name="current-settings"),
     path("settings/<slug:section>", views.current_settings, name="current-settings-section"),
-    path("o/<slug:slug>/", views.overview, name="overview"),
+    path("o/<slug:slug>/", overview.overview, name="overview"),
+    path("o/<slug:slug>/failed-checks/", overview.failed_checks, name="failed-checks"),
     path("o/<slug:slug>/settings", views.settings_page, name="settings"),
     path("o/<slug:slug>/settings/<slug:section>", views.settings_section, name="settings-section"),
     path("o/<slug:slug>/credits/", views.credits_page, name="credits"),
@@ -31,8 +32,13 @@ urlpatterns = [
     path("o/<slug:slug>/consumption/runs/", metrics_views.runs_page, name="runs"),
     path("o/<slug:slug>/usage/", metrics_views.calls_of_before, name="calls-of-before"),
     path("o/<slug:slug>/usage/calls/<uuid:call_id>/", metrics_views.call_of_before, name="call-of-before"),
+    path("o/<slug:slug>/consumption/anatomy/", anatomy.anatomy_page, name="anatomy"),
+    path("o/<slug:slug>/consumption/export/", export_views.export_page, name="export"),
+    path("o/<slug:slug>/consumption/export/file/", export_views.export_file, name="export-file"),
+    path("o/<slug:slug>/consumption/forecast/", forecast_page.forecast_page, name="forecast"),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
+    path("o/<slug:slug>/guide/exports/", views.guide_page, {"name": "exports"}, name="guide-exports"),
     path("o/<slug:slug>/guide/byok/", views.guide_page, {"name": "byok"}, name="guide-byok"),
     path("admin/", admin.site.urls),
     path("api/v1/", api_urls()),

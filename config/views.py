@@ -1,10 +1,9 @@
-"""The pages that are composed from all apps: the overview and the one settings page."""
+"""The pages that are composed from all apps; the overview has a module of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -17,12 +16,10 @@ import billing.views
 import organizations.views
 import providers.views
 import routing.views
-from billing import ledger
 from billing.statement import StatementLine
 from candidates.check_route import ACTIONS_OF_A_CHECK
 from candidates.credit_costs import CREDIT_COSTS
 from candidates.models import CandidateCheck
-from config import getting_started
 from config.context import Page
 from config.guides import guide
 from config.purposes import check_url
@@ -31,15 +28,13 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from providers.cards import keys_of
 from providers.models import ProviderKey
 from routing.own_models import has_own_models
-from routing.resolve import has_model, resolve_all, working_defaults
-from routing.table import RouteLine, own_models_of_unserved, troubles
+from routing.resolve import has_model, working_defaults
+from routing.table import RouteLine, troubles
 from usage.cells import add_up, read_cells
-from usage.cost_panel import cost_and_averages, cost_summary
+from usage.cost_panel import cost_and_averages
 from usage.days import MONTH, first_day
 from usage.models import Mode
 
-LATEST_CHECKS = 8
-NAMES_OF_A_CHECK = ("candidate__name", "briefing__title", "briefing__version")
 FREE_CHECKS_SHOWN = 20
 SETTINGS_SECTIONS = ("llm-providers", "llm-routing", "candidate-recency-window")
 Kind = CandidateCheck.Kind
@@ -95,42 +90,6 @@ def settings_page(request: OrganizationHttpRequest) -> HttpResponse:
         **organizations.views.recency_panel_context(request),
     }
     return render(request, "config/settings.html", context)
-
-
-@organization_view(Permission.VIEW)
-@require_safe
-def overview(request: OrganizationHttpRequest) -> HttpResponse:
-    checks = CandidateCheck.objects.for_organization(request.organization)
-    steps = getting_started.steps(organization=request.organization)
-    now = clock.now()
-    month_start = _month_start(now)
-    rows = resolve_all(organization=request.organization)
-    own = own_models_of_unserved(request.organization, rows)
-    in_trouble = [trouble for trouble in troubles(rows, own) if not trouble.is_meant]
-    balance = ledger.balance(organization=request.organization)
-    steps_open = not all(step.is_done for step in steps)
-    context = {
-        "cost": cost_summary(organization=request.organization, today=now.date()),
-        "balance": balance,
-        "credit_balance": balance,  # for the sidebar, that would ask once more
-        "checks_this_month": checks.filter(
-            status=CandidateCheck.Status.COMPLETED, completed_at__gte=month_start
-        ).count(),
-        "month_start": month_start,
-        "steps": steps,
-        "steps_done": sum(step.is_done for step in steps),
-        "steps_open": steps_open,
-        "troubles": in_trouble,
-        "without_model": next(
-            (each for each in in_trouble if each.key is None and each.action.slug in ACTIONS_OF_A_CHECK), None
-        ),
-        "is_managed": any(row.is_managed for row in rows),
-        "has_key": steps_open and ProviderKey.objects.for_organization(request.organization).usable().exists(),
-        "latest_checks": checks.select_related("candidate", "briefing")
-        .only("status", "category", "score", "charged", "price", "accepted_at", *NAMES_OF_A_CHECK)
-        .order_by("-accepted_at", "pk")[:LATEST_CHECKS],
-    }
-    return render(request, "config/overview.html", context)
 
 
 @organization_view(Permission.VIEW)
@@ -224,7 +183,3 @@ def _mode_note(lines: Iterable[RouteLine]) -> ModeNote:
     if mode == Mode.MANAGED and any(line.own_models for line in used):
         text += f" Those of briefings with a model of their own run in {Mode.BYOK.label} mode."
     return ModeNote("info", text)
-
-
-def _month_start(now: datetime) -> datetime:
-    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

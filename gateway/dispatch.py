@@ -190,6 +190,7 @@ async def send(client: Egress, ticket: Ticket, request: ChatRequest) -> Outcome:
         refused=refused,
         output_limit=adapter.output_limit(request, ticket.quirks),
         iteration=ticket.call.iteration,
+        input_parts=request.input_parts,
     )
 
 

@@ -50,6 +50,11 @@ class GroupCommit(Generic[Item]):
         self._begin()
         return stored
 
+    @property
+    def waiting(self) -> int:
+        """Items that are not stored yet."""
+        return len(self._waiting)
+
     async def drain(self) -> None:
         """Return once nothing waits."""
         while self._waiting or self._writing:

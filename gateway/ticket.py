@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway import gen_ai_names
 from providers.adapters.base import ChatResult, ErrorKind, ProviderError
 from providers.adapters.quirks import Quirk
 from providers.adapters.reasons import reason
 from providers.custody.sealing import SealedKey
 from providers.keys.destinations import Destination
 from usage.facts import Admission
+from usage.input_parts import NOT_COUNTED, InputParts
 from usage.metering import Finished
 from usage.models import UsageEvent
 from usage.tokens import NOTHING_SAID, Report
@@ -29,7 +31,10 @@ class Ticket:
 
 
 class Ending(Protocol):
-    """How a call ended, for the books. `error` is what its key's page is to know of."""
+    """How a call ended, for the books. `error` is what its key's page is to know of; `operation` of gen_ai_names."""
+
+    @property
+    def operation(self) -> str: ...
 
     @property
     def error(self) -> ProviderError | None: ...
@@ -53,6 +58,11 @@ class Outcome:
     refused: Quirk | None = None
     output_limit: int | None = None
     iteration: int = 1
+    input_parts: InputParts = NOT_COUNTED
+
+    @property
+    def operation(self) -> str:
+        return gen_ai_names.CHAT
 
     @property
     def report(self) -> Report:
@@ -70,6 +80,7 @@ class Outcome:
             error_kind=self.error.kind if self.error else "",
             may_have_run=self.error.may_have_run if self.error else False,
             first_byte_ms=self.first_byte_ms,
+            input_parts=self.input_parts,
         )
 
 

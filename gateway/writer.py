@@ -21,6 +21,7 @@ from uuid import UUID
 
 from django.db import connection, connections, transaction
 
+from gateway.gen_ai_metrics import gen_ai_metrics
 from gateway.group_commit import DATABASE_TROUBLE, GroupCommit
 from gateway.stored_ids import NewIds, store_ids
 from gateway.ticket import NEVER_LEFT, Ending, Outcome, Ticket
@@ -80,6 +81,11 @@ class Writer:
         """Return once ids are known, of an answer that has not ended yet."""
         await self._commits.write(new)
 
+    @property
+    def waiting(self) -> int:
+        """What is not in the books yet."""
+        return self._commits.waiting
+
     async def drain(self) -> None:
         await self._commits.drain()
 
@@ -102,6 +108,8 @@ class Writer:
                 connection.close_if_unusable_or_obsolete()  # nobody else does so for a thread of its own
                 raise
             self._note_on_keys(ended)
+        if ended and (metrics := gen_ai_metrics()):
+            metrics.note((each.outcome.operation, call) for each, call in zip(ended, finished, strict=True))
 
     def _wait_for_database(self) -> None:
         while True:

@@ -59,8 +59,8 @@ def refuse_without_rights() -> None:
         raise CommandError(sentence)
 
 
-def refuse_unless_owner() -> None:
-    """Before tables are made or changed, which takes more than using them. Raises CommandError."""
+def refuse_unless_owner(command: str = "init") -> None:
+    """Before tables are made, changed or dropped, which takes more than using them. Raises CommandError."""
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:
@@ -76,7 +76,7 @@ def refuse_unless_owner() -> None:
     if owner is not None:
         raise CommandError(
             f"DATABASE_URL connects as “{role}”, but the tables belong to “{owner}”. Run this as their owner: "
-            f"DATABASE_URL=postgresql://{owner}:…@…/{database} manage.py init. Nothing was changed."
+            f"DATABASE_URL=postgresql://{owner}:…@…/{database} manage.py {command}. Nothing was changed."
         )
     if not may_create:
         raise CommandError(

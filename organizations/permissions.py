@@ -68,7 +68,7 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
 
 # What an API token can be made for; the rest is for people only.
 API_SCOPES: dict[Permission, str] = {
-    Permission.VIEW: "Read checks and their results, and receipts of model calls",
+    Permission.VIEW: "Read checks and their results, receipts of model calls, and exports",
     Permission.CHECK_CANDIDATES: "Start checks, which spend credits",
     Permission.CALL_AGENTS: "Call agents through the gateway, at the cost of your keys",
 }

@@ -226,7 +226,7 @@ def key_row(
         is_fresh=is_fresh,
         replacement=replacement,
         proof_form=proof_form or _proof_form(key, replacement),
-        old_days=_days_if_old(key, now=now),
+        old_days=days_if_old(key, now=now),
     )
 
 
@@ -319,7 +319,8 @@ def _proof_form(key: ProviderKey, replacement: Replacement | None) -> ProofModel
     return ProofModelForm(auto_id=f"prove-{key.pk}-%s", initial=initial, label_suffix="")
 
 
-def _days_if_old(key: ProviderKey, *, now: datetime) -> int:
+def days_if_old(key: ProviderKey, *, now: datetime) -> int:
+    """The age of a secret that should be replaced by now; 0 of others."""
     days = (now - key.secret_since).days
     if key.state.status == Status.DISABLED or not key.has_secret:
         return 0

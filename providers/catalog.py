@@ -29,6 +29,19 @@ class KeyNeed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """
+    Where a provider shows what concerns its customers: addresses that its own documentation, clients or answers name,
+    checked 2026-11-28; "" where none was found there.
+    """
+
+    usage: str = ""
+    invoices: str = ""
+    spend_limits: str = ""
+    data_terms: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """
     A provider as the settings page shows it and as calls reach it.
@@ -52,6 +65,7 @@ class Provider:
     path_to_leave_out: str = ""
     usual_models: tuple[str, ...] = ()
     why_recommended: str = ""
+    pages: Pages = Pages()
 
     @property
     def takes_base_url(self) -> bool:
@@ -83,6 +97,12 @@ PROVIDERS: dict[str, Provider] = {
             usual_models=("openai/gpt-4.1-mini", "google/gemini-2.5-flash", "anthropic/claude-haiku-4.5"),
             why_recommended="One key for the models of all makers, a free choice per action, and another host serves "
             "the same model when one is slow or down.",
+            pages=Pages(
+                usage="https://openrouter.ai/activity",
+                invoices="https://openrouter.ai/settings/credits",
+                spend_limits="https://openrouter.ai/settings/keys",
+                data_terms="https://openrouter.ai/docs/guides/privacy/data-collection",
+            ),
         ),
         Provider(
             slug="openai",
@@ -93,6 +113,11 @@ PROVIDERS: dict[str, Provider] = {
             key_hint="sk-proj-…",
             key_prefixes=("sk-proj-", "sk-svcacct-", "sk-"),
             usual_models=("gpt-4.1-mini", "gpt-5-mini", "gpt-4o-mini"),
+            pages=Pages(
+                usage="https://platform.openai.com/usage",
+                spend_limits="https://developers.openai.com/api/docs/guides/spend-limits",
+                data_terms="https://developers.openai.com/api/docs/guides/your-data",
+            ),
         ),
         Provider(
             slug="anthropic",
@@ -103,6 +128,12 @@ PROVIDERS: dict[str, Provider] = {
             key_hint="sk-ant-api03-…",
             key_prefixes=("sk-ant-",),
             usual_models=("claude-haiku-4-5", "claude-haiku-5-5", "claude-sonnet-4-5"),
+            pages=Pages(
+                usage="https://platform.claude.com/usage",
+                invoices="https://platform.claude.com/settings/billing",
+                spend_limits="https://platform.claude.com/settings/billing",
+                data_terms="https://platform.claude.com/docs/en/build-with-claude/api-and-data-retention",
+            ),
         ),
         Provider(
             slug="google",
@@ -113,6 +144,12 @@ PROVIDERS: dict[str, Provider] = {
             key_hint="AQ.… or AIza…",
             key_prefixes=("AQ.", "AIza"),
             usual_models=("gemini-2.5-flash", "gemini-3.6-flash", "gemini-2.5-pro"),
+            pages=Pages(
+                usage="https://aistudio.google.com/usage",
+                invoices="https://ai.google.dev/gemini-api/docs/billing",
+                spend_limits="https://ai.google.dev/gemini-api/docs/billing",
+                data_terms="https://ai.google.dev/gemini-api/terms",
+            ),
         ),
         Provider(
             slug="mistral",
@@ -123,6 +160,10 @@ PROVIDERS: dict[str, Provider] = {
             key_hint="32 letters and digits",
             key_prefixes=(),
             usual_models=("mistral-small-latest", "mistral-medium-latest", "mistral-large-latest"),
+            pages=Pages(
+                usage="https://docs.mistral.ai/admin/billing-usage/usage-limits",
+                spend_limits="https://docs.mistral.ai/admin/billing-usage/usage-limits",
+            ),
         ),
         Provider(
             slug="ollama",

@@ -344,6 +344,10 @@ class AvailableModel(models.Model):
     context_tokens = models.PositiveBigIntegerField(null=True, blank=True)
     input_nanousd_per_mtok = models.PositiveBigIntegerField(null=True, blank=True)
     output_nanousd_per_mtok = models.PositiveBigIntegerField(null=True, blank=True)
+    listed_since = models.DateTimeField(
+        null=True, blank=True, help_text="When it came into a list that there was before; empty for the first list."
+    )
+    ends_on = models.DateField(null=True, blank=True, help_text="As its provider announced.")
 
     objects = TenantQuerySet["AvailableModel"].as_manager()
 

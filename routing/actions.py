@@ -42,6 +42,8 @@ REQUIREMENT_GENERATION = Action(
 
 # What calls are counted by that name a provider and a model themselves. It is routed by nobody, and no agent's slug.
 DIRECT, DIRECT_NAME = "direct", "Direct calls"
+# Finished checks asked once more of another model, which a trial names: routed by nobody, and no runs of checks.
+TRIAL, TRIAL_NAME = "check_trial", "Trials of models"
 
 # The built-in ones, for what is the same in every organization. What one of them can choose: `actions_of`.
 ACTIONS: dict[str, Action] = {action.slug: action for action in (CANDIDATE_CHECK, REQUIREMENT_GENERATION)}
@@ -59,7 +61,12 @@ def actions_of(organization: Organization | int) -> dict[str, Action]:
 def action_names_of(organization: Organization) -> dict[str, str]:
     """What calls of an organization are counted by, by slug: for lists of them. Archived agents are among them."""
     agents = Agent.objects.for_organization(organization).values_list("slug", "name")
-    return {**{slug: action.name for slug, action in ACTIONS.items()}, DIRECT: DIRECT_NAME, **dict(agents)}
+    return {
+        **{slug: action.name for slug, action in ACTIONS.items()},
+        DIRECT: DIRECT_NAME,
+        TRIAL: TRIAL_NAME,
+        **dict(agents),
+    }
 
 
 def action_of(agent: Agent) -> Action:

@@ -24,7 +24,7 @@ from providers.forms import ModelIdField, OpenText
 from providers.models import AvailableModel, ProviderKey
 from routing.actions import ACTIONS
 from routing.agents import close_managed, open_managed
-from routing.models import Agent, CallableAgent, CallAccess, DirectKey, ManagedDefault, RoutingRule
+from routing.models import Agent, CallableAgent, CallAccess, DirectKey, ManagedDefault, ModelNotice, RoutingRule
 from routing.resolve import managed_key, managed_keys
 from routing.services import lock_routes
 from usage.amounts import ONE_USD
@@ -293,6 +293,16 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
     @display(description="Key status")
     def key_status(self, rule: RoutingRule) -> str:
         return rule.key.state.label
+
+
+@admin.register(ModelNotice)
+class ModelNoticeAdmin(ReadOnlyAdmin):
+    list_display = ("organization", "kind", "action", "provider", "model", "noted_at", "dismissed_at")
+    list_filter = (BY_ORGANIZATION,)
+    list_filter_submit = True
+    list_select_related = ("organization",)
+    search_fields = ("organization__name", "organization__slug", "action", "provider", "model")
+    fields = (*list_display, "dismissed_by")
 
 
 def _action_name(slug: str) -> str:

@@ -14,12 +14,15 @@ from routing.agents_page import agent_lines
 from routing.allowed_models import is_allowed
 from routing.call_access import TOKENS_SHOWN, count_tokens_calling, tokens_calling
 from routing.forms import RouteForm, initial_of
+from routing.key_models import selectable_keys
 from routing.models import Agent, RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from routing.rule_settings import settings_of
 from routing.snippets import snippets_for
-from routing.table import selectable_keys, suggestion_lists
+from routing.table import suggestion_lists
+from routing.what_if_page import estimate_in
 from usage.days import MONTH, first_day
+from usage.what_if import past_of
 
 
 def agent_of(request: OrganizationHttpRequest, slug: str) -> Agent:
@@ -93,6 +96,7 @@ def agent_page(
     provider = source.provider if source else ""
     form = route_form or route_form_of(request, row)
     sees_tokens = may(request.membership, Permission.MANAGE_API_TOKENS)
+    past = past_of(organization=request.organization, today=today, action=agent.slug)
     context = {
         "agent": agent,
         "row": row,
@@ -104,8 +108,12 @@ def agent_page(
         "seen": stamp(agent_parts(agent)),
         "form": form,
         "lists": suggestion_lists(
-            request.organization, keys=list(form.keys.values()), chosen=[row.rule.model] if row.rule else []
+            request.organization,
+            keys=list(form.keys.values()),
+            chosen=[row.rule.model] if row.rule else [],
+            past=past,
         ),
+        "estimate": estimate_in(form, past) if past.runs else "",
         "rule_form": rule_form or settings_form_of(row.rule),
         "snippets": snippets_for(agent=agent.slug, provider=provider),
         "tokens": [

@@ -25,11 +25,12 @@ from routing.agents_page import agents_context
 from routing.call_access import count_tokens_calling
 from routing.counterparts import counterpart
 from routing.forms import may_stand_in_address
+from routing.key_models import selectable_keys
 from routing.models import Agent
 from routing.resolve import RoutingRow
 from routing.services import RuleRefused
 from routing.snippets import snippets_for
-from routing.table import listed_models, selectable_keys, suggestion_lists
+from routing.table import listed_models, suggestion_lists
 from routing.token_forms import end_of
 from routing.views import choices_of, save_rows
 

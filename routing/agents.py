@@ -17,7 +17,7 @@ from organizations.names import clean_name
 from organizations.permissions import Permission
 from organizations.storable import storable
 from providers.models import ProviderKey
-from routing.actions import ACTIONS, DIRECT
+from routing.actions import ACTIONS, DIRECT, TRIAL
 from routing.call_access import Access, make_calling_token
 from routing.models import Agent, CallableAgent
 from routing.services import lock_routes, reset_routing, save_routing
@@ -25,7 +25,7 @@ from routing.services import lock_routes, reset_routing, save_routing
 MOST_AGENTS = 100  # that are not archived: pages show all of them
 SLUG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 NEW = "new"  # what the address of the form is called
-RESERVED = frozenset({*ACTIONS, DIRECT, NEW})
+RESERVED = frozenset({*ACTIONS, DIRECT, TRIAL, NEW})
 MOST_OF_SLUG, MOST_OF_NAME, MOST_OF_DESCRIPTION = 40, 80, 300  # as the columns of Agent are wide
 
 

@@ -12,6 +12,7 @@ from routing.models import Agent
 from routing.resolve import RoutingRow, resolve_all
 from usage.cells import Cell, Grouping, Totals, grouped, read_groupings, totals
 from usage.days import MONTH, first_day
+from usage.kept import kept_from
 from usage.kinds import last_moments
 from usage.measures import CALL_MEASURES
 from usage.names import provider_name
@@ -27,6 +28,7 @@ class AgentLine:
     row: RoutingRow
     month: Totals | None  # None without calls
     last_at: datetime | None  # of its last call, however long ago
+    kept_from: date | None  # there may have been calls before that
     line: Sparkline
 
     @property
@@ -69,11 +71,14 @@ def agent_lines(
 ) -> list[AgentLine]:
     (cells,) = read_groupings(organization, first_day(today, MONTH), today, BY_ACTION_AND_DAY) if agents else ([],)
     last = last_moments(organization) if agents else {}
+    kept = kept_from() if any(agent.slug not in last for agent, _ in agents) else None
     used = grouped([cell for cell in cells if cell.sums.calls], lambda cell: cell.action)
-    return [_line(agent, row, used.get(agent.slug, []), last.get(agent.slug), today) for agent, row in agents]
+    return [_line(agent, row, used.get(agent.slug, []), last.get(agent.slug), kept, today) for agent, row in agents]
 
 
-def _line(agent: Agent, row: RoutingRow, cells: Sequence[Cell], last_at: datetime | None, today: date) -> AgentLine:
+def _line(
+    agent: Agent, row: RoutingRow, cells: Sequence[Cell], last_at: datetime | None, kept: date | None, today: date
+) -> AgentLine:
     first = first_day(today, MONTH)
     calls = {first + timedelta(days=at): 0 for at in range(MONTH)}
     for cell in cells:
@@ -84,5 +89,6 @@ def _line(agent: Agent, row: RoutingRow, cells: Sequence[Cell], last_at: datetim
         row=row,
         month=totals(cells) if cells else None,
         last_at=last_at,
+        kept_from=kept if kept and agent.created_at.date() < kept else None,
         line=sparkline(list(calls.values()), of="calls"),
     )

@@ -27,8 +27,8 @@ from organizations.permissions import (
 from providers.adapters.key_shapes import model_holds_key
 from routing.call_access import AccessRefused, left_out, make_calling_token, words_of
 from routing.forms import may_stand_in_address
+from routing.key_models import selectable_keys
 from routing.models import Agent
-from routing.table import selectable_keys
 from routing.token_forms import ApiTokenForm, end_of
 
 REVOKED_SHOWN = 20

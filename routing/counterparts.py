@@ -13,7 +13,6 @@ Where a key lists none, the model that it was proved with, else what 1 and 2 wou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
@@ -21,13 +20,12 @@ from providers.cards import usd_text
 from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
 from routing.resolve import RoutingRow
+from usage.model_names import undated
 from usage.price_list import list_price_per_million
 
 # Who makes a model, as OpenRouter begins its ids, and the slug of the provider that is its maker.
 MAKERS = {"openai": "openai", "anthropic": "anthropic", "google": "google", "mistralai": "mistral"}
 Price = tuple[int | None, int | None]  # of a million tokens sent and answered, in nano-USD
-# A date or revision of a model, as providers write it behind its name.
-REVISION = re.compile(r"-(latest|20\d\d-?\d\d-?\d\d|\d{4}|\d{3})$")
 
 
 def counterpart(*, row: RoutingRow, key: ProviderKey, listed: Collection[str] | None = None) -> str:
@@ -47,8 +45,8 @@ def counterpart(*, row: RoutingRow, key: ProviderKey, listed: Collection[str] | 
         return model
     by_name: dict[str, str] = {}
     for each in sorted(listed, key=len):  # an undated name before the dated ones
-        by_name.setdefault(_undated(each), each)
-    return next((by_name[_undated(name)] for name in wanted if _undated(name) in by_name), next(iter(listed)))
+        by_name.setdefault(undated(each), each)
+    return next((by_name[undated(name)] for name in wanted if undated(name) in by_name), next(iter(listed)))
 
 
 def listed_in_order(key: ProviderKey) -> dict[str, Price]:
@@ -89,11 +87,3 @@ def _own_names(provider: str, model: str, *, at: str) -> Iterator[str]:
     elif PROVIDERS[at].takes_base_url:  # a proxy in front of providers calls it by either
         yield f"{maker}/{name}"
         yield name
-
-
-def _undated(model: str) -> str:
-    """A model's name without revision, and with one sign between its parts: providers write "4.5" and "4-5"."""
-    name = model.lower().replace(".", "-")
-    while name != (shorter := REVISION.sub("", name)):
-        name = shorter
-    return name

@@ -165,6 +165,43 @@ class CallableAgent(models.Model):
         return f"{self.access}: {self.agent}"
 
 
+class ModelNotice(models.Model):
+    """
+    What is told of a model until somebody says that they have read it, and not again after that.
+
+    Of models that are new there is one row, whose `dismissed_at` is when the organization last looked.
+    """
+
+    class Kind(models.TextChoices):
+        NEW = "new", "New models"
+        CHEAPER = "cheaper", "A cheaper model"
+        ENDING = "ending", "A model that ends"
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    action = models.CharField(max_length=60, blank=True)
+    provider = models.CharField(max_length=40, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    detail = models.JSONField(default=dict, blank=True, help_text="What its sentence names.")
+    noted_at = models.DateTimeField()
+    dismissed_at = models.DateTimeField(null=True, blank=True)
+    dismissed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = TenantQuerySet["ModelNotice"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "kind", "action", "provider", "model"], name="a_model_is_told_of_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.provider} {self.model}".strip()
+
+
 class DirectKey(models.Model):
     """The key that a token's calls to `provider/model` leave with, one a provider; they run as the action *direct*."""
 

@@ -19,6 +19,8 @@ from routing import own_models
 from routing.actions import Action
 from routing.allowed_models import is_allowed
 from routing.forms import RouteForm, initial_of
+from routing.key_models import PRICES, offered_by, selectable_keys
+from routing.notices import Told, cheaper_told, ending_told, notices_of
 from routing.own_models import MOST_LISTED, OwnModel
 from routing.reasons import RouteReason
 from routing.resolve import RoutingRow, resolve_all
@@ -26,8 +28,8 @@ from routing.rule_settings import words_of_settings
 from usage.averages import ActionAverages, action_averages
 from usage.days import MONTH, first_day
 from usage.names import provider_name
+from usage.what_if import Past
 
-PRICES = ("input_nanousd_per_mtok", "output_nanousd_per_mtok")
 MOST_SUGGESTED = 1_000  # models of one key, in a list that the page holds whole; others can be typed
 
 
@@ -37,6 +39,7 @@ class Suggestion:
 
     model: str
     label: str
+    ends_on: date | None = None  # as its provider announced
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class RouteLine:
     is_unlisted: bool  # the key no longer lists the chosen model
     own_models: Sequence[OwnModel] = ()  # what under it is served otherwise, the newest
     has_more_own_models: bool = False
+    told: Sequence[Told] = ()  # of its model, or of one that is cheaper
 
     @property
     def provider_name(self) -> str:
@@ -108,12 +112,6 @@ class RoutingTable:
         return any(line.form.keys for line in self.lines)
 
 
-def selectable_keys(organization: Organization) -> list[ProviderKey]:
-    """The keys that a rule may name now: Connected or Limited, and not known to be unreadable."""
-    keys = ProviderKey.objects.for_organization(organization).usable()
-    return [key for key in keys.order_by("created_at") if key.is_usable]
-
-
 def route_forms(
     organization: Organization,
     *,
@@ -148,14 +146,20 @@ def routing_page(
         keys={key for form in forms for key in form.keys.values() if key.is_usable},
         chosen={form.row.rule.model for form in forms if form.row.rule},
     )
-    listed = {each.key_id: {suggestion.model for suggestion in each.suggestions} for each in lists}
+    listed = {each.key_id: {one.model: one.ends_on for one in each.suggestions} for each in lists}
+    rules = {form.row.action.slug: form.row.rule for form in forms if form.row.rule}
+    names = {form.row.action.slug: form.row.action.name for form in forms}
+    notices = notices_of(organization) if rules else []
+    cheaper = cheaper_told(notices, rules, names)
     if averages is None:
         averages = action_averages(organization=organization, today=today)
     own = own_models.newest(organization)
     lines = []
     for form in forms:
         rule, others = form.row.rule, own.get(form.row.action.slug, [])
-        models = listed.get(rule.key_id, set()) if rule else set()
+        models = listed.get(rule.key_id, {}) if rule else {}
+        ends_on = models.get(rule.model) if rule else None
+        ending = [(rule.key.provider, rule.model, ends_on, "this action")] if rule and ends_on else []
         lines.append(
             RouteLine(
                 row=form.row,
@@ -165,6 +169,10 @@ def routing_page(
                 is_unlisted=bool(rule and models and rule.model not in models),
                 own_models=others[:MOST_LISTED],
                 has_more_own_models=len(others) > MOST_LISTED,
+                told=[
+                    *ending_told(notices, ending),
+                    *(told for told in cheaper if told.action == form.row.action.slug),
+                ],
             )
         )
     return RoutingTable(lines, lists, first_day=first_day(today, MONTH), asked_at=now)
@@ -178,16 +186,29 @@ def listed_models(key: ProviderKey | None) -> set[str]:
 
 
 def suggestion_lists(
-    organization: Organization, *, keys: Collection[ProviderKey], chosen: Collection[str] = ()
+    organization: Organization,
+    *,
+    keys: Collection[ProviderKey],
+    chosen: Collection[str] = (),
+    past: Past | None = None,
 ) -> list[SuggestionList]:
-    """The models of each of `keys`, by name: MOST_SUGGESTED of each at most, the `chosen` ones among them."""
+    """
+    The models of each of `keys`, by name: MOST_SUGGESTED of each at most, the `chosen` ones among them. With what each
+    would have cost, where it is known what the action used.
+    """
     by_key: dict[UUID, list[Suggestion]] = {}
+    by_id = {key.pk: key for key in keys}
     unchosen = Case(When(model__in=chosen, then=0), default=1)
     place = Window(RowNumber(), partition_by="key", order_by=[unchosen, "model"])
     available = AvailableModel.objects.for_organization(organization).filter(key__in=keys)
     suggested = available.annotate(place=place).filter(place__lte=MOST_SUGGESTED).order_by("key", "model")
-    for key_id, model, *told in suggested.values_list("key_id", "model", "name", "context_tokens", *PRICES):
-        by_key.setdefault(key_id, []).append(Suggestion(model, _label(model, *told)))
+    columns = ("key_id", "model", "ends_on", "name", "context_tokens", *PRICES)
+    for key_id, model, ends_on, *told in suggested.values_list(*columns):
+        label = _label(model, *told)
+        if past is not None and past.runs:
+            estimate = past.estimate(offered_by(by_id[key_id], model, told[2:]))
+            label = " · ".join(part for part in (label, estimate.short_words) if part)
+        by_key.setdefault(key_id, []).append(Suggestion(model, label, ends_on))
     return [SuggestionList(key_id, suggestions) for key_id, suggestions in by_key.items()]
 
 

@@ -28,10 +28,15 @@ from routing.actions import actions_of
 from routing.call_access import tokens_calling_with
 from routing.counterparts import counterpart
 from routing.forms import RemoveKeyForm, RouteForm, choice_of, may_stand_in_address, named
+from routing.key_models import selectable_keys
 from routing.models import RoutingRule
 from routing.resolve import RoutingRow, resolve_all
-from routing.table import listed_models, route_forms, routing_page, selectable_keys
+from routing.table import listed_models, route_forms, routing_page
+from routing.what_if_page import estimate_in
 from usage.averages import ActionAverages
+from usage.cells import read_groupings
+from usage.days import MONTH, first_day
+from usage.what_if import BY_ACTION_MODEL_AND_DAY, past_by_action, past_of
 
 ROUTING_CHANGED = "routingChanged"  # heard by panels that depend on the mode
 ROUTES_TAKEN = "routesTaken"  # heard by the table: routes were chosen elsewhere on its page
@@ -95,8 +100,10 @@ def use_key(request: OrganizationHttpRequest, key_id: UUID) -> HttpResponse:
     if key is None:
         raise Http404
     if request.method == "GET":
-        offer = offers.offer_of(request.organization, key, typed=request.GET, now=clock.now())
-        return _offer(request, offer)
+        now = clock.now()
+        cells = read_groupings(request.organization, first_day(now.date(), MONTH), now.date(), BY_ACTION_MODEL_AND_DAY)
+        pasts = past_by_action(cells[0], today=now.date())
+        return _offer(request, offers.offer_of(request.organization, key, typed=request.GET, pasts=pasts, now=now))
     offer = offers.offer_of(request.organization, key, posted=request.POST, now=clock.now())
     chosen = [line.form for line in offer.lines if line.is_ticked]
     if not chosen or not save_rows(request, chosen):
@@ -150,7 +157,12 @@ def model_field(request: OrganizationHttpRequest, action: str) -> HttpResponse:
         chosen = form.keys.get(key_id)
         proposed = counterpart(row=form.row, key=chosen) if chosen else ""
         form.initial["model"] = stored_model if key_id == stored_key else proposed
-    return render(request, "routing/_model_field.html", {"form": form})
+    estimate = ""
+    if key_id:
+        form.initial["key"] = key_id
+        past = past_of(organization=request.organization, today=clock.now().date(), action=action)
+        estimate = estimate_in(form, past) if past.runs else ""
+    return render(request, "routing/_model_field.html", {"form": form, "estimate": estimate})
 
 
 @organization_view(Permission.MANAGE_KEYS)

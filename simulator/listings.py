@@ -15,11 +15,18 @@ class SimulatedModel:
     context_tokens: int
     input_price: Decimal
     output_price: Decimal
+    retires_at: str = ""
+
+
+# Announced to end, so that this can be seen told.
+RETIRED = {"claude-sonnet-4-5": "2027-03-31T00:00:00Z"}
 
 
 def _listing(*models: tuple[str, str, int, str, str]) -> dict[str, SimulatedModel]:
     return {
-        model_id: SimulatedModel(model_id, name, context, Decimal(input_price), Decimal(output_price))
+        model_id: SimulatedModel(
+            model_id, name, context, Decimal(input_price), Decimal(output_price), RETIRED.get(model_id, "")
+        )
         for model_id, name, context, input_price, output_price in models
     }
 

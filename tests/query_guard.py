@@ -26,6 +26,7 @@ from django.db.backends.signals import connection_created
 UNSCOPED = {
     # Sweeps over the whole installation: jobs that serve every organization.
     "candidates.briefings:requeue_drafts": "finds lost drafts of everybody",
+    "candidates.trials:requeue_trials": "finds lost trials of everybody",
     "candidates.acceptance:organizations_with_waiting_checks": "finds lost checks of everybody",
     "candidates.worker:_organizations_that_wait": "one worker serves the checks of everybody",
     "providers.keys.validation:requeue_validations": "finds lost validations of everybody",
@@ -48,11 +49,20 @@ UNSCOPED = {
     "candidates.migrations.0016_failures_as_text": "writes the reasons of everybody as text again, on the way back",
     "candidates.migrations.0019_briefing_reasons_as_text": "the same",
     "providers.migrations.0014_reasons_as_text": "writes the reasons of everybody as text again, on the way back",
+    "routing.notices:note_cheaper_models": "finds who has routed anything, of everybody",
     "gateway.sweeping:sweep_lost_calls": "finds lost calls of everybody",
     "gateway.stored_ids:forget_old_ids": "forgets old ids of everybody",
+    "config.metrics.counting": "counts the calls of everybody, by names of closed lists",
+    "config.metrics.families": "figures of the whole installation, for the operator",
+    "usage.self_check:_sample": "whose sums are compared with their calls",
+    "usage.self_check:_biggest": "the same",
+    "usage.exports.sealing:_boundary": "the last event of everybody, whose ids are of one sequence",
+    "usage.pruning": "old calls of everybody leave, for the operator",
+    "usage.parquet": "the same",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
     # Tasks: their payload is the id of one row, which names its organization.
     "candidates.briefings:draft_briefing": "by the id in the task",
+    "candidates.trials:_claim": "by the id in the task",
     "providers.keys.validation:validate_key": "by the id in the task",
     # By the id of a key that the caller holds: an organization's own, or a managed one of the platform.
     "providers.keys.saving": "locks and changes a key that the caller found in its organization",

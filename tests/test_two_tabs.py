@@ -155,6 +155,7 @@ ORGANIZATIONS: dict[str, Twice] = {
     "routing:route-agent": Twice(DONE, REFUSED, "routing:agent", {"zanzibar-agent-model": "openai/gpt-4o-mini"}),
     "routing:archive-agent": Twice(DONE, AIM, "routing:archive-agent"),
     "routing:bring-back-agent": Twice(DONE, AIM, "routing:agent", None, _archived_agent),
+    "routing:read-notice": Twice(DONE, AIM, "routing:models"),
     "routing:remove-key": Twice(GONE, KEEPS, "routing:remove-key", {"instead": "managed"}),
     "candidates:import": Twice(DONE, NEW, "candidates:import", {"text": KIM}),
     "candidates:briefing-new": Twice(SAME, NEW, "candidates:briefing-new", {"how": "hand", "hand-title": "Engineer"}),

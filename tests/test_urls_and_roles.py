@@ -24,6 +24,7 @@ from django.utils import timezone
 from candidates.acceptance import accept_checks
 from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.search import note_words
+from candidates.trials import request_trial, run_trial
 from candidates.worker import run_pending_checks
 from organizations import audit
 from organizations.api_tokens import make_token
@@ -33,6 +34,7 @@ from organizations.permissions import API_SCOPES, PERMISSIONS, Permission
 from providers.models import ProviderKey
 from routing.agents import create_agent
 from routing.call_access import Access, make_calling_token
+from routing.models import ModelNotice
 from routing.services import save_routing
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
@@ -64,12 +66,14 @@ ROLES: dict[Permission, set[Membership.Role]] = {
 # Under /o/<slug>/: the permission it takes, and the methods it answers.
 OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "overview": (Permission.VIEW, SAFE),
+    "failed-checks": (Permission.VIEW, POST),
     "settings": (Permission.VIEW, SAFE),
     "settings-section": (Permission.VIEW, SAFE),
     "credits": (Permission.VIEW, SAFE),
     "guide-checks": (Permission.VIEW, SAFE),
     "guide-byok": (Permission.VIEW, SAFE),
     "guide-api": (Permission.VIEW, SAFE),
+    "guide-exports": (Permission.VIEW, SAFE),
     "organizations:members": (Permission.VIEW, SAFE),
     "organizations:invite": (Permission.MANAGE_MEMBERS, POST),
     "organizations:send-invitation-again": (Permission.MANAGE_MEMBERS, POST),
@@ -91,6 +95,9 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "runs": (Permission.VIEW, SAFE),
     "calls-of-before": (Permission.VIEW, SAFE),
     "call-of-before": (Permission.VIEW, SAFE),
+    "anatomy": (Permission.VIEW, SAFE),
+    "export": (Permission.VIEW, SAFE),
+    "export-file": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
@@ -108,11 +115,17 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "routing:table": (Permission.VIEW, GET),
     "routing:save": (Permission.MANAGE_ROUTING, POST),
     "routing:model-field": (Permission.MANAGE_ROUTING, GET),
+    "routing:estimate": (Permission.MANAGE_ROUTING, GET),
     "routing:reset": (Permission.MANAGE_ROUTING, POST),
     "routing:rule": (Permission.VIEW, SAFE),
     "routing:save-rule": (Permission.MANAGE_ROUTING, POST),
     "routing:pause": (Permission.MANAGE_ROUTING, POST),
     "routing:resume": (Permission.MANAGE_ROUTING, POST),
+    "routing:models": (Permission.VIEW, SAFE),
+    "routing:provider-models": (Permission.VIEW, SAFE),
+    "forecast": (Permission.VIEW, SAFE),
+    "routing:read-notice": (Permission.MANAGE_ROUTING, POST),
+    "routing:what-if": (Permission.VIEW, SAFE),
     "routing:agents": (Permission.VIEW, SAFE),
     "routing:new-agent": (Permission.MANAGE_ROUTING, FORM),
     "routing:agent": (Permission.VIEW, SAFE),
@@ -137,6 +150,9 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "candidates:quote": (Permission.CHECK_CANDIDATES, POST),
     "candidates:run": (Permission.CHECK_CANDIDATES, POST),
     "candidates:progress": (Permission.VIEW, GET),
+    "candidates:trials": (Permission.MANAGE_ROUTING, FORM),
+    "candidates:trial": (Permission.VIEW, GET),
+    "candidates:advisor": (Permission.VIEW, GET),
     "candidates:checks": (Permission.VIEW, GET),
     "candidates:check": (Permission.VIEW, GET),
     "candidates:check-again": (Permission.CHECK_CANDIDATES, POST),
@@ -149,6 +165,7 @@ API: dict[str, dict[str, Permission | None]] = {
     "api:candidate-checks": {"POST": Permission.CHECK_CANDIDATES},
     "api:candidate-check": {"GET": Permission.VIEW},
     "api:call": {"GET": Permission.VIEW},
+    "api:export": {"GET": Permission.VIEW},
 }
 
 # Of a person, whatever the organization: who is not logged in goes to the login page.
@@ -265,6 +282,16 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
     briefing = write_briefing(organization, (f"{word} Django", "must"), title=f"{word} briefing")
     (check,) = _accept(briefing, person)
     run_pending_checks(organization_id=organization.pk)
+    trial = request_trial(
+        briefing=briefing,
+        checks=[check],
+        key=key,
+        model="openai/gpt-4.1-mini",
+        actor=None,
+        now=timezone.now(),
+        agreed_nanousd=None,
+    )
+    run_trial(trial.pk)
     _accept(briefing, waiting)
     audit.record(organization=organization, actor=None, action="test.noted", target=word)
     invitation = invite_member(
@@ -277,6 +304,15 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
     api_token = token(organization, name=f"{word} token")
     agent = create_agent(organization=organization, name=f"{word} agent", actor=None)
     save_routing(organization=organization, action=agent.slug, key=key, model="openai/gpt-4.1-mini", actor=None)
+    ModelNotice.objects.create(
+        organization=organization,
+        kind=ModelNotice.Kind.CHEAPER,
+        action="candidate_check",
+        provider="openrouter",
+        model=f"{word}/cheaper",
+        detail={"as_of": "2026-11-21", "nanousd": 1, "cost_nanousd": 9, "least_percent": 80, "most_percent": 90},
+        noted_at=timezone.now(),
+    )
     owner = Membership.objects.filter(organization=organization, role=Role.OWNER)[0].user
     make_calling_token(
         organization=organization,
@@ -301,6 +337,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
             "candidate_id": person.pk,
             "briefing_id": briefing.pk,
             "check_id": check.pk,
+            "trial_id": trial.pk,
             "view_id": save_view(
                 membership=Membership.objects.filter(organization=organization, role=Role.OWNER)[0],
                 name=f"{word} view",
@@ -308,6 +345,7 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
                 is_shared=True,
                 now=timezone.now(),
             ).pk,
+            "format": "csv",
             "call_id": UsageEvent.objects.filter(organization=organization, run_id=check.run_id)[0].call_id,
         },
     )
@@ -557,6 +595,7 @@ SMUGGLED: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("candidates:run", "POST", CANDIDATE, {"candidates": "{}", "show": "all", "agreed": "4", "count": "1"}),
     ("calls", "GET", EVENT, {"before": "{}"}),
     ("calls", "GET", RUN, {"run": "{}"}),
+    ("anatomy", "GET", RUN, {"run": "{}"}),
     ("candidates:checks", "GET", BRIEFING, {"briefing": "{}"}),
     ("organizations:members", "GET", MEMBER, {"member": "{}"}),
     (

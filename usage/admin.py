@@ -143,7 +143,7 @@ class UsageRunAdmin(MeteringAdmin):
 
 @admin.register(RollupState)
 class RollupStateAdmin(ReadOnlyAdmin):
-    list_display = ("position", "rolled_up_at")
+    list_display = ("position", "rolled_up_at", "derived_from")
     search_fields = ("system_identifier",)
 
 

@@ -67,20 +67,26 @@ class CostSummary:
 
 def cost_summary(*, organization: Organization, today: date, show_managed_usd: bool | None = None) -> CostSummary:
     """The whole cost panel, from one query."""
-    by_day, by_model = read_groupings(organization, first_day(today, MONTH), today, BY_DAY, BY_MODEL)
-    return _summary(organization, today, by_day, by_model, show_managed_usd)
+    return cost_and_cells(organization=organization, today=today, show_managed_usd=show_managed_usd)[0]
+
+
+def cost_and_cells(
+    *, organization: Organization, today: date, also: Sequence[Grouping] = (), show_managed_usd: bool | None = None
+) -> tuple[CostSummary, list[list[Cell]]]:
+    """`cost_summary` and the cells of its month by each of `also`, from one query."""
+    first = first_day(today, MONTH)
+    by_day, by_model, *others = read_groupings(organization, first, today, BY_DAY, BY_MODEL, *also)
+    return _summary(organization, today, by_day, by_model, show_managed_usd), others
 
 
 def cost_and_averages(
     *, organization: Organization, today: date, show_managed_usd: bool | None = None
 ) -> tuple[CostSummary, dict[str, ActionAverages]]:
     """`cost_summary` and `action_averages` of its month, from one query."""
-    first = first_day(today, MONTH)
-    by_day, by_model, by_action = read_groupings(organization, first, today, BY_DAY, BY_MODEL, BY_ACTION)
-    return (
-        _summary(organization, today, by_day, by_model, show_managed_usd),
-        averages_of(by_action, show_managed_usd),
+    cost, (by_action,) = cost_and_cells(
+        organization=organization, today=today, also=[BY_ACTION], show_managed_usd=show_managed_usd
     )
+    return cost, averages_of(by_action, show_managed_usd)
 
 
 def _summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 
@@ -24,14 +25,19 @@ class InputParts:
         counted.
         """
         counts = [getattr(self, name) for name in _NAMES]
-        total = sum(counts)
-        if not total:
-            return dict.fromkeys(_COLUMNS, 0)
-        shares = [count * input_tokens // total for count in counts]
-        by_remainder = sorted(range(len(counts)), key=lambda at: -(counts[at] * input_tokens % total))
-        for at in by_remainder[: input_tokens - sum(shares)]:
-            shares[at] += 1
-        return dict(zip(_COLUMNS, shares, strict=True))
+        return dict(zip(_COLUMNS, shared_out(input_tokens, counts), strict=True))
+
+
+def shared_out(amount: int, weights: Sequence[int]) -> list[int]:
+    """`amount` in whole parts in proportion to `weights`, which come to all of it; nothing where all weigh nothing."""
+    total = sum(weights)
+    if not total:
+        return [0] * len(weights)
+    shares = [weight * amount // total for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda at: -(weights[at] * amount % total))
+    for at in by_remainder[: amount - sum(shares)]:
+        shares[at] += 1
+    return shares
 
 
 _NAMES = tuple(field.name for field in fields(InputParts))

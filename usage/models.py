@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from organizations.models import Organization, TenantQuerySet
 from usage.columns import Asked, CalledBy
 from usage.columns import Mode as Mode
+from usage.exports.models import SealedMonth as SealedMonth
 from usage.facts import Admission
 from usage.ingest import IngestPosition
 from usage.names import provider_name

@@ -128,6 +128,19 @@ def list_price_per_million(*, provider: str, model: str, at: datetime) -> tuple[
 
 
 @lru_cache(maxsize=4096)
+def listed_name(provider: str, model: str) -> str | None:
+    """The list's own name of a model, whatever its version; None where the list does not name it."""
+    catalog, name = CATALOG_PROVIDERS.get(provider), _bare(provider, model)
+    if catalog is None:
+        return None
+    try:
+        found = genai_prices.calc_price(genai_prices.Usage(), name, provider_id=catalog).model
+    except (LookupError, ValueError):
+        return None
+    return found.id if _is_named(found, name) else None
+
+
+@lru_cache(maxsize=16_384)  # a page of models asks for thousands
 def rates_of(provider: str, model: str, served_model: str, tier: str, day: date) -> tuple[Rate | NoPrice, ...]:
     """
     The rates of a call on `day` (UTC), the surest first: each one's price holds unless it is not listed there.

@@ -16,7 +16,9 @@ from typing import Protocol
 from django.db.models import Q
 
 from organizations.models import ApiToken, Membership, Organization
+from usage.anatomy import NAMES
 from usage.audience import sees_usd
+from usage.measures import PARTS
 from usage.metering import ended_after_all
 from usage.models import InFlightCall, Mode, UsageEvent
 from usage.price_list import list_prices
@@ -126,7 +128,7 @@ def _attempt(call: UsageEvent | InFlightCall, directory: Directory) -> Attempt:
     status = Status(call.status)
     kind = call.error_beside_status
     error = directory.error(kind, call.provider) if kind else ""
-    known = _known(call)
+    known = how_tokens_are_known(call)
     return Attempt(
         call_id=call.call_id,
         number=call.attempt,
@@ -149,6 +151,7 @@ def _attempt(call: UsageEvent | InFlightCall, directory: Directory) -> Attempt:
         tokens_known=known,
         tokens=_tokens(call, known, cost),
         cost=cost,
+        parts=tuple((NAMES[name][0], tokens) for name in PARTS if (tokens := getattr(call, name))),
     )
 
 
@@ -157,7 +160,7 @@ def _cost(event: UsageEvent) -> Price:
     return Price(event.cost_nanousd, Source(event.price_source), event.price_version, why)
 
 
-def _known(event: UsageEvent) -> Known:
+def how_tokens_are_known(event: UsageEvent) -> Known:
     if event.are_tokens_estimated:
         return Known.ESTIMATED
     if event.usage_reported:

@@ -93,6 +93,7 @@ class Attempt:
     tokens_known: Known = Known.NOT_KNOWN
     tokens: tuple[TokenClass, ...] = ()
     cost: Price | None = None
+    parts: tuple[tuple[str, int], ...] = ()  # of its input, in words, and their tokens
 
     @property
     def is_in_flight(self) -> bool:

@@ -184,6 +184,9 @@ class RollupState(models.Model):
         help_text="The PostgreSQL cluster whose transaction ids the position counts.",
     )
     rolled_up_at = models.DateTimeField(null=True, blank=True)
+    derived_from = models.DateField(
+        null=True, blank=True, help_text="Sums of earlier days are never derived anew: their events have left."
+    )
 
     class Meta:
         verbose_name = "rollup state"

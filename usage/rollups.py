@@ -16,10 +16,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, Min, QuerySet, Subquery, Value
+from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from usage.days import midnight_before
+from usage.days import midnight_before, start_of_day
 from usage.measures import (
     COARSE_MEASURES,
     MEASURES,
@@ -61,14 +61,14 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
     state = RollupState.objects.first() or RollupState()
     _refuse_foreign_positions(state)
-    if not _events_between(state, _next_position()).exists():
+    if not events_between(state.position, next_position(), after_id=state.rebuilt_to_id).exists():
         return NOTHING
     with transaction.atomic():
-        locked = _lock_state(skip_locked=True)
+        locked = lock_state(skip_locked=True)
         if locked is None:
             return NOTHING
-        until = _next_position()
-        result = _add(_events_between(locked, until), now, progress)
+        until = next_position()
+        result = _add(events_between(locked.position, until, after_id=locked.rebuilt_to_id), now, progress)
         if result.events:
             _move_state(position=until, rolled_up_at=now)
     return result
@@ -76,21 +76,26 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
 
 def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
     """
-    Derive all sums anew from the events; afterwards `roll_up` goes on from there.
+    Derive all sums anew from the events; afterwards `roll_up` goes on from there. Sums of days whose events have left
+    (usage/pruning.py) stay, and what is not in them yet is added.
 
     Also the way back after a restore into another PostgreSQL cluster. Writers wait while it runs.
     """
     with transaction.atomic():
-        _lock_state(skip_locked=False)
+        state = lock_state(skip_locked=False) or RollupState()
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(f"LOCK TABLE {UsageEvent._meta.db_table} IN SHARE MODE")
-        until = _next_position()
+        until = next_position()
         last_id = UsageEvent.objects.aggregate(last=Max("id"))["last"] or 0
-        for table in (UsageDaily, UsageHourly, UsageByLabel):
-            table.objects.all().delete()
-        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress)
-        _move_state(position=until, rebuilt_to_id=last_id, system_identifier=_system_identifier(), rolled_up_at=now)
+        first = state.derived_from
+        if first:
+            _add(events_between(state.position, LAST, after_id=state.rebuilt_to_id), now, None)
+        for table in (UsageDaily, UsageByLabel):
+            table.objects.filter(day__gte=first or date.min).delete()
+        UsageHourly.objects.filter(hour__gte=start_of_day(first or date.min)).delete()
+        result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress, first)
+        _move_state(position=until, rebuilt_to_id=last_id, system_identifier=system_identifier(), rolled_up_at=now)
     return result
 
 
@@ -99,28 +104,43 @@ def not_rolled_up(events: UsageEventQuerySet) -> UsageEventQuerySet:
     return _from_position(events, _of_state("position"), after_id=_of_state("rebuilt_to_id"))
 
 
+def are_rolled_up(events: UsageEventQuerySet, state: RollupState | None = None) -> UsageEventQuerySet:
+    """Those of `events` that were added by when `state` was read, now without it: no other one joins them later."""
+    position, rebuilt_to_id = (
+        (state.position, state.rebuilt_to_id) if state else (_of_state("position"), _of_state("rebuilt_to_id"))
+    )
+    before = Q(**{f"{position_column()}__lt": position})
+    if connection.vendor == "postgresql":
+        before |= Q(id__lte=rebuilt_to_id)
+    return events.filter(before)
+
+
 def hours_kept_from(now: datetime) -> datetime:
     """The first hour that UsageHourly has."""
     return midnight_before(now) - timedelta(days=HOURS_KEPT_DAYS)
 
 
-def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -> RollUpResult:
+def _add(
+    events: UsageEventQuerySet, now: datetime, progress: Progress | None, first_day: date | None = None
+) -> RollUpResult:
     """
     In the database: group the events, add the groups to their days, without looking for rows to add to on days that
-    have none yet; then what counts on other days; the same by hours and labels.
+    have none yet; then what counts on other days; the same by hours and labels. To days before the first, nothing.
 
     A part at a time, each of which sorts within memory, in the order of ids and so nearly of days.
     """
+    of_runs = events.filter(run_day__gte=first_day) if first_day else events
+    events = events.left_on_days(first_day, None)
     found = events.aggregate(
         count=Count("id"), first=Min("id"), last=Max("id"), latest=Max("occurred_at"), of_other_days=Count("run_day")
     )
-    if not found["count"]:
+    if not found["count"] and not first_day:
         return NOTHING
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '64MB'")  # else it sorts on disk: half the speed, measured
     rows, dimensions = 0, UsageDaily.DIMENSIONS
-    for start in range(found["first"], found["last"] + 1, EVENTS_AT_ONCE):
+    for start in range(found["first"] or 0, (found["last"] or -1) + 1, EVENTS_AT_ONCE):
         part = events.filter(id__gte=start, id__lt=start + EVENTS_AT_ONCE)
         newest = UsageDaily.objects.order_by("-day").values_list("day", flat=True).first() or date.min
         if newest > date.min:
@@ -134,8 +154,8 @@ def _add(events: UsageEventQuerySet, now: datetime, progress: Progress | None) -
             progress(
                 min(start + EVENTS_AT_ONCE, found["last"] + 1) - found["first"], found["last"] + 1 - found["first"]
             )
-    if found["of_other_days"]:
-        rows += _add_to_daily(rows_of_other_days(events, *dimensions))
+    if found["of_other_days"] or first_day:
+        rows += _add_to_daily(rows_of_other_days(of_runs, *dimensions))
     UsageHourly.objects.filter(hour__lt=hours_kept_from(now)).delete()
     return RollUpResult(events=found["count"], rows=rows)
 
@@ -177,9 +197,10 @@ def _insert(
         return int(cursor.rowcount)
 
 
-def _events_between(state: RollupState, until: int) -> UsageEventQuerySet:
-    events = _from_position(UsageEvent.objects.all(), state.position, after_id=state.rebuilt_to_id)
-    return events.filter(**{f"{_position()}__lt": until})
+def events_between(position: int, until: int, *, after_id: int) -> UsageEventQuerySet:
+    """Those written from `position` on and before `until`; `after_id` as RollupState.rebuilt_to_id."""
+    events = _from_position(UsageEvent.objects.all(), position, after_id=after_id)
+    return events.filter(**{f"{position_column()}__lt": until})
 
 
 def _from_position(
@@ -199,7 +220,7 @@ def _from_position(
     return events.filter(ingest_position__gt=0, ingest_position__range=(position, LAST), id__gt=after_id)
 
 
-def _position() -> str:
+def position_column() -> str:
     return "ingest_position" if connection.vendor == "postgresql" else "id"
 
 
@@ -214,7 +235,7 @@ def _of_state(field: str) -> Subquery:
     return Subquery(RollupState.objects.values(whole_table=Value(1)).annotate(number=number).values("number"))
 
 
-def _next_position() -> int:
+def next_position() -> int:
     """Nothing can be written below this position any more."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -224,10 +245,10 @@ def _next_position() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _lock_state(*, skip_locked: bool) -> RollupState | None:
+def lock_state(*, skip_locked: bool) -> RollupState | None:
     """The one row, locked to the end of the transaction; None while another one holds it."""
     if not RollupState.objects.exists():
-        RollupState.objects.bulk_create([RollupState(system_identifier=_system_identifier())], ignore_conflicts=True)
+        RollupState.objects.bulk_create([RollupState(system_identifier=system_identifier())], ignore_conflicts=True)
     return RollupState.objects.select_for_update(skip_locked=skip_locked).first()
 
 
@@ -236,14 +257,15 @@ def _move_state(**values: Any) -> None:
 
 
 def _refuse_foreign_positions(state: RollupState) -> None:
-    if state.system_identifier and state.system_identifier != _system_identifier():
+    if state.system_identifier and state.system_identifier != system_identifier():
         raise RollupRefused(
             "This database was restored into another PostgreSQL cluster, whose transaction ids start anew. "
             "Run `manage.py roll_up_usage --rebuild` once."
         )
 
 
-def _system_identifier() -> str:
+def system_identifier() -> str:
+    """Of the PostgreSQL cluster whose transaction ids positions are; "" on SQLite."""
     if connection.vendor != "postgresql":
         return ""
     with connection.cursor() as cursor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from usage import amounts
 
 WIDTH, HEIGHT, EDGE = 120, 28, 2
 
@@ -18,8 +20,8 @@ class Sparkline:
     height: int = HEIGHT
 
 
-def sparkline(values: Sequence[int], *, of: str) -> Sparkline:
-    """`of` is what is counted, in the plural: "calls"."""
+def sparkline(values: Sequence[int], *, of: str, value: Callable[[int], str] = amounts.count) -> Sparkline:
+    """`of` is what is counted, in the plural: "calls"; `value` prints an amount of it."""
     most = max(values, default=0)
     step = (WIDTH - 2 * EDGE) / max(len(values) - 1, 1)
     room = HEIGHT - 2 * EDGE
@@ -27,5 +29,5 @@ def sparkline(values: Sequence[int], *, of: str) -> Sparkline:
         f"{EDGE + at * step:.1f},{HEIGHT - EDGE - (value * room / most if most else 0):.1f}"
         for at, value in enumerate(values)
     ]
-    text = f"{sum(values):,} {of} in {len(values)} days, {most:,} on the busiest" if most else f"No {of}"
+    text = f"{value(sum(values))} {of} in {len(values)} days, {value(most)} on the busiest" if most else f"No {of}"
     return Sparkline(" ".join(places), text)

@@ -7,6 +7,11 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Consumption", "consumption", ()),
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
+    ("Anatomy", "anatomy", ()),
+    ("Forecast", "forecast", ()),
+    ("What-if", "routing:what-if", ()),
+    ("Advisor", "candidates:advisor", ()),
+    ("Export", "export", ("export-file",)),
 )
 
 

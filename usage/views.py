@@ -12,6 +12,7 @@ from usage import kinds
 from usage.consumption import Report
 from usage.consumption_form import ConsumptionForm
 from usage.forms import UsageFilterForm
+from usage.kept import kept_from
 from usage.models import UsageEvent
 from usage.names import OwnNames, provider_names
 from usage.querysets import UsageEventQuerySet
@@ -58,6 +59,7 @@ def events_context(
         "older": rows[ROWS - 1].pk if len(rows) > ROWS else None,
         "is_first_page": "before" not in request.GET,
         "models": form.models,
+        "kept_from": None if events else kept_from(),
     }
 
 

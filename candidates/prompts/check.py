@@ -75,11 +75,12 @@ def check_request(*, model: str, requirements: Sequence[Requirement], profile_te
         {"id": number, "requirement": neutralised(requirement.text)}
         for number, requirement in enumerate(requirements, start=1)
     ]
+    profile = f"<profile>\n{bounded(profile_text)}\n</profile>"
     return question(
         model=model,
         system=SYSTEM,
-        text=f"<requirements>\n{json.dumps(numbered, ensure_ascii=False)}\n</requirements>\n"
-        f"<profile>\n{bounded(profile_text)}\n</profile>",
+        text=f"<requirements>\n{json.dumps(numbered, ensure_ascii=False)}\n</requirements>\n{profile}",
+        about=profile,
     )
 
 

@@ -9,7 +9,12 @@ from providers.adapters.base import ChatRequest, Message
 MAX_OUTPUT_TOKENS = 16_384
 
 
-def question(*, model: str, system: str, text: str) -> ChatRequest:
+def question(*, model: str, system: str, text: str, about: str = "") -> ChatRequest:
+    """`about` is what of `text` is no question, but what it is about, such as a profile."""
     return ChatRequest(
-        model=model, system=system, messages=(Message("user", text),), max_output_tokens=MAX_OUTPUT_TOKENS
+        model=model,
+        system=system,
+        messages=(Message("user", text),),
+        max_output_tokens=MAX_OUTPUT_TOKENS,
+        retrieved_characters=len(about),
     )

@@ -15,8 +15,9 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from providers.keys.destinations import is_private
 from providers.models import ProviderKey
 from routing.forms import may_stand_in_address
+from routing.key_models import selectable_keys
 from routing.services import RuleRefused
-from routing.table import listed_models, selectable_keys, suggestion_lists
+from routing.table import listed_models, suggestion_lists
 
 
 def _chooses_private_key(request: OrganizationHttpRequest, briefing_id: int) -> bool:

@@ -24,6 +24,7 @@ from organizations.permissions import OrganizationHttpRequest, Permission, organ
 from organizations.reading import whole_number
 from routing.actions import CANDIDATE_CHECK
 from routing.resolve import Route, RouteUnavailable
+from usage.kept import may_have_left
 from usage.names import provider_name
 from usage.run_costs import run_cost
 
@@ -100,6 +101,7 @@ def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[st
             runs=offer.count,
             now=now,
         )
+    cost = run_cost(organization=request.organization, run_id=check.run_id)
     return {
         "check": check,
         "briefing": check.briefing,
@@ -111,7 +113,8 @@ def _context(request: OrganizationHttpRequest, check: CandidateCheck) -> dict[st
         .filter(check_row=check)
         .select_related("requirement")
         .order_by("requirement__kind", "requirement__position", "pk"),
-        "cost": run_cost(organization=request.organization, run_id=check.run_id),
+        "cost": cost,
+        "calls_have_left": not cost.calls and may_have_left(check.accepted_at),
         "charge_of_failed": charge_of_failed(check) if check.status == CandidateCheck.Status.FAILED else "",
         "quote": offer if offer and offer.count else None,
         "charge": charge,

@@ -12,6 +12,7 @@ from django.urls import reverse, reverse_lazy
 from candidates.models import CandidateCheck
 from config.admin.mail import mail_figure
 from config.admin.sidebar import may_view
+from config.admin.usage_check import usage_check_figure
 from config.worker import figures as work
 from organizations import clock
 from organizations.models import AuditEvent, Organization
@@ -81,6 +82,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         *_managed_of_unknown_cost(managed, calls_today),
         *work.figures(today=today),
         mail_figure(),
+        usage_check_figure(),
         *work.clock_figures(),
     ]
     context["figures"] = [figure for figure in figures if may_view(figure["of"])(request)]

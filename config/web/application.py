@@ -15,13 +15,17 @@ from config.web.refusals import Application
 from config.web.rooms import Rooms
 
 MB = 1024**2
-# Of a pool's connections, those that no page takes: for the signs of life, for what runs beside requests, and three for
-# the gateway: its writer, and two who read who calls.
-KEPT_CONNECTIONS = 5
+# Files of which millions of rows may be read at a reader's pace: few at once, and they keep no page waiting.
+EXPORTS = 2
+PATIENCE_WITH_EXPORTS_SECONDS = 3600.0
+# Of a pool's connections, those that no page takes: for the signs of life, for what runs beside requests, for exports,
+# and three for the gateway: its writer, and two who read who calls.
+KEPT_CONNECTIONS = 5 + EXPORTS
 ROOMS_WITHOUT_POOL = 14
 WAIT_FOR_ROOM_SECONDS = 5.0
 MOST_HELD_BYTES = 256 * MB
 
+EXPORT = re.compile(r"/o/[^/]+/consumption/export/file/|/api/v1/exports/.*")
 IMPORT = re.compile(r"/o/[^/]+/candidates/import/")
 IMPORTED = Limit(
     bytes=MAX_FILE_BYTES + MB,  # the form around the file
@@ -49,6 +53,8 @@ def limit_of(path: str) -> Limit:
 def kind_of(path: str, *, static: str) -> str:
     if path in ("/healthz", "/readyz"):
         return path
+    if EXPORT.fullmatch(path):
+        return "export"
     return "static" if path.startswith(static) else "page"
 
 
@@ -58,9 +64,10 @@ def application(*, connections: int) -> Application:
     inside = Rooms(
         OneThreadHandler(),
         # Files need no database; /readyz looks once for all who ask (config/health.py).
-        sizes={"page": pages, "static": 32, "/healthz": 2, "/readyz": 4},
+        sizes={"page": pages, "export": EXPORTS, "static": 32, "/healthz": 2, "/readyz": 4},
         kind_of=partial(kind_of, static=settings.STATIC_URL),
         wait_seconds=WAIT_FOR_ROOM_SECONDS,
         render=render,
+        patience={"export": PATIENCE_WITH_EXPORTS_SECONDS},
     )
     return Bodies(inside, limit_of=limit_of, render=render, most_held_bytes=MOST_HELD_BYTES)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from config.web.refusals import DISCONNECT, Application, Message, Receive, Refusal, Render, Scope, Send, refuse
 
 RETRY_AFTER_SECONDS = 5
-# A client that does not read keeps its room for so long, all pauses together.
+# A client that does not read keeps its room for so long, all pauses together; of some kinds longer.
 PATIENCE_WITH_READERS_SECONDS = 120.0
 BUSY = Refusal(
     503,
@@ -39,18 +39,22 @@ class Rooms:
         kind_of: Callable[[str], str],
         wait_seconds: float,
         render: Render,
+        patience: Mapping[str, float] | None = None,
     ) -> None:
         self.app = app
         self.kind_of = kind_of
         self.wait_seconds = wait_seconds
         self.render = render
+        self.patience = patience or {}
         self._rooms = {kind: asyncio.Semaphore(size) for kind, size in sizes.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        guest = _Guest(self._rooms[self.kind_of(scope["path"])], self.wait_seconds, receive, send)
+        kind = self.kind_of(scope["path"])
+        patience = self.patience.get(kind, PATIENCE_WITH_READERS_SECONDS)
+        guest = _Guest(self._rooms[kind], self.wait_seconds, patience, receive, send)
         try:
             await self.app(scope, guest.receive, guest.send)
         finally:
@@ -60,13 +64,15 @@ class Rooms:
 
 
 class _Guest:
-    def __init__(self, rooms: asyncio.Semaphore, wait_seconds: float, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, rooms: asyncio.Semaphore, wait_seconds: float, patience_seconds: float, receive: Receive, send: Send
+    ) -> None:
         self._rooms = rooms
         self._wait_seconds = wait_seconds
         self._receive = receive
         self._send = send
         self._is_inside = False
-        self._patience_seconds = PATIENCE_WITH_READERS_SECONDS
+        self._patience_seconds = patience_seconds
         self.is_turned_away = False
 
     async def receive(self) -> Message:

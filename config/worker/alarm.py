@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django_q.conf import Conf
 
@@ -46,6 +46,17 @@ def stop_of_work() -> Stop | None:
     if settings.ADMINS and not last.alarm_sent_at and _claim(last.pk):
         threading.Thread(target=_tell, args=(last.pk, last.beat_at), name=THREAD, daemon=True).start()
     return Stop(since=last.beat_at, is_told=last.alarm_sent_at is not None)
+
+
+def stop_of_work_if_late() -> Stop | None:
+    """The same for pages that nobody waits on, by one statement as long as work goes on."""
+    if Conf.SYNC:
+        return None
+    beaten = WorkerCluster.objects.filter(beat_at__gte=F("started_at")).annotate(asked_at=Now())
+    last = beaten.order_by("-beat_at").first()
+    if last is not None and last.asked_at - last.beat_at <= heartbeat.late_after():
+        return None
+    return stop_of_work()
 
 
 def _claim(cluster: UUID) -> bool:

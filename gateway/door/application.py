@@ -12,7 +12,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -49,6 +49,15 @@ READING_GRACE_SECONDS = 30.0  # for the last of an answer, once its provider had
 JSON: Headers = [(b"content-type", b"application/json")]
 
 OpenCallers = Callable[[], AbstractAsyncContextManager[Callers]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a door of this process is at."""
+
+    calls: int
+    most_calls: int
+    writes_waiting: int
 
 
 class Door:
@@ -88,6 +97,11 @@ class Door:
             stack, self._opened = self._opened, None
             if stack is not None:
                 await stack.aclose()
+
+    @property
+    def load(self) -> Load:
+        waiting = 0 if self._opened is None else self._way.writer.waiting
+        return Load(self._limits.in_all, self._limits.most_in_all, waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]

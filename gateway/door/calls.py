@@ -18,6 +18,7 @@ from providers.adapters.base import ProviderError
 from providers.adapters.dialects.request import Request
 from providers.egress.connections import Egress
 from usage.facts import Admission, Origin
+from usage.input_parts import NOT_COUNTED, InputParts
 from usage.metering import Finished
 from usage.models import UsageEvent
 from usage.pricing import Price
@@ -30,6 +31,7 @@ Status = UsageEvent.Status
 class Ending:
     """What is known of how a call ends; at first, that it was interrupted."""
 
+    operation: str
     status: Status = Status.FAILED
     error: ProviderError | None = INTERRUPTED
     report: Report = NOTHING_SAID
@@ -39,6 +41,7 @@ class Ending:
     is_estimated: bool = False
     stored_ids: list[str] = field(default_factory=list)  # that the answer named, and nobody has noted yet
     cost: Price | None = None  # where the caller was told it
+    input_parts: InputParts = NOT_COUNTED
 
     def finished(self, call: Admission) -> Finished:
         return Finished(
@@ -52,6 +55,7 @@ class Ending:
             first_byte_ms=self.first_byte_ms,
             are_tokens_estimated=self.is_estimated,
             cost=self.cost,
+            input_parts=self.input_parts,
         )
 
 

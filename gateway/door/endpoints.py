@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from urllib.parse import unquote
 
+from gateway import gen_ai_names
 from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect
 from providers.adapters.dialects.embeddings import OPENAI_EMBEDDINGS
@@ -28,9 +29,6 @@ _GEMINI = re.compile(r"/models/(?P<model>[^/]+(?:/[^/]+)*):(?P<method>[A-Za-z]+)
 _MODEL = re.compile(r"/models/(?P<model>[^:]+)")
 _RECEIPT = re.compile(r"/receipts/(?P<call>[^/]+)")
 PROBES = frozenset({"/api/hello"})
-GEMINI_METHODS = frozenset(
-    {"generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"}
-)
 
 
 class Wire(Enum):
@@ -46,6 +44,7 @@ class Endpoint:
     """
     Where a model is called. `name` is what a provider has to speak to serve it; `path` stands after the provider's own
     base URL, "" where the request tells it. `only_counts`: tokens are counted, for nothing, and no model works.
+    `operation` is what OpenTelemetry calls it.
     """
 
     name: str
@@ -53,6 +52,7 @@ class Endpoint:
     dialect: Dialect
     path: str = ""
     only_counts: bool = False
+    operation: str = gen_ai_names.CHAT
 
     def path_of(self, request: Request, model: str) -> str:
         """Where `request` is sent for `model`."""
@@ -61,11 +61,19 @@ class Endpoint:
 
 CHAT = Endpoint("chat completions", Wire.OPENAI, OPENAI_CHAT, "/chat/completions")
 RESPONSES = Endpoint("responses", Wire.OPENAI, OPENAI_RESPONSES, "/responses")
-EMBEDDINGS = Endpoint("embeddings", Wire.OPENAI, OPENAI_EMBEDDINGS, "/embeddings")
+EMBEDDINGS = Endpoint("embeddings", Wire.OPENAI, OPENAI_EMBEDDINGS, "/embeddings", operation=gen_ai_names.EMBEDDINGS)
 MESSAGES = Endpoint("messages", Wire.ANTHROPIC, ANTHROPIC_MESSAGES, "/messages")
 COUNT_TOKENS = Endpoint("messages", Wire.ANTHROPIC, ANTHROPIC_MESSAGES, "/messages/count_tokens", only_counts=True)
-GENERATE = Endpoint("generateContent", Wire.GEMINI, GEMINI)
+GENERATE = Endpoint("generateContent", Wire.GEMINI, GEMINI, operation=gen_ai_names.GENERATE_CONTENT)
+EMBED_GEMINI = Endpoint("generateContent", Wire.GEMINI, GEMINI, operation=gen_ai_names.EMBEDDINGS)
 COUNT_GEMINI = Endpoint("generateContent", Wire.GEMINI, GEMINI, only_counts=True)
+GEMINI_METHODS = {
+    "generateContent": GENERATE,
+    "streamGenerateContent": GENERATE,
+    "countTokens": COUNT_GEMINI,
+    "embedContent": EMBED_GEMINI,
+    "batchEmbedContents": EMBED_GEMINI,
+}
 CALLS = {endpoint.path: endpoint for endpoint in (CHAT, RESPONSES, EMBEDDINGS, MESSAGES, COUNT_TOKENS)}
 
 
@@ -104,9 +112,8 @@ def asked_for(method: str, path: str) -> Asked | None:
     if method == "POST":
         if endpoint := CALLS.get(path):
             return endpoint
-        if (named := _GEMINI.fullmatch(path)) and named["method"] in GEMINI_METHODS:
-            return COUNT_GEMINI if named["method"] == "countTokens" else GENERATE
-        return None
+        named = _GEMINI.fullmatch(path)
+        return GEMINI_METHODS.get(named["method"]) if named else None
     if method != "GET":
         return None
     if path == "/models":

@@ -26,6 +26,7 @@ from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
 from gateway.door.errors import DoorError
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
+from gateway.door.input_parts import parts_of
 from gateway.door.managed import not_handed_on
 from gateway.door.operators_usd import without_cost
 from gateway.stored_ids import NewIds
@@ -99,7 +100,7 @@ class Forwarding:
                 logger.exception("A call could not be admitted")
                 raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
             self.is_admitted = True
-            ending, prepared = Ending(), time.monotonic()
+            ending, prepared = Ending(self.asked.endpoint.operation), time.monotonic()
             try:
                 result = await self._once(ticket, call, ending)
             except asyncio.CancelledError:
@@ -121,6 +122,8 @@ class Forwarding:
             return
 
     async def _settle(self, ticket: Ticket, ending: Ending, now: datetime) -> None:
+        if ending.report.usage is not None:  # else there are no tokens to share out
+            ending.input_parts = parts_of(self.asked.endpoint, self.asked.request.body)
         new_ids = NewIds(self.asked.holder, ending.stored_ids, now) if ending.stored_ids else None
         try:
             await self.way.writer.settle(ticket, ending, now, new_ids)

@@ -30,8 +30,8 @@ class Limits:
     """`most_at_once` holds for tokens without a bound of their own, `most_in_all` for all together."""
 
     def __init__(self, *, most_at_once: int, most_in_all: int) -> None:
-        self._most_at_once, self._most_in_all = most_at_once, most_in_all
-        self._in_all = 0
+        self._most_at_once, self.most_in_all = most_at_once, most_in_all
+        self.in_all = 0
         self._used: dict[int, _Used] = {}
 
     @contextmanager
@@ -40,7 +40,7 @@ class Limits:
         limits, now = caller.limits, monotonic()
         used = self._used.setdefault(caller.token_id, _Used())
         most = limits.calls_at_once or self._most_at_once
-        if self._in_all >= self._most_in_all:
+        if self.in_all >= self.most_in_all:
             raise _too_many("server_busy", "Too many calls are under way here. Try again in a moment.", 1.0, status=503)
         if used.at_once >= most:
             raise _too_many("calls_at_once", f"This token has {most} calls under way, as many as it may.", 1.0)
@@ -54,12 +54,12 @@ class Limits:
             sentence = f"This token may use {limits.tokens_a_minute:,} tokens a minute."
             raise _too_many("tokens_a_minute", sentence, wait)
         used.at_once += 1
-        self._in_all += 1
+        self.in_all += 1
         try:
             yield
         finally:
             used.at_once -= 1
-            self._in_all -= 1
+            self.in_all -= 1
             if not used.at_once and limits.requests_a_minute is None and limits.tokens_a_minute is None:
                 self._used.pop(caller.token_id, None)
 

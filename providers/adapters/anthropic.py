@@ -27,7 +27,7 @@ from providers.adapters.dialects.anthropic import ANTHROPIC_MESSAGES
 from providers.adapters.dialects.base import Dialect
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
-from providers.adapters.reading import member, positive_or_none, rows, text_of
+from providers.adapters.reading import day_of, member, positive_or_none, rows, text_of
 from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 
@@ -102,6 +102,7 @@ class AnthropicAdapter(Adapter):
                 id=model_id,
                 name=text_of(row.get("display_name")) or model_id,
                 context_tokens=positive_or_none(row.get("max_input_tokens")),
+                ends_on=day_of(row.get("retires_at")),
             )
             for row in self.model_rows(answer, "data")
             if (model_id := text_of(row.get("id")))

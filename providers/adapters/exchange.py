@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Literal
 
 from providers.adapters.reasons import Reason
 from providers.adapters.verdicts import ErrorKind
+from usage.input_parts import InputParts
 from usage.tokens import NOTHING_SAID, Report
 
 
@@ -23,6 +25,7 @@ class ChatRequest:
     """
     One question to a model, in no provider's dialect. `max_output_tokens` includes reasoning; `temperature` and
     `reasoning_effort` are left to the model where they are empty, and where its wire has no word for them.
+    `retrieved_characters` of the first message are no question, but what it is about, such as a profile.
     """
 
     model: str
@@ -33,6 +36,16 @@ class ChatRequest:
     temperature: float | None = None
     reasoning_effort: str = ""
     is_limit_fixed: bool = False  # somebody chose the output limit, so it is not raised where it cuts an answer off
+    retrieved_characters: int = 0
+
+    @property
+    def input_parts(self) -> InputParts:
+        """In characters."""
+        asked = [len(message.text) for message in self.messages]
+        asked[0] -= self.retrieved_characters
+        return InputParts(
+            system=len(self.system), retrieved=self.retrieved_characters, history=sum(asked[:-1]), user=asked[-1]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +88,17 @@ class ChatResult:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model in a provider's list. Prices are nano-USD per million tokens, None where the list has none."""
+    """
+    A model in a provider's list. Prices are nano-USD per million tokens, None where the list has none; `ends_on` is the
+    day on which it is announced to end.
+    """
 
     id: str
     name: str
     context_tokens: int | None = None
     input_nanousd_per_mtok: int | None = None
     output_nanousd_per_mtok: int | None = None
+    ends_on: date | None = None
 
 
 class ProviderError(Exception):

@@ -27,7 +27,7 @@ from providers.adapters.dialects.base import Dialect
 from providers.adapters.dialects.openai import OPENAI_CHAT
 from providers.adapters.error_body import ErrorBody
 from providers.adapters.quirks import OptionalFields, Quirk
-from providers.adapters.reading import member, rows, text_of
+from providers.adapters.reading import day_of, member, rows, text_of
 from providers.adapters.reasons import reason
 from providers.adapters.secret import Secret
 from usage.tokens import Doubt, Report
@@ -115,7 +115,7 @@ class OpenAIAdapter(Adapter):
 
     def listed_model(self, row: dict[str, Any]) -> ListedModel:
         model_id = text_of(row.get("id"))
-        return ListedModel(id=model_id, name=model_id)
+        return ListedModel(id=model_id, name=model_id, ends_on=day_of(row.get("shutdown_date")))
 
     def reported_cost(self, content: Mapping[str, Any]) -> int | Doubt | None:
         """The whole cost in nano-USD; OpenAI reports none."""

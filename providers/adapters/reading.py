@@ -6,6 +6,7 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -123,6 +124,14 @@ def count_or_none(value: object) -> int | None:
 
 def positive_or_none(value: object) -> int | None:
     return count_of(value) or None
+
+
+def day_of(value: object) -> date | None:
+    """The day of a date or moment in ISO 8601; None for anything else."""
+    try:
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def usd_of(value: object) -> Decimal | None:

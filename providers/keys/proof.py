@@ -137,6 +137,7 @@ def _ask_once(
             http_status=refused.http_status if refused else 200,
             error_kind=refused.kind if refused else "",
             may_have_run=refused.may_have_run if refused else False,
+            input_parts=_question(call.facts.model).input_parts,
         )
         record_calls([ended], durable=True)
     return refused, quirk

@@ -270,6 +270,7 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
         queue_break_notice(key)
     if finding.status == Status.CONNECTED:
         key.provider_limits = finding.limits
+        known = dict(key.available_models.values_list("model", "listed_since"))
         key.available_models.all().delete()
         AvailableModel.objects.bulk_create(
             AvailableModel(
@@ -280,6 +281,8 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
                 context_tokens=model.context_tokens,
                 input_nanousd_per_mtok=model.input_nanousd_per_mtok,
                 output_nanousd_per_mtok=model.output_nanousd_per_mtok,
+                listed_since=known.get(model.id, now if known else None),
+                ends_on=model.ends_on,
             )
             for model in finding.models
         )

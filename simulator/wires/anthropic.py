@@ -166,6 +166,8 @@ class AnthropicWire(Wire):
                 "created_at": "2026-01-01T00:00:00Z",
                 "max_input_tokens": model.context_tokens,
                 "max_tokens": 64_000,
+                "lifecycle": "deprecated" if model.retires_at else "active",
+                "retires_at": model.retires_at or None,
             }
             for model in self.models.values()
         ]

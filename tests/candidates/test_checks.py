@@ -115,6 +115,24 @@ def test_every_call_leaves_one_priced_usage_event_and_nothing_in_flight(acme, br
     assert not InFlightCall.objects.exists()
 
 
+def test_a_check_tells_its_instructions_the_profile_and_the_briefing_apart(acme, briefing):
+    route_to_own_key(acme)
+    give_credits(acme, 1)
+
+    check(briefing, import_people(acme, UNREADABLE))
+
+    first, asked_again = UsageEvent.objects.for_organization(acme).order_by("iteration")
+    assert first.system_tokens > first.retrieved_tokens > 0
+    assert first.user_tokens > first.history_tokens == first.tools_tokens == 0
+    assert asked_again.history_tokens > asked_again.user_tokens > 0
+    for event in (first, asked_again):
+        parts = event.system_tokens + event.retrieved_tokens + event.history_tokens + event.user_tokens
+        assert parts == event.input_tokens > 0
+        assert event.input_cost_nanousd
+        assert event.cost_nanousd
+        assert event.input_cost_nanousd < event.cost_nanousd
+
+
 def test_an_unparsable_answer_is_asked_for_once_more_then_the_check_fails_free_of_charge(acme, briefing):
     route_to_own_key(acme)
     give_credits(acme, 1)

@@ -18,7 +18,7 @@ from providers.models import ProviderKey
 from routing.services import remove_provider_key
 from tests.builders import connect_managed_key, give_credits, import_people, route_to_own_key, write_briefing
 from tests.candidates.test_check_pages import DJANGO, HTMX, UNREADABLE, checked, words
-from usage.models import UsageEvent
+from usage.models import RollupState, UsageEvent
 
 pytestmark = pytest.mark.usefixtures("simulated_providers")
 CHECK = "candidate_check"
@@ -67,6 +67,21 @@ def called(check, **facts) -> None:
         run_id=check.run_id,
         **fields,
     )
+
+
+def test_of_a_check_whose_calls_have_left_nobody_says_that_there_were_none(failed, client, alice):
+    failed.completed_at = failed.accepted_at
+    failed.save()
+    client.force_login(alice)
+    address = reverse("candidates:check", args=["acme", failed.pk])
+    assert charge_of_failed(failed).endswith("No model was called.")
+    assert "no model call" in client.get(address).content.decode()
+    RollupState.objects.create(derived_from=(failed.accepted_at + timedelta(days=32)).replace(day=1).date())
+
+    assert charge_of_failed(failed).endswith("Whatever model calls it made are no longer kept.")
+    page = client.get(address).content.decode()
+    assert "no longer kept" in page
+    assert "no model call" not in page
 
 
 REPORTED = {"cost_nanousd": 1_800_000, "price_source": "provider"}

@@ -174,6 +174,8 @@ def test_pages_are_accessible_and_fit_their_width(browsing, live_server, acme, s
         "consumption/calls/",
         "consumption/runs/",
         f"consumption/calls/{call.call_id}/",
+        "consumption/anatomy/?month=2026-11",
+        f"consumption/anatomy/?run={call.run_id}",
         "credits/",
         "members/",
         "api-tokens/",

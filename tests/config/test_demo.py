@@ -37,6 +37,11 @@ CALLS_OF_THE_STORY_ON_OWN_KEYS = """
     )
 """
 BUSIEST_DAYS = "SELECT count(*) FROM candidates_candidatecheck GROUP BY date(accepted_at) ORDER BY 1 DESC LIMIT 3"
+CALLS_OF_AGENTS = """
+    SELECT action, count(*), sum(token_id IS NOT NULL AND member_id IS NOT NULL AND labels != '{}'),
+        sum(system_tokens > 0 AND input_cost_nanousd > 0)
+    FROM usage_usageevent WHERE token_id IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
 ENTRIES_IN_TIME = """
     SELECT created_at, lag(created_at) OVER (PARTITION BY organization_id ORDER BY seq) FROM billing_ledgerentry
 """
@@ -159,6 +164,9 @@ def test_the_history_shows_a_company_of_thirty_days(told):
     assert history["checks"]["byok_recent"] > 10
     assert history["checks"]["failed"] >= 5
     assert len(history["models"]) == 6
+    agents = asked(home, CALLS_OF_AGENTS)
+    assert [agent for agent, *_ in agents] == ["code-assistant", "support-replies"]
+    assert all(calls > 1_000 and of_tokens == calls and told > 0.9 * calls for _, calls, of_tokens, told in agents)
     assert history["unpriced_events"] > 0
     categories = dict(asked(home, "SELECT category, count(*) FROM candidates_candidatecheck GROUP BY 1"))
     assert min(categories[each] for each in ("strong", "possible", "none")) > 10

@@ -106,7 +106,7 @@ def test_error_pages_carry_all_headers(as_alice, monkeypatch):
     def crash(**_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("config.views.cost_summary", crash)
+    monkeypatch.setattr("config.overview.cost_and_cells", crash)
     as_alice.raise_request_exception = False
 
     crashed, missing = as_alice.get("/o/acme/"), as_alice.get("/no/such/page/")

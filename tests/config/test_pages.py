@@ -313,7 +313,7 @@ def test_a_crash_is_told_without_the_database(as_alice, monkeypatch):
     def crash(**_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("config.views.cost_summary", crash)
+    monkeypatch.setattr("config.overview.cost_and_cells", crash)
     as_alice.raise_request_exception = False
 
     response = as_alice.get("/o/acme/")

@@ -27,6 +27,7 @@ OWN_PAGES = [
     "/o/acme/briefings/",
     "/o/acme/briefings/new/",
     "/o/acme/consumption/calls/",
+    "/o/acme/consumption/anatomy/",
     "/o/acme/credits/",
     "/accounts/password/change/",
     "/accounts/email/",

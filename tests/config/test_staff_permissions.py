@@ -86,6 +86,7 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "candidates.CandidateWord": LOOKED_AT,
     "candidates.RequirementVerdict": LOOKED_AT,
     "providers.AvailableModel": LOOKED_AT,
+    "routing.ModelNotice": LOOKED_AT,
     "providers.KeyValidation": LOOKED_AT,
     "providers.ModelQuirk": LOOKED_AT,
     "providers.OrganizationKey": LOOKED_AT,

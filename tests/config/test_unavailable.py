@@ -86,7 +86,7 @@ def test_only_what_passes_by_itself_is_no_matter_for_the_operator():
 
 
 def in_view(monkeypatch: Any, error: Exception) -> None:
-    monkeypatch.setattr("config.views.getting_started.steps", raising(error))
+    monkeypatch.setattr("config.overview.getting_started.steps", raising(error))
 
 
 def in_session(monkeypatch: Any, error: Exception) -> None:

@@ -130,7 +130,7 @@ def test_requests_that_fail_or_are_given_up_return_their_connections(acme_page, 
         if failing["now"]:
             raise RuntimeError("injected")
 
-    monkeypatch.setattr("config.views.getting_started.steps", crash)
+    monkeypatch.setattr("config.overview.getting_started.steps", crash)
     monkeypatch.setattr(web, "WAIT_FOR_ROOM_SECONDS", 60)
     with shared_connections(1), served(web.application(connections=1 + web.KEPT_CONNECTIONS)) as port:
         address = f"http://127.0.0.1:{port}"

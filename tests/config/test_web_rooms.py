@@ -187,6 +187,9 @@ def test_what_is_no_request_passes_through():
         ("/static/app.css", "static"),
         ("/", "page"),
         ("/healthzz", "page"),
+        ("/o/acme/consumption/export/", "page"),
+        ("/o/acme/consumption/export/file/", "export"),
+        ("/api/v1/exports/csv", "export"),
     ],
 )
 def test_signs_of_life_and_files_have_rooms_of_their_own(path, kind):

@@ -21,6 +21,7 @@ NOT_OF_ONE_ORGANIZATION = {
     ("config/startup.py", "_look_at_stored_keys"): {
         "EVERY": "tries the keys of everybody, so that pages and calls know which do not open"
     },
+    ("config/metrics/exposition.py", "_OfTheInstallation.collect"): {"EVERY": "metrics are of the whole installation"},
     ("config/management/commands/qcluster.py", "Command.handle"): {"NOBODY": "every task opens a scope of its own"},
     ("candidates/tasks.py", "run_checks"): {
         "EVERY": "one worker serves the checks of everybody, each behind the wall of its organization"
@@ -58,6 +59,8 @@ NOT_OF_ONE_ORGANIZATION = {
         "_behind_the_wall_of(ticket.call.organization_id, ticket.call.facts.mode)": "a managed key is the platform's"
     },
     ("routing/resolve.py", "managed_keys"): {"EVERY": "managed keys are the platform's"},
+    ("usage/exports/sealing.py", "seal_due_months"): {"EVERY": "the months of every organization are sealed"},
+    ("usage/exports/sealing.py", "_seal_next"): {"EVERY": "a boundary is of the events of everybody"},
 }
 # Our tables without an `organization` column, so without a policy → why their rows are nobody's.
 NOBODYS_TABLES = {
@@ -67,6 +70,9 @@ NOBODYS_TABLES = {
     "routing.ManagedDefault": "the operator's choice for everybody: provider and model",
     "candidates.ProfileSighting": "keyed digests and times, for recency across organizations that joined",
     "usage.RollupState": "how far the one rollup got",
+    "config.CallCount": "sums over everybody, by names of closed lists",
+    "config.CallsCounted": "how far that counting got",
+    "config.UsageCheck": "what staff are told of sums that are wrong, and no page of an organization",
     "config.WorkerCluster": "signs of life of the worker, which serves everybody",
     "config.HeldTask": "which cluster holds a task, whose payload is ids",
     "organizations.OutgoingMail": "mails to people, sealed, for a while; shown to staff only",
@@ -79,6 +85,7 @@ STARTS_THREADS = {
     "providers/egress/lookups.py": "looks names up; no database",
     "config/startup.py": "opens EVERY for itself",
     "config/health.py": "asks for tables of nobody, and config/startup.py",
+    "config/metrics/exposition.py": "opens EVERY for itself",
     "config/worker/alarm.py": "asks for tables of nobody, and mails ADMINS",
     "config/worker/lifeline.py": "waits for the end of a pipe; no database",
     "config/worker/cluster.py": "writes the beat of a task to shared memory; no database",

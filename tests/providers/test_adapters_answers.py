@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -119,6 +120,28 @@ def test_anthropic_models_come_with_their_context():
     (model,) = ANTHROPIC.parse_models(answer({"data": [row], "has_more": False}))
 
     assert (model.id, model.name, model.context_tokens) == ("claude-x", "Claude X", 200_000)
+
+
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ("2027-03-31T00:00:00Z", date(2027, 3, 31)),
+        ("2027-03-31", date(2027, 3, 31)),
+        (None, None),
+        ("soon", None),
+        (7, None),
+    ],
+)
+def test_models_come_with_the_day_on_which_they_end(told, day):
+    of_anthropic = {"type": "model", "id": "claude-x", "retires_at": told}
+    of_openai = {"object": "model", "id": "gpt-x", "shutdown_date": told}
+
+    listed = [
+        *ANTHROPIC.parse_models(answer({"data": [of_anthropic], "has_more": False})),
+        *PROVIDERS["openai"].adapter.parse_models(answer({"data": [of_openai]})),
+    ]
+
+    assert [model.ends_on for model in listed] == [day, day]
 
 
 def test_google_lists_only_models_that_can_chat_without_their_prefix():

@@ -71,6 +71,19 @@ def test_validating_again_replaces_the_list_of_models(acme, simulated_providers)
     assert set(key.available_models.values_list("model", flat=True)) == before
 
 
+def test_what_came_into_a_list_later_keeps_since_when(acme, simulated_providers):
+    key = validated(saved(acme, "openai", "valid"))
+    assert not key.available_models.exclude(listed_since=None).exists()  # of the first list nothing is new
+    key.available_models.filter(model="gpt-5").delete()
+
+    for _ in range(2):
+        key = validated(key)
+
+    assert list(key.available_models.exclude(listed_since=None).values_list("model", "listed_since")) == [
+        ("gpt-5", NOW)
+    ]
+
+
 def test_an_unreachable_provider_does_not_break_a_connected_key(acme, simulated_providers, settings):
     base_url = settings.KEYFARE_PROVIDER_ORIGINS["openai"]
     key = saved(acme, "openai", "overloaded")

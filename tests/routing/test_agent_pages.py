@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.page_forms import form_of
 from tests.routing.conftest import MODEL
 from usage.facts import CallFacts
 from usage.metering import Finished, admit_call, record_calls
-from usage.models import UsageEvent
+from usage.models import RollupState, UsageEvent
 from usage.tokens import Report, TokenUsage
 
 AGENTS = "/o/acme/agents/"
@@ -219,6 +219,15 @@ def test_the_list_shows_what_each_agent_is_routed_to_and_what_it_used(as_bob, ac
     assert f"{last:%H:%M}</time>" in page(response)
     assert "never" in page(response)
     assert "New agent" not in page(response)
+
+
+def test_an_agent_whose_calls_may_have_left_is_not_said_to_have_never_called(as_bob, acme, bot):
+    RollupState.objects.create(derived_from=bot.created_at.date().replace(day=1))
+    assert "not since" not in page(as_bob.get(AGENTS))
+    RollupState.objects.update(derived_from=date(2099, 8, 2))  # of calls of July that count on the first of August
+
+    for address in (AGENTS, f"{AGENTS}bot/"):
+        assert "not since 1 Aug 2099" in page(as_bob.get(address))
 
 
 def test_the_errors_of_the_list_are_the_calls_that_its_link_finds(as_alice, acme, at_work):

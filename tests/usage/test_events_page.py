@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from datetime import timedelta
+from datetime import date, timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -15,7 +15,7 @@ from tests.usage.conftest import NOON, TODAY, event, lost_or_failed
 from usage import views
 from usage.cost_panel import cost_summary
 from usage.forms import UsageFilterForm
-from usage.models import Mode, UsageEvent
+from usage.models import Mode, RollupState, UsageEvent
 from usage.names import OwnNames
 
 pytestmark = pytest.mark.django_db
@@ -277,6 +277,16 @@ def test_a_page_that_does_not_exist_is_the_first(as_bob, acme, before):
 
 def test_an_organization_without_calls_reads_what_will_stand_here(as_bob):
     assert "No model calls yet" in as_bob.get(URL).content.decode()
+
+
+def test_what_has_left_is_not_said_never_to_have_been(as_bob):
+    RollupState.objects.create(derived_from=date(2026, 8, 1))
+
+    assert "No model calls since 1 Aug 2026" in as_bob.get(URL).content.decode()
+    assert (
+        "Calls of before 1 Aug 2026 are no longer kept one by one"
+        in as_bob.get(f"{URL}?status=failed").content.decode()
+    )
 
 
 @pytest.mark.parametrize("query", ["status=failed", "model=gpt&by=run&day=2026-11-11", "price=unpriced&before=1"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from candidates import acceptance, briefings
+from candidates import acceptance, briefings, trials
 from organizations import clock
 from providers.keys.validation import requeue_validations
 
@@ -18,7 +18,9 @@ class Command(BaseCommand):
         if organizations:
             acceptance.queue_checks()
         drafts = briefings.requeue_drafts(now=now)
+        tried = trials.requeue_trials(now=now)
         validations = requeue_validations(now=now)
         self.stdout.write(
-            f"Queued again: checks of {len(organizations)} organizations, {drafts} drafts, {validations} validations."
+            f"Queued again: checks of {len(organizations)} organizations, {drafts} drafts, {tried} trials, "
+            f"{validations} validations."
         )
