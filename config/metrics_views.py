@@ -6,7 +6,6 @@ from functools import partial
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponsePermanentRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -58,8 +57,9 @@ def delete_view(request: OrganizationHttpRequest, view_id: int) -> HttpResponse:
     try:
         saved_views.delete_view(view=view, membership=request.membership)
     except saved_views.NotYourView as refusal:
-        raise PermissionDenied(str(refusal)) from None
-    messages.success(request, f"View “{view.name}” deleted.")
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"View “{view.name}” deleted.")
     return redirect(_consumption_url(request, ""))
 
 

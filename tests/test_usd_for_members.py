@@ -110,6 +110,7 @@ def test_the_gateway_goes_by_the_member_that_a_token_stands_for(canary, alice, b
 
     with viewer.viewing(sees_usd=False):
         receipt = read_receipt(organization=canary.organization, call_id=uuid.UUID(str(canary.ids["call_id"])))
+        assert receipt is not None
         assert not SIGNS.search(f"{receipt} {as_json(receipt)}")
         assert cost_header(Mode.BYOK, cost_of(answered(canary))) == {}
 
