@@ -107,6 +107,9 @@ def export_file(request: OrganizationHttpRequest) -> HttpResponse:
     try:
         pieces = export(request.organization, format, form.period)
         answer = csv_answer(request, pieces, file_name(request.organization, format, form.period))
+    except BadPeriod as bad:
+        form.add_error("from_" if bad.field == "from" else bad.field, str(bad))
+        return render(request, "config/export.html", _context(request.organization, today, form), status=422)
     except SealBroken as broken:
         context = _context(request.organization, today)
         return render(request, "config/export.html", {**context, "broken": str(broken)}, status=409)

@@ -9,7 +9,7 @@ from billing.credit_export import credits_file
 from organizations.models import Organization
 from usage.audience import sees_any_usd
 from usage.exports.cells import Piece
-from usage.exports.periods import Period
+from usage.exports.periods import Period, refuse_what_has_left
 from usage.exports.sealing import Others, other_file, usage_file
 
 
@@ -54,13 +54,15 @@ def offered() -> dict[str, Format]:
 
 def export(organization: Organization, format: str, period: Period) -> Iterator[Piece]:
     """
-    Raises Withheld at once; and SealBroken while it is read, if it is of a sealed month and not what was sealed.
+    Raises Withheld and BadPeriod at once; and SealBroken while it is read, if it is of a sealed month and not what was
+    sealed.
     """
     if format not in offered():
         raise Withheld(WITHHELD)
     name = FORMATS[format].file
     if name in OTHERS:
         return other_file(name, organization, period, others=OTHERS)
+    refuse_what_has_left(period)
     return usage_file(name, organization, period)
 
 

@@ -13,7 +13,7 @@ instead of 3 (measured with 19 of them).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from organizations.one_moment import one_moment
 from usage import parquet
 from usage.days import start_of_day
 from usage.measures import CALL_MEASURES, MEASURES, daily_rows
-from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, UsageRun
+from usage.models import InFlightCall, RollupState, SealedMonth, UsageDaily, UsageEvent, UsageRun
 from usage.querysets import UsageEventQuerySet
 from usage.rollups import are_rolled_up, lock_state, not_rolled_up
 from usage.runs import PART
@@ -76,6 +76,7 @@ def prune_usage(*, before: date, folder: Path | None = None, dry_run: bool = Fal
         _refuse_what_is_open(before, old)
         leaving = are_rolled_up(old, state)
         months = {first: _compared(first, end, leaving, state.derived_from) for first, end in _months(leaving, before)}
+        _refuse_what_is_not_sealed(months)
         runs = _old_runs(before).count()
     counts = sum(months.values(), Counter[int]())
     if dry_run or not (counts or runs):
@@ -103,6 +104,19 @@ def _refuse_what_is_open(before: date, old: UsageEventQuerySet) -> None:
         )
     if not_rolled_up(old).exists():
         raise PruneRefused(f"Calls of before {before} are not in the daily figures yet. Run `manage.py roll_up_usage`.")
+
+
+def _refuse_what_is_not_sealed(months: Mapping[date, Counter[int]]) -> None:
+    """What the files of a sealed month were is known for good; one that has left would be sealed with nothing in it."""
+    sealed = set(SealedMonth.objects.filter(month__in=months).values_list("organization", "month"))
+    for organization, slug, closed_at in Organization.objects.customers().values_list("pk", "slug", "closed_at"):
+        for first, counts in months.items():
+            is_due = closed_at is None or closed_at >= start_of_day(first)
+            if counts[organization] and is_due and (organization, first) not in sealed:
+                raise PruneRefused(
+                    f"{first:%B %Y} of {slug} is not sealed yet. Run `manage.py seal_months`; its log says what is "
+                    "wrong with a month that it leaves."
+                )
 
 
 def _months(events: UsageEventQuerySet, before: date) -> Iterator[tuple[date, date]]:

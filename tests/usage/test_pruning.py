@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
+from config.exports import export
 from organizations import clock
 from organizations.append_only import VARIABLE, letting_go
 from organizations.audit_chain import verify_audits
@@ -17,6 +18,8 @@ from organizations.models import AuditEvent, Organization
 from tests.serving_role import as_owner
 from tests.usage.conftest import NOON, all_tables, event, rebuild, record_call, roll_up, settle
 from usage import pruning, rollups
+from usage.exports.periods import BadPeriod, Days, Month
+from usage.exports.sealing import seal_due_months
 from usage.models import RollupState, UsageDaily, UsageEvent, UsageRun
 from usage.pruning import Pruned, PruneRefused, months_before
 
@@ -29,6 +32,7 @@ OLD = BORDER - timedelta(days=12)
 
 def prune(**how) -> Pruned:
     settle()
+    seal_due_months(now=NOON, others={})
     with as_owner():
         return pruning.prune_usage(before=BEFORE, **how)
 
@@ -245,6 +249,7 @@ def test_the_command_says_what_would_leave_and_then_has_it_leave(acme):
     event(acme, occurred_at=old)
     event(acme, occurred_at=clock.now())
     roll_up(now=clock.now())
+    call_command("seal_months", stdout=StringIO())
     before = months_before(clock.now(), 13)
 
     assert run("--older-than", "13", "--dry-run") == (
@@ -274,3 +279,31 @@ def test_months_are_those_of_the_calendar_in_utc(months, first):
 
     assert months_before(late, months) == date(*first)
     assert months_before(late.astimezone(), months) == date(*first)
+
+
+def test_a_month_leaves_only_once_it_is_sealed(acme):
+    event(acme, occurred_at=OLD)
+    roll_up(now=NOON)
+    settle()
+
+    with as_owner(), pytest.raises(PruneRefused, match="July 2026 of acme is not sealed yet"):
+        pruning.prune_usage(before=BEFORE)
+
+    assert UsageEvent.objects.count() == 1
+    assert prune().events == 1
+
+
+def test_no_file_is_made_of_a_month_whose_calls_have_left(acme):
+    for left in (OLD, BORDER):
+        event(acme, occurred_at=left)
+    roll_up(now=NOON)
+    prune()
+
+    for period in (Month(date(2026, 7, 1)), Days(date(2026, 7, 31), date(2026, 8, 1))):
+        with pytest.raises(BadPeriod, match="Calls of before 2026-08-01 are not kept one by one any more"):
+            export(acme, "csv", period)
+    assert b"".join(piece.content for piece in export(acme, "csv", Month(BEFORE)))
+    assert b"".join(piece.content for piece in export(acme, "credits", Month(date(2026, 7, 1))))
+    out = StringIO()
+    call_command("seal_months", "--verify", stdout=out)
+    assert "Of 2 more the calls are not kept any more." in out.getvalue()

@@ -30,6 +30,7 @@ def test_the_owner_has_them_leave_and_who_serves_may_not(scratch_database, new_i
     filled = here.run("-c", CALLS)
     assert filled.returncode == 0, filled.stderr
 
+    here.manage("seal_months")
     if connection.vendor == "postgresql":
         refused = here.run("manage.py", "prune_usage", "--older-than", "3")
         assert refused.returncode == 1

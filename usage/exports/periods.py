@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from usage.days import start_of_day
+from usage.kept import kept_from
 
 MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -84,6 +85,17 @@ def read_period(*, month: str, first: str, last: str, today: date) -> Period:
     if days.first > today:
         raise BadPeriod("from", f"{days.first} has not come yet; today is {today} (UTC).")
     return days
+
+
+def refuse_what_has_left(period: Period) -> None:
+    """Raises BadPeriod where calls of it are not kept any more (usage/kept.py)."""
+    first = kept_from()
+    if first is not None and period.first < first:
+        raise BadPeriod(
+            "month" if isinstance(period, Month) else "from",
+            f"Calls of before {first} are not kept one by one any more, only what they add up to. Use the files that "
+            "were downloaded before; the SHA-256 of a sealed month is still listed.",
+        )
 
 
 def _month(typed: str, today: date) -> Month:

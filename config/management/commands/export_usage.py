@@ -38,13 +38,15 @@ class Command(BaseCommand):
             )
         except BadPeriod as bad:
             raise CommandError(str(bad)) from None
-        pieces = export(organization, options["format"], period)
         try:
+            pieces = export(organization, options["format"], period)
             if options["output"] is None:
                 for piece in pieces:
                     self.stdout.write(piece.content.decode(), ending="")
             else:
                 _write(pieces, options["output"])
+        except BadPeriod as bad:
+            raise CommandError(str(bad)) from None
         except SealBroken as broken:
             raise CommandError(str(broken)) from None
         except OSError as error:
