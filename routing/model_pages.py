@@ -47,8 +47,7 @@ def provider(request: OrganizationHttpRequest, provider: str) -> HttpResponse:
 def read_notice(request: OrganizationHttpRequest) -> HttpResponse:
     """Somebody has read what was told: it is not told again."""
     mark = storable(request.POST.get("told", ""))
-    if not dismiss(organization=request.organization, mark=mark, actor=request.user, now=clock.now()):
-        raise Http404
+    dismiss(organization=request.organization, mark=mark, actor=request.user, now=clock.now())
     if request.htmx:
         return HttpResponse()
     return redirect("routing:models", request.organization.slug)

@@ -86,35 +86,35 @@ def mark_of(notice: ModelNotice) -> str:
     return f"{notice.kind} {notice.action or '-'} {notice.provider} {notice.model}"
 
 
-def dismiss(*, organization: Organization, mark: str, actor: User, now: datetime) -> bool:
-    """Whether the mark names something that can be told; from now on it is not."""
+def dismiss(*, organization: Organization, mark: str, actor: User, now: datetime) -> None:
+    """What the mark names is not told from now on; a mark of nothing, or of what was read before, changes nothing."""
     kind, action, provider, model = [*mark.split(" ", 3), "", "", ""][:4]
-    listed = AvailableModel.objects.for_organization(organization)
     notices = ModelNotice.objects.for_organization(organization)
-    named, detail = {"kind": kind, "action": action.removeprefix("-"), "provider": provider, "model": model}, {}
+    read = {"dismissed_at": now, "dismissed_by": actor}
     if kind == Kind.CHEAPER:
-        told = notices.filter(**named)
-        told.filter(dismissed_at=None).update(dismissed_at=now, dismissed_by=actor)
-        return told.exists()
+        of_action = notices.filter(kind=kind, action=action, provider=provider, model=model)
+        of_action.filter(dismissed_at=None).update(**read)
+        return
+    listed = AvailableModel.objects.for_organization(organization)
+    named, detail = {"provider": "", "model": ""}, {}
     if kind == Kind.NEW:
-        named = {"kind": kind, "action": "", "provider": "", "model": ""}
-        if not listed.filter(listed_since__gt=last_look(notices.filter(kind=kind)) or ALWAYS).exists():
-            return True
-    elif kind == Kind.ENDING:
-        ends = listed.filter(key__provider=provider, model=model).exclude(ends_on=None)
-        ends_on = ends.values_list("ends_on", flat=True).first()
-        if ends_on is None:
-            return False
-        detail = {"ends_on": ends_on.isoformat()}
-        if notices.filter(**named, detail=detail).exists():
-            return True
+        since = last_look(notices.filter(kind=kind)) or ALWAYS
+        is_news = listed.filter(listed_since__gt=since).exists()
     else:
-        return False
-    read = {"dismissed_at": now, "dismissed_by": actor, "detail": detail}
-    notices.update_or_create(
-        organization=organization, **named, defaults=read, create_defaults={**read, "noted_at": now}
-    )
-    return True
+        ends = listed.filter(key__provider=provider, model=model).exclude(ends_on=None)
+        ends_on = ends.values_list("ends_on", flat=True).first() if kind == Kind.ENDING else None
+        named, detail = {"provider": provider, "model": model}, {"ends_on": ends_on.isoformat() if ends_on else ""}
+        is_news = ends_on is not None and not notices.filter(kind=kind, **named, detail=detail).exists()
+    if is_news:
+        read = {**read, "detail": detail}
+        notices.update_or_create(
+            organization=organization,
+            kind=kind,
+            action="",
+            **named,
+            defaults=read,
+            create_defaults={**read, "noted_at": now},
+        )
 
 
 def note_cheaper_models(*, now: datetime) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
+from billing.ledger import HoldRequest, capture_hold, hold_credits
 from billing.statement import spent_by_day
 from organizations import clock
 from tests.builders import give_credits
@@ -41,5 +43,10 @@ def test_the_panel_comes_alone_by_htmx(as_alice, acme):
 def test_credits_are_those_that_were_charged(acme):
     """What was granted, or only set aside, is not spent."""
     give_credits(acme, 100)
+    kept, charged = (HoldRequest(uuid.uuid4(), 4, "A check") for _ in range(2))
+    hold_credits(organization=acme, requests=[kept, charged])
+    capture_hold(organization=acme, hold_id=charged.id, amount=3)
 
-    assert spent_by_day(organization=acme, first_day=clock.now().date()) == {}
+    today = clock.now().date()
+    assert spent_by_day(organization=acme, first_day=today) == {today: 3}
+    assert spent_by_day(organization=acme, first_day=today + timedelta(days=1)) == {}

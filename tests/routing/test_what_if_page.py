@@ -39,6 +39,11 @@ def text(response) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", response.content.decode()).split())
 
 
+def first_route(response) -> str:
+    """Where the first "Route it" leads."""
+    return re.findall(r'href="([^"]+)">Route it', response.content.decode())[0].replace("&amp;", "&")
+
+
 def models_on(response) -> list[str]:
     return re.findall(
         r'<th scope="row"><div><span class="mono wrap-anywhere">([^<]+)</span>', response.content.decode()
@@ -59,7 +64,7 @@ def test_the_current_model_stands_first_and_the_others_by_cost(as_alice, ran):
 
 def test_route_it_fills_the_routing_table_in_and_saves_nothing(as_alice, acme, ran):
     response = as_alice.get(URL, {"action": "candidate_check", "q": "gpt-4o-mini"})
-    link = re.search(r'href="([^"]+)">Route it', response.content.decode())[1].replace("&amp;", "&")
+    link = first_route(response)
 
     fields = form_of(as_alice.get(link), "/o/acme/settings/routing/save/")
 
@@ -72,7 +77,7 @@ def test_route_it_leads_to_the_page_of_an_agent(as_alice, acme, key):
     event(acme, action=agent.slug, uncached_input_tokens=1, cost_nanousd=1, day=clock.now().date())
 
     response = as_alice.get(URL, {"action": agent.slug, "q": "gpt-4o-mini"})
-    link = re.search(r'href="([^"]+)">Route it', response.content.decode())[1].replace("&amp;", "&")
+    link = first_route(response)
 
     assert link.startswith("/o/acme/agents/bot/?")
     assert 'value="openai/gpt-4o-mini"' in as_alice.get(link).content.decode()
