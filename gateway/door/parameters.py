@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.callers import Parameters
-from gateway.door.endpoints import CHAT, EMBED_GEMINI, GENERATE, MESSAGES, RESPONSES, Endpoint
+from gateway.door.endpoints import CHAT, GENERATE, MESSAGES, RESPONSES, Endpoint
 from providers.adapters.dialects.request import Body, Edit
 
 _CONFIGS = ("generationConfig", "generation_config")
@@ -24,7 +24,7 @@ def edits(endpoint: Endpoint, body: Body, parameters: Parameters, *, limit_field
     """What is added to `body`. `limit_field` is how the provider calls the output limit of a chat."""
     if parameters == NOTHING:
         return []
-    if endpoint in (GENERATE, EMBED_GEMINI):
+    if endpoint is GENERATE:
         return list(_in_gemini(body, parameters))
     wanted: dict[str, Any] = {}
     if endpoint in (CHAT, RESPONSES, MESSAGES) and parameters.temperature is not None:

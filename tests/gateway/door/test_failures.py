@@ -217,6 +217,16 @@ def test_a_part_that_is_read_as_late_as_when_it_leaves_is_refused_too(door) -> N
     assert not door.events.exists()
 
 
+def test_an_embedding_is_asked_for_without_what_only_answers_have(door) -> None:
+    """Google refuses a field that it does not know of a request."""
+    with scope(EVERY, "a test"):
+        RoutingRule.objects.filter(action="google-agent").update(temperature="0.5")
+    asked = {"content": {"parts": [{"text": "Hello"}]}}
+    door.post("/v1beta/models/google-agent:embedContent", asked)
+    (received,) = door.upstream.received
+    assert "generationConfig" not in json.loads(received.body)
+
+
 def test_a_name_without_an_encoding_that_stands_twice_is_told(door) -> None:
     answer = door.post("/v1/chat/completions", rb'{"\ud800":1,"\ud800":2,"model":"openai-agent"}')
     assert answer.status_code == 400
