@@ -8,8 +8,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from organizations import clock
 from organizations.database_rights import refuse_unless_owner
+from organizations.typed_numbers import number_argument
 from usage.parquet import ParquetFailed
 from usage.pruning import FEWEST_MONTHS, PruneRefused, months_before, prune_usage
+
+MOST_MONTHS = 1200
 
 
 class Command(BaseCommand):
@@ -20,7 +23,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--older-than", type=int, required=True, metavar="MONTHS", help="Keep this month and so many before it."
+            "--older-than",
+            type=number_argument(least=FEWEST_MONTHS, most=MOST_MONTHS),
+            required=True,
+            metavar="MONTHS",
+            help="Keep this month and so many before it.",
         )
         parser.add_argument("--dry-run", action="store_true", help="Say what would leave, or why it may not.")
         parser.add_argument(
@@ -29,10 +36,6 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
     def handle(self, *args: Any, older_than: int, dry_run: bool, parquet: Path | None, **options: Any) -> None:
-        if older_than < FEWEST_MONTHS:
-            raise CommandError(
-                f"Pages need the calls of {FEWEST_MONTHS} months: --older-than {FEWEST_MONTHS} at least."
-            )
         if not dry_run:
             refuse_unless_owner("prune_usage")
         before = months_before(clock.now(), older_than)
