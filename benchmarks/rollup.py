@@ -5,11 +5,13 @@ How fast the rollup is, beside the least that a database has to do for it, on bo
 
 Makes databases in a scratch folder, fills them with calls as `benchmarks.volume` does, and measures as the serving
 role, each round in a process of its own; medians. `dense` are calls of one organization, so that a daily row stands for
-many; `sparse` is the worst case, four fifths of them of others so small that one in two calls makes a row:
+many, and of an agent of theirs labels and tokens are known; `sparse` is the worst case, four fifths of them of others so small that one in two calls makes a row:
 
-    floor      the bare GROUP BY, same sums, of the same calls into a temporary table: no window, no index, no upsert
+    floor      the bare GROUP BYs, same sums by day, hour and label, of the same calls into temporary tables: no window,
+               no index, no upsert
     alone      the same without parallel workers, which PostgreSQL has for no statement that writes into a real table
-    roll_up    the real thing: find the new calls, group them, add them to their days, move the watermark
+    roll_up    the real thing: find the new calls, group them, add them to their days, hours and labels, move the
+               watermark
     again      nothing new: what the scheduler pays each time
     rebuild    all of it anew, while the old rows are still there
 
@@ -47,8 +49,8 @@ def measure(vendor: str, shape: str, events: int) -> dict[str, Any]:
         database.run("-m", "benchmarks.rollup_once", "fill", shape, str(events), as_owner=True)
         file = database.folder / "figures.json"
         for _ in range(ROUNDS):
-            database.execute("DELETE FROM usage_usagedaily")
-            database.execute("DELETE FROM usage_rollupstate")
+            for table in ("usage_usagedaily", "usage_usagehourly", "usage_usagebylabel", "usage_rollupstate"):
+                database.execute(f"DELETE FROM {table}")  # noqa: S608
             settle(database)
             database.run("-m", "benchmarks.rollup_once", "measure", str(file))
             rounds.append(json.loads(file.read_text()))

@@ -23,7 +23,7 @@ from benchmarks import volume  # noqa: E402
 from organizations.models import Organization  # noqa: E402
 from organizations.tenancy import EVERY, scope  # noqa: E402
 from usage import measures, rollups  # noqa: E402
-from usage.models import UsageDaily, UsageEvent  # noqa: E402
+from usage.models import UsageByLabel, UsageDaily, UsageEvent, UsageHourly  # noqa: E402
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -61,13 +61,20 @@ def check(result: rollups.RollUpResult, events: int) -> None:
 
 
 def bare_group_by() -> None:
-    rows = measures.daily_rows(UsageEvent.objects.all(), *UsageDaily.DIMENSIONS)
-    select, parameters = rows.query.get_compiler(connection=connection).as_sql()
+    events = UsageEvent.objects.all()
+    recent = events.filter(occurred_at__gte=rollups.hours_kept_from(NOW))
+    daily = measures.daily_rows(events, *UsageDaily.DIMENSIONS)
+    hourly = measures.coarse_rows(recent, *UsageHourly.DIMENSIONS)
+    by_label = measures.coarse_rows(events, *UsageByLabel.DIMENSIONS)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET work_mem = '64MB'")  # as the rollup has
-        cursor.execute("DROP TABLE IF EXISTS benchmark_floor")
-        cursor.execute(f"CREATE TEMPORARY TABLE benchmark_floor AS {select}", parameters)
+        for rows in (daily, hourly, by_label):
+            select, parameters = rows.query.get_compiler(connection=connection).as_sql()
+            if rows is by_label:
+                select = measures.with_labels(select, connection.vendor)
+            cursor.execute("DROP TABLE IF EXISTS benchmark_floor")
+            cursor.execute(f"CREATE TEMPORARY TABLE benchmark_floor AS {select}", parameters)
         if connection.vendor == "postgresql":
             cursor.execute("RESET work_mem")
 

@@ -34,6 +34,8 @@ LISTED_MODELS = 350
 RARE_MODEL, RARE_CALLS = "model-of-long-ago", 5
 PROVIDERS = ("openrouter", "openai", "anthropic", "google")
 ACTIONS = ("candidate_check", "requirement_generation", "summary")
+AGENT, TOKENS = "summary", 3  # whose calls come by API tokens
+LABELS = [{"team": f"team-{number}"} for number in range(8)]
 CREDITS = 10_000_000
 BUSIEST, FRESH = "Site manager", "Nobody checked yet"
 BRIEFINGS = {"Data engineer": 4, "Nurse": 4, BUSIEST: 2}  # title: one check of so many is theirs
@@ -270,6 +272,8 @@ def fill_calls(organization: Any, scale: Scale, now: datetime) -> None:
             failed = number % 97 == 0
             rare = is_own and own <= RARE_CALLS
             provider, model, action, key = combinations[int(chance.random() * len(combinations))]
+            token = 1 + number % TOKENS if action == AGENT else None
+            labels = LABELS[number % len(LABELS)] if token and number % 2 else {}
             yield (
                 organization.pk if is_own else others[number % len(others)],
                 f"{chance.getrandbits(128):032x}",
@@ -287,13 +291,20 @@ def fill_calls(organization: Any, scale: Scale, now: datetime) -> None:
                 "not_billed" if failed else "",
                 int(not failed),
                 int(chance.random() * 4000),
+                token,
+                token,
+                json.dumps(labels),
+                0 if failed else tokens // 2,
+                0 if failed else tokens - tokens // 2,
+                None if failed else tokens * 2000,
             )
 
     columns = ("organization_id", "call_id", "occurred_at", "provider", "model", "action", "key_id", "run_id", "status")
     figures = ("uncached_input_tokens", "output_tokens", "cost_nanousd", "price_source", "no_price")
+    asked, parts = ("token_id", "member_id", "labels"), ("system_tokens", "user_tokens")
     write(
         UsageEvent,
-        (*columns, *figures, "counts_priced_run", "latency_ms"),
+        (*columns, *figures, "counts_priced_run", "latency_ms", *asked, *parts, "input_cost_nanousd"),
         events(),
         key_label="Default",
         mode="byok",
