@@ -28,6 +28,7 @@ JOBS = {
     "send_mail_queue": 1,
     "roll_up_usage": 5,
     "sweep_lost_calls": 5,
+    "detect_anomalies": 60,
     "remind_key_rotation": 24 * 60,
     "validate_provider_keys": 60,  # each key once a day: it asks about those whose last answer is a day old
 }

@@ -44,6 +44,7 @@ class Permission(enum.StrEnum):
     SHARE_RECENCY = "share_recency"  # tells other organizations something
     MANAGE_MEMBERS = "manage_members"
     MANAGE_API_TOKENS = "manage_api_tokens"
+    MANAGE_WEBHOOK = "manage_webhook"  # tells a server of theirs what the organization uses
     CALL_AGENTS = "call_agents"  # model calls through the gateway, on the organization's keys
 
 
@@ -60,6 +61,7 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.SHARE_RECENCY: _OWNERS,
     Permission.MANAGE_MEMBERS: _MANAGERS,
     Permission.MANAGE_API_TOKENS: _MANAGERS,
+    Permission.MANAGE_WEBHOOK: _OWNERS,
     Permission.CALL_AGENTS: _EVERYONE,
 }
 

@@ -51,6 +51,12 @@ UNSCOPED = {
     "gateway.sweeping:sweep_lost_calls": "finds lost calls of everybody",
     "gateway.stored_ids:forget_old_ids": "forgets old ids of everybody",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
+    "usage.episodes.reading": "anomalies are looked for among the calls of everybody",
+    "usage.episodes.following:_kept": "the anomalies of everybody",
+    "usage.episodes.following:_end": "the anomalies of everybody",
+    "usage.episodes.webhooks": "master keys seal the secrets of everybody",
+    "config.anomaly_hooks:post_anomalies": "posts those of everybody, one by one",
+    "usage.episodes.telling:tell_anomalies": "tells everybody of theirs, one by one",
     # Tasks: their payload is the id of one row, which names its organization.
     "candidates.briefings:draft_briefing": "by the id in the task",
     "providers.keys.validation:validate_key": "by the id in the task",

@@ -17,7 +17,7 @@ from organizations.long_lists import BY_ORGANIZATION
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
-from usage.models import InFlightCall, RollupState, UsageDaily, UsageEvent, UsageRun
+from usage.models import Anomaly, InFlightCall, RollupState, UsageDaily, UsageEvent, UsageRun
 from usage.names import provider_name, provider_names
 
 
@@ -145,3 +145,20 @@ class UsageRunAdmin(MeteringAdmin):
 class RollupStateAdmin(ReadOnlyAdmin):
     list_display = ("position", "rolled_up_at")
     search_fields = ("system_identifier",)
+
+
+@admin.register(Anomaly)
+class AnomalyAdmin(MeteringAdmin):
+    list_display = ("seen_at", "organization", "kind", "action", "mode", "subject", "state", "usd")
+    list_filter = (
+        BY_ORGANIZATION,
+        ("state", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        ("mode", ChoicesDropdownFilter),
+    )
+    search_fields = ("organization__slug", "organization__name", "action", "subject")
+    ordering = ("-seen_at",)
+
+    @display(description="USD a day", ordering="a_day_nanousd")
+    def usd(self, anomaly: Anomaly) -> str:
+        return amounts.NOT_KNOWN if anomaly.a_day_nanousd is None else amounts.dollars(anomaly.a_day_nanousd)
