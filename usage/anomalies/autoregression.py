@@ -2,7 +2,7 @@
 The same by ordinary least squares: a value is what the hour before, the day before and the week before make of it.
 
 What a simple forecast would do, to hold the medians against; nothing is told by it. As it takes the hour before for
-granted, a change that stays is news to it for one hour.
+granted, a change that stays is news to it for one hour, and for a day where it looks at 24.
 """
 
 from __future__ import annotations
