@@ -21,6 +21,7 @@ from organizations.templatetags import mail_text
 from providers.custody.shredding import sweep_after_commit
 from providers.models import OrganizationKey, ProviderKey
 from routing.services import ensure_managed_defaults, remove_provider_key
+from usage.models import AnomalyWebhook
 
 PLATFORM_SLUG = "platform"
 
@@ -95,6 +96,7 @@ def close_organization(*, organization: Organization, actor: User | None, now: d
             locked.save(update_fields=["closed_at"])
             record(organization=locked, actor=actor, action="organization.closed", target=locked.name)
         OrganizationKey.objects.for_organization(locked).delete()
+        AnomalyWebhook.objects.for_organization(locked).delete()
         sweep_after_commit()
     organization.closed_at = locked.closed_at
     end_invitations(organization=organization, actor=actor, now=now)

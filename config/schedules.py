@@ -30,6 +30,7 @@ JOBS = {
     "roll_up_usage": 5,
     "sweep_lost_calls": 5,
     "seal_months": 60,
+    "detect_anomalies": 60,
     "remind_key_rotation": 24 * 60,
     "check_usage": 24 * 60,
     "note_cheaper_models": 24 * 60,

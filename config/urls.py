@@ -4,7 +4,7 @@ import allauth.urls
 from django.contrib import admin
 from django.urls import include, path
 
-from config import anatomy, export_views, forecast_page, metrics_views, overview, views
+from config import anatomy, anomaly_views, export_views, forecast_page, metrics_views, overview, views
 from config.api import api_urls
 from config.asked_at_once import take_turns
 from organizations import email_change_views, invitation_views
@@ -36,6 +36,19 @@ urlpatterns = [
     path("o/<slug:slug>/consumption/export/", export_views.export_page, name="export"),
     path("o/<slug:slug>/consumption/export/file/", export_views.export_file, name="export-file"),
     path("o/<slug:slug>/consumption/forecast/", forecast_page.forecast_page, name="forecast"),
+    path("o/<slug:slug>/consumption/anomalies/", anomaly_views.anomalies, name="anomalies"),
+    path("o/<slug:slug>/consumption/anomalies/<int:anomaly_id>/expect", anomaly_views.expect, name="expect-anomaly"),
+    path("o/<slug:slug>/consumption/anomalies/webhook", anomaly_views.save_webhook, name="anomaly-webhook"),
+    path(
+        "o/<slug:slug>/consumption/anomalies/webhook/remove",
+        anomaly_views.remove_webhook,
+        name="remove-anomaly-webhook",
+    ),
+    path(
+        "o/<slug:slug>/consumption/anomalies/<int:anomaly_id>/raise",
+        anomaly_views.no_longer_expect,
+        name="raise-anomaly",
+    ),
     path("o/<slug:slug>/guide/candidate-checks/", views.guide_page, {"name": "candidate-checks"}, name="guide-checks"),
     path("o/<slug:slug>/guide/api/", views.guide_page, {"name": "api"}, name="guide-api"),
     path("o/<slug:slug>/guide/exports/", views.guide_page, {"name": "exports"}, name="guide-exports"),

@@ -46,6 +46,7 @@ class Permission(enum.StrEnum):
     SHOW_USD = "show_usd"  # decide whether members see what calls cost
     MANAGE_MEMBERS = "manage_members"
     MANAGE_API_TOKENS = "manage_api_tokens"
+    MANAGE_WEBHOOK = "manage_webhook"  # tells a server of theirs what the organization uses
     CALL_AGENTS = "call_agents"  # model calls through the gateway, on the organization's keys
 
 
@@ -63,6 +64,7 @@ PERMISSIONS: dict[Permission, frozenset[Role]] = {
     Permission.SHOW_USD: _OWNERS,
     Permission.MANAGE_MEMBERS: _MANAGERS,
     Permission.MANAGE_API_TOKENS: _MANAGERS,
+    Permission.MANAGE_WEBHOOK: _OWNERS,
     Permission.CALL_AGENTS: _EVERYONE,
 }
 

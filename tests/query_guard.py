@@ -60,6 +60,12 @@ UNSCOPED = {
     "usage.pruning": "old calls of everybody leave, for the operator",
     "usage.parquet": "the same",
     "usage.rollups": "one rollup for everybody; its rows keep their organization",
+    "usage.episodes.reading": "anomalies are looked for among the calls of everybody",
+    "usage.episodes.following:_kept": "the anomalies of everybody",
+    "usage.episodes.following:_end": "the anomalies of everybody",
+    "usage.episodes.webhooks": "master keys seal the secrets of everybody",
+    "config.anomaly_hooks:post_anomalies": "posts those of everybody, one by one",
+    "usage.episodes.telling:tell_anomalies": "tells everybody of theirs, one by one",
     # Tasks: their payload is the id of one row, which names its organization.
     "candidates.briefings:draft_briefing": "by the id in the task",
     "candidates.trials:_claim": "by the id in the task",

@@ -38,7 +38,7 @@ from routing.models import ModelNotice
 from routing.services import save_routing
 from tests.builders import give_credits, import_people, route_to_own_key, write_briefing
 from tests.conftest import logged_in
-from usage.models import UsageEvent
+from usage.models import Anomaly, UsageEvent
 from usage.saved_views import save_view
 
 Role = Membership.Role
@@ -60,6 +60,7 @@ ROLES: dict[Permission, set[Membership.Role]] = {
     Permission.SHOW_USD: OWNERS,
     Permission.MANAGE_MEMBERS: MANAGERS,
     Permission.MANAGE_API_TOKENS: MANAGERS,
+    Permission.MANAGE_WEBHOOK: OWNERS,
     Permission.CALL_AGENTS: EVERYBODY,
 }
 
@@ -99,6 +100,11 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "export": (Permission.VIEW, SAFE),
     "export-file": (Permission.VIEW, SAFE),
     "call": (Permission.VIEW, SAFE),
+    "anomalies": (Permission.VIEW, SAFE),
+    "expect-anomaly": (Permission.MANAGE_SETTINGS, POST),
+    "raise-anomaly": (Permission.MANAGE_SETTINGS, POST),
+    "anomaly-webhook": (Permission.MANAGE_WEBHOOK, POST),
+    "remove-anomaly-webhook": (Permission.MANAGE_WEBHOOK, POST),
     "providers:save": (Permission.MANAGE_KEYS, POST),
     "providers:replace": (Permission.MANAGE_KEYS, FORM),
     "providers:validate": (Permission.MANAGE_KEYS, POST),
@@ -322,10 +328,15 @@ def tenant(organization: Organization, word: str, *, member: Membership) -> Tena
         access=Access(member=owner, agents=[agent], direct_keys=[key], allowed_models=["openrouter"]),
         actor=owner,
     )
+    anomaly = Anomaly.objects.create(
+        organization=organization, kind="new_model", action="candidate_check", mode="byok", subject=f"openai/{word}",
+        since=timezone.now(), seen_at=timezone.now(), found_at=timezone.now(), hours=24, usual=0, found=10,
+    )  # fmt: skip
     return Tenant(
         organization,
         {
             "slug": organization.slug,
+            "anomaly_id": anomaly.pk,
             "membership_id": member.pk,
             "invitation_id": invitation.pk,
             "token_id": ApiToken.objects.get(prefix=api_token[3:11]).pk,

@@ -18,6 +18,7 @@ from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
 from usage.models import (
+    Anomaly,
     InFlightCall,
     RollupState,
     SavedView,
@@ -199,3 +200,20 @@ class SavedViewAdmin(ReadOnlyAdmin):
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__slug", "organization__name", "name")
     ordering = ("-pk",)
+
+
+@admin.register(Anomaly)
+class AnomalyAdmin(MeteringAdmin):
+    list_display = ("seen_at", "organization", "kind", "action", "mode", "subject", "state", "usd")
+    list_filter = (
+        BY_ORGANIZATION,
+        ("state", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        ("mode", ChoicesDropdownFilter),
+    )
+    search_fields = ("organization__slug", "organization__name", "action", "subject")
+    ordering = ("-seen_at",)
+
+    @display(description="USD a day", ordering="a_day_nanousd")
+    def usd(self, anomaly: Anomaly) -> str:
+        return amounts.NOT_KNOWN if anomaly.a_day_nanousd is None else amounts.dollars(anomaly.a_day_nanousd)

@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from organizations.models import Organization, TenantQuerySet
+from usage.anomaly_table import Anomaly as Anomaly
+from usage.anomaly_table import AnomalyWebhook as AnomalyWebhook
 from usage.columns import Asked, CalledBy
 from usage.columns import Mode as Mode
 from usage.exports.models import SealedMonth as SealedMonth

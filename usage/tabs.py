@@ -8,6 +8,7 @@ TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
     ("Anatomy", "anatomy", ()),
+    ("Anomalies", "anomalies", ()),
     ("Forecast", "forecast", ()),
     ("What-if", "routing:what-if", ()),
     ("Advisor", "candidates:advisor", ()),

@@ -89,6 +89,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Calls in flight", "flight_takeoff", "usage.inflightcall"),
             ("Daily figures", "calendar_month", "usage.usagedaily"),
             ("Runs", "replay", "usage.usagerun"),
+            ("Anomalies", "troubleshoot", "usage.anomaly"),
             ("State of the rollup", "update", "usage.rollupstate"),
         ),
     ),

@@ -33,6 +33,7 @@ from providers.custody.inspection import look_at, opens
 from providers.custody.sealing import SealBroken
 from providers.custody.shredding import sweep_after_commit
 from providers.models import OrganizationKey, ProviderKey
+from usage.episodes.webhooks import rotate_webhook_secrets
 
 BATCH = 200
 PASSES = 10  # of an organization's rotation; each picks up what was saved under the old version meanwhile
@@ -95,6 +96,7 @@ def rotate_master_key(*, batch: int = BATCH) -> MasterRotation:
                 under_old_key.append(pk)
     factors = second_factors.rotate_second_factors(batch=batch)
     rotate_outgoing_mail()
+    rotate_webhook_secrets()
     if rewrapped or factors.resealed:
         sweep_after_commit()
     return MasterRotation(total, rewrapped, under_old_key, unreadable, factors)

@@ -133,6 +133,11 @@ def normalized_host(host: str) -> str:
     return _host(f"[{host}]" if ":" in host and not host.startswith("[") else host)
 
 
+def destination_named(*, organization: Organization, url: str) -> Destination:
+    """Where a person says that something is to be posted, judged as base URLs are. Raises BaseUrlRefused."""
+    return _judged(organization, server_address(url))
+
+
 def _custom(organization: Organization, provider: str, base_url: str) -> Destination:
     address = server_address(base_url)
     suffix = PROVIDERS[provider].path_to_leave_out
@@ -140,6 +145,10 @@ def _custom(organization: Organization, provider: str, base_url: str) -> Destina
         address = ServerAddress(address.scheme, address.host, address.port, address.path.removesuffix(suffix))
     if address.base_url == effective_base_url(provider):  # the operator's environment names this very server
         return Destination(address.base_url, ANYWHERE)
+    return _judged(organization, address)
+
+
+def _judged(organization: Organization, address: ServerAddress) -> Destination:
     endpoint = (
         PrivateEndpoint.objects.for_organization(organization)
         .filter(host=address.host, port=address.port)

@@ -108,6 +108,7 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "routing.CallAccess": LOOKED_AT,
     "routing.CallableAgent": LOOKED_AT,
     "routing.DirectKey": LOOKED_AT,
+    "usage.Anomaly": LOOKED_AT,
     "usage.InFlightCall": LOOKED_AT,
     "usage.RollupState": LOOKED_AT,
     "usage.SavedView": LOOKED_AT,

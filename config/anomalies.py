@@ -1,0 +1,98 @@
+"""Anomalies as a page shows them, with what the apps above usage know: agents by name, and whether these can pause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from django.db.models import Q
+
+from organizations.models import ApiToken, Organization
+from routing.actions import action_names_of
+from routing.models import RoutingRule
+from usage.audience import sees_usd
+from usage.episodes.words import OF_USD, Said, said, until
+from usage.models import Anomaly, Mode
+from usage.names import action_name
+
+ROWS = 50
+State, Kind = Anomaly.State, Anomaly.Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """`calls` narrows the list of calls to those it is about; `rule` is that of its action where calls go by one."""
+
+    anomaly: Anomaly
+    said: Said
+    calls: dict[str, Any]
+    rule: RoutingRule | None
+    expected: str
+
+
+def action_name_of(organization: Organization, action: str) -> str:
+    return action_names_of(organization).get(action) or action_name(action)
+
+
+def shown_anomalies(organization: Organization) -> list[Shown]:
+    """The latest ones that the organization is told of, open ones first."""
+    told = Anomaly.objects.for_organization(organization)
+    if not sees_usd(Mode.MANAGED):
+        told = told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
+    rows = list(told.select_related("expected_by").order_by("-since", "-id")[:ROWS])
+    rows.sort(key=lambda anomaly: anomaly.state != State.OPEN)
+    if not rows:
+        return []
+    names, callers = action_names_of(organization), _callers(organization, rows)
+    rules = {
+        rule.action: rule
+        for rule in RoutingRule.objects.for_organization(organization).filter(
+            action__in={anomaly.action for anomaly in rows}
+        )
+    }
+    return [
+        Shown(
+            anomaly=anomaly,
+            said=said(
+                anomaly,
+                action=names.get(anomaly.action) or action_name(anomaly.action),
+                caller=callers.get(anomaly.subject, ""),
+            ),
+            calls=_calls(anomaly),
+            rule=rules.get(anomaly.action) if anomaly.mode == Mode.BYOK else None,
+            expected=_expected(anomaly),
+        )
+        for anomaly in rows
+    ]
+
+
+def _callers(organization: Organization, rows: Sequence[Anomaly]) -> dict[str, str]:
+    ids = [int(anomaly.subject) for anomaly in rows if anomaly.kind == Kind.NEW_CALLER]
+    tokens = ApiToken.objects.for_organization(organization).filter(pk__in=ids) if ids else ()
+    return {str(token.pk): f"“{token.name}”" for token in tokens}
+
+
+def _calls(anomaly: Anomaly) -> dict[str, Any]:
+    if anomaly.kind == Kind.DEAR_RUN:
+        return {"run": anomaly.subject}
+    provider, _, model = anomaly.subject.partition("/") if anomaly.kind == Kind.NEW_MODEL else ("", "", "")
+    return {
+        "action": anomaly.action,
+        "mode": anomaly.mode,
+        "from": anomaly.since.astimezone(UTC).date(),
+        "to": anomaly.seen_at.astimezone(UTC).date(),
+        "status": "errors" if anomaly.kind == Kind.ERROR_STORM else "",
+        "provider": provider,
+        "model": model,
+    }
+
+
+def _expected(anomaly: Anomaly) -> str:
+    """Who said so, and how far it holds."""
+    if anomaly.state != State.EXPECTED:
+        return ""
+    who = anomaly.expected_by.get_full_name() if anomaly.expected_by else "Somebody who left"
+    text = f"{who} expects it {until(anomaly.expected_until)}"
+    return f"{text}: {anomaly.expected_why}" if anomaly.expected_why else f"{text}."

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config.anomalies import action_name_of
+from config.anomaly_hooks import post_anomalies
+from organizations import clock
+from usage.episodes.following import detect_anomalies
+from usage.episodes.telling import tell_anomalies
+from usage.rollups import RollupRefused
+
+
+class Command(BaseCommand):
+    help = (
+        "Judges the last hour of everybody's calls and tells of what is out of the ordinary. Safe to run at any time."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = clock.now()
+        try:
+            detected = detect_anomalies(now=now)
+        except RollupRefused as refused:
+            raise CommandError(str(refused)) from None
+        mailed = tell_anomalies(now=now, name_of=action_name_of)
+        posted = post_anomalies(now=now)
+        if options["json"]:
+            self.stdout.write(json.dumps({**asdict(detected), "mailed": mailed, "posted": posted}))
+        else:
+            self.stdout.write(
+                f"Judged {detected.actions} actions of {detected.organizations} organizations: {detected.opened} new "
+                f"anomalies, {detected.over} over; {mailed} e-mails, "
+                f"{posted} posted."
+            )

@@ -1,0 +1,88 @@
+"""
+One e-mail an episode, to whom it concerns: the owners, and the member whose token made the calls, where it was one.
+
+Told once: an episode is claimed in the transaction that puts its mails into the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.db import transaction
+from django.db.models import Q
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from organizations.models import ApiToken, Membership, Organization, User
+from organizations.templatetags import mail_text
+from usage.episodes.following import QUIET
+from usage.episodes.words import Said, is_shown, said
+from usage.models import Anomaly, AnomalyWebhook, UsageDaily
+
+AT_ONCE = 500
+Name = Callable[[Organization, str], str]  # of an action of an organization
+
+
+def tell_anomalies(*, now: datetime, name_of: Name) -> int:
+    """Mail what was found and not told yet. Returns how many e-mails."""
+    untold = (
+        Anomaly.objects.filter(state=Anomaly.State.OPEN, told_at=None, seen_at__gte=now - QUIET)
+        .select_related("organization")
+        .order_by("pk")[:AT_ONCE]
+    )
+    return sum(_tell(anomaly, now, name_of) for anomaly in untold)
+
+
+def caller_of(anomaly: Anomaly) -> tuple[str, int | None]:
+    """The name of the one token by which the calls came, and the user whose it is; ("", None) where it is not one."""
+    calls = UsageDaily.objects.for_organization(anomaly.organization_id).filter(
+        day__gte=anomaly.since.astimezone(UTC).date(), action=anomaly.action, mode=anomaly.mode
+    )
+    if anomaly.kind == Anomaly.Kind.NEW_CALLER:
+        calls = calls.filter(token_id=int(anomaly.subject))
+    tokens = list(calls.order_by().values_list("token_id", "member_id").distinct()[:2])
+    if len(tokens) != 1 or not tokens[0][0]:
+        return "", None
+    token, member = tokens[0]
+    name = ApiToken.objects.for_organization(anomaly.organization_id).filter(pk=token).values_list("name", flat=True)
+    return next(iter(name), ""), member or None
+
+
+def said_of(anomaly: Anomaly, name_of: Name, caller: str = "") -> Said:
+    return said(anomaly, action=name_of(anomaly.organization, anomaly.action), caller=caller)
+
+
+def _tell(anomaly: Anomaly, now: datetime, name_of: Name) -> int:
+    organization = anomaly.organization
+    with transaction.atomic():
+        has_hook = AnomalyWebhook.objects.for_organization(organization).exists() and is_shown(anomaly)
+        untold = Anomaly.objects.for_organization(organization).filter(pk=anomaly.pk, told_at=None)
+        if not untold.update(told_at=now, post_due_at=now if has_hook else None) or not is_shown(anomaly):
+            return 0
+        caller, member = caller_of(anomaly)
+        words = said_of(anomaly, name_of, caller)
+        context = {
+            "organization": organization,
+            "said": words,
+            "since": f"{anomaly.since.astimezone(UTC):%Y-%m-%d %H:%M}",
+            "url": settings.SITE_URL.rstrip("/") + reverse("anomalies", args=[organization.slug]),
+        }
+        subject = f"{mail_text.name(words.title)} in {mail_text.name(organization.name)}"
+        text = render_to_string("usage/email/anomaly.txt", context)
+        addresses = _concerned(organization, member)
+        if addresses:
+            get_connection().send_messages([EmailMessage(subject, text, to=[address]) for address in addresses])
+    return len(addresses)
+
+
+def _concerned(organization: Organization, member: int | None) -> list[str]:
+    """One mail to each person, so that nobody's address is shown to the others."""
+    people = Membership.objects.for_organization(organization).filter(user__is_active=True)
+    concerned = people.filter(
+        Q(role=Membership.Role.OWNER) | Q(user=member) if member else Q(role=Membership.Role.OWNER)
+    )
+    users = User.objects.filter(pk__in=concerned.values("user"))
+    return list(users.order_by("pk").values_list("email", flat=True))
