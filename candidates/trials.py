@@ -48,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 MOST_CHECKS = 10
 MOST_ATTEMPTS = 2
-WHY = "a trial of one organization"
 Status = TrialCheck.Status
 
 
@@ -198,7 +197,7 @@ def _claim(trial_id: uuid.UUID, now: datetime) -> tuple[Trial, list[_Ask]] | Non
         trial.attempts += 1
         trial.lease_token, trial.lease_until = uuid.uuid4(), _lease(now)
         trial.save(update_fields=["attempts", "lease_token", "lease_until"])
-    with scope(trial.organization, WHY):
+    with scope(trial.organization, "a trial of one organization"):
         return trial, _asks(trial, now)
 
 
@@ -230,7 +229,7 @@ async def _run(trial: Trial, asks: Sequence[_Ask]) -> None:
 async def _ask_one(client: Egress, writer: Writer, trial: Trial, ask: _Ask) -> None:
     def prepare(iteration: int) -> Ticket:
         now = clock.now()
-        with scope(trial.organization, WHY):
+        with scope(trial.organization, "a trial of one organization"):
             if not _held(trial).update(lease_until=_lease(now)):
                 raise _LeaseLost
             return dispatch.prepare(
@@ -257,7 +256,7 @@ async def _ask_one(client: Egress, writer: Writer, trial: Trial, ask: _Ask) -> N
 
 
 def _write(trial: Trial, pk: int, outcome: Sequence[Verdict] | Reason) -> None:
-    with scope(trial.organization, WHY), transaction.atomic():
+    with scope(trial.organization, "a trial of one organization"), transaction.atomic():
         if not _held(trial).update(lease_until=_lease(clock.now())):
             return
         row = TrialCheck.objects.for_organization(trial.organization).filter(pk=pk, status=Status.PENDING)
@@ -277,7 +276,7 @@ def _as_json(verdict: Verdict) -> dict[str, str]:
 
 
 def _end(trial: Trial) -> None:
-    with scope(trial.organization, WHY), transaction.atomic():
+    with scope(trial.organization, "a trial of one organization"), transaction.atomic():
         waiting = TrialCheck.objects.for_organization(trial.organization).filter(trial=trial, status=Status.PENDING)
         if not waiting.exists():
             _held(trial).update(ended_at=clock.now(), lease_token=None, lease_until=None)
