@@ -65,6 +65,7 @@ def pages_of_the_owner() -> dict[str, str]:
         "usage of an absent model": f"{home}consumption/calls/?model=nothing-like-it",
         "usage failed deep": f"{home}consumption/calls/?status=failed&before={old_call}",
         "usage lost": f"{home}consumption/calls/?status=lost",
+        "advisor": f"{home}consumption/advisor/",
         "candidates": f"{home}candidates/",
         "candidates deep": f"{home}candidates/?after={_place(people, '-pk')}",
         "candidates search rossi": f"{home}candidates/?q=rossi",

@@ -10,22 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django_q.tasks import async_task
 
 from candidates import failures
 from candidates.models import Briefing, CandidateCheck, Requirement, Trial, TrialCheck
-from candidates.profiles.reading import profile_text
-from candidates.prompts.check import Verdict, check_request, parse_verdicts
-from candidates.prompts.questions import MAX_OUTPUT_TOKENS
-from candidates.result_writer import requirements_of
+from candidates.prompts.check import Verdict, parse_verdicts
+from candidates.trial_quotes import quote_trial, requests_of
 from gateway import asking, dispatch
 from gateway.asking import NoAnswer
 from gateway.dispatch import Planned
@@ -44,17 +42,12 @@ from routing.actions import CANDIDATE_CHECK, TRIAL
 from routing.models import RoutingRule
 from routing.resolve import Route, RouteUnavailable
 from routing.services import check_allowed, lock_chosen_key, lock_routes
-from usage.models import Mode, UsageEvent
-from usage.price_list import list_price, most_list_price
-from usage.tokens import TokenUsage
+from usage.models import Mode
 
 logger = logging.getLogger(__name__)
 
 MOST_CHECKS = 10
-MOST_CALLS = 3  # of a check: the first, one after an empty answer, one after an answer that could not be read
-SPARE_TOKENS = 1_000  # what a request wraps our text in, and what is said of an unreadable answer
 MOST_ATTEMPTS = 2
-WHY = "a trial of one organization"
 Status = TrialCheck.Status
 
 
@@ -71,41 +64,12 @@ class _LeaseLost(Exception):
     """Another worker has the trial, or it ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialQuote:
-    """In nano-USD, None where no price is known. `about` goes by the tokens that the checks themselves took."""
-
-    checks: int
-    most: int | None
-    about: int | None
-    has_no_token_charges: bool
-
-    def is_above(self, agreed: int | None) -> bool:
-        """Whether it may cost more than somebody agreed to; None: to an unknown price."""
-        return agreed is not None and (self.most is None or self.most > agreed)
-
-
 def finished_checks(briefing: Briefing) -> list[CandidateCheck]:
     """Those that a trial may take: the one that counts of each person, where it completed; best fit first."""
     checks = CandidateCheck.objects.for_organization(briefing.organization).filter(
         briefing=briefing, is_latest=True, status=CandidateCheck.Status.COMPLETED
     )
     return list(checks.select_related("candidate").order_by("rank", "-candidate_id")[:100])
-
-
-def quote_trial(
-    *, briefing: Briefing, checks: Sequence[CandidateCheck], key: ProviderKey, model: str, now: datetime
-) -> TrialQuote:
-    """What asking `model` about these would cost by its list prices of now."""
-    if key.has_no_token_charges:
-        return TrialQuote(len(checks), 0, 0, True)
-    requests = _requests(briefing, checks, model)
-    return TrialQuote(
-        checks=len(checks),
-        most=_sum(_most(key.provider, requests[check.pk], now) for check in checks),
-        about=_about(briefing.organization, checks, key.provider, model, now),
-        has_no_token_charges=False,
-    )
 
 
 def request_trial(
@@ -205,76 +169,6 @@ def _queue(trial: Trial) -> None:
     transaction.on_commit(lambda: async_task("candidates.tasks.run_trial", trial_id, group=group))
 
 
-# What it costs ------------------------------------------------------------------------------------------
-
-
-def _requests(
-    briefing: Briefing, checks: Sequence[CandidateCheck], model: str
-) -> dict[uuid.UUID, tuple[ChatRequest, list[Requirement], str]]:
-    """Check id → what is asked, of which requirements, about which text: as the check itself was."""
-    requirements = requirements_of(briefing.organization_id, {briefing.pk})[briefing.pk]
-    rows = CandidateCheck.objects.for_organization(briefing.organization_id)
-    contents = dict(rows.filter(pk__in=[check.pk for check in checks]).values_list("pk", "profile__content"))
-    found = {}
-    for check in checks:
-        text = profile_text(contents[check.pk])
-        request = check_request(model=model, requirements=requirements, profile_text=text)
-        # So that an answer has the length that was quoted: one that is cut off is not asked for again, but longer.
-        found[check.pk] = replace(request, is_limit_fixed=True), requirements, text
-    return found
-
-
-def _most(provider: str, asked: tuple[ChatRequest, list[Requirement], str], now: datetime) -> int | None:
-    """No text has more tokens than bytes; whatever was answered is sent back once, to be corrected."""
-    request = asked[0]
-    sent = SPARE_TOKENS + sum(
-        len(text.encode()) for text in (request.system, *(each.text for each in request.messages))
-    )
-    again = sent + MAX_OUTPUT_TOKENS
-    return _sum(
-        most_list_price(
-            provider=provider,
-            model=request.model,
-            input_tokens=tokens,
-            output_tokens=MAX_OUTPUT_TOKENS,
-            tier="",
-            at=now,
-        )
-        for tokens in (sent, sent, again)[:MOST_CALLS]
-    )
-
-
-def _about(
-    organization: Organization, checks: Sequence[CandidateCheck], provider: str, model: str, now: datetime
-) -> int | None:
-    calls = UsageEvent.objects.for_organization(organization).filter(run_id__in=[check.run_id for check in checks])
-    if calls.filter(usage_reported=False).exists():
-        return None
-    tokens = (
-        calls.order_by()
-        .values_list("run_id")
-        .annotate(
-            sent=Sum("uncached_input_tokens") + Sum("cache_read_tokens") + Sum("cache_write_tokens"),
-            answered=Sum("output_tokens"),
-        )
-    )
-    prices: list[int | None] = []
-    for _, sent, answered in tokens:
-        usage = TokenUsage(uncached_input=sent, output=answered)
-        price = list_price(provider=provider, model=model, served_model="", usage=usage, tier="", at=now)
-        prices.append(price if isinstance(price, int) else None)
-    return _sum(prices) if len(prices) == len(checks) else None
-
-
-def _sum(prices: Iterable[int | None]) -> int | None:
-    total = 0
-    for price in prices:
-        if price is None:
-            return None
-        total += price
-    return total
-
-
 # The work -------------------------------------------------------------------------------------------------
 
 
@@ -303,7 +197,7 @@ def _claim(trial_id: uuid.UUID, now: datetime) -> tuple[Trial, list[_Ask]] | Non
         trial.attempts += 1
         trial.lease_token, trial.lease_until = uuid.uuid4(), _lease(now)
         trial.save(update_fields=["attempts", "lease_token", "lease_until"])
-    with scope(trial.organization, WHY):
+    with scope(trial.organization, "a trial of one organization"):
         return trial, _asks(trial, now)
 
 
@@ -315,7 +209,7 @@ def _asks(trial: Trial, now: datetime) -> list[_Ask]:
         .order_by("pk")
     )
     route = Route.from_json(trial.route)
-    requests = _requests(trial.briefing, [row.check_row for row in rows], route.model)
+    requests = requests_of(trial.briefing, [row.check_row for row in rows], route.model)
     planned = [Planned(route, row.run_id) for row in rows]
     tickets = dispatch.prepare_many(organization=trial.organization, calls=planned, now=now) if rows else []
     return [
@@ -335,7 +229,7 @@ async def _run(trial: Trial, asks: Sequence[_Ask]) -> None:
 async def _ask_one(client: Egress, writer: Writer, trial: Trial, ask: _Ask) -> None:
     def prepare(iteration: int) -> Ticket:
         now = clock.now()
-        with scope(trial.organization, WHY):
+        with scope(trial.organization, "a trial of one organization"):
             if not _held(trial).update(lease_until=_lease(now)):
                 raise _LeaseLost
             return dispatch.prepare(
@@ -362,7 +256,7 @@ async def _ask_one(client: Egress, writer: Writer, trial: Trial, ask: _Ask) -> N
 
 
 def _write(trial: Trial, pk: int, outcome: Sequence[Verdict] | Reason) -> None:
-    with scope(trial.organization, WHY), transaction.atomic():
+    with scope(trial.organization, "a trial of one organization"), transaction.atomic():
         if not _held(trial).update(lease_until=_lease(clock.now())):
             return
         row = TrialCheck.objects.for_organization(trial.organization).filter(pk=pk, status=Status.PENDING)
@@ -382,7 +276,7 @@ def _as_json(verdict: Verdict) -> dict[str, str]:
 
 
 def _end(trial: Trial) -> None:
-    with scope(trial.organization, WHY), transaction.atomic():
+    with scope(trial.organization, "a trial of one organization"), transaction.atomic():
         waiting = TrialCheck.objects.for_organization(trial.organization).filter(trial=trial, status=Status.PENDING)
         if not waiting.exists():
             _held(trial).update(ended_at=clock.now(), lease_token=None, lease_until=None)

@@ -171,10 +171,19 @@ ORGANIZATIONS: dict[str, Twice] = {
     "candidates:quote": Twice(DONE, AIM, ""),
     "candidates:run": Twice(SAME, AIM, "candidates:briefing", CHECKED),
     "candidates:check-again": Twice(SAME, AIM, "candidates:check"),
+    # Shows what it costs; that it runs once is tried in tests/candidates/test_trials.py.
+    "candidates:trials": Twice(DONE, AIM, "candidates:trials", {"key": "{key_id}", "model": "openai/gpt-4.1-mini"}),
+    "failed-checks": Twice(DONE, AIM, ""),
 }
 
 # Quotes change nothing, and the key of this world has no quirks and no server of the organization's own.
-CHANGES_NOTHING_HERE = ("candidates:quote", "providers:forget-quirks", "providers:own-server")
+CHANGES_NOTHING_HERE = (
+    "candidates:quote",
+    "candidates:trials",
+    "failed-checks",
+    "providers:forget-quirks",
+    "providers:own-server",
+)
 
 # Pages of django-allauth, and links: none edits what two people share. What a second post does there.
 OTHERS = {
@@ -248,7 +257,7 @@ def test_the_second_identical_post_changes_nothing(world, alice, simulated_provi
         tab = {"tab": {"candidates:run": "candidates"}.get(name, "requirements"), "show": "all"}
         form = form_of(browser.get(_address(line.page, world), tab), address)
     form |= {
-        field: value.format(**world.ids) if field == "candidates" else value
+        field: value.format(**world.ids) if field in ("candidates", "key") else value
         for field, value in (line.typed or {}).items()
     }
 

@@ -9,9 +9,11 @@ from django.views.decorators.http import require_GET
 
 from candidates import advice_words
 from candidates.advisor import LEAST_OWN_CHECKS, PERIODS, advise
+from candidates.check_route import ACTIONS_OF_A_CHECK
 from organizations import clock
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from organizations.typed_numbers import DecimalField
+from routing.resolve import working_defaults
 from usage.amounts import ONE_USD
 from usage.models import Mode
 
@@ -27,7 +29,9 @@ class AdvisorForm(forms.Form):
 @require_GET
 def advisor_page(request: OrganizationHttpRequest) -> HttpResponse:
     """Managed or own keys, and which recency window: by the checks of the last days."""
-    form = AdvisorForm({"days": request.GET.get("days") or PERIODS[0], "credit": request.GET.get("credit", "")})
+    has_managed = working_defaults().keys() >= set(ACTIONS_OF_A_CHECK)
+    credit_typed = request.GET.get("credit", "") if has_managed else ""  # else there is nothing to compare
+    form = AdvisorForm({"days": request.GET.get("days") or PERIODS[0], "credit": credit_typed})
     is_valid = form.is_valid()
     advice = advise(
         organization=request.organization, days=form.cleaned_data.get("days") or PERIODS[0], now=clock.now()
@@ -38,6 +42,7 @@ def advisor_page(request: OrganizationHttpRequest) -> HttpResponse:
         "form": form,
         "advice": advice,
         "is_byok": advice.mode == Mode.BYOK,
+        "has_managed": has_managed,
         "least_own_checks": LEAST_OWN_CHECKS,
         "cannot_say": advice_words.cannot_say(advice),
         "about_window": advice_words.about_window(advice),

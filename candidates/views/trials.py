@@ -10,14 +10,13 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from candidates.models import Briefing, Trial
 from candidates.trial_forms import TrialForm
+from candidates.trial_quotes import TrialQuote, quote_trial
 from candidates.trial_results import compare
 from candidates.trials import (
     MOST_CHECKS,
     QuoteRose,
-    TrialQuote,
     TrialRefused,
     finished_checks,
-    quote_trial,
     request_trial,
 )
 from organizations import clock

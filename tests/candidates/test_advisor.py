@@ -20,7 +20,7 @@ from candidates.models import Briefing, Candidate, CandidateCheck, Profile
 from candidates.recency import kind_for
 from organizations.models import Organization
 from organizations.tenancy import scope
-from tests.builders import NOW, route_to_own_key
+from tests.builders import NOW, connect_managed_key, route_to_own_key
 from tests.candidates.test_recency import BAKER, DJANGO, LONG, NURSE
 from tests.plans import analyze, plans_of_what_is_asked
 from tests.usage.conftest import event
@@ -183,9 +183,10 @@ def test_only_the_newest_are_looked_at_and_that_is_said(acme, monkeypatch):
 # In words -----------------------------------------------------------------------------------------------------
 
 
-def test_it_cannot_say_with_few_checks_and_says_how_many_it_takes(as_bob, acme):
+def test_it_cannot_say_with_few_checks_and_says_how_many_it_takes(as_bob, acme, simulated_providers):
     checks(acme, 19, at=datetime.now(NOW.tzinfo) - timedelta(hours=1))
 
+    connect_managed_key()
     page = as_bob.get("/o/acme/consumption/advisor/").text
     assert "Cannot say: it takes 20 checks completed in the last 30 days, and there were 19." in page
     assert "Go to routing" not in page
@@ -312,8 +313,19 @@ def test_a_short_history_is_said(acme):
     assert advice_words.about_history(advise(organization=acme, days=30, now=NOW)) == ""
 
 
+def test_where_nothing_is_managed_it_speaks_of_own_keys_alone(as_bob, acme, simulated_providers):
+    checks(acme, 20, at=datetime.now(NOW.tzinfo) - timedelta(hours=1), mode="byok", price=1, charged=1)
+    page = "/o/acme/consumption/advisor/"
+    assert "Managed" not in as_bob.get(page).text.partition("<main")[2]
+    assert "Own keys, credits" in as_bob.get(page).text
+
+    connect_managed_key()
+    assert "Managed, credits" in as_bob.get(page).text
+
+
 @pytest.mark.parametrize("typed", ["abc", "-1", "1e3", "1001", "0.00001"])
-def test_a_price_that_is_none_is_said_beside_its_field(as_bob, acme, typed):
+def test_a_price_that_is_none_is_said_beside_its_field(as_bob, acme, simulated_providers, typed):
+    connect_managed_key()
     response = as_bob.get("/o/acme/consumption/advisor/", {"credit": typed, "days": "60"})
 
     assert response.status_code == 422

@@ -15,13 +15,13 @@ from candidates import trials
 from candidates.acceptance import accept_checks
 from candidates.failures import TRIAL_CLOSED
 from candidates.models import Briefing, CandidateCheck, Requirement, RequirementVerdict, Trial, TrialCheck
+from candidates.trial_quotes import quote_trial
 from candidates.trial_results import compare
 from candidates.trials import (
     QuoteRose,
     TrialRefused,
     end_trials,
     finished_checks,
-    quote_trial,
     request_trial,
     requeue_trials,
     run_trial,

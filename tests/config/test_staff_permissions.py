@@ -85,6 +85,8 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "candidates.Requirement": LOOKED_AT,
     "candidates.CandidateWord": LOOKED_AT,
     "candidates.RequirementVerdict": LOOKED_AT,
+    "candidates.Trial": LOOKED_AT,
+    "candidates.TrialCheck": LOOKED_AT,
     "providers.AvailableModel": LOOKED_AT,
     "routing.ModelNotice": LOOKED_AT,
     "providers.KeyValidation": LOOKED_AT,

@@ -27,6 +27,7 @@ NOT_OF_ONE_ORGANIZATION = {
         "EVERY": "one worker serves the checks of everybody, each behind the wall of its organization"
     },
     ("candidates/tasks.py", "draft_briefing"): {"EVERY": "the briefing of the task tells its organization"},
+    ("candidates/tasks.py", "run_trial"): {"EVERY": "the trial of the task tells its organization"},
     ("providers/tasks.py", "validate_key"): {"EVERY": "the validation of the task tells its organization"},
     ("providers/tasks.py", "tell_key_broke"): {"EVERY": "the key of the task tells its organization"},
     ("organizations/tenancy.py", "TenancyMiddleware.__call__"): {
