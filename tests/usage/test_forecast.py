@@ -99,5 +99,5 @@ def test_it_reads_what_the_organization_paid_once(acme, globex, django_assert_nu
 
     assert (found.spent, found.expected, found.is_incomplete) == (22 * USD, 31 * USD, True)
     shown = render_to_string("usage/_forecast.html", {"forecast": found})
-    assert "~at least $31.00" in shown
+    assert ">at least $31.00<" in shown
     assert "at least $22.00 so far" in shown
