@@ -22,7 +22,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,13 @@ def main() -> None:
     parser.add_argument("--database", choices=("postgresql", "sqlite"))
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY")
     options = parser.parse_args()
-    with _folder(options.keep) as folder:
+    with folder_of(options.keep) as folder:
         wanted = [options.database] if options.database else ["postgresql", "sqlite"]
         print(json.dumps({vendor: compare(folder, vendor, options.scale) for vendor in wanted}))
 
 
 @contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
+def folder_of(kept: Path | None) -> Iterator[Path]:
     if kept:
         kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield kept.resolve()
@@ -69,27 +69,27 @@ def _folder(kept: Path | None) -> Iterator[Path]:
             yield Path(folder)
 
 
-def compare(folder: Path, vendor: str, scale: str) -> dict[str, Any]:
-    """The figures of `scale`; those of the small installation stand beside."""
+def compare(folder: Path, vendor: str, scale: str, wanted: Sequence[str] = ("",)) -> dict[str, Any]:
+    """The figures of `scale`, of pages whose names begin so; those of the small installation stand beside."""
     if vendor == "postgresql":
         server = databases.postgresql_server(folder)
         make: Callable[[str], Database] = lambda name: databases.postgresql(folder, f"keyfare_{name}", server)  # noqa: E731
     else:
         make = lambda name: databases.sqlite(folder, name)  # noqa: E731
-    small = measure(make("small"), "small")
+    small = measure(make("small"), "small", wanted)
     if scale == "small":
         return small
-    figures = measure(make(scale), scale)
+    figures = measure(make(scale), scale, wanted)
     for name, page in figures["pages"].items():
         page["growth"] = round(page["p50_ms"] / small["pages"][name]["p50_ms"], 2)
     figures["worst_growth"] = max(page["growth"] for page in figures["pages"].values())
     return figures
 
 
-def measure(database: Database, scale: str) -> dict[str, Any]:
+def measure(database: Database, scale: str, wanted: Sequence[str]) -> dict[str, Any]:
     figures = load(database, scale)
     print(f"\n{database.vendor}, {scale}: {figures}", file=sys.stderr)
-    database.run("-m", "benchmarks.pages_once", str(database.folder / "pages.json"))
+    database.run("-m", "benchmarks.pages_once", str(database.folder / "pages.json"), *wanted)
     return {"pages": json.loads((database.folder / "pages.json").read_text()), **figures}
 
 

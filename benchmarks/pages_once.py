@@ -58,6 +58,21 @@ def pages_of_the_owner() -> dict[str, str]:
     return {
         "overview": home,
         "settings": f"{home}settings",
+        "consumption": f"{home}consumption/",
+        "consumption of members": f"{home}consumption/?metric=tokens&group=member&period=30d",
+        "consumption of keys, latency": f"{home}consumption/?metric=p95&group=key&period=30d",
+        "consumption narrowed": f"{home}consumption/?group=model&action=summary&period=30d",
+        "consumption by hour": f"{home}consumption/?metric=calls&group=model&period=today",
+        "consumption by label": f"{home}consumption/?group=label&period=30d",
+        "runs": f"{home}consumption/runs/",
+        "runs of an action, dearest": f"{home}consumption/runs/?action=summary&order=dearest",
+        "anatomy": f"{home}consumption/anatomy/",
+        "anatomy of an action": f"{home}consumption/anatomy/?action=summary",
+        "forecast": f"{home}consumption/forecast/",
+        "what if": f"{home}consumption/what-if/?action=candidate_check",
+        "anomalies": f"{home}consumption/anomalies/",
+        "export": f"{home}consumption/export/",
+        "models": f"{home}models/",
         "usage": f"{home}consumption/calls/",
         "usage deep": f"{home}consumption/calls/?before={old_call}",
         "usage of an action": f"{home}consumption/calls/?action=requirement_generation",
@@ -163,7 +178,7 @@ def _browser_of(email: str) -> Client:
     return client
 
 
-def main(wanted: str = "") -> None:
+def main(*wanted: str) -> None:
     settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     pages = everybodys_pages()
     gc.collect()
@@ -171,7 +186,7 @@ def main(wanted: str = "") -> None:
     figures = {}
     for client, addresses in pages:
         for name, address in addresses.items():
-            if wanted in name:
+            if name.startswith(wanted or ("",)):
                 figures[name] = measure(client, address)
                 print(f"{name:44}", *(f"{key} {value:>7}" for key, value in figures[name].items()), file=sys.stderr)
     Path(sys.argv[1]).write_text(json.dumps(figures))

@@ -140,7 +140,7 @@ def test_without_keys_it_says_what_to_do(as_alice, as_bob, acme):
     assert 'href="/o/acme/settings#llm-providers"' not in as_bob.get(URL).content.decode().partition("<main")[2]
 
 
-@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=str)
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda provider: provider.slug)
 def test_addresses_are_those_of_the_provider_itself(provider):
     """OpenAI, Anthropic and Google document theirs under several names of their own."""
     own = {
