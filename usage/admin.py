@@ -19,6 +19,7 @@ from usage import amounts
 from usage.forms import PRICES
 from usage.models import (
     Anomaly,
+    AnomalyWebhook,
     InFlightCall,
     RollupState,
     SavedView,
@@ -217,3 +218,13 @@ class AnomalyAdmin(MeteringAdmin):
     @display(description="USD a day", ordering="a_day_nanousd")
     def usd(self, anomaly: Anomaly) -> str:
         return amounts.NOT_KNOWN if anomaly.a_day_nanousd is None else amounts.dollars(anomaly.a_day_nanousd)
+
+
+@admin.register(AnomalyWebhook)
+class AnomalyWebhookAdmin(ReadOnlyAdmin):
+    list_display = ("organization", "made_by", "made_at", "last_post_at", "last_answer")
+    list_filter = (BY_ORGANIZATION,)
+    list_select_related = ("organization", "made_by")
+    search_fields = ("organization__slug", "organization__name")
+    exclude = ("url", "sealed_secret")  # an address may hold a secret of its own
+    ordering = ("-pk",)

@@ -151,6 +151,7 @@ def test_the_description_names_every_operation_and_how_to_prove_who_asks(client,
         "/api/v1/candidate-check",
         "/api/v1/candidate-check/{check_id}",
         "/api/v1/calls/{call_id}",
+        "/api/v1/exports/{format}",
     }
     assert all(operation["security"] == [{"TokenAuth": []}] for operation in operations)
     assert set(operations[0]["responses"]) == {"200", "400", "401", "402", "403", "404", "409", "413"}

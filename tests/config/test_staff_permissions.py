@@ -111,6 +111,7 @@ OPENS: dict[str, dict[str, set[str]]] = {
     "routing.CallableAgent": LOOKED_AT,
     "routing.DirectKey": LOOKED_AT,
     "usage.Anomaly": LOOKED_AT,
+    "usage.AnomalyWebhook": LOOKED_AT,
     "usage.InFlightCall": LOOKED_AT,
     "usage.RollupState": LOOKED_AT,
     "usage.SavedView": LOOKED_AT,
