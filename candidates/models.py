@@ -317,6 +317,7 @@ class CandidateCheck(models.Model):
             # All that is counted of checks by the day on which they ended is named, so that no check is looked at.
             models.Index(
                 fields=["organization", "completed_at", "status", "mode", "category", "charged", "briefing"],
+                condition=Q(completed_at__isnull=False),  # else SQLite would read all of it, to look at briefings
                 name="check_ended",
             ),
             models.Index(

@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
             model_name="candidatecheck",
             index=models.Index(
                 fields=["organization", "completed_at", "status", "mode", "category", "charged", "briefing"],
+                condition=models.Q(completed_at__isnull=False),
                 name="check_ended",
             ),
         ),

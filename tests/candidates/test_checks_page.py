@@ -143,12 +143,12 @@ def checked(acme, simulated_providers):
 
 
 def test_numbers_of_checks_lead_to_as_many_rows(as_bob, acme, checked):
-    (of_month,) = links(as_bob, "/o/acme/", "Checks this month")
+    (of_week,) = links(as_bob, "/o/acme/", "Last 7 days: checks")
     (completed,) = links(as_bob, "/o/acme/briefings/", "2 completed")
     (failed,) = links(as_bob, "/o/acme/briefings/", "1 failed")
     (runs,) = links(as_bob, "/o/acme/settings", "runs of Candidate check")
 
-    for address, count in ((of_month, 2), (completed, 2), (failed, 1), (runs, 3)):
+    for address, count in ((of_week, 2), (completed, 2), (failed, 1), (runs, 3)):
         assert address.startswith(URL), address
         assert len(as_bob.get(address).context["page"]) == count, address
 

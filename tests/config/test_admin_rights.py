@@ -73,5 +73,5 @@ def test_the_dashboard_shows_the_figures_of_what_one_may_see(world, trainee, cod
 def test_the_dashboard_of_an_operator_shows_all(world, as_staff: Client):
     page = as_staff.get(reverse("admin:index"))
 
-    assert len(page.context["figures"]) == 9
+    assert len(page.context["figures"]) == 10
     assert SECRET in page.content.decode()
