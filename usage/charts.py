@@ -132,7 +132,7 @@ class Chart:
         return format_html_join(
             "",
             '<tr><th scope="row">{}</th>{}</tr>',
-            ((row.label, format_html_join("", cell, (*row.values, ("Total", row.total)))) for row in self.rows),
+            ((_long(row.label), format_html_join("", cell, (*row.values, ("Total", row.total)))) for row in self.rows),
         )
 
 
@@ -239,6 +239,10 @@ def _colour(at: int, series: Series, colours: int) -> int:
 
 
 def _in_full(slot: Slot) -> str:
+    return f"{slot:%-d %b %Y, %H:%M}" if isinstance(slot, datetime) else f"{slot:%-d %b %Y}"
+
+
+def _long(slot: Slot) -> str:
     return f"{slot:%-d %b %Y, %H:%M}" if isinstance(slot, datetime) else f"{slot:%-d %b %Y}"
 
 

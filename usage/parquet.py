@@ -41,7 +41,9 @@ def refuse_without_pyarrow() -> None:
     try:
         import_module("pyarrow.parquet")
     except ImportError:
-        raise ParquetFailed("Parquet needs `pyarrow`, which is not installed: pip install --require-hashes -r requirements/parquet.txt") from None
+        raise ParquetFailed(
+            "Parquet needs `pyarrow`, which is not installed: pip install --require-hashes -r requirements/parquet.txt"
+        ) from None
 
 
 def write(events: UsageEventQuerySet, name: str, folder: Path) -> Written:
