@@ -45,7 +45,7 @@ def on_the_wire(content: bytes) -> int:
     return min(len(content), len(gzip.compress(content)))
 
 
-@pytest.mark.parametrize("path", ["", "settings", "usage/", "candidates/"])
+@pytest.mark.parametrize("path", ["", "settings", "consumption/", "candidates/"])
 def test_a_first_visit_stays_small(as_alice, busy_acme, path):
     today = clock.now()
     for day, provider in product(range(30), ("openai", "anthropic", "google", "openrouter")):
