@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any
 
 from django.db.models import Q
 
-from organizations.models import ApiToken, Organization
+from organizations.models import ApiToken, Organization, TenantQuerySet
 from routing.actions import action_names_of
 from routing.models import RoutingRule
 from usage.audience import sees_usd
 from usage.episodes.words import OF_USD, Said, said, until
+from usage.forms import MOMENT
 from usage.models import Anomaly, Mode
 from usage.names import action_name
+from usage.templatetags.usage_format import calls_url
 
 ROWS = 50
+FEW = 4  # on the overview
 State, Kind = Anomaly.State, Anomaly.Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """`calls` narrows the list of calls to those it is about; `rule` is that of its action where calls go by one."""
+    """`calls_url` lists the calls that it is about; `rule` is that of its action where calls go by one."""
 
     anomaly: Anomaly
     said: Said
-    calls: dict[str, Any]
+    calls_url: str
     rule: RoutingRule | None
     expected: str
 
@@ -36,12 +38,20 @@ def action_name_of(organization: Organization, action: str) -> str:
     return action_names_of(organization).get(action) or action_name(action)
 
 
+def told_anomalies(organization: Organization) -> TenantQuerySet[Anomaly]:
+    """Those that the organization is told of, the latest first."""
+    told = Anomaly.objects.for_organization(organization).order_by("-since", "-id")
+    return told if sees_usd(Mode.MANAGED) else told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
+
+
+def open_anomalies(organization: Organization) -> list[Anomaly]:
+    """The latest few, in one statement."""
+    return list(told_anomalies(organization).filter(state=State.OPEN)[:FEW])
+
+
 def shown_anomalies(organization: Organization) -> list[Shown]:
     """The latest ones that the organization is told of, open ones first."""
-    told = Anomaly.objects.for_organization(organization)
-    if not sees_usd(Mode.MANAGED):
-        told = told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
-    rows = list(told.select_related("expected_by").order_by("-since", "-id")[:ROWS])
+    rows = list(told_anomalies(organization).select_related("expected_by")[:ROWS])
     rows.sort(key=lambda anomaly: anomaly.state != State.OPEN)
     if not rows:
         return []
@@ -60,7 +70,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
                 action=names.get(anomaly.action) or action_name(anomaly.action),
                 caller=callers.get(anomaly.subject, ""),
             ),
-            calls=_calls(anomaly),
+            calls_url=calls_url(organization, **_calls(anomaly)),
             rule=rules.get(anomaly.action) if anomaly.mode == Mode.BYOK else None,
             expected=_expected(anomaly),
         )
@@ -74,18 +84,19 @@ def _callers(organization: Organization, rows: Sequence[Anomaly]) -> dict[str, s
     return {str(token.pk): f"“{token.name}”" for token in tokens}
 
 
-def _calls(anomaly: Anomaly) -> dict[str, Any]:
+def _calls(anomaly: Anomaly) -> dict[str, str]:
     if anomaly.kind == Kind.DEAR_RUN:
         return {"run": anomaly.subject}
     provider, _, model = anomaly.subject.partition("/") if anomaly.kind == Kind.NEW_MODEL else ("", "", "")
     return {
         "action": anomaly.action,
         "mode": anomaly.mode,
-        "from": anomaly.since.astimezone(UTC).date(),
-        "to": anomaly.seen_at.astimezone(UTC).date(),
+        "since": f"{anomaly.since.astimezone(UTC):{MOMENT}}",
+        "until": f"{anomaly.seen_at.astimezone(UTC):{MOMENT}}",
         "status": "errors" if anomaly.kind == Kind.ERROR_STORM else "",
         "provider": provider,
         "model": model,
+        "token": anomaly.subject if anomaly.kind == Kind.NEW_CALLER else "",
     }
 
 

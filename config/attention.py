@@ -6,7 +6,7 @@ A source looks at what the page has read and says what it found, the worst of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -15,6 +15,7 @@ from django.utils.http import urlencode
 
 from billing.pace import Pace
 from candidates.ended_checks import Ended, Status
+from config.anomalies import FEW
 from config.worker import alarm
 from organizations.models import Membership, Organization
 from organizations.permissions import Permission, may
@@ -23,6 +24,8 @@ from providers.catalog import PROVIDERS
 from providers.models import ProviderKey
 from routing.table import Trouble
 from usage.days import WEEK, first_day
+from usage.episodes.words import said
+from usage.models import Anomaly
 
 FEW_DAYS = 14  # of credits
 
@@ -56,6 +59,8 @@ class Looked:
     pace: Pace
     ended: Sequence[Ended]  # of the last 7 days at least
     seen_until: datetime | None  # when failed checks were looked at last
+    anomalies: Sequence[Anomaly]  # open ones, the latest FEW
+    names: Mapping[str, str]  # of their actions
     is_set_up: bool  # the checklist is done; it says itself that no key is there yet
 
     @property
@@ -164,6 +169,22 @@ def failed_checks_url(organization: Organization, first: date, last: date) -> st
     return f"{reverse('candidates:checks', args=[organization.slug])}?{days}"
 
 
+def open_anomalies(looked: Looked) -> Iterator[Item]:
+    """The latest; where there are as many as were read, that there may be more of them."""
+    for anomaly in looked.anomalies[: FEW - 1]:
+        words = said(anomaly, action=looked.names[anomaly.action])
+        yield Item(
+            "warn",
+            f"{words.title}.",
+            "See the anomaly",
+            f"{looked.address('anomalies')}#anomaly-{anomaly.pk}",
+            detail=" ".join([*(words.drivers[:1] if anomaly.drivers else ()), words.cost]),
+            since=anomaly.since,
+        )
+    if len(looked.anomalies) == FEW:
+        yield Item("info", "There are further anomalies.", "See all anomalies", looked.address("anomalies"))
+
+
 def old_keys(looked: Looked) -> Iterator[Item]:
     for key in looked.keys:
         days = days_if_old(key, now=looked.now) if key.is_usable else 0
@@ -183,7 +204,14 @@ def old_keys(looked: Looked) -> Iterator[Item]:
         )
 
 
-SOURCES: list[Callable[[Looked], Iterable[Item]]] = [broken_routes, stopped_work, few_credits, failed_checks, old_keys]
+SOURCES: list[Callable[[Looked], Iterable[Item]]] = [
+    broken_routes,
+    stopped_work,
+    few_credits,
+    open_anomalies,
+    failed_checks,
+    old_keys,
+]
 
 
 def needs_attention(looked: Looked) -> list[Item]:

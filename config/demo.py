@@ -28,6 +28,7 @@ from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles.files import parse_file
 from candidates.profiles.importing import import_profiles
 from candidates.prompts.draft import DraftRequirement
+from config.anomalies import action_name_of, open_anomalies
 from config.demo_agents import AgentsAtWork
 from config.demo_clock import StoryClock
 from config.demo_history import ANTHROPIC, DAYS, GOOGLE, OPENAI, OPENROUTER, History
@@ -42,6 +43,7 @@ from routing.actions import ACTIONS
 from routing.services import save_routing
 from usage import amounts, gaps
 from usage.days import start_of_day
+from usage.episodes.words import MEASURES, said
 from usage.models import Mode, UsageEvent
 
 DATA = Path(__file__).parent / "demo_data"
@@ -187,9 +189,22 @@ class Story:
                 "models": sorted(set(self._calls(before).values_list("model", flat=True))),
             },
             "gateway": self.agents().summary(),
+            "anomalies": self._anomalies(),
             "url": url,
             "login": {"email": OWNER_EMAIL, "password": self.owner_password},
         }
+
+    def _anomalies(self) -> list[dict[str, str]]:
+        """Those open of which it is known what drives them."""
+        return [
+            {
+                "title": said(each, action=action_name_of(self.organization, each.action)).title,
+                "since": f"{each.since:%Y-%m-%d %H:%M}",
+                "drivers": ", ".join(MEASURES[driver["name"]] for driver in each.drivers or ()),
+            }
+            for each in open_anomalies(self.organization)
+            if each.drivers
+        ]
 
     def _figures(self, rows: QuerySet[CandidateCheck]) -> dict[str, Any]:
         completed = rows.filter(status=CandidateCheck.Status.COMPLETED)

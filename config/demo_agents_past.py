@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 
 from organizations.models import ApiToken, Organization
@@ -27,13 +27,14 @@ WORKING_HOURS = range(8, 18)
 TIMEOUT_SECONDS = 120
 SATURDAY = 5
 ONE_FAILS_OF = 60
+HOURS_WITHOUT_CACHE = 6  # at least five of them are over and settled whenever anomalies are looked for next
 
 
 @dataclass(frozen=True, slots=True)
 class Habit:
     """
-    How an agent works, in tokens. `reads_cache`: what was sent before is read from the provider's cache; where
-    something new stands in front of the instructions, nothing is.
+    How an agent works, in tokens. `caches`: what is sent is written to the provider's cache, and read from there when
+    it is sent again; where something new stands in front of the instructions, nothing is.
     """
 
     agent: str
@@ -47,7 +48,7 @@ class Habit:
     answer: int
     label: str
     values: tuple[str, ...]
-    reads_cache: bool = False
+    caches: bool = False
     is_stream: bool = False
 
 
@@ -62,28 +63,54 @@ def remember(organization: Organization, day: date) -> None:
     if day.weekday() >= SATURDAY:
         return
     for habit in HABITS:
-        agent = Agent.objects.for_organization(organization).get(slug=habit.agent)
-        rule = RoutingRule.objects.for_organization(organization).select_related("key").get(action=agent.slug)
-        token = tokens_calling(agent)[-1]
-        record_calls(list(_calls(habit, rule, token, day)))
+        worker = _worker(organization, habit)
+        record_calls(list(worker.day(day)))
 
 
-def _calls(habit: Habit, rule: RoutingRule, token: ApiToken, day: date) -> Iterator[Finished]:
-    """Of one agent, run after run."""
-    chance = Random(f"{habit.agent} {day}")  # noqa: S311  # a story, no secret
-    facts = CallFacts(
-        provider=rule.key.provider,
-        model=rule.model,
-        action=habit.agent,
-        key_id=rule.key.pk,
-        key_label=rule.key.label,
-        mode=Mode.BYOK.value,
-    )
-    runs = round(habit.runs_a_day * chance.uniform(0.8, 1.2))
-    for run in range(runs):
+def remember_lost_cache(organization: Organization, *, until: datetime) -> None:
+    """
+    Have it in the books that the agent with the largest requests lost its cache some hours ago: a job starts it every
+    hour, with the time of day in front of its instructions.
+    """
+    worker = _worker(organization, next(habit for habit in HABITS if habit.caches))
+    record_calls([each for each in worker.hours_without_cache(until) if each.call.started_at < until])
+
+
+def _worker(organization: Organization, habit: Habit) -> _Worker:
+    agent = Agent.objects.for_organization(organization).get(slug=habit.agent)
+    rule = RoutingRule.objects.for_organization(organization).select_related("key").get(action=agent.slug)
+    return _Worker(habit, rule, tokens_calling(agent)[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """What an agent's runs have in common."""
+
+    habit: Habit
+    rule: RoutingRule
+    token: ApiToken
+
+    def day(self, day: date) -> Iterator[Finished]:
+        chance = Random(f"{self.habit.agent} {day}")  # noqa: S311  # a story, no secret
+        runs = round(self.habit.runs_a_day * chance.uniform(0.8, 1.2))
+        for run in range(runs):
+            at = start_of_day(day) + timedelta(hours=WORKING_HOURS.start)
+            at += timedelta(seconds=round(len(WORKING_HOURS) * 3600 * run / runs) + chance.randrange(120))
+            yield from self._run(at, chance, day, run)
+
+    def hours_without_cache(self, until: datetime) -> Iterator[Finished]:
+        """The same of each hour whenever they are told."""
+        last = until.replace(minute=0, second=0, microsecond=0)
+        for hours in range(HOURS_WITHOUT_CACHE, -1, -1):
+            hour = last - timedelta(hours=hours)
+            chance = Random(f"{self.habit.agent} {hour}")  # noqa: S311
+            yield from self._run(hour + timedelta(seconds=20), chance, hour.date(), -hour.hour - 1, finds_cache=False)
+
+    def _run(
+        self, at: datetime, chance: Random, day: date, run: int, *, finds_cache: bool = True
+    ) -> Iterator[Finished]:
+        habit, rule = self.habit, self.rule
         run_id = _id(rule, day, run)
-        at = start_of_day(day) + timedelta(hours=WORKING_HOURS.start)
-        at += timedelta(seconds=round(len(WORKING_HOURS) * 3600 * run / runs) + chance.randrange(120))
         label = {habit.label: chance.choice(habit.values)}
         results = history = cached = 0
         for iteration in range(1, round(habit.calls_a_run * chance.uniform(0.7, 1.3)) + 1):
@@ -99,14 +126,14 @@ def _calls(habit: Habit, rule: RoutingRule, token: ApiToken, day: date) -> Itera
             call = Admission(
                 id=_id(rule, day, run, iteration),
                 organization_id=rule.organization_id,
-                facts=facts,
+                facts=self._facts,
                 run_id=run_id,
                 iteration=iteration,
                 started_at=at,
                 deadline_at=deadline_of(at, TIMEOUT_SECONDS),
                 rule_version=rule.version,
                 is_stream=habit.is_stream,
-                origin=Origin(token.pk, token.call_access.member_id, label),
+                origin=Origin(self.token.pk, self.token.call_access.member_id, label),
             )
             at += timedelta(milliseconds=took, seconds=chance.randrange(5, 40))
             if not chance.randrange(ONE_FAILS_OF):
@@ -114,7 +141,7 @@ def _calls(habit: Habit, rule: RoutingRule, token: ApiToken, day: date) -> Itera
                     call, UsageEvent.Status.FAILED, took // 3, NOTHING_SAID, http_status=503, error_kind="overloaded"
                 )
                 continue
-            usage = _usage(parts, cached if habit.reads_cache else None, answer)
+            usage = _usage(parts, cached if habit.caches else None, answer)
             report = Report(usage=usage, served_model=rule.model, finish_reason="stop")
             yield Finished(
                 call,
@@ -125,9 +152,20 @@ def _calls(habit: Habit, rule: RoutingRule, token: ApiToken, day: date) -> Itera
                 first_byte_ms=took // 4,
                 input_parts=parts,
             )
-            cached = usage.input_total
+            cached = usage.input_total if finds_cache else 0
             history += parts.user + answer
             results += habit.result
+
+    @property
+    def _facts(self) -> CallFacts:
+        return CallFacts(
+            provider=self.rule.key.provider,
+            model=self.rule.model,
+            action=self.habit.agent,
+            key_id=self.rule.key.pk,
+            key_label=self.rule.key.label,
+            mode=Mode.BYOK.value,
+        )
 
 
 def _usage(parts: InputParts, cached: int | None, answer: int) -> TokenUsage:

@@ -3,8 +3,8 @@ What the demo's organization did in the 29 days before the story: a small agency
 
 It begins in Managed mode, has two agents work on keys of its own, moves its checks to those as well, tries models of
 several providers, has a busy day on which a key runs out of credit, and in the end goes back to the managed defaults,
-from where the story sets out. Told through the services, at the story's time (config/demo_clock.py). What happens
-depends on nothing but the day it is told on.
+from where the story sets out; by then one of its agents has lost its cache. Told through the services, at the story's
+time (config/demo_clock.py). What happens depends on nothing but the moment at which it is told.
 
 Every act finds what an earlier run left done. Days count from the one on which the organization was opened.
 """
@@ -36,7 +36,7 @@ from candidates.prompts.draft import DraftRequirement
 from candidates.requirements import RequirementInput, ordered_requirements, save_requirements
 from candidates.worker import run_pending_checks
 from config.demo_agents import AgentsAtWork
-from config.demo_agents_past import remember
+from config.demo_agents_past import remember, remember_lost_cache
 from config.demo_clock import StoryClock
 from organizations.models import AuditEvent, Membership, Organization, User
 from organizations.services import add_member
@@ -257,6 +257,7 @@ class History:
         self._at(day, 17)
         for action in ACTIONS:
             reset_routing(organization=self.organization, action=action, actor=self._owner)
+        remember_lost_cache(self.organization, until=self.clock.begun_at)
         self.clock.set(self.clock.begun_at)  # so that the scheduled job has nothing to ask about on the first day
         validate_due_keys(now=self.clock.now(), older_than=timedelta(hours=1))
         self._at(day, 18)

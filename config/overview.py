@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from candidates.ended_checks import Ended, Status, briefings_checked, ended_chec
 from candidates.models import CandidateCheck
 from candidates.unit_costs import BY_ACTION, NOT_OF_AGENTS, unit_costs_of
 from config import getting_started
+from config.anomalies import open_anomalies
 from config.attention import Looked, failed_checks_url, lasting, needs_attention
 from organizations import clock
 from organizations.models import Organization
@@ -92,6 +93,8 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     cost, (by_day, by_action) = cost_and_cells(organization=organization, today=today, also=[BY_DAY, BY_ACTION])
     first = first_day(today, MONTH)
     ended = ended_checks(organization=organization, first=first, last=today, latest_after=seen_until)
+    anomalies = open_anomalies(organization)
+    names = _names(organization, rows, [*_dearest(by_action), *(anomaly.action for anomaly in anomalies)])
     briefings = briefings_checked(organization=organization, first=first, last=today)
     context = {
         "cost": cost,
@@ -116,6 +119,8 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
                 pace=lasts,
                 ended=ended,
                 seen_until=seen_until,
+                anomalies=anomalies,
+                names=names,
                 is_set_up=not steps_open,
             )
         ),
@@ -124,7 +129,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
         ),
         "is_managed": any(row.is_managed for row in rows),
         "has_key": any(key.is_usable for key in keys),
-        "spent": _spent(organization, rows, by_action),
+        "spent": _spent(organization, names, by_action),
         "spent_url": consumption_url(organization, metric="usd", group="action", period="30d"),
         "unit_costs": unit_costs_of(by_action, ended, briefings),
         "latest_checks": latest_checks,
@@ -223,24 +228,35 @@ def _change(now: int | None, before: int | None, was: str) -> str:
     return f"{round(Decimal(100 * (now - before)) / before):+,d}% against the 7 days before"
 
 
-def _spent(organization: Organization, rows: Sequence[RoutingRow], cells: Sequence[Cell]) -> list[Spent]:
+def _by_action(cells: Iterable[Cell]) -> dict[str, Totals]:
+    calling = grouped((cell for cell in cells if cell.sums.calls), lambda cell: cell.action)
+    return {action: totals(of_action) for action, of_action in calling.items()}
+
+
+def _dearest(cells: Iterable[Cell]) -> list[str]:
     """The dearest actions and agents; those without USD by their tokens."""
-    by_action = {
-        action: totals(of_action)
-        for action, of_action in grouped((cell for cell in cells if cell.sums.calls), lambda cell: cell.action).items()
-    }
-    dearest = sorted(by_action, key=lambda slug: (-(by_action[slug].cost_nanousd or 0), -by_action[slug].tokens, slug))
+    sums = _by_action(cells)
+    slugs = sorted(sums, key=lambda slug: (-(sums[slug].cost_nanousd or 0), -sums[slug].tokens, slug))
+    return slugs[:ACTIONS_SHOWN]
+
+
+def _names(organization: Organization, rows: Sequence[RoutingRow], slugs: Iterable[str]) -> dict[str, str]:
     names = {**{row.action.slug: row.action.name for row in rows}, DIRECT: DIRECT_NAME, TRIAL: TRIAL_NAME}
-    if not names.keys() | NOT_OF_AGENTS >= set(dearest[:ACTIONS_SHOWN]):  # an archived agent
+    wanted = set(slugs)
+    if not names.keys() | NOT_OF_AGENTS >= wanted:  # an archived agent
         names = action_names_of(organization)
-    runs = grouped(cells, lambda cell: cell.action)
+    return {slug: names.get(slug) or action_name(slug) for slug in wanted}
+
+
+def _spent(organization: Organization, names: Mapping[str, str], cells: Sequence[Cell]) -> list[Spent]:
+    by_action, runs = _by_action(cells), grouped(cells, lambda cell: cell.action)
     return [
         Spent(
-            name=names.get(slug) or action_name(slug),
+            name=names[slug],
             action=slug,
             runs=sum(cell.sums.runs for cell in runs[slug]),
             totals=by_action[slug],
             url=consumption_url(organization, metric="usd", group="model", period="30d", action=slug),
         )
-        for slug in dearest[:ACTIONS_SHOWN]
+        for slug in _dearest(cells)
     ]

@@ -38,6 +38,7 @@ ALL = ("", "All")
 BY_RUN = "run"
 ERRORS = "errors"  # of a status: all that the sum of failed calls counts
 EXACT = ("provider", "action", "mode")
+MOMENT = "%Y-%m-%dT%H:%M"
 
 
 class DayInput(forms.DateInput):
@@ -45,6 +46,23 @@ class DayInput(forms.DateInput):
 
     def __init__(self) -> None:
         super().__init__(format="%Y-%m-%d")
+
+
+class MomentInput(forms.DateTimeInput):
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(format=MOMENT)
+
+
+def moment_field(label: str) -> forms.DateTimeField:
+    return forms.DateTimeField(
+        label=label,
+        required=False,
+        widget=MomentInput(),
+        input_formats=[MOMENT],
+        error_messages={"invalid": "Enter a moment as YYYY-MM-DDTHH:MM, in UTC."},
+    )
 
 
 def day_field(label: str) -> forms.DateField:
@@ -243,6 +261,8 @@ class UsageFilterForm(CallForm):
         required=False, label="Days", choices=[("", "Of the call"), (BY_RUN, "On which the run began")]
     )
     day = day_field("Day")
+    since = moment_field("Not before (UTC)")
+    until = moment_field("Before (UTC)")
     run = forms.UUIDField(
         required=False, error_messages={"invalid": "That is not the id of a run; follow a link to it."}
     )
@@ -254,13 +274,13 @@ class UsageFilterForm(CallForm):
     @property
     def rare_fields(self) -> list[forms.BoundField]:
         """What links set, and nobody types: shown where it is set, so that it can be seen and taken away."""
-        names = ("tokens", "by", "day", "run", "key", "token", "member", "label")
+        names = ("tokens", "by", "day", "since", "until", "run", "key", "token", "member", "label")
         return [self[name] for name in names if name in self.wanted or name in self.errors]
 
     @property
     def asks_for_kinds(self) -> bool:
         """Whether it narrows by more than time and run."""
-        return not self.wanted.keys() <= {"from_", "to", "day", "by", "run"}
+        return not self.wanted.keys() <= {"from_", "to", "day", "by", "since", "until", "run"}
 
     def of_kinds(self, calls: UsageEventQuerySet) -> UsageEventQuerySet:
         """By what a kind of calls is (usage/kinds.py)."""
@@ -279,6 +299,10 @@ class UsageFilterForm(CallForm):
         wanted = self.wanted
         if "run" in wanted:
             calls = calls.filter(run_id=wanted["run"])
+        if "since" in wanted:
+            calls = calls.filter(occurred_at__gte=wanted["since"])
+        if "until" in wanted:
+            calls = calls.filter(occurred_at__lt=wanted["until"])
         first_day = wanted.get("day") or wanted.get("from_")
         last_day = wanted.get("day") or wanted.get("to")
         if wanted.get("by") == BY_RUN and (first_day or last_day):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -16,15 +17,17 @@ from config import anomaly_hooks
 from config.onboarding import close_organization
 from organizations.models import AuditEvent
 from organizations.sealing import every_fernet
+from organizations.services import set_members_see_usd
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.reasons import reason
 from providers.keys.destinations import BaseUrlRefused
 from routing.models import RoutingRule
 from tests.builders import route_to_own_key
 from tests.conftest import logged_in
+from tests.usage.conftest import event, lost_or_failed, roll_up
 from usage.episodes.telling import tell_anomalies
 from usage.episodes.webhooks import PURPOSE, rotate_webhook_secrets
-from usage.models import Anomaly, AnomalyWebhook
+from usage.models import Anomaly, AnomalyWebhook, UsageEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,6 +70,49 @@ def test_an_anomaly_says_what_since_when_what_it_costs_and_what_drives_it(acme, 
 
 
 @pytest.mark.parametrize(
+    ("kind", "subject", "expected"),
+    [
+        ("cost_per_request", "", {"it", "failed", "by token", "new"}),
+        ("error_storm", "", {"failed"}),
+        ("new_model", "openai/gpt-5", {"new"}),
+        ("new_caller", "7", {"by token"}),
+    ],
+)
+def test_see_the_calls_shows_exactly_these(acme, alice, kind, subject, expected):
+    since, seen_at = NOW.replace(minute=0) - timedelta(hours=3), NOW.replace(minute=0)
+    anomaly(acme, kind=kind, subject=subject, since=since, seen_at=seen_at)
+    calls = {
+        "it": event(acme, occurred_at=since),
+        "failed": lost_or_failed(acme, UsageEvent.Status.FAILED, occurred_at=since + timedelta(hours=1)),
+        "by token": event(acme, occurred_at=since + timedelta(minutes=5), token_id=7),
+        "new": event(acme, occurred_at=seen_at - timedelta(seconds=1), model="gpt-5"),
+        "earlier": event(acme, occurred_at=since - timedelta(seconds=1), model="gpt-5", token_id=7),
+        "later": event(acme, occurred_at=seen_at, token_id=7),
+        "other": event(acme, occurred_at=since, action="helper"),
+        "managed": event(acme, occurred_at=since, mode="managed"),
+    }
+    roll_up(now=NOW)
+    client = logged_in(alice)
+
+    (row,) = [row for row, _ in client.get(PAGE).context["open"]]
+    page = client.get(row.calls_url)
+
+    assert page.context["form"].problems == []
+    shown = {call.pk for call in page.context["events"]}
+    assert {name for name, call in calls.items() if call.pk in shown} == expected
+
+
+@pytest.mark.parametrize("kind", ["cost_per_request", "dear_run", "requests"])
+def test_members_read_no_usd_where_owners_keep_them(acme, alice, bob, kind):
+    anomaly(acme, kind=kind, subject=str(uuid.uuid4()) * (kind == "dear_run"))
+    set_members_see_usd(organization=acme, sees=False, actor=alice)
+    text = text_of(logged_in(bob))
+    assert "$" not in text
+    assert "What that costs is shown to owners and admins." in text
+    assert "97% of the calls go to OpenAI gpt-5, before 2%." in text
+
+
+@pytest.mark.parametrize(
     ("drivers", "words"),
     [(None, "What drives it was not measured."), ([], "Nothing that is measured drives it: ")],
 )
@@ -79,8 +125,8 @@ def test_the_calls_are_those_that_it_is_about(acme, alice):
     anomaly(acme, kind="error_storm", usual=0, found=600_000, a_day_nanousd=None)
     anomaly(acme, kind="dear_run", subject="3f2504e0-4f89-41d3-9a0c-0305e82c3301")
     text = text_of(logged_in(alice)).replace("&amp;", "&")
-    assert "usage/?action=candidate_check&mode=byok&from=2026-11-21&to=2026-11-21&status=errors" in text
-    assert "usage/?run=3f2504e0-4f89-41d3-9a0c-0305e82c3301" in text
+    assert "consumption/calls/?run=3f2504e0-4f89-41d3-9a0c-0305e82c3301" in text
+    assert "usage/?" not in text
     assert "60% of the calls within an hour failed; usual is 0%." in text
     assert "What that costs is not known." in text
 

@@ -140,6 +140,16 @@ def test_the_last_line_tells_the_story(told):
     assert oct((home / "demo" / "keyfare.env").stat().st_mode)[-3:] == "600"
 
 
+def test_the_lost_cache_of_an_agent_was_found_with_what_drives_it(told):
+    home, summary = told
+    (since,) = {each["since"] for each in summary["anomalies"] if "Less is read from cache" in each["title"]}
+
+    assert {each["title"].partition(": ")[2] for each in summary["anomalies"]} == {"Code assistant"}
+    assert "the share read from cache" in summary["anomalies"][0]["drivers"]
+    kinds = asked(home, "SELECT kind, state, substr(since, 1, 16) FROM usage_anomaly WHERE kind = 'cache_loss'")
+    assert kinds == [("cache_loss", "open", since)]
+
+
 def test_what_it_says_of_its_agents_works_as_pasted_into_a_terminal():
     tokens = {"support-replies": "kf_first", "code-assistant": "kf_second"}
     lines = how_to_call(tokens, url="http://localhost:8000")

@@ -18,8 +18,14 @@ from billing.ledger import grant_credits
 from billing.models import CreditLot, LedgerEntry
 from candidates.profiles.files import ProfileRow, parse_file
 from config import demo_history
+from config.demo_agents import AgentsAtWork
+from config.demo_agents_past import remember, remember_lost_cache
 from config.demo_clock import story_time
 from organizations import audit, clock
+from tests.builders import connect_key
+from usage.days import start_of_day
+from usage.episodes.following import detect_anomalies
+from usage.models import Anomaly, UsageEvent
 
 THEN = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 
@@ -103,3 +109,43 @@ def test_everybody_in_it_is_a_profile_of_a_fictional_person(family):
     assert [type(row) for row in rows] == [ProfileRow] * demo_history.PEOPLE_A_FAMILY
     assert all(re.fullmatch(r"[a-z-]+@example\.com", person["basics"]["email"]) for person in people)
     assert all("(fictional)" in person["work"][0]["name"] for person in people)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("begun", "took"),
+    [
+        ("2026-11-23 00:05", 2),  # of a night after a Sunday
+        ("2026-11-22 00:02", 1),
+        ("2026-11-22 13:30", 2),
+        ("2026-11-25 09:58", 9),  # it ends when another hour is judged
+        ("2026-11-24 10:05", 2),
+        ("2026-11-27 18:31", 3),
+        ("2026-11-28 23:59", 5),
+    ],
+)
+def test_whenever_it_is_told_the_lost_cache_is_found_with_what_drives_it(
+    acme, alice, simulated_providers, tmp_path, begun, took
+):
+    begun_at = datetime.fromisoformat(f"{begun}+00:00")
+    first_day = begun_at.date() - timedelta(days=demo_history.DAYS)
+    for provider in ("openai", "anthropic"):
+        connect_key(acme, provider)
+    AgentsAtWork(acme, alice, tmp_path).open()
+    for number in range(demo_history.AGENTS_FROM, demo_history.DAYS):
+        remember(acme, first_day + timedelta(days=number))
+    assert detect_anomalies(now=start_of_day(begun_at.date())).opened == 0
+    for _ in range(2):  # once more after it was cut off
+        remember_lost_cache(acme, until=begun_at)
+
+    detect_anomalies(now=begun_at + timedelta(minutes=took))
+
+    lost = Anomaly.objects.for_organization(acme).get(kind="cache_loss")
+    assert (lost.action, lost.state, lost.found) == ("code-assistant", "open", 0)
+    assert lost.usual > 500_000
+    assert timedelta(hours=3) < begun_at - lost.since < timedelta(hours=7)
+    assert (lost.a_day_nanousd or 0) > 2 * 10**9
+    assert "cache" in [driver["name"] for driver in lost.drivers or ()]
+    told = Anomaly.objects.for_organization(acme).values_list("action", "kind")
+    assert set(told) <= {("code-assistant", "cache_loss"), ("code-assistant", "cost_per_request")}
+    assert not UsageEvent.objects.for_organization(acme).filter(occurred_at__gt=begun_at + timedelta(minutes=1))

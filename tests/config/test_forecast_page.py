@@ -40,6 +40,14 @@ def test_the_panel_comes_alone_by_htmx(as_alice, acme):
     assert "credits expected" not in panel
 
 
+def test_consumption_asks_for_the_panel_and_links_to_it_without_javascript(as_bob, acme):
+    page = as_bob.get("/o/acme/consumption/").content.decode()
+
+    assert f'<div hx-get="{URL}" hx-trigger="load"' in page
+    assert f'<a href="{URL}">What this month will have cost</a>' in page
+    assert "expected</span>" not in page
+
+
 def test_credits_are_those_that_were_charged(acme):
     """What was granted, or only set aside, is not spent."""
     give_credits(acme, 100)

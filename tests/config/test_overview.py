@@ -7,6 +7,8 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django_q.conf import Conf
@@ -18,12 +20,13 @@ from config.models import WorkerCluster
 from config.worker import heartbeat
 from organizations import clock
 from organizations.models import Organization
+from organizations.services import set_members_see_usd
 from providers.models import ProviderKey
 from routing.agents import create_agent
 from routing.rule_settings import pause_routing
 from tests.builders import connect_key, route_to_own_key
 from tests.config.test_pages import add_call, add_check
-from usage.models import Mode
+from usage.models import Anomaly, Mode
 
 PAGE = "/o/acme/"
 CALM = "Nothing needs your attention now."
@@ -128,6 +131,58 @@ def test_a_silent_worker_is_told_with_since_when(as_bob, acme, simulated_provide
     assert (tone, what) == ("bad", "Background work has stopped: no check, draft or validation runs.")
     assert as_bob.get(url).status_code == 200
     assert f"{silent_since:%H:%M}" in as_bob.get(PAGE).text
+
+
+def open_anomaly(organization, **fields) -> Anomaly:
+    values = {
+        "kind": "cache_loss",
+        "action": "candidate_check",
+        "mode": "byok",
+        "since": timezone.now() - timedelta(hours=3),
+        "seen_at": timezone.now(),
+        "found_at": timezone.now(),
+        "hours": 3,
+        "usual": 900_000,
+        "found": 0,
+        "a_day_nanousd": 2_530_000_000,
+        "drivers": [{"name": "cache", "before": 0.9, "since": 0.0, "model": ""}],
+    }
+    return Anomaly.objects.create(organization=organization, **{**values, **fields})
+
+
+def test_open_anomalies_are_told_with_what_drives_them(as_alice, as_bob, acme, globex, simulated_providers):
+    route_to_own_key(acme)
+    row = open_anomaly(acme)
+    open_anomaly(globex)
+    open_anomaly(acme, kind="cost_per_request", mode="managed")
+    open_anomaly(acme, kind="requests", state="over")
+
+    what = "Less is read from cache: Candidate check."
+    assert attention(as_bob) == [("warn", what, f"/o/acme/consumption/anomalies/#anomaly-{row.pk}", False)]
+    page = as_bob.get(PAGE).text
+    assert "0% of the input is read from cache, before 90%." in page
+    assert "That cost $2.53 more than usual in the last 24 hours (estimated)." in page
+    assert f"{row.since:%H:%M}" in page
+
+    set_members_see_usd(organization=acme, sees=False, actor=acme.memberships.get(role="owner").user)
+    assert "What that costs is shown to owners and admins." in as_bob.get(PAGE).text
+    assert "$2.53" not in as_bob.get(PAGE).text
+    assert "$2.53" in as_alice.get(PAGE).text
+
+
+def test_of_many_anomalies_the_latest_are_told_in_one_statement(as_bob, acme, simulated_providers):
+    route_to_own_key(acme)
+    as_bob.get(PAGE)
+    with CaptureQueriesContext(connection) as none:
+        as_bob.get(PAGE)
+    rows = [open_anomaly(acme, kind="new_model", subject=f"openai/m{each}", action="gone") for each in range(6)]
+
+    with CaptureQueriesContext(connection) as queries:
+        items = attention(as_bob)
+
+    assert [url.partition("#anomaly-")[2] for _, _, url, _ in items] == [*(str(row.pk) for row in rows[:2:-1]), ""]
+    assert items[-1][1] == "There are further anomalies."
+    assert len(queries) <= len(none) + 1  # the names of agents that are routed no more
 
 
 def test_keys_that_are_due_for_rotation_are_told(as_alice, as_bob, acme, simulated_providers, settings):

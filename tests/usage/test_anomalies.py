@@ -10,6 +10,7 @@ from django.core import mail
 from django.utils import timezone
 
 from organizations.models import ApiToken, AuditEvent, Membership
+from organizations.services import set_members_see_usd
 from tests.usage.conftest import KEY, NOON, event
 from usage.anomalies.series import moment_of, number_of
 from usage.episodes.answers import NotExpected, expect_anomaly, raise_again
@@ -189,6 +190,35 @@ def test_the_member_whose_token_it_is_hears_of_it_too(acme, alice, bob):
     detect_anomalies(now=NOW)
     tell_anomalies(now=NOW, name_of=name_of)
     assert sorted(message.to[0] for message in mail.outbox) == sorted([alice.email, bob.email])
+
+
+@pytest.mark.parametrize("kind", ["requests", "cost_per_request"])
+def test_a_mail_to_a_member_has_no_usd_where_owners_keep_them(acme, alice, bob, kind):
+    Membership.objects.filter(user=bob).update(role=Membership.Role.MEMBER)
+    if kind == "requests":
+        hours(acme, spike=9)
+    else:
+        hours(acme, cost_nanousd=50 * USD, uncached_input_tokens=10**7)
+    token = ApiToken.objects.create(
+        organization=acme, name="Nightly", prefix="a", digest="b", scopes=[], created_by=bob
+    )
+    day = dict.fromkeys(MEASURES, 0) | {"calls": 900}
+    UsageDaily.objects.create(
+        organization=acme, day=NOON.date(), provider="openai", model="gpt-4o", action="candidate_check", key_id=KEY,
+        key_label="Default", mode=Mode.BYOK, token_id=token.pk, member_id=bob.pk, **day,
+    )  # fmt: skip
+    set_members_see_usd(organization=acme, sees=False, actor=alice)
+    detect_anomalies(now=NOW)
+    assert Anomaly.objects.get().kind == kind
+
+    tell_anomalies(now=NOW, name_of=name_of)
+
+    bodies = {message.to[0]: message.body for message in mail.outbox}
+    assert "$" in bodies[alice.email]
+    assert "$" not in bodies[bob.email]
+    assert "What that costs is shown to owners and admins." in bodies[bob.email]
+    said = f"{900 + HOUR % 3} requests within an hour" if kind == "requests" else "of input on average, before 1,000."
+    assert said in bodies[bob.email]
 
 
 def test_a_token_that_never_called_is_told(acme):

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from usage import amounts
-from usage.audience import sees_usd
-from usage.models import Anomaly
+from usage.audience import OF_OWNERS, sees_usd
+from usage.models import Anomaly, Mode
 from usage.names import provider_name
 
 Kind = Anomaly.Kind
@@ -47,11 +47,14 @@ def said(anomaly: Anomaly, *, action: str, caller: str = "") -> Said:
 
 def is_shown(anomaly: Anomaly) -> bool:
     """Whether the organization is told of it at all: what Managed calls cost is the operator's affair."""
-    return anomaly.kind not in OF_USD or sees_usd(anomaly.mode)
+    return anomaly.kind not in OF_USD or anomaly.mode != Mode.MANAGED or sees_usd(anomaly.mode)
 
 
 def _what(anomaly: Anomaly, caller: str) -> str:
     usual, found = anomaly.usual, anomaly.found
+    if anomaly.kind in OF_USD and not sees_usd(anomaly.mode):
+        is_of_run = anomaly.kind == Kind.DEAR_RUN
+        return "One run cost far more than usual." if is_of_run else "Requests cost more than usual."
     match anomaly.kind:
         case Kind.REQUESTS:
             return f"{found:,} requests {_within(anomaly.hours)}; usual at this time of the week are {usual:,}."
@@ -79,6 +82,8 @@ def _what(anomaly: Anomaly, caller: str) -> str:
 
 
 def _cost(anomaly: Anomaly) -> str:
+    if not sees_usd(anomaly.mode) and anomaly.mode == Mode.BYOK:
+        return f"What that costs is {OF_OWNERS}."
     if not sees_usd(anomaly.mode):
         return "These calls are Managed: what they cost is paid by the operator."
     if anomaly.a_day_nanousd is None:

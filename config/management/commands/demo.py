@@ -95,7 +95,7 @@ class Command(BaseCommand):
                 door = _start_door(while_they_work)
                 _tell([Step("The agents at work through the gateway", partial(story.work_agents, door))], progress, bar)
             progress.update(bar, description="The story is told")
-        call_command("roll_up_usage", stdout=StringIO())
+        call_command("detect_anomalies", stdout=StringIO())  # rolls up, too
         summary = story.summary(url=f"http://localhost:{port}")
         console.print(_table(summary))
         if serve:
@@ -151,6 +151,8 @@ def _table(summary: dict[str, Any]) -> Table:
     table.add_row("Model calls, Managed", f"{summary['managed_calls']}, paid with credits")
     for agent, calls in summary["gateway"]["calls"].items():
         table.add_row(f"Calls of the agent {agent}", str(calls))
+    for anomaly in summary["anomalies"]:
+        table.add_row(f"Anomaly since {anomaly['since']} UTC", f"{anomaly['title']} (driven by {anomaly['drivers']})")
     table.add_row("Ledger verified", "yes" if summary["ledger_verified"] else "NO")
     table.add_row("Keys connected", ", ".join(summary["keys_connected"]))
     before = summary["history"]
