@@ -6,6 +6,7 @@ import random
 import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.http import QueryDict
@@ -30,7 +31,7 @@ FIRST = TODAY - timedelta(days=29)
 LAST_MOMENT = time(23, 59, 59, 999999, tzinfo=UTC)
 NoPrice, Source, Status = UsageEvent.NoPrice, UsageEvent.PriceSource, UsageEvent.Status
 LABELS = [{}, {"team": "(other)"}, {"team": "ünïcödé ✓", "env": "prod"}, {"team": "a:b"}, {"Without this label": "x"}]
-ENDS = [
+ENDS: list[dict[str, Any]] = [
     {"cost_nanousd": 1_234_567_891, "output_tokens": 3},
     {"cost_nanousd": None, "output_tokens": 5},
     {"cost_nanousd": None, "status": Status.LOST, "no_price": NoPrice.NO_ANSWER},
@@ -67,13 +68,27 @@ def _calls(acme, chance: random.Random, count: int) -> list[UsageEvent]:
         )
         calls.append(call)
         if call.cost_nanousd and call.price_source != Source.OWN_SERVER and chance.random() < 0.4:
-            same = ("occurred_at", "provider", "model", "action", "mode", "key_id", "key_label", "token_id")
-            same += ("member_id", "labels", "call_id", "run_id", "run_day")
+            same = (
+                "occurred_at",
+                "provider",
+                "model",
+                "action",
+                "mode",
+                "key_id",
+                "key_label",
+                "token_id",
+                "member_id",
+            )
+            of_call = ("labels", "call_id", "run_id", "run_day")
             by = chance.choice([-(call.cost_nanousd // 2), 5, -(2 * call.cost_nanousd)])
             correction = {"iteration": 2, "revision": 1, "status": Status.CORRECTED, "usage_reported": True}
             calls.append(
                 unsaved_event(
-                    acme, **{name: getattr(call, name) for name in same}, cost_nanousd=by, output_tokens=0, **correction
+                    acme,
+                    **{name: getattr(call, name) for name in (*same, *of_call)},
+                    cost_nanousd=by,
+                    output_tokens=0,
+                    **correction,
                 )
             )
     return calls
@@ -130,6 +145,7 @@ def test_every_surface_says_what_the_calls_come_to(acme, books, settings, shows)
     assert panel.week.cost_nanousd == _usd(_of_days(acme, TODAY - timedelta(days=6), TODAY), shows)
     assert sum(row.totals.cost_nanousd or 0 for row in panel.providers) == usd
     anatomy = of_period(acme, FIRST, TODAY)
+    assert anatomy.anatomy is not None
     assert (anatomy.anatomy.totals.cost_nanousd, anatomy.anatomy.totals.calls) == (usd, len(calls))
     assert sum(row.totals.cost_nanousd or 0 for row in anatomy.actions) == usd
     so_far = forecast_of_month(organization=acme, today=TODAY)
