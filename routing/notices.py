@@ -25,6 +25,7 @@ from routing.key_models import KeyModel, models_of_keys, selectable_keys
 from routing.models import ModelNotice, RoutingRule
 from routing.resolve import RoutingRow, resolve_all
 from usage import amounts
+from usage.audience import sees_any_usd
 from usage.cells import read_groupings
 from usage.days import MONTH, first_day
 from usage.model_names import undated
@@ -208,11 +209,12 @@ def _cheaper_sentence(notice: ModelNotice, name: str) -> str:
     detail = notice.detail
     least, most = detail["least_percent"], detail["most_percent"]
     cost, instead = (_usd(detail[key]) for key in ("cost_nanousd", "nanousd"))
+    how = f"about {instead} instead of {cost}" if sees_any_usd() else "less"
     share = f"{least} to {most} %" if least != most else f"{least} %"
     whose, until = provider_name(notice.provider), f"{date.fromisoformat(detail['as_of']):%-d %B}"
     return (
-        f"“{notice.model}” of {whose} would have cost {name} about {instead} instead of {cost} in the {MONTH} days up "
-        f"to {until}: {share} less. It may answer otherwise."
+        f"“{notice.model}” of {whose} would have cost {name} {how} in the {MONTH} days up to {until}: {share} less. "
+        "It may answer otherwise."
     )
 
 

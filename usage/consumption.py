@@ -152,13 +152,18 @@ class Report:
         gap = metric.gap(sums)
         if metric.per_call and sums.calls - gap > 0:
             per_call = unit.value(_mean(metric.value(sums) or 0, sums.calls - gap))
-        if metric.per_run is not None:
+        if metric.per_run is not None and not self._are_runs_not_summed:
             total, runs, missing = metric.per_run(sums)
             if runs and metric is METRICS["calls"]:
                 per_run = f"{total / runs:,.2f}"
             elif runs:
                 per_run = amounts.at_least(unit.value(_mean(total, runs)), if_incomplete=missing > 0)
         return per_call, per_run
+
+    @property
+    def _are_runs_not_summed(self) -> bool:
+        """By label there are no sums of whole runs, neither of those that have it nor of the rest."""
+        return bool(self.metric.of_runs and self.reading.label_name)
 
     def _change(self, now: Sequence[Cell], before: Sequence[Cell], metric: Metric) -> Change:
         was = _shown_value(metric, before)
@@ -224,6 +229,8 @@ class Report:
                 f"{self.metric.label} cannot be added up: the drawing is of all calls together, and each row is worked "
                 "out from its own calls."
             )
+        if self._are_runs_not_summed:
+            yield "Labels are of calls and not of runs, so by label there is no average of a run."
         if len(self.period.days) <= HOURS_SHOWN_DAYS and not self.reading.is_by_hour:
             what = (
                 "Keys, API tokens, members and labels are" if not self.reading.is_coarse else "So long ago, calls are"

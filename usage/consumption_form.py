@@ -18,6 +18,7 @@ from usage.forms import ALL, CallForm
 from usage.metrics import BY_LABEL, GROUPS, METRICS, Group, Metric, group_by_label
 
 MOST_DAYS = 366
+EARLIEST = date(2000, 1, 1)  # no call is as old, and there is a period before it to compare with
 CUSTOM = "custom"
 PERIODS = {
     "today": "Today",
@@ -111,7 +112,12 @@ class ConsumptionForm(CallForm):
         super().clean()
         read = self.cleaned_data
         first, last = read.get("from_"), read.get("to")
-        if first and first > self.today:
+        for name, day in (("from_", first), ("to", last)):
+            if day and day < EARLIEST:
+                self.add_error(name, f"There are no calls of before {EARLIEST}. Choose a later day.")
+        if self.errors.keys() & {"from_", "to"}:
+            pass
+        elif first and first > self.today:
             self.add_error("from_", f"{first} is yet to come. Choose a day up to today, {self.today}.")
         elif first and (min(last or self.today, self.today) - first).days >= MOST_DAYS:
             self.add_error("from_", f"A period is at most {MOST_DAYS} days long. Choose a later day, or an earlier To.")

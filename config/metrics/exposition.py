@@ -75,7 +75,10 @@ class Metrics:
         await send_whole(send, 200, [(b"content-type", kind.encode()), *NEVER_KEPT], body)
 
     def _text(self, accepted: str) -> tuple[str, bytes]:
-        encode, kind = choose_encoder(accepted)
+        try:
+            encode, kind = choose_encoder(accepted)
+        except (TypeError, ValueError):  # a version that is no number
+            encode, kind = choose_encoder("")
         return kind, encode(self._registry)
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from organizations import clock
+from organizations.services import set_members_see_usd
 from providers.models import AvailableModel
 from routing.models import ModelNotice
 from routing.notices import SILENT_FOR, note_cheaper_models
@@ -62,6 +63,19 @@ def test_a_cheaper_model_is_told_until_somebody_has_read_it(as_alice, dear):
     assert "would have cost" not in text(as_alice.get(SETTINGS))
     call_command("note_cheaper_models")
     assert marks(as_alice.get(MODELS)) == []
+
+
+def test_members_whom_owners_show_no_usd_are_told_the_share_alone(acme, alice, as_bob, dear):
+    call_command("note_cheaper_models")
+    assert "about $30.00 instead of $300.00" in text(as_bob.get(MODELS))
+
+    set_members_see_usd(organization=acme, sees=False, actor=alice)
+
+    for page in (MODELS, SETTINGS):
+        said = text(as_bob.get(page))
+        assert "would have cost Candidate check less in the 30 days" in said
+        assert "88 to 93 % less" in said
+        assert "$30" not in said
 
 
 def test_later_another_one_may_be_told_and_the_same_never_again(as_alice, dear):

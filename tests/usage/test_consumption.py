@@ -128,6 +128,22 @@ def test_each_metric_by_each_group(acme, either_way, group, metric, expected):
     assert rows(acme, group=group, metric=metric) == expected
 
 
+@pytest.mark.parametrize("metric", ["usd", "tokens"])
+@pytest.mark.parametrize("query", [{"group": "label:team"}, {"label": "team:red"}, {"label": "team:"}])
+def test_by_label_there_is_no_average_of_a_run_rather_than_one_of_other_runs(acme, either_way, metric, query):
+    found = report(acme, metric=metric, **query)
+
+    assert {row.per_run for row in (*found.rows, found.total)} == {""}
+    assert any("no average of a run" in note for note in found.notes)
+
+
+def test_both_ends_of_a_period_before_all_calls_are_two_sentences(as_bob, month):
+    response = as_bob.get(f"{URL}?from=0001-01-01&to=0001-01-02")
+
+    assert response.status_code == 200
+    assert [label for label, _ in response.context["form"].problems] == ["From", "To"]
+
+
 def test_keys_of_the_operator_are_not_told_apart(acme, either_way):
     assert rows(acme, group="key", metric="calls") == {
         f"Removed key {str(KEY)[:8]}": "6",
@@ -229,6 +245,7 @@ NONSENSE = [
     "from=2026-13-01",
     "from=2027-01-01",
     "from=2020-01-01",
+    "to=0001-01-01",
     "from=2026-11-20&to=2026-11-01",
     "token=x",
     "member=%D9%A3",

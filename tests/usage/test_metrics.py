@@ -335,6 +335,11 @@ def test_openmetrics_is_spoken_too(address):
     assert answer.text.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["x", "9" * 5000 + ".0.0", "1.0.0.0.0", ""])
+def test_a_version_that_nobody_speaks_is_answered_as_well(address, version):
+    assert ask(address, accept=f"application/openmetrics-text;version={version}").status_code == 200
+
+
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "1", "schlüssel"])
 def test_nobody_else_does(address, token):
     answer = ask(address, token)
