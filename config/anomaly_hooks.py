@@ -24,6 +24,7 @@ from standardwebhooks import Webhook
 
 from config.anomalies import action_name_of
 from organizations.audit import record
+from organizations.edits import check_seen
 from organizations.models import Organization, User
 from organizations.sealing import every_fernet
 from providers.adapters.base import HttpCall, ProviderError
@@ -42,11 +43,29 @@ MOST_BYTES = 64 * 1024  # of an answer that nobody reads
 
 
 @sensitive_variables("secret")
-def save_webhook(*, organization: Organization, url: str, actor: User, now: datetime) -> str:
-    """Have anomalies posted to `url`. Returns the new secret, the only time. Raises BaseUrlRefused."""
+def webhook_parts(hook: AnomalyWebhook | None) -> dict[str, object]:
+    """What the form showed: organizations/edits.py."""
+    return {"made": hook.made_at.isoformat()} if hook else {"made": ""}
+
+
+def save_webhook(*, organization: Organization, url: str, actor: User, now: datetime, seen: str | None = None) -> str:
+    """
+    Have anomalies posted to `url`. Returns the new secret, the only time. Raises BaseUrlRefused, and ChangedMeanwhile
+    where a secret was made after the form was shown: another one would take its place.
+    """
     destination = destination_named(organization=organization, url=url)
     secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     with transaction.atomic():
+        Organization.objects.select_for_update().get(pk=organization.pk)
+        check_seen(
+            seen,
+            webhook_parts(AnomalyWebhook.objects.for_organization(organization).first()),
+            what="the webhook",
+            organization=organization,
+            actions=["webhook.saved", "webhook.removed"],
+            reader=actor,
+            what_to_do="Save again to make another secret.",
+        )
         AnomalyWebhook.objects.update_or_create(
             organization=organization,
             defaults={

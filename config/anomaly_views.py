@@ -11,7 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from config import anomaly_hooks
 from config.anomalies import Shown, shown_anomalies
+from config.anomaly_hooks import webhook_parts
 from organizations import clock
+from organizations.edits import FIELD, ChangedMeanwhile, stamp
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
 from providers.keys.destinations import LONGEST_BASE_URL, BaseUrlRefused
 from usage.episodes.answers import NotExpected, expect_anomaly, raise_again
@@ -60,6 +62,7 @@ def _page(
     hook = AnomalyWebhook.objects.for_organization(request.organization).first()
     context = {
         "webhook": hook,
+        "seen": stamp(webhook_parts(hook)),
         "webhook_form": webhook_form or WebhookForm(initial={"url": hook.url if hook else ""}, auto_id="webhook-%s"),
         "secret": secret,
         "open": [(row, _form_of(row, form, of)) for row in rows if row.anomaly.state == State.OPEN],
@@ -116,10 +119,14 @@ def save_webhook(request: OrganizationHttpRequest) -> HttpResponse:
     if form.is_valid():
         try:
             secret = anomaly_hooks.save_webhook(
-                organization=request.organization, url=form.cleaned_data["url"], actor=request.user, now=clock.now()
+                organization=request.organization,
+                url=form.cleaned_data["url"],
+                actor=request.user,
+                now=clock.now(),
+                seen=request.POST.get(FIELD),
             )
-        except BaseUrlRefused as refused:
-            form.add_error("url", str(refused))
+        except (BaseUrlRefused, ChangedMeanwhile) as refused:
+            form.add_error("url" if isinstance(refused, BaseUrlRefused) else None, str(refused))
         else:
             return _page(request, secret=secret)
     return _page(request, webhook_form=form, status=422)

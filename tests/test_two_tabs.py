@@ -39,6 +39,7 @@ from tests.test_urls_and_roles import (
     strangers_own,
     world,
 )
+from usage.models import Anomaly, AnomalyWebhook
 
 __all__ = ["strangers_own", "world"]
 
@@ -74,6 +75,16 @@ def _failed_draft(world: Tenant) -> None:
 
 def _archived(world: Tenant) -> None:
     Briefing.objects.filter(organization=world.organization).update(archived_at=timezone.now())
+
+
+def _expected_anomaly(world: Tenant) -> None:
+    Anomaly.objects.filter(organization=world.organization).update(state="expected", expected_at=timezone.now())
+
+
+def _with_webhook(world: Tenant) -> None:
+    AnomalyWebhook.objects.create(
+        organization=world.organization, url="https://hooks.example.com", sealed_secret="-", made_at=timezone.now()
+    )
 
 
 def _archived_agent(world: Tenant) -> None:
@@ -133,6 +144,10 @@ ORGANIZATIONS: dict[str, Twice] = {
     "organizations:members-see-usd": Twice(DONE, AIM, MEMBERS),
     "save-view": Twice(DONE, AIM, "consumption", {"name": "Mine"}),
     "delete-view": Twice(GONE, AIM, "consumption"),
+    "expect-anomaly": Twice(DONE, AIM, "anomalies", {"days": "30", "why": "A launch"}),
+    "raise-anomaly": Twice(DONE, AIM, "anomalies", None, _expected_anomaly),
+    "anomaly-webhook": Twice(TOLD, REFUSED, "anomalies", {"url": "https://hooks.example.com/keyfare"}),
+    "remove-anomaly-webhook": Twice(DONE, AIM, "anomalies", None, _with_webhook),
     "providers:save": Twice(TOLD, NEW, SETTINGS, {"key": NEW_KEY, "label": "Other"}),
     "providers:replace": Twice(TOLD, AIM, "providers:replace", {"key": NEW_KEY}),
     "providers:validate": Twice(DONE, AIM, SETTINGS),
