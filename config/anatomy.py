@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from calendar import monthrange
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -17,6 +16,7 @@ from routing.actions import action_names_of
 from usage.anatomy import MOST_CALLS_OF_A_RUN, of_period, of_run
 from usage.anatomy_form import AnatomyForm
 from usage.anatomy_words import sentences
+from usage.days import last_of_month, months_before
 from usage.names import action_name
 
 MOST_MONTHS = 13
@@ -37,7 +37,7 @@ def anatomy_page(request: OrganizationHttpRequest) -> HttpResponse:
         context = {"run": run, "run_id": run_id, "name": name, "sentences": list(sentences(run.anatomy))}
         return render(request, "usage/anatomy_of_run.html", {**context, "most": MOST_CALLS_OF_A_RUN})
     month = form.wanted.get("month") or today.replace(day=1)
-    last = min(_end_of_month(month), max(today, month))
+    last = min(last_of_month(month), max(today, month))
     action = form.wanted.get("action", "")
     period = of_period(request.organization, month, last, action=action)
     used = {row.slug: names.get(row.slug) or action_name(row.slug) for row in period.actions}
@@ -58,10 +58,6 @@ def anatomy_page(request: OrganizationHttpRequest) -> HttpResponse:
     return render(request, "usage/anatomy.html", context)
 
 
-def _end_of_month(month: date) -> date:
-    return month.replace(day=monthrange(month.year, month.month)[1])
-
-
 def _months(organization: Organization, today: date) -> Iterator[date]:
     """Those of the last year in which there may be calls, the latest first."""
     month = today.replace(day=1)
@@ -69,4 +65,4 @@ def _months(organization: Organization, today: date) -> Iterator[date]:
         yield month
         if month <= organization.created_at.date():
             return
-        month = (month - timedelta(days=1)).replace(day=1)
+        month = months_before(month, 1)

@@ -153,7 +153,7 @@ class AgentsAtWork:
 def how_to_call(tokens: dict[str, str], *, url: str) -> list[str]:
     """Lines to copy: an SDK, and Claude Code, pointed at the demo's gateway."""
     return [
-        "The agents answer through the gateway, and their calls stand under Usage.",
+        "The agents answer through the gateway, and their calls stand under Metrics.",
         "For an OpenAI SDK, the first (model: support-replies):",
         "",
         f"export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={tokens.get('support-replies', '…')}",

@@ -129,10 +129,11 @@ class Chart:
     def days_as_rows(self) -> SafeString:
         """Of its table. Made here, since a template takes several times as long for so many cells."""
         cell = '<td class="num" data-th="{}">{}</td>'
+        rows = ((row, (*row.values, ("Total", row.total))) for row in self.rows)
         return format_html_join(
             "",
             '<tr><th scope="row">{}</th>{}</tr>',
-            ((_long(row.label), format_html_join("", cell, (*row.values, ("Total", row.total)))) for row in self.rows),
+            ((_in_full(row.label), format_html_join("", cell, cells)) for row, cells in rows),
         )
 
 
@@ -239,10 +240,6 @@ def _colour(at: int, series: Series, colours: int) -> int:
 
 
 def _in_full(slot: Slot) -> str:
-    return f"{slot:%-d %b %Y, %H:%M}" if isinstance(slot, datetime) else f"{slot:%-d %b %Y}"
-
-
-def _long(slot: Slot) -> str:
     return f"{slot:%-d %b %Y, %H:%M}" if isinstance(slot, datetime) else f"{slot:%-d %b %Y}"
 
 

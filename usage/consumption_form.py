@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,7 +12,7 @@ from django.http import QueryDict
 
 from usage.audience import OF_OWNERS, sees_any_usd
 from usage.columns import Mode
-from usage.days import MONTH, WEEK, first_day
+from usage.days import MONTH, WEEK, first_day, last_of_month, months_before
 from usage.forms import ALL, CallForm
 from usage.metrics import BY_LABEL, GROUPS, METRICS, Group, Metric, group_by_label
 
@@ -58,20 +57,16 @@ def period_of(slug: str, today: date, first: date | None = None, last: date | No
     """Of a custom one, `first` and `last` are given. A month is compared with the same days of the month before it."""
     if slug in ("month", "last_month"):
         start = today.replace(day=1)
-        first, last = (start, today) if slug == "month" else (_month_before(start), start - timedelta(days=1))
-        before = _month_before(first)
+        first, last = (start, today) if slug == "month" else (months_before(start, 1), start - timedelta(days=1))
+        before = months_before(first, 1)
         before_last = first - timedelta(days=1)
         if slug == "month":
-            before_last = min(before_last, before.replace(day=min(today.day, monthrange(before.year, before.month)[1])))
+            before_last = min(before_last, before.replace(day=min(today.day, last_of_month(before).day)))
         return Period(slug, first, last, before, before_last, is_over=last < today)
     if first is None or last is None:
         first, last = first_day(today, {"today": 1, "7d": WEEK}.get(slug, MONTH)), today
     length = last - first + timedelta(days=1)
     return Period(slug, first, last, first - length, first - timedelta(days=1), is_over=last < today)
-
-
-def _month_before(first: date) -> date:
-    return (first - timedelta(days=1)).replace(day=1)
 
 
 class ConsumptionForm(CallForm):

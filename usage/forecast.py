@@ -14,7 +14,7 @@ from fractions import Fraction
 from organizations.models import Organization
 from usage import amounts
 from usage.cells import Grouping, add_up, read_groupings, shown
-from usage.days import WEEK
+from usage.days import WEEK, last_of_month, months_before
 
 MOST_WEEKS = 4
 LEAST_DAYS = 2 * WEEK
@@ -79,7 +79,7 @@ def forecast_of_month(*, organization: Organization, today: date, show_managed_u
 
 def history_from(today: date) -> date:
     """The first day that has a part in a forecast."""
-    return _months_before(today, MONTHS_BACK) - timedelta(weeks=MOST_WEEKS)
+    return months_before(today, MONTHS_BACK) - timedelta(weeks=MOST_WEEKS)
 
 
 def forecast(daily: Mapping[date, int], *, today: date, is_incomplete: bool = False) -> Forecast:
@@ -105,7 +105,7 @@ def _expected(daily: Mapping[date, int], today: date, first_use: date, *, so_far
         day.weekday(): Fraction(sum(daily.get(day - timedelta(weeks=back), 0) for back in range(1, weeks + 1)), weeks)
         for day in (today + timedelta(days=ahead) for ahead in range(WEEK))
     }
-    to_come = (today + timedelta(days=ahead) for ahead in range(1, (_last_of(today) - today).days + 1))
+    to_come = (today + timedelta(days=ahead) for ahead in range(1, (last_of_month(today) - today).days + 1))
     before = _between(daily, today.replace(day=1), today - timedelta(days=1))
     return before + round(max(Fraction(so_far), mean[today.weekday()]) + sum(mean[day.weekday()] for day in to_come))
 
@@ -114,9 +114,9 @@ def _past_error(daily: Mapping[date, int], today: date, first_use: date) -> Past
     """Of the months of which a forecast could be made at the same day, and in which anything was spent."""
     percents, newest = [], None
     for back in range(1, MONTHS_BACK + 1):
-        month = _months_before(today, back)
-        at = min(month.replace(day=1) + timedelta(days=today.day - 1), _last_of(month))
-        expected, came = _expected(daily, at, first_use, so_far=0), _between(daily, month, _last_of(month))
+        month = months_before(today, back)
+        at = min(month.replace(day=1) + timedelta(days=today.day - 1), last_of_month(month))
+        expected, came = _expected(daily, at, first_use, so_far=0), _between(daily, month, last_of_month(month))
         if expected is not None and came:
             percents.append(round(Decimal(abs(expected - came) * 100) / came))
             newest = newest or month
@@ -125,13 +125,3 @@ def _past_error(daily: Mapping[date, int], today: date, first_use: date) -> Past
 
 def _between(daily: Mapping[date, int], first: date, last: date) -> int:
     return sum(cost for day, cost in daily.items() if first <= day <= last)
-
-
-def _months_before(day: date, months: int) -> date:
-    """The first day of that month."""
-    number = day.year * 12 + day.month - 1 - months
-    return date(number // 12, number % 12 + 1, 1)
-
-
-def _last_of(month: date) -> date:
-    return _months_before(month, -1) - timedelta(days=1)

@@ -153,10 +153,6 @@ class Group:
     plural: str
     is_coarse: bool = True  # summed by the hour as well
 
-    @property
-    def of_labels(self) -> bool:
-        return "value" in self.dimensions
-
 
 GROUPS: dict[str, Group] = {
     "action": Group("Action or agent", ("action",), "actions and agents"),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from organizations.append_only import letting_go
 from organizations.models import Organization
 from organizations.one_moment import one_moment
 from usage import parquet
-from usage.days import start_of_day
+from usage.days import month_after, start_of_day
 from usage.measures import CALL_MEASURES, MEASURES, daily_rows
 from usage.models import InFlightCall, RollupState, SealedMonth, UsageDaily, UsageEvent, UsageRun
 from usage.querysets import UsageEventQuerySet
@@ -55,12 +55,6 @@ class Pruned:
     files: tuple[parquet.Written, ...] = ()
 
 
-def months_before(now: datetime, months: int) -> date:
-    """The first day of the month so many before that of `now`."""
-    month = now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 1 - months
-    return date(month // 12, month % 12 + 1, 1)
-
-
 def prune_usage(*, before: date, folder: Path | None = None, dry_run: bool = False) -> Pruned:
     """
     Have the events of before a day leave, which is the first of a month, written to Parquet in `folder` before that.
@@ -82,7 +76,7 @@ def prune_usage(*, before: date, folder: Path | None = None, dry_run: bool = Fal
     if dry_run or not (counts or runs):
         return Pruned(before, counts.total(), runs)
     files = tuple(
-        parquet.write(_between(leaving, first, following(first)), f"calls-{first:%Y-%m}", folder)
+        parquet.write(_between(leaving, first, month_after(first)), f"calls-{first:%Y-%m}", folder)
         for first in months
         if folder
     )
@@ -124,13 +118,8 @@ def _months(events: UsageEventQuerySet, before: date) -> Iterator[tuple[date, da
     end = date.min
     while first := events.filter(occurred_at__gte=start_of_day(end)).aggregate(first=Min("occurred_at"))["first"]:
         month = first.astimezone(UTC).date().replace(day=1)
-        end = following(month)
+        end = month_after(month)
         yield month, end
-
-
-def following(month: date) -> date:
-    """The first day of the month after that of a first day."""
-    return (month + timedelta(days=31)).replace(day=1)
 
 
 def _between(events: UsageEventQuerySet, first: date, end: date) -> UsageEventQuerySet:

@@ -85,13 +85,13 @@ def test_a_run_is_told_call_by_call(as_alice, acme):
 
     assert "Call by call" in page
     assert "900" in page
-    assert f"/o/acme/usage/calls/{first.call_id}/" in page
+    assert f"/o/acme/consumption/calls/{first.call_id}/" in page
 
 
 def test_the_receipt_of_a_call_says_it_too(as_alice, acme):
     call = used(acme)
 
-    page = text_of(as_alice.get(f"/o/acme/usage/calls/{call.call_id}/"))
+    page = text_of(as_alice.get(f"/o/acme/consumption/calls/{call.call_id}/"))
 
     assert "System instructions ~3,000, User input ~1,000" in page
     assert f"{PAGE}?run={call.run_id}" in page
@@ -106,8 +106,8 @@ def test_the_calls_of_a_run_and_the_page_of_an_agent_lead_there(as_alice, acme):
     Agent.objects.create(organization=acme, slug="support", name="Support")
     run = used(acme, action="support").run_id
 
-    assert f"{PAGE}?run={run}" in text_of(as_alice.get(f"/o/acme/usage/?run={run}"))
-    assert PAGE not in text_of(as_alice.get("/o/acme/usage/"))
+    assert f"{PAGE}?run={run}" in text_of(as_alice.get(f"/o/acme/consumption/calls/?run={run}"))
+    assert f"{PAGE}?run=" not in text_of(as_alice.get("/o/acme/consumption/calls/"))
     assert f"{PAGE}?action=support" in text_of(as_alice.get("/o/acme/agents/support/"))
 
 

@@ -56,7 +56,7 @@ HAND_WRITTEN_SQL = {
     "usage/first_calls.py",
     "usage/kinds.py",
     "usage/measures.py",
-    "usage/pruning.py",
+    "usage/pruning.py",  # VACUUM, by the name of a model's table
     "usage/rollups.py",
     "usage/self_check.py",
     "providers/custody/shredding.py",

@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from organizations import clock
 from organizations.database_rights import refuse_unless_owner
 from organizations.typed_numbers import number_argument
+from usage.days import months_before
 from usage.parquet import ParquetFailed
-from usage.pruning import FEWEST_MONTHS, PruneRefused, months_before, prune_usage
+from usage.pruning import FEWEST_MONTHS, PruneRefused, prune_usage
 
 MOST_MONTHS = 1200
 
@@ -38,7 +39,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, older_than: int, dry_run: bool, parquet: Path | None, **options: Any) -> None:
         if not dry_run:
             refuse_unless_owner("prune_usage")
-        before = months_before(clock.now(), older_than)
+        before = months_before(clock.now().date(), older_than)
         try:
             pruned = prune_usage(before=before, folder=parquet, dry_run=dry_run)
         except (PruneRefused, ParquetFailed) as refused:
