@@ -195,7 +195,7 @@ def test_up_to_three_days_are_drawn_by_the_hour_where_hours_are_known(acme, eith
     assert by_hour.slot == "Hour"
     assert len(by_hour.rows) == 24
     assert {row.label.hour: row.total for row in by_hour.rows if row.total != "0"} == {10: "1", 11: "1"}
-    assert ">2026-11-21 10:00</th>" in by_hour.days_as_rows
+    assert ">21 Nov 2026, 10:00</th>" in by_hour.days_as_rows
     assert by_day.chart.slot == "Day"
     assert any("by the day alone" in note for note in by_day.notes)
 
