@@ -38,9 +38,8 @@ def action_name_of(organization: Organization, action: str) -> str:
 
 def shown_anomalies(organization: Organization) -> list[Shown]:
     """The latest ones that the organization is told of, open ones first."""
-    told = Anomaly.objects.for_organization(organization)
-    if not sees_usd(Mode.MANAGED):
-        told = told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
+    hidden = [mode for mode in Mode if not sees_usd(mode)]
+    told = Anomaly.objects.for_organization(organization).exclude(Q(mode__in=hidden) & Q(kind__in=OF_USD))
     rows = list(told.select_related("expected_by").order_by("-since", "-id")[:ROWS])
     rows.sort(key=lambda anomaly: anomaly.state != State.OPEN)
     if not rows:

@@ -10,6 +10,7 @@ from django.core import mail
 from django.utils import timezone
 
 from organizations.models import ApiToken, AuditEvent, Membership
+from organizations.services import set_members_see_usd
 from tests.usage.conftest import KEY, NOON, event
 from usage.anomalies.series import moment_of, number_of
 from usage.episodes.answers import NotExpected, expect_anomaly, raise_again
@@ -189,6 +190,19 @@ def test_the_member_whose_token_it_is_hears_of_it_too(acme, alice, bob):
     detect_anomalies(now=NOW)
     tell_anomalies(now=NOW, name_of=name_of)
     assert sorted(message.to[0] for message in mail.outbox) == sorted([alice.email, bob.email])
+
+    Anomaly.objects.update(told_at=None)
+    mail.outbox.clear()
+    set_members_see_usd(organization=acme, sees=False, actor=alice)
+    tell_anomalies(now=NOW, name_of=name_of)
+    said = {message.to[0]: str(message.body) for message in mail.outbox}
+    assert "shown to owners and admins" in said[bob.email]
+    assert "shown to owners and admins" not in said[alice.email]
+
+    Anomaly.objects.update(told_at=None, kind="cost_per_request")
+    mail.outbox.clear()
+    tell_anomalies(now=NOW, name_of=name_of)
+    assert [message.to[0] for message in mail.outbox] == [alice.email]
 
 
 def test_a_token_that_never_called_is_told(acme):

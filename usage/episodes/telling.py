@@ -16,8 +16,9 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from organizations.models import ApiToken, Membership, Organization, User
+from organizations.models import ApiToken, Membership, Organization
 from organizations.templatetags import mail_text
+from organizations.viewer import viewing
 from usage.episodes.following import QUIET
 from usage.episodes.words import Said, is_shown, said
 from usage.models import Anomaly, AnomalyWebhook, UsageDaily
@@ -63,26 +64,32 @@ def _tell(anomaly: Anomaly, now: datetime, name_of: Name) -> int:
         if not untold.update(told_at=now, post_due_at=now if has_hook else None) or not is_shown(anomaly):
             return 0
         caller, member = caller_of(anomaly)
-        words = said_of(anomaly, name_of, caller)
-        context = {
-            "organization": organization,
-            "said": words,
-            "since": f"{anomaly.since.astimezone(UTC):%Y-%m-%d %H:%M}",
-            "url": settings.SITE_URL.rstrip("/") + reverse("anomalies", args=[organization.slug]),
-        }
-        subject = f"{mail_text.name(words.title)} in {mail_text.name(organization.name)}"
-        text = render_to_string("usage/email/anomaly.txt", context)
-        addresses = _concerned(organization, member)
-        if addresses:
-            get_connection().send_messages([EmailMessage(subject, text, to=[address]) for address in addresses])
-    return len(addresses)
+        mails = []
+        for person in _concerned(organization, member):
+            with viewing(sees_usd=person.sees_usd):
+                if is_shown(anomaly):
+                    mails.append(_mail(anomaly, said_of(anomaly, name_of, caller), person.user.email))
+        if mails:
+            get_connection().send_messages(mails)
+    return len(mails)
 
 
-def _concerned(organization: Organization, member: int | None) -> list[str]:
-    """One mail to each person, so that nobody's address is shown to the others."""
+def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
+    organization = anomaly.organization
+    context = {
+        "organization": organization,
+        "said": words,
+        "since": f"{anomaly.since.astimezone(UTC):%Y-%m-%d %H:%M}",
+        "url": settings.SITE_URL.rstrip("/") + reverse("anomalies", args=[organization.slug]),
+    }
+    subject = f"{mail_text.name(words.title)} in {mail_text.name(organization.name)}"
+    return EmailMessage(subject, render_to_string("usage/email/anomaly.txt", context), to=[address])
+
+
+def _concerned(organization: Organization, member: int | None) -> list[Membership]:
+    """One mail to each person, so that nobody's address is shown to the others, nor USD to who is shown none."""
     people = Membership.objects.for_organization(organization).filter(user__is_active=True)
     concerned = people.filter(
         Q(role=Membership.Role.OWNER) | Q(user=member) if member else Q(role=Membership.Role.OWNER)
     )
-    users = User.objects.filter(pk__in=concerned.values("user"))
-    return list(users.order_by("pk").values_list("email", flat=True))
+    return list(concerned.select_related("user", "organization").order_by("user_id"))

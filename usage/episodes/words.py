@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from usage import amounts
-from usage.audience import sees_usd
-from usage.models import Anomaly
+from usage.audience import OF_OWNERS, sees_usd
+from usage.models import Anomaly, Mode
 from usage.names import provider_name
 
 Kind = Anomaly.Kind
@@ -80,6 +80,8 @@ def _what(anomaly: Anomaly, caller: str) -> str:
 
 def _cost(anomaly: Anomaly) -> str:
     if not sees_usd(anomaly.mode):
+        if anomaly.mode != Mode.MANAGED:
+            return f"What that costs is {OF_OWNERS}."
         return "These calls are Managed: what they cost is paid by the operator."
     if anomaly.a_day_nanousd is None:
         return "What that costs is not known."
