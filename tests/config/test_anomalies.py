@@ -175,6 +175,19 @@ def test_members_see_it_and_cannot_answer_for_everybody(acme, bob):
     assert client.post(f"{PAGE}{row.pk}/expect", {"days": "30"}).status_code == 403
 
 
+def test_members_whom_owners_show_no_usd_find_none_here(acme, alice, bob):
+    anomaly(acme)
+    anomaly(acme, kind="requests", usual=100, found=900)
+    set_members_see_usd(organization=acme, sees=False, actor=alice)
+
+    text = text_of(logged_in(bob))
+
+    assert "More requests" in text
+    assert "What that costs is shown to owners and admins." in text
+    assert "$" not in text
+    assert "$41.00" in text_of(logged_in(alice))
+
+
 def test_what_managed_calls_cost_is_on_no_page(acme, alice):
     anomaly(acme, mode="managed")
     anomaly(acme, mode="managed", kind="requests", usual=100, found=900)

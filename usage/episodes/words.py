@@ -85,6 +85,8 @@ def _cost(anomaly: Anomaly) -> str:
     if not sees_usd(anomaly.mode) and anomaly.mode == Mode.BYOK:
         return f"What that costs is {OF_OWNERS}."
     if not sees_usd(anomaly.mode):
+        if anomaly.mode != Mode.MANAGED:
+            return f"What that costs is {OF_OWNERS}."
         return "These calls are Managed: what they cost is paid by the operator."
     if anomaly.a_day_nanousd is None:
         return "What that costs is not known."
