@@ -40,9 +40,8 @@ def action_name_of(organization: Organization, action: str) -> str:
 
 def told_anomalies(organization: Organization) -> TenantQuerySet[Anomaly]:
     """Those that the organization is told of, the latest first."""
-    hidden = [mode for mode in Mode if not sees_usd(mode)]
-    told = Anomaly.objects.for_organization(organization).exclude(Q(mode__in=hidden) & Q(kind__in=OF_USD))
-    return told.order_by("-since", "-id")
+    told = Anomaly.objects.for_organization(organization).order_by("-since", "-id")
+    return told if sees_usd(Mode.MANAGED) else told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
 
 
 def open_anomalies(organization: Organization) -> list[Anomaly]:

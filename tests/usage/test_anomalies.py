@@ -199,11 +199,6 @@ def test_the_member_whose_token_it_is_hears_of_it_too(acme, alice, bob):
     assert "shown to owners and admins" in said[bob.email]
     assert "shown to owners and admins" not in said[alice.email]
 
-    Anomaly.objects.update(told_at=None, kind="cost_per_request")
-    mail.outbox.clear()
-    tell_anomalies(now=NOW, name_of=name_of)
-    assert [message.to[0] for message in mail.outbox] == [alice.email]
-
 
 @pytest.mark.parametrize("kind", ["requests", "cost_per_request"])
 def test_a_mail_to_a_member_has_no_usd_where_owners_keep_them(acme, alice, bob, kind):

@@ -65,14 +65,16 @@ def _tell(anomaly: Anomaly, now: datetime, name_of: Name) -> int:
         if not untold.update(told_at=now, post_due_at=now if has_hook else None) or not is_shown(anomaly):
             return 0
         caller, member = caller_of(anomaly)
-        mails = []
-        for person in _concerned(organization, member):
-            with viewing(sees_usd=person.sees_usd):
-                if is_shown(anomaly):
-                    mails.append(_mail(anomaly, said_of(anomaly, name_of, caller), person.user.email))
+        people = _concerned(organization, member)
+        mails = [_mail(anomaly, _said_as(person, anomaly, name_of, caller), person.user.email) for person in people]
         if mails:
             get_connection().send_messages(mails)
     return len(mails)
+
+
+def _said_as(person: Membership, anomaly: Anomaly, name_of: Name, caller: str) -> Said:
+    with viewing(sees_usd=person.sees_usd):
+        return said_of(anomaly, name_of, caller)
 
 
 def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
@@ -88,9 +90,9 @@ def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
 
 
 def _concerned(organization: Organization, member: int | None) -> list[Membership]:
-    """One mail to each person, so that nobody's address is shown to the others, nor USD to who is shown none."""
+    """One mail to each person, so that nobody's address is shown to the others."""
     people = Membership.objects.for_organization(organization).filter(user__is_active=True)
     concerned = people.filter(
         Q(role=Membership.Role.OWNER) | Q(user=member) if member else Q(role=Membership.Role.OWNER)
     )
-    return list(concerned.select_related("user", "organization").order_by("user_id"))
+    return list(concerned.select_related("user", "organization").order_by("user"))
