@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import sys
@@ -17,10 +18,13 @@ from config.onboarding import ensure_platform
 from config.private_files import database_file, keep_private, make_database_file, make_folder
 from config.schedules import ensure_schedules
 from config.sentinels import WRONG_DIGEST_KEY, digest_key_fits
+from organizations import clock
 from organizations.models import User
 from providers.custody import system_checks
 from providers.models import OrganizationKey
+from usage.rollups import RollupRefused, roll_up
 
+logger = logging.getLogger(__name__)
 SECRETS = {"SECRET_KEY": 50, "KEYFARE_MASTER_KEYS": 48, "KEYFARE_DIGEST_KEY": 48}  # random bytes of each
 
 
@@ -105,7 +109,7 @@ def start_again(*arguments: str) -> NoReturn:
 
 
 def prepare_database(*, verbosity: int = 1) -> None:
-    """Tables, cache table, platform organization, managed defaults and schedules; repeating it changes nothing."""
+    """Tables, cache table, platform organization, managed defaults, schedules, sums; repeating it changes nothing."""
     make_database_file()
     keep_private()
     call_command("migrate", interactive=False, verbosity=verbosity, stdout=sys.stderr)
@@ -114,3 +118,7 @@ def prepare_database(*, verbosity: int = 1) -> None:
         raise CommandError(WRONG_DIGEST_KEY)
     ensure_platform()
     ensure_schedules()
+    try:
+        roll_up(now=clock.now())  # an upgrade may have left sums to be derived anew
+    except RollupRefused as refused:
+        logger.warning("%s", refused)

@@ -26,7 +26,12 @@ def sees_usd(mode: str, *, show_managed_usd: bool | None = None) -> bool:
         return False
     if mode != Mode.MANAGED:
         return True
-    return bool(settings.KEYFARE_SHOW_MANAGED_USD if show_managed_usd is None else show_managed_usd)
+    return shows_managed_usd() if show_managed_usd is None else show_managed_usd
+
+
+def shows_managed_usd() -> bool:
+    """Whether the installation shows organizations what Managed calls cost."""
+    return bool(settings.KEYFARE_SHOW_MANAGED_USD)
 
 
 def sees_any_usd() -> bool:

@@ -23,7 +23,8 @@ PAGES = [
     "candidates/",
     "briefings/",
     "briefings/new/",
-    "usage/",
+    "consumption/",
+    "consumption/calls/",
     "checks/",
 ]
 NOT_YET = "No model serves checks yet"

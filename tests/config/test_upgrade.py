@@ -23,7 +23,16 @@ from tests.security.budget import IS_FULL
 __all__ = ["new_installation", "scratch_database"]
 
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-PAGES = ("settings", "usage/", "credits/", "audit/", "members/", "candidates/", "briefings/")
+PAGES = (
+    "settings",
+    "consumption/",
+    "consumption/calls/",
+    "credits/",
+    "audit/",
+    "members/",
+    "candidates/",
+    "briefings/",
+)
 EVENTS = 500_000 if IS_FULL else 20_000
 SUMS = (
     "calls",

@@ -30,6 +30,9 @@ PEOPLE = json.dumps([{"basics": {"name": "Nora", "email": "nora@people.example",
 FORMS: dict[str, dict[str, str]] = {
     "organizations:invite": {"email": "new@x.example", "role": "member"},
     "organizations:change-role": {"role": "admin"},
+    "save-view": {"name": "Mine", "query": "metric=calls"},
+    "expect-anomaly": {"days": "30", "why": "A launch"},
+    "anomaly-webhook": {"url": "https://hooks.example.com/keyfare"},
     "organizations:recency-window": {"days": "60"},
     "organizations:recency-sharing": {"shares": "yes"},
     "providers:save": {"key": KEY, "label": "Second"},
@@ -76,6 +79,7 @@ FORMS: dict[str, dict[str, str]] = {
 }
 # Fields that a form reads though it is accepted without them.
 OPTIONAL = {
+    "save-view": {"is_shared"},
     "candidates:briefing-new": {"job_description"},
     "candidates:briefing": {"id"},  # of a requirement; foreign ones are asked for in tests/test_urls_and_roles.py
     "candidates:briefing-draft": {"job_description", "title"},

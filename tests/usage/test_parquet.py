@@ -9,6 +9,7 @@ import pytest
 from tests.serving_role import as_owner
 from tests.usage.conftest import NOON, event, roll_up, settle
 from usage import parquet, pruning
+from usage.exports.sealing import seal_due_months
 from usage.models import UsageEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,6 +21,7 @@ JULY, MAY = datetime(2026, 7, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(202
 def prune(folder) -> pruning.Pruned:
     settle()
     with as_owner():
+        seal_due_months(now=NOON, others={})
         return pruning.prune_usage(before=AUGUST, folder=folder)
 
 

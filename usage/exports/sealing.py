@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Max
 
 from organizations import audit
 from organizations.models import Organization
 from organizations.tenancy import EVERY, scope
+from usage.audience import shows_managed_usd
 from usage.exports import books
 from usage.exports.calls import CallsFile
 from usage.exports.cells import Piece
@@ -64,7 +64,7 @@ def usage_file(name: str, organization: Organization, period: Period) -> Iterato
     """The file `calls` or `focus`, piece by piece; of a sealed month what it was sealed with. Raises SealBroken."""
     seal = seal_of(organization, period)
     if seal is None:
-        shows = settings.KEYFARE_SHOW_MANAGED_USD
+        shows = shows_managed_usd()
         file = _file(name, Words.of_today(organization), Prices(), period, show_managed_usd=shows)
         return written(file, books.read_events(organization, period))
     sealed_as = name_in(seal, name)
@@ -76,7 +76,7 @@ def usage_file(name: str, organization: Organization, period: Period) -> Iterato
 def name_in(seal: SealedMonth, name: str) -> str:
     """As what a seal has the file `name` that is shown now: what was sealed without the operator's figures stays so."""
     with_managed = WITH_MANAGED.format(name)
-    return with_managed if settings.KEYFARE_SHOW_MANAGED_USD and with_managed in seal.files else name
+    return with_managed if shows_managed_usd() and with_managed in seal.files else name
 
 
 def other_file(name: str, organization: Organization, period: Period, *, others: Others) -> Iterator[Piece]:
@@ -144,7 +144,7 @@ def _seal_next(organization: Organization, *, now: datetime, others: Others) -> 
     writers: dict[str, File] = {}
     for name in ("calls", "focus"):
         writers[name] = _file(name, words, prices, month, show_managed_usd=False)
-        if settings.KEYFARE_SHOW_MANAGED_USD:
+        if shows_managed_usd():
             writers[WITH_MANAGED.format(name)] = _file(name, words, prices, month, show_managed_usd=True)
     counts = {name: Count() for name in (*writers, *others)}
     for name, file in writers.items():
