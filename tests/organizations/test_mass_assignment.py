@@ -127,6 +127,7 @@ HARM = {
 VOLATILE_TYPES = (models.DateTimeField, models.AutoField, models.UUIDField, models.BinaryField)
 VOLATILE = {
     "fingerprint",
+    "sealed_secret",
     "hash",
     "prev_hash",
     "token_digest",
