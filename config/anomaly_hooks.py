@@ -56,7 +56,7 @@ def save_webhook(*, organization: Organization, url: str, actor: User, now: date
     destination = destination_named(organization=organization, url=url)
     secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     with transaction.atomic():
-        Organization.objects.select_for_update().get(pk=organization.pk)
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         check_seen(
             seen,
             webhook_parts(AnomalyWebhook.objects.for_organization(organization).first()),

@@ -23,6 +23,7 @@ from config.demo_agents_past import remember, remember_lost_cache
 from config.demo_clock import story_time
 from organizations import audit, clock
 from tests.builders import connect_key
+from tests.usage.conftest import settle
 from usage.days import start_of_day
 from usage.episodes.following import detect_anomalies
 from usage.models import Anomaly, UsageEvent
@@ -111,7 +112,7 @@ def test_everybody_in_it_is_a_profile_of_a_fictional_person(family):
     assert all("(fictional)" in person["work"][0]["name"] for person in people)
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)  # what is not committed is not rolled up
 @pytest.mark.parametrize(
     ("begun", "took"),
     [
@@ -134,10 +135,12 @@ def test_whenever_it_is_told_the_lost_cache_is_found_with_what_drives_it(
     AgentsAtWork(acme, alice, tmp_path).open()
     for number in range(demo_history.AGENTS_FROM, demo_history.DAYS):
         remember(acme, first_day + timedelta(days=number))
+    settle()
     assert detect_anomalies(now=start_of_day(begun_at.date())).opened == 0
     for _ in range(2):  # once more after it was cut off
         remember_lost_cache(acme, until=begun_at)
 
+    settle()
     detect_anomalies(now=begun_at + timedelta(minutes=took))
 
     lost = Anomaly.objects.for_organization(acme).get(kind="cache_loss")

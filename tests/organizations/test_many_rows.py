@@ -208,7 +208,7 @@ def test_values_are_looked_up_in_an_index_whatever_the_statistics(acme, globex, 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps no statistics of its own accord")
 def test_rows_to_be_changed_are_looked_up_by_their_ids_whatever_the_statistics(acme):
     people = Candidate.objects.bulk_create(
-        Candidate(organization=acme, name="Person", link=f"l{number}") for number in range(3000)
+        Candidate(organization=acme, name="P" * 200, headline="H" * 200, link=f"l{number}") for number in range(3000)
     )
     statement = update(Candidate, acme, ("id", "headline"), [(person.pk, "x") for person in people[:20]])
 
