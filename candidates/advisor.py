@@ -180,7 +180,10 @@ def advise(*, organization: Organization, days: int, now: datetime) -> Advice:
         window=organization.recency_window_days,
         choices=tuple(Choice(each, counts[each, Kind.NEW], counts[each, Kind.RECENT]) for each in WINDOWS),
         own=_own_cost(organization, first, today),
-        first_check_at=completed.order_by("completed_at").values_list("completed_at", flat=True).first(),
+        first_check_at=completed.filter(completed_at__isnull=False)  # as the index has it
+        .order_by("completed_at")
+        .values_list("completed_at", flat=True)
+        .first(),
     )
 
 
