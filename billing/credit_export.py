@@ -73,7 +73,7 @@ def credits_file(organization: Organization, period: Period, words: Words) -> It
             .order_by()
             .annotate(day=UtcDay("created_at"))
             .values_list("day", "d_posted")
-            .annotate(count=Count("id"))
+            .annotate(count=Count("*"))
             .order_by("day", "-d_posted")
         )
     yield piece([_row(words, period, _day(day), -change, count) for day, change, count in charged])

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from focus_data_toolkit.model import column_spec, dataset_columns, lint_focus_1_4_structure
 
 from billing.credit_export import COLUMNS, credits_file
 from billing.ledger import Capture, HoldRequest, capture_holds, grant_credits, hold_credits, open_account, release_hold
 from billing.models import LedgerEntry
 from organizations.models import Organization
-from tests.plans import analyze, index_conditions
 from tests.usage.exports.reading import content_of, rows_of
 from usage.exports.periods import Days, Month
 from usage.exports.words import Words
@@ -87,14 +84,3 @@ def test_a_charge_is_of_the_day_it_was_made(acme):
     assert row["ChargePeriodStart"] == f"{today}T00:00:00Z"
     assert row["BillingPeriodStart"] == f"{today.replace(day=1)}T00:00:00Z"
     assert read(acme, Days(yesterday, yesterday)) == []
-
-
-def test_charges_are_found_by_index(acme):
-    charge(acme, *[1] * 50)
-    analyze("billing_ledgerentry")
-
-    with CaptureQueriesContext(connection) as queries:
-        read(acme, Month.of(datetime(2026, 11, 1, tzinfo=UTC).date()))
-
-    (asked,) = [query["sql"] for query in queries if "billing_ledgerentry" in query["sql"]]
-    assert any("entry_spent" in each for each in index_conditions(asked)), index_conditions(asked)

@@ -12,9 +12,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing import statement
+from billing.credit_export import credits_file
 from billing.models import CreditHold, LedgerEntry
 from organizations.models import Organization
 from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, plans_of_what_is_asked
+from usage.exports.periods import Month
+from usage.exports.words import Words
 
 CHARGES = 3_000
 
@@ -82,6 +85,17 @@ def test_what_was_spent_is_read_from_an_index_of_charges_alone(long_ledgers, acm
     with plans_of_what_is_asked() as asked:
         statement.credit_summary(organization=acme, today=timezone.now().date())
     (plan,) = (plan for sql, plan in asked if "SUM" in sql and "created_at" in sql)
+
+    assert "COVERING INDEX entry_spent" in plan or "Index Only Scan using entry_spent" in plan, plan
+    assert re.search(r"Index Cond: .*created_at >= |organization_id=\? AND created_at>\?", plan), plan
+
+
+def test_a_month_to_export_is_read_from_an_index_of_charges_alone(long_ledgers, acme):
+    month = Month.of(timezone.now().date())
+
+    with plans_of_what_is_asked() as asked:
+        list(credits_file(acme, month, Words.of_today(acme)))
+    (plan,) = (plan for sql, plan in asked if 'FROM "billing_ledgerentry"' in sql)
 
     assert "COVERING INDEX entry_spent" in plan or "Index Only Scan using entry_spent" in plan, plan
     assert re.search(r"Index Cond: .*created_at >= |organization_id=\? AND created_at>\?", plan), plan
