@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -195,7 +195,7 @@ def _measures(groupings: Sequence[Grouping], source: Source) -> list[str]:
     return [name for name in source.measures if any(name in grouping.measures for grouping in groupings)]
 
 
-@cache
+@lru_cache(maxsize=256)
 def _statement(
     groupings: tuple[Grouping, ...], source: Source, where: tuple[tuple[str, int], ...]
 ) -> tuple[str, tuple[Any, ...]]:
