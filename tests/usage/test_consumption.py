@@ -387,6 +387,15 @@ def test_addresses_of_before_lead_on_with_their_filters(as_bob, acme):
     assert (receipt.status_code, receipt["Location"]) == (301, f"/o/acme/consumption/calls/{call.call_id}/")
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_no_column_stands_twice(as_bob, month, metric):
+    _, table = as_bob.get(f"{URL}?metric={metric}").content.decode().split('aria-labelledby="groups-title"')
+
+    headings = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table)
+
+    assert len(headings) == len(set(headings)) >= 3, headings
+
+
 @pytest.mark.parametrize("group", [*GROUPS, "label:team"])
 def test_pages_ask_the_database_little(as_bob, month, group, django_assert_max_num_queries):
     as_bob.get(URL)  # sets what is remembered of the visit
