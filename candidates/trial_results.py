@@ -85,7 +85,10 @@ class Result:
     @property
     def mean_shift(self) -> str:
         shifts = [row.shift for row in self.answered if row.shift is not None]
-        return f"{Decimal(sum(shifts)) / len(shifts):+.1f}" if shifts else "–"
+        if not shifts:
+            return "–"
+        mean = round(Decimal(sum(shifts)) / len(shifts), 1)
+        return f"{mean:+}" if mean else "0"
 
     @property
     def mean_ms_before(self) -> int:

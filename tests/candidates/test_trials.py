@@ -99,7 +99,7 @@ def test_a_trial_asks_the_other_model_and_changes_nothing_but_itself(acme, brief
     assert trial.lease_token is None
 
     result = compare(organization=acme, trial=trial)
-    assert (result.verdicts, result.differing, result.mean_shift, result.waiting) == (6, 0, "+0.0", 0)
+    assert (result.verdicts, result.differing, result.mean_shift, result.waiting) == (6, 0, "0", 0)
     assert result.cost.calls == 3
     assert result.cost.cost_nanousd == sum(call.cost_nanousd or 0 for call in asked)
     assert trial.most_nanousd is not None
