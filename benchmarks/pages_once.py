@@ -63,7 +63,7 @@ def pages_of_the_owner() -> dict[str, str]:
         "consumption of keys, latency": f"{home}consumption/?metric=p95&group=key&period=30d",
         "consumption narrowed": f"{home}consumption/?group=model&action=summary&period=30d",
         "consumption by hour": f"{home}consumption/?metric=calls&group=model&period=today",
-        "consumption by label": f"{home}consumption/?group=label&period=30d",
+        "consumption by label": f"{home}consumption/?group=label:team&period=30d",
         "runs": f"{home}consumption/runs/",
         "runs of an action, dearest": f"{home}consumption/runs/?action=summary&order=dearest",
         "anatomy": f"{home}consumption/anatomy/",
