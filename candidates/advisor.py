@@ -26,9 +26,8 @@ from candidates.profiles.likeness import Traits, are_alike, traits
 from organizations.models import Organization
 from routing.resolve import mode_of
 from usage.audience import sees_any_usd
-from usage.cells import Grouping, Totals, read_groupings, shown, totals
+from usage.cells import TOTALS, Grouping, Totals, read_groupings, shown, totals
 from usage.days import first_day, start_of_day
-from usage.measures import CALL_MEASURES
 from usage.models import Mode
 
 Kind = CandidateCheck.Kind
@@ -244,7 +243,7 @@ def _likeness(contents: Mapping[int, dict[str, Any]]) -> Callable[[int, int], bo
 
 
 def _own_cost(organization: Organization, first: date, last: date) -> OwnCost:
-    by_mode = Grouping(("mode",), CALL_MEASURES)
+    by_mode = Grouping(("mode",), TOTALS)
     (cells,) = read_groupings(organization, first, last, by_mode, where={"action": ACTIONS_OF_A_CHECK})
     ended = ended_checks(organization=organization, first=first, last=last)
     own = shown([cell for cell in cells if cell.mode == Mode.BYOK])

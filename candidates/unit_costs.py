@@ -19,10 +19,11 @@ from routing.actions import ACTIONS, CANDIDATE_CHECK, DIRECT, REQUIREMENT_GENERA
 from usage import amounts
 from usage.audience import OF_OWNERS, sees_any_usd, sees_usd
 from usage.averages import averages_of
-from usage.cells import Cell, Grouping, read_groupings, shown, totals
+from usage.cells import TOTALS, Cell, Grouping, read_groupings, shown, totals
+from usage.measures import RUN_MEASURES
 from usage.models import Mode
 
-BY_ACTION = Grouping(("action", "mode"))
+BY_ACTION = Grouping(("action", "mode"), (*TOTALS, *RUN_MEASURES))
 NOT_OF_AGENTS = frozenset({*ACTIONS, DIRECT, TRIAL, KEY_VALIDATION})
 OF_CHECKS = (CANDIDATE_CHECK.slug,)
 OF_BRIEFINGS = (CANDIDATE_CHECK.slug, REQUIREMENT_GENERATION.slug)

@@ -30,10 +30,10 @@ from routing.actions import DIRECT, DIRECT_NAME, TRIAL, TRIAL_NAME, action_names
 from routing.resolve import RoutingRow, resolve_all
 from routing.table import own_models_of_unserved, troubles
 from usage import amounts
-from usage.cells import Cell, Grouping, Totals, grouped, shown, totals
+from usage.cells import Cell, Totals, grouped, shown, totals
 from usage.cost_panel import CostSummary, cost_and_cells
 from usage.days import MONTH, WEEK, first_day
-from usage.measures import CALL_MEASURES, Sums
+from usage.measures import Sums
 from usage.models import Mode
 from usage.names import action_name
 from usage.sparklines import Sparkline, sparkline
@@ -43,7 +43,6 @@ NAMES_OF_A_CHECK = ("candidate__name", "briefing__title", "briefing__version")
 ACTIONS_SHOWN = 5
 SEEN = "failed_checks_seen"  # in the session: organization → moment
 DAYS_DRAWN = 2 * WEEK
-BY_DAY = Grouping(("day", "mode"), CALL_MEASURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
     balance = ledger.balance(organization=organization)
     charged = charged_by_day(organization=organization, today=today)
     lasts = pace(organization=organization, today=today, charged=charged, available=balance.available)
-    cost, (by_day, by_action) = cost_and_cells(organization=organization, today=today, also=[BY_DAY, BY_ACTION])
+    cost, (by_day, by_action) = cost_and_cells(organization=organization, today=today, also=[BY_ACTION])
     first = first_day(today, MONTH)
     ended = ended_checks(organization=organization, first=first, last=today, latest_after=seen_until)
     anomalies = open_anomalies(organization)

@@ -10,16 +10,15 @@ from typing import Any
 from organizations.models import Organization
 from routing.models import Agent
 from routing.resolve import RoutingRow, resolve_all
-from usage.cells import Cell, Grouping, Totals, grouped, read_groupings, totals
+from usage.cells import TOTALS, Cell, Grouping, Totals, grouped, read_groupings, totals
 from usage.days import MONTH, first_day
 from usage.kept import kept_from
 from usage.kinds import last_moments
-from usage.measures import CALL_MEASURES
 from usage.names import provider_name
 from usage.sparklines import Sparkline, sparkline
 
 ARCHIVED_SHOWN = 500
-BY_ACTION_AND_DAY = Grouping(("action", "day", "mode"), CALL_MEASURES)
+BY_ACTION_AND_DAY = Grouping(("action", "day", "mode"), TOTALS)
 
 
 @dataclass(frozen=True, slots=True)

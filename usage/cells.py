@@ -85,6 +85,13 @@ class Cell(NamedTuple):
     value: str = ""
 
 
+# What `totals` reads.
+TOTALS = (
+    *("calls", "failed", "lost", "unpriced_calls", "unknown_calls", "unreported_calls", "own_server_calls"),
+    *("uncached_input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "cost_nanousd"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """
@@ -188,7 +195,7 @@ def _read(dimension: str, value: Any) -> Any:
 
 def _dimensions(groupings: Sequence[Grouping], source: Source, where: Sequence[tuple[str, int]] = ()) -> list[str]:
     wanted = {name for grouping in groupings for name in grouping.dimensions} | {name for name, _ in where}
-    return [name for name in source.dimensions if name in wanted]
+    return [name for name in source.dimensions if name in (wanted or {source.when})]
 
 
 def _measures(groupings: Sequence[Grouping], source: Source) -> list[str]:
@@ -207,7 +214,6 @@ def _statement(
     nobody, first, last = STAND_INS
     dimensions, measures = _dimensions(groupings, source, where), _measures(groupings, source)
     table = source.table.objects.for_organization(nobody).filter(_between(source, first, last)).order_by()
-    # Row by row: what is grouped below need not be grouped here, which took a fifth of the time.
     rolled_up = table.values_list(*dimensions).annotate(**{f"sum_{name}": F(name) for name in measures})
     tail = not_rolled_up(UsageEvent.objects.for_organization(nobody))
     rows = [source.rows(tail.on_days(first, last), *dimensions, measures=measures)]
@@ -216,6 +222,10 @@ def _statement(
     of_cells, parameters = rolled_up.union(*rows, all=True).query.get_compiler(connection=connection).as_sql()
     if source is BY_LABEL:
         of_cells = with_labels(of_cells, connection.vendor)
+    if len(groupings) > 2:  # each then passes few rows; for fewer, grouping twice takes longer than it saves
+        summed = ", ".join(f"CAST(SUM(sum_{name}) AS bigint) AS sum_{name}" for name in measures)
+        by = ", ".join(dimensions)
+        of_cells = f"SELECT {by}, {summed} FROM ({of_cells}) AS stored GROUP BY {by}"  # noqa: S608  # names of ours
     conditions = " AND ".join(f"{name} IN ({', '.join(['%s'] * count)})" for name, count in where)
     grouped = " UNION ALL ".join(
         f"SELECT {place}, {', '.join(_selected(grouping, source, dimensions, measures))} FROM cell"  # noqa: S608  # names of ours

@@ -11,10 +11,10 @@ from organizations.models import Organization
 from usage import amounts
 from usage.audience import sees_usd
 from usage.averages import BY_ACTION, ActionAverages, averages_of
-from usage.cells import Cell, Grouping, Totals, grouped, read_groupings, shown, totals
+from usage.cells import TOTALS, Cell, Grouping, Totals, grouped, read_groupings, shown, totals
 from usage.charts import Chart, Series, Unit, stacked_bars
 from usage.days import MONTH, WEEK, first_day
-from usage.measures import CALL_MEASURES, Sums
+from usage.measures import Sums
 from usage.models import Mode
 from usage.names import provider_name
 
@@ -27,8 +27,8 @@ SMALL_USD = Unit(
 )
 TOKENS = Unit("tokens", amounts.count, amounts.count_tick, unknown=amounts.NOT_REPORTED)
 MODELS_SHOWN = 10
-BY_DAY = Grouping(("day", "provider", "mode"), CALL_MEASURES)
-BY_MODEL = Grouping(("provider", "model", "mode"), CALL_MEASURES)
+BY_DAY = Grouping(("day", "provider", "mode"), TOTALS)
+BY_MODEL = Grouping(("provider", "model", "mode"), TOTALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,17 @@ def cost_summary(*, organization: Organization, today: date, show_managed_usd: b
 def cost_and_cells(
     *, organization: Organization, today: date, also: Sequence[Grouping] = (), show_managed_usd: bool | None = None
 ) -> tuple[CostSummary, list[list[Cell]]]:
-    """`cost_summary` and the cells of its month by each of `also`, from one query."""
+    """`cost_summary` and the cells of its month, by BY_DAY and by each of `also`, from one query."""
     first = first_day(today, MONTH)
     by_day, by_model, *others = read_groupings(organization, first, today, BY_DAY, BY_MODEL, *also)
-    return _summary(organization, today, by_day, by_model, show_managed_usd), others
+    return _summary(organization, today, by_day, by_model, show_managed_usd), [by_day, *others]
 
 
 def cost_and_averages(
     *, organization: Organization, today: date, show_managed_usd: bool | None = None
 ) -> tuple[CostSummary, dict[str, ActionAverages]]:
     """`cost_summary` and `action_averages` of its month, from one query."""
-    cost, (by_action,) = cost_and_cells(
+    cost, (_, by_action) = cost_and_cells(
         organization=organization, today=today, also=[BY_ACTION], show_managed_usd=show_managed_usd
     )
     return cost, averages_of(by_action, show_managed_usd)

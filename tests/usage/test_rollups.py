@@ -27,9 +27,9 @@ from tests.usage.conftest import (
 )
 from usage import rollups
 from usage.averages import action_averages
-from usage.cells import BY_LABEL, DAILY, HOURLY, Grouping, read_groupings
+from usage.cells import BY_LABEL, DAILY, HOURLY, TOTALS, Grouping, read_groupings, totals
 from usage.cost_panel import cost_summary
-from usage.measures import COARSE_MEASURES, LATENCY_BOUNDS_MS, MEASURES, Sums
+from usage.measures import COARSE_MEASURES, LATENCY_BOUNDS_MS, MEASURES, RUN_MEASURES, Sums
 from usage.models import Mode, RollupState, UsageByLabel, UsageDaily, UsageEvent, UsageHourly
 from usage.rollups import NOTHING, RollUpResult
 from usage.run_costs import run_cost
@@ -395,6 +395,36 @@ def test_a_reading_is_narrowed_and_what_is_not_to_be_stays_whole(acme):
         assert read(token_id=[]) == (whole, whole)
         assert read(provider=["'; --"]) == ([], whole)
         roll_up(now=NOON)
+
+
+@pytest.mark.parametrize("where", [{}, {"mode": [Mode.BYOK]}], ids=["all", "narrowed"])
+def test_many_groupings_at_once_say_what_each_says_alone(acme, globex, where):
+    some_events(acme, 20)
+    roll_up(now=NOON)
+    some_events(acme, 20)
+    some_events(globex, 5)
+    groupings = [
+        Grouping(("day", "mode"), TOTALS),
+        Grouping(("provider", "model"), RUN_MEASURES),
+        Grouping((), MEASURES),
+        Grouping(("key_id",), ("calls",), filtered=False),
+    ]
+
+    at_once = read_groupings(acme, FIRST, TODAY, *groupings, where=where)
+
+    alone = [read_groupings(acme, FIRST, TODAY, each, where=where)[0] for each in groupings]
+    assert [sorted(cells, key=repr) for cells in at_once] == [sorted(cells, key=repr) for cells in alone]
+    assert len(at_once[0]) > 3
+
+
+def test_totals_need_no_other_measures_than_they_name(acme):
+    some_events(acme, 40)
+
+    (few,), (all_of_them,) = read_groupings(acme, FIRST, TODAY, Grouping((), TOTALS), Grouping(()))
+
+    assert totals([few]) == totals([all_of_them])
+    for name in TOTALS:
+        assert totals([few._replace(sums=few.sums._replace(**{name: 10**9}))]) != totals([few]), name
 
 
 def test_a_percentile_is_read_off_the_bounds():
