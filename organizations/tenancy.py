@@ -42,6 +42,10 @@ NOBODY: Final = ""
 # For a program of PostgreSQL (`options` of libpq) that is to see every organization's rows.
 OPTION_TO_SEE_EVERY: Final = f"-c {VARIABLE}={EVERY}"
 
+# Of an organization's rows PostgreSQL cannot know how few they are, and starts parallel workers for some: they take ten
+# times as long to start as the rows to be read. No compiling for the same reason.
+PLAIN_PLANS: Final = ", set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false)"
+
 _scope: ContextVar[str] = ContextVar("keyfare_scope", default=NOBODY)
 
 POLICY = f"""
@@ -77,7 +81,7 @@ def scope(whose: Organization | int | str, reason: str) -> Iterator[None]:
 def on_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """A connection that is opened, or borrowed from a pool, begins with the scope of who does so, or is not used."""
     try:
-        _set(connection, _scope.get())
+        _set(connection, _scope.get(), also=PLAIN_PLANS)
     except BaseException:
         connection.close()
         raise
@@ -110,11 +114,11 @@ def _apply() -> None:
             connection.close()
 
 
-def _set(connection: BaseDatabaseWrapper, value: str) -> None:
+def _set(connection: BaseDatabaseWrapper, value: str, *, also: str = "") -> None:
     if connection.vendor != "postgresql" or _is_broken(connection):
         return
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, %s, false)", [VARIABLE, value])
+        cursor.execute(f"SELECT set_config(%s, %s, false){also}", [VARIABLE, value])
 
 
 def _is_broken(connection: BaseDatabaseWrapper) -> bool:

@@ -132,7 +132,7 @@ class UsageHourly(CallSums):
                 fields=["organization", "hour", "provider", "model", "action", "mode"], name="one_usage_row_an_hour"
             ),
         ]
-        indexes = [models.Index(fields=["hour"], name="usage_hourly_by_age")]
+        # None by the hour alone: PostgreSQL would read everybody's hours by it to find those of one organization.
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H:%M} {provider_name(self.provider)} {self.model} {self.action}"

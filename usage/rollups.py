@@ -70,6 +70,8 @@ def roll_up(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
         until = next_position()
         result = _add(events_between(locked.position, until, after_id=locked.rebuilt_to_id), now, progress)
         if result.events:
+            if locked.rolled_up_at is None or hours_kept_from(locked.rolled_up_at) < hours_kept_from(now):  # once a day
+                _forget_old_hours(now)
             _move_state(position=until, rolled_up_at=now)
     return result
 
@@ -95,6 +97,7 @@ def rebuild(*, now: datetime, progress: Progress | None = None) -> RollUpResult:
             table.objects.filter(day__gte=first or date.min).delete()
         UsageHourly.objects.filter(hour__gte=start_of_day(first or date.min)).delete()
         result = _add(UsageEvent.objects.filter(id__lte=last_id), now, progress, first)
+        _forget_old_hours(now)
         _move_state(position=until, rebuilt_to_id=last_id, system_identifier=system_identifier(), rolled_up_at=now)
     return result
 
@@ -156,8 +159,12 @@ def _add(
             )
     if found["of_other_days"] or first_day:
         rows += _add_to_daily(rows_of_other_days(of_runs, *dimensions))
-    UsageHourly.objects.filter(hour__lt=hours_kept_from(now)).delete()
     return RollUpResult(events=found["count"], rows=rows)
+
+
+def _forget_old_hours(now: datetime) -> None:
+    """By no index (usage/rollup_tables.py says why)."""
+    UsageHourly.objects.filter(hour__lt=hours_kept_from(now)).delete()
 
 
 def _add_to_daily(rows: QuerySet[UsageEvent, Any], *, are_new: bool = False) -> int:

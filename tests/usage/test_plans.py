@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from routing.agents import create_agent
 from tests.plans import SQLITE_KNOWS, analyze, have_sqlite_know, index_conditions, plans_of_what_is_asked
-from tests.usage.conftest import NOON, TODAY, event, unsaved_event
+from tests.usage.conftest import NOON, TODAY, event, roll_up, unsaved_event
 from usage.anatomy import of_run
-from usage.cells import read_cells
+from usage.cells import HOURLY, Grouping, read_cells, read_groupings
 from usage.kinds import known_kinds, last_moments
 from usage.models import UsageEvent
 
@@ -46,6 +46,24 @@ def test_what_is_not_rolled_up_is_found_by_its_position(acme, many_calls):
         assert any("ingest_position <= " in condition for condition in conditions), conditions
     else:
         assert any("rowid>?" in condition for condition in conditions), conditions
+
+
+def test_the_hours_of_an_organization_are_found_without_those_of_others(acme, many_calls):
+    """However many others called in the same hours."""
+    roll_up(now=NOON)
+    analyze("usage_usagehourly")
+
+    with CaptureQueriesContext(connection) as queries:
+        read_groupings(acme, TODAY, TODAY, Grouping(("hour", "model")), source=HOURLY)
+
+    conditions = index_conditions(queries[0]["sql"])
+    found_by = (
+        "(organization_id = " if connection.vendor == "postgresql" else "(organization_id=? AND hour>? AND hour<?"
+    )
+    assert any("usagehourly" in each or "one_usage_row_an_hour" in each for each in conditions)
+    assert all(found_by in each for each in conditions if "usagehourly" in each or "one_usage_row_an_hour" in each), (
+        conditions
+    )
 
 
 def statements_of(as_bob, query: str) -> list[str]:
