@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
 from django.db.models import Q
 
-from organizations.models import ApiToken, Organization, TenantQuerySet
+from organizations.models import Organization, TenantQuerySet
 from routing.actions import action_names_of
 from routing.models import RoutingRule
 from usage.audience import sees_usd
-from usage.episodes.words import OF_USD, Said, said, until
+from usage.episodes.words import Said, names_of_callers, said, until
 from usage.forms import MOMENT
 from usage.models import Anomaly, Mode
 from usage.names import action_name
@@ -41,7 +40,7 @@ def action_name_of(organization: Organization, action: str) -> str:
 def told_anomalies(organization: Organization) -> TenantQuerySet[Anomaly]:
     """Those that the organization is told of, the latest first."""
     told = Anomaly.objects.for_organization(organization).order_by("-since", "-id")
-    return told if sees_usd(Mode.MANAGED) else told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
+    return told if sees_usd(Mode.MANAGED) else told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=Anomaly.OF_USD))
 
 
 def open_anomalies(organization: Organization) -> list[Anomaly]:
@@ -55,7 +54,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
     rows.sort(key=lambda anomaly: anomaly.state != State.OPEN)
     if not rows:
         return []
-    names, callers = action_names_of(organization), _callers(organization, rows)
+    names, callers = action_names_of(organization), names_of_callers(organization, rows)
     rules = {
         rule.action: rule
         for rule in RoutingRule.objects.for_organization(organization).filter(
@@ -68,7 +67,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
             said=said(
                 anomaly,
                 action=names.get(anomaly.action) or action_name(anomaly.action),
-                caller=callers.get(anomaly.subject, ""),
+                callers=callers,
             ),
             calls_url=calls_url(organization, **_calls(anomaly)),
             rule=rules.get(anomaly.action) if anomaly.mode == Mode.BYOK else None,
@@ -76,12 +75,6 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
         )
         for anomaly in rows
     ]
-
-
-def _callers(organization: Organization, rows: Sequence[Anomaly]) -> dict[str, str]:
-    ids = [int(anomaly.subject) for anomaly in rows if anomaly.kind == Kind.NEW_CALLER]
-    tokens = ApiToken.objects.for_organization(organization).filter(pk__in=ids) if ids else ()
-    return {str(token.pk): f"“{token.name}”" for token in tokens}
 
 
 def _calls(anomaly: Anomaly) -> dict[str, str]:

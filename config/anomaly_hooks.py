@@ -31,7 +31,7 @@ from providers.adapters.base import HttpCall, ProviderError
 from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, destination_named
 from usage.audience import sees_usd
-from usage.episodes.telling import caller_of, said_of
+from usage.episodes.telling import said_of
 from usage.episodes.webhooks import PURPOSE
 from usage.models import Anomaly, AnomalyWebhook
 
@@ -144,7 +144,7 @@ def _send(hook: AnomalyWebhook, anomaly: Anomaly, now: datetime) -> tuple[str, b
 
 def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
     organization = anomaly.organization
-    words = said_of(anomaly, action_name_of, caller_of(anomaly)[0])
+    words = said_of(anomaly, action_name_of)
     shows_usd = sees_usd(anomaly.mode) and anomaly.a_day_nanousd is not None
     return {
         "type": "anomaly.found",
@@ -160,6 +160,7 @@ def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
             "title": words.title,
             "what": words.what,
             "cost": words.cost,
+            "also": list(words.also),
             "more_than_usual_nanousd_a_day": anomaly.a_day_nanousd if shows_usd else None,
             "drivers": anomaly.drivers,
             "unmeasured": anomaly.unmeasured,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.db.models import Q
 
 from usage.anomalies.detection import find
-from usage.anomalies.findings import Finding
 from usage.anomalies.floor import floor_of
 from usage.anomalies.rules import dear_runs, find_by_rules, new_callers, usual_run
 from usage.anomalies.series import DAY, Series, moment_of, number_of
+from usage.episodes.keeping import LONGEST, QUIET, Episodes, Told
 from usage.episodes.reading import (
     SeenCaller,
     Stream,
@@ -26,11 +25,8 @@ from usage.episodes.reading import (
 from usage.models import Anomaly
 from usage.rollups import HOURS_KEPT_DAYS, roll_up
 
-State, Kind = Anomaly.State, Anomaly.Kind
+State = Anomaly.State
 SETTLED = timedelta(minutes=5)  # after an hour its last calls have ended and are written, but for few
-QUIET = timedelta(days=3)  # not found for so long, it is over
-LONGEST = timedelta(days=14)  # what has lasted for half of the history is usual by now
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +41,6 @@ class Detected:
     over: int
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    stream: Stream
-    finding: Finding
-
-
 def detect_anomalies(*, now: datetime) -> Detected:
     """Judge the last hour that is over, of all organizations that called within a day. Running twice finds it once."""
     roll_up(now=now)
@@ -59,12 +49,13 @@ def detect_anomalies(*, now: datetime) -> Detected:
     kept = _kept(end)
     callers, runs = new_callers_of_everybody(hour), dear_runs_of_everybody(hour)
     usual = usual_runs(list(runs), hour) if runs else {}
-    found: dict[int, list[Told]] = {}
-    organizations = actions = 0
+    found: list[Episodes] = []
+    organizations = actions = seen = 0
     for organization, streams in hours_of_everybody(hour):
         organizations, actions = organizations + 1, actions + len(streams)
         floor = floor_of(_usual_day(streams.values(), hour))
-        told = _judged(streams, kept[organization], hour, floor)
+        episodes = Episodes(organization, kept[organization])
+        told = _judged(streams, episodes, hour, floor)
         told += _judged_callers(callers.get(organization, ()), streams, hour, floor)
         told += [
             Told(seen.stream, finding)
@@ -77,11 +68,11 @@ def detect_anomalies(*, now: datetime) -> Detected:
             )
         ]
         if told:
-            found[organization] = told
-    opened = seen = 0
-    for organization, told in found.items():  # after reading, whose cursor stays open meanwhile
-        news = _follow(organization, told, kept[organization], end, now)
-        opened, seen = opened + news, seen + len(told)
+            episodes.follow(told, end=end, now=now)
+            found.append(episodes)
+            seen += len(told)
+    # After reading, whose cursor stays open meanwhile.
+    opened = sum(episodes.write() for episodes in found)
     return Detected(end.isoformat(), organizations, actions, opened, seen, _end(end))
 
 
@@ -101,28 +92,16 @@ def _usual_day(streams: Iterable[Series], hour: int) -> float:
     return sum(series.total("cost_nanousd", hour - 28 * DAY, hour) for series, _ in started) / days
 
 
-def _judged(streams: dict[Stream, Series], kept: Sequence[Anomaly], hour: int, floor: int) -> list[Told]:
+def _judged(streams: dict[Stream, Series], episodes: Episodes, hour: int, floor: int) -> list[Told]:
     told = []
     for stream, plain in streams.items():
-        series = replace(plain, left_out=_left_out(stream, kept))
+        series = replace(plain, left_out=episodes.left_out(stream))
         findings = [
             *find(series, hour=hour, floor_nanousd=floor),
             *find_by_rules(series, hour=hour, floor_nanousd=floor),
         ]
         told += [Told(stream, finding) for finding in findings]
     return told
-
-
-def _left_out(stream: Stream, kept: Sequence[Anomaly]) -> frozenset[int]:
-    return frozenset(
-        hour
-        for anomaly in kept
-        if (anomaly.action, anomaly.mode) == stream
-        and anomaly.kind in Anomaly.OF_HOURS
-        and anomaly.state != State.EXPECTED
-        and anomaly.seen_at - anomaly.since < LONGEST
-        for hour in range(number_of(anomaly.since), number_of(anomaly.seen_at))
-    )
 
 
 def _judged_callers(callers: Iterable[SeenCaller], streams: dict[Stream, Series], hour: int, floor: int) -> list[Told]:
@@ -132,56 +111,6 @@ def _judged_callers(callers: Iterable[SeenCaller], streams: dict[Stream, Series]
         for seen in callers
         for finding in new_callers([seen.caller], began=began, hour=hour, floor_nanousd=floor)
     ]
-
-
-def _follow(organization: int, told: list[Told], kept: Sequence[Anomaly], end: datetime, now: datetime) -> int:
-    """Returns how many episodes were opened."""
-    by_signature: defaultdict[tuple[str, ...], list[Anomaly]] = defaultdict(list)
-    for anomaly in kept:
-        by_signature[anomaly.signature].append(anomaly)
-    new: list[Anomaly] = []
-    with transaction.atomic():
-        for stream, finding in ((each.stream, each.finding) for each in told):
-            episode = _episode(organization, stream, finding, end, now)
-            same = by_signature[episode.signature]
-            is_open = next((anomaly for anomaly in same if anomaly.state == State.OPEN), None)
-            if is_open is None:
-                if not any(anomaly.covers(episode.found, end) or _was_told(anomaly, episode) for anomaly in same):
-                    new.append(episode)
-                continue
-            Anomaly.objects.for_organization(organization).filter(pk=is_open.pk, state=State.OPEN).update(
-                seen_at=end,
-                **{name: getattr(episode, name) for name in ("hours", "usual", "found", "a_day_nanousd")},
-                drivers=episode.drivers,
-                unmeasured=episode.unmeasured,
-            )
-        Anomaly.objects.bulk_create(new, ignore_conflicts=True)  # where another process was faster
-    return len(new)
-
-
-def _was_told(anomaly: Anomaly, episode: Anomaly) -> bool:
-    """A run, and that somebody is new, is told once, whatever was said to it."""
-    return episode.kind in (Kind.DEAR_RUN, Kind.NEW_CALLER, Kind.NEW_MODEL) and anomaly.since >= episode.since
-
-
-def _episode(organization: int, stream: Stream, finding: Finding, end: datetime, now: datetime) -> Anomaly:
-    unit = MILLION if finding.kind in Anomaly.SHARES else 1
-    return Anomaly(
-        organization_id=organization,
-        kind=finding.kind,
-        action=stream.action,
-        mode=stream.mode,
-        subject=finding.subject[:200],
-        since=moment_of(finding.since),
-        seen_at=end,
-        found_at=now,
-        hours=finding.hours,
-        usual=round(finding.usual * unit),
-        found=round(finding.found * unit),
-        a_day_nanousd=finding.a_day_nanousd,
-        drivers=None if finding.drivers is None else [asdict(driver) for driver in finding.drivers],
-        unmeasured=list(finding.unmeasured),
-    )
 
 
 def _end(end: datetime) -> int:

@@ -17,11 +17,11 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from organizations.models import ApiToken, Membership, Organization
+from organizations.models import Membership, Organization
 from organizations.templatetags import mail_text
 from organizations.viewer import viewing
-from usage.episodes.following import QUIET
-from usage.episodes.words import Said, is_shown, said
+from usage.episodes.keeping import QUIET
+from usage.episodes.words import Said, is_shown, names_of_callers, said
 from usage.models import Anomaly, AnomalyWebhook, UsageDaily
 
 AT_ONCE = 500
@@ -38,23 +38,21 @@ def tell_anomalies(*, now: datetime, name_of: Name) -> int:
     return sum(_tell(anomaly, now, name_of) for anomaly in untold)
 
 
-def caller_of(anomaly: Anomaly) -> tuple[str, int | None]:
-    """The name of the one token by which the calls came, and the user whose it is; ("", None) where it is not one."""
+def member_of(anomaly: Anomaly) -> int | None:
+    """The user whose token made the calls, where it was one."""
     calls = UsageDaily.objects.for_organization(anomaly.organization_id).filter(
         day__gte=anomaly.since.astimezone(UTC).date(), action=anomaly.action, mode=anomaly.mode
     )
     if anomaly.kind == Anomaly.Kind.NEW_CALLER:
         calls = calls.filter(token_id=int(anomaly.subject))
     tokens = list(calls.order_by().values_list("token_id", "member_id").distinct()[:2])
-    if len(tokens) != 1 or not tokens[0][0]:
-        return "", None
-    token, member = tokens[0]
-    name = ApiToken.objects.for_organization(anomaly.organization_id).filter(pk=token).values_list("name", flat=True)
-    return next(iter(name), ""), member or None
+    return (tokens[0][1] or None) if len(tokens) == 1 and tokens[0][0] else None
 
 
-def said_of(anomaly: Anomaly, name_of: Name, caller: str = "") -> Said:
-    return said(anomaly, action=name_of(anomaly.organization, anomaly.action), caller=caller)
+def said_of(anomaly: Anomaly, name_of: Name) -> Said:
+    organization = anomaly.organization
+    callers = names_of_callers(organization, [anomaly])
+    return said(anomaly, action=name_of(organization, anomaly.action), callers=callers)
 
 
 def _tell(anomaly: Anomaly, now: datetime, name_of: Name) -> int:
@@ -64,17 +62,16 @@ def _tell(anomaly: Anomaly, now: datetime, name_of: Name) -> int:
         untold = Anomaly.objects.for_organization(organization).filter(pk=anomaly.pk, told_at=None)
         if not untold.update(told_at=now, post_due_at=now if has_hook else None) or not is_shown(anomaly):
             return 0
-        caller, member = caller_of(anomaly)
-        people = _concerned(organization, member)
-        mails = [_mail(anomaly, _said_as(person, anomaly, name_of, caller), person.user.email) for person in people]
+        people = _concerned(organization, member_of(anomaly))
+        mails = [_mail(anomaly, _said_as(person, anomaly, name_of), person.user.email) for person in people]
         if mails:
             get_connection().send_messages(mails)
     return len(mails)
 
 
-def _said_as(person: Membership, anomaly: Anomaly, name_of: Name, caller: str) -> Said:
+def _said_as(person: Membership, anomaly: Anomaly, name_of: Name) -> Said:
     with viewing(sees_usd=person.sees_usd):
-        return said_of(anomaly, name_of, caller)
+        return said_of(anomaly, name_of)
 
 
 def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
