@@ -157,6 +157,8 @@ def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
             "mode": anomaly.mode,
             "subject": anomaly.subject,
             "since": anomaly.since.astimezone(UTC).isoformat(),
+            "seen": anomaly.seen_at.astimezone(UTC).isoformat(),
+            "is_over": anomaly.state == Anomaly.State.OVER,
             "title": words.title,
             "what": words.what,
             "cost": words.cost,

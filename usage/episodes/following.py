@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
 from usage.anomalies.detection import find
 from usage.anomalies.floor import floor_of
-from usage.anomalies.rules import dear_runs, find_by_rules, new_callers, usual_run
+from usage.anomalies.rules import RunsOfDay, dear_runs, find_by_rules, new_callers, usual_run
 from usage.anomalies.series import DAY, Series, moment_of, number_of
-from usage.episodes.keeping import LONGEST, QUIET, Episodes, Told
+from usage.episodes.keeping import Episodes, Told
 from usage.episodes.reading import (
     SeenCaller,
+    SeenRun,
     Stream,
     dear_runs_of_everybody,
     hours_of_everybody,
     new_callers_of_everybody,
     usual_runs,
 )
-from usage.models import Anomaly
+from usage.models import Anomaly, RollupState
 from usage.rollups import HOURS_KEPT_DAYS, roll_up
 
 State = Anomaly.State
@@ -31,9 +34,13 @@ SETTLED = timedelta(minutes=5)  # after an hour its last calls have ended and ar
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """Of the `hour` judged: how many organizations and actions were looked at, and what became of episodes."""
+    """
+    Of the `hours` judged, of which the last ends with `hour`: how many organizations and actions were looked at, and
+    what became of episodes.
+    """
 
     hour: str
+    hours: int
     organizations: int
     actions: int
     opened: int
@@ -42,38 +49,71 @@ class Detected:
 
 
 def detect_anomalies(*, now: datetime) -> Detected:
-    """Judge the last hour that is over, of all organizations that called within a day. Running twice finds it once."""
+    """
+    Judge the hours that are over and were not judged yet, and the last one in any case, of all organizations that
+    called within a day of them. Running twice finds it once.
+    """
     roll_up(now=now)
-    hour = number_of(now - SETTLED) - 1
-    end = moment_of(hour + 1)
-    kept = _kept(end)
-    callers, runs = new_callers_of_everybody(hour), dear_runs_of_everybody(hour)
-    usual = usual_runs(list(runs), hour) if runs else {}
-    found: list[Episodes] = []
+    state = RollupState.objects.first()
+    hours = _hours_to_judge(state, number_of(now - SETTLED) - 1)
+    days = [_judge(hours[start : start + DAY], state, now) for start in range(0, len(hours), DAY)]
+    return Detected(
+        hour=days[-1].hour,
+        hours=len(hours),
+        organizations=max(day.organizations for day in days),
+        actions=max(day.actions for day in days),
+        opened=sum(day.opened for day in days),
+        seen=sum(day.seen for day in days),
+        over=sum(day.over for day in days),
+    )
+
+
+def _hours_to_judge(state: RollupState | None, last: int) -> range:
+    """As far back as hours are kept; at first only the last one, so that a past is not told as news."""
+    first = number_of(state.judged_to) if state and state.judged_to else last
+    return range(min(last, max(first, last + 1 - HOURS_KEPT_DAYS * DAY)), last + 1)
+
+
+def _judge(hours: range, state: RollupState | None, now: datetime) -> Detected:
+    """These hours, one after the other; what comes of them is written at once, and with it that they were judged."""
+    first, last = hours[0], hours[-1]
+    kept = _kept(moment_of(first + 1))
+    callers = {hour: new_callers_of_everybody(hour) for hour in hours if hour == last or (hour + 1) % DAY == 0}
+    runs = {hour: dear_runs_of_everybody(hour) for hour in hours}
+    usual = {hour: usual_runs(list(of_hour), hour) for hour, of_hour in runs.items() if of_hour}
+    judged: list[Episodes] = []
     organizations = actions = seen = 0
-    for organization, streams in hours_of_everybody(hour):
+    for organization, streams in hours_of_everybody(first, last):
         organizations, actions = organizations + 1, actions + len(streams)
-        floor = floor_of(_usual_day(streams.values(), hour))
-        episodes = Episodes(organization, kept[organization])
-        told = _judged(streams, episodes, hour, floor)
-        told += _judged_callers(callers.get(organization, ()), streams, hour, floor)
-        told += [
-            Told(seen.stream, finding)
-            for seen in runs.get(organization, ())
-            for finding in dear_runs(
-                [seen.run],
-                usual_nanousd=usual_run(usual.get((organization, seen.stream), ())),
-                hour=hour,
-                floor_nanousd=floor,
-            )
-        ]
-        if told:
-            episodes.follow(told, end=end, now=now)
-            found.append(episodes)
+        episodes = Episodes(organization, kept.pop(organization, []))
+        for hour in hours:
+            floor = floor_of(_usual_day(streams.values(), hour))
+            told = _judged(streams, episodes, hour, floor)
+            told += _judged_callers(callers.get(hour, {}).get(organization, ()), streams, hour, floor)
+            told += _judged_runs(organization, runs[hour], usual.get(hour, {}), hour, floor)
+            episodes.follow(told, end=moment_of(hour + 1), now=now)
             seen += len(told)
-    # After reading, whose cursor stays open meanwhile.
-    opened = sum(episodes.write() for episodes in found)
-    return Detected(end.isoformat(), organizations, actions, opened, seen, _end(end))
+        judged.append(episodes)
+    end = moment_of(last + 1)
+    for organization, silent in kept.items():
+        judged.append(episodes := Episodes(organization, silent))
+        episodes.follow((), end=end, now=now)
+    opened, over = _write([episodes for episodes in judged if episodes.are_changed], state, end)
+    return Detected(end.isoformat(), len(hours), organizations, actions, opened, seen, over)
+
+
+def _write(changed: Sequence[Episodes], state: RollupState | None, end: datetime) -> tuple[int, int]:
+    """
+    How many were opened, and how many are over. Nothing of it where another process has judged since `state` was read;
+    without one nothing was ever rolled up.
+    """
+    with transaction.atomic() if changed else nullcontext():  # after reading, whose cursor stays open meanwhile
+        if state:
+            before, state.judged_to = state.judged_to, max(state.judged_to or end, end)
+            if not RollupState.objects.filter(judged_to=before).update(judged_to=state.judged_to):
+                return 0, 0
+        written = [episodes.write() for episodes in changed]
+    return sum(opened for opened, _ in written), sum(over for _, over in written)
 
 
 def _kept(end: datetime) -> defaultdict[int, list[Anomaly]]:
@@ -113,8 +153,20 @@ def _judged_callers(callers: Iterable[SeenCaller], streams: dict[Stream, Series]
     ]
 
 
-def _end(end: datetime) -> int:
-    """Of everybody: what was not found for long, and what lasts so long that it is usual."""
-    return Anomaly.objects.filter(Q(seen_at__lt=end - QUIET) | Q(found_at__lt=end - LONGEST), state=State.OPEN).update(
-        state=State.OVER
-    )
+def _judged_runs(
+    organization: int,
+    runs: Mapping[int, list[SeenRun]],
+    usual: Mapping[tuple[int, Stream], list[RunsOfDay]],
+    hour: int,
+    floor: int,
+) -> list[Told]:
+    return [
+        Told(seen.stream, finding)
+        for seen in runs.get(organization, ())
+        for finding in dear_runs(
+            [seen.run],
+            usual_nanousd=usual_run(usual.get((organization, seen.stream), ())),
+            hour=hour,
+            floor_nanousd=floor,
+        )
+    ]

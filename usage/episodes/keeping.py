@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
 from usage.anomalies.causes import is_one_cause, rank
 from usage.anomalies.drivers import Driver
 from usage.anomalies.findings import Finding
@@ -20,6 +18,7 @@ QUIET = timedelta(days=3)  # not found for so long, it is over
 LONGEST = timedelta(days=14)  # what has lasted for half of the history is usual by now
 MILLION = 1_000_000
 SEEN = ("seen_at", "hours", "usual", "found", "a_day_nanousd", "drivers", "unmeasured")
+CHANGING = (*SEEN, "state", "also")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ class Episodes:
         self._kept = list(kept)
         self._changed: dict[int, Anomaly] = {}
         self._new: list[Anomaly] = []
+        self._over = 0
 
     def left_out(self, stream: Stream) -> frozenset[int]:
         """The hours of `stream` that nobody called usual."""
@@ -48,23 +48,29 @@ class Episodes:
             for hour in range(number_of(view.since), number_of(view.seen_at))
         )
 
-    def follow(self, told: Iterable[Told], *, end: datetime, now: datetime) -> None:
-        """`told` was found in the hour that ends with `end`."""
-        for each in sorted(
-            told, key=lambda each: (is_of_operator(each.stream.mode, each.finding.kind), rank(each.finding))
-        ):
-            self._follow(each.stream, _episode(self._organization, each.stream, each.finding, end, now), each.finding)
+    @property
+    def are_changed(self) -> bool:
+        return bool(self._new or self._changed)
 
-    def write(self) -> int:
-        """Returns how many episodes were opened."""
+    def follow(self, told: Iterable[Told], *, end: datetime, now: datetime) -> None:
+        """`told` was found in the hour that ends with `end`, and what was not found for long by then is over."""
+        for each in sorted(told, key=_rank):
+            self._follow(each.stream, _episode(self._organization, each.stream, each.finding, end, now), each.finding)
+        for anomaly in self._kept:
+            if anomaly.state == State.OPEN and (anomaly.seen_at < end - QUIET or anomaly.found_at < end - LONGEST):
+                anomaly.state = State.OVER
+                self._over += 1
+                if anomaly.pk:
+                    self._changed[anomaly.pk] = anomaly
+
+    def write(self) -> tuple[int, int]:
+        """Returns how many episodes were opened, and how many are over. In a transaction of the caller's."""
         own = Anomaly.objects.for_organization(self._organization)
-        with transaction.atomic():
-            for anomaly in self._changed.values():
-                own.filter(pk=anomaly.pk, state=anomaly.state).update(
-                    also=anomaly.also, **{name: getattr(anomaly, name) for name in SEEN}
-                )
-            Anomaly.objects.bulk_create(self._new, ignore_conflicts=True)  # where another process was faster
-        return len(self._new)
+        for anomaly in self._changed.values():
+            before = State.EXPECTED if anomaly.state == State.EXPECTED else State.OPEN  # as it was when it was read
+            own.filter(pk=anomaly.pk, state=before).update(**{name: getattr(anomaly, name) for name in CHANGING})
+        Anomaly.objects.bulk_create(self._new, ignore_conflicts=True)  # where another process was faster
+        return len(self._new), self._over
 
     def _of(self, stream: Stream) -> list[Anomaly]:
         return [anomaly for anomaly in self._kept if (anomaly.action, anomaly.mode) == stream]

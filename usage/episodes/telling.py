@@ -8,7 +8,7 @@ Told once: an episode is claimed in the transaction that puts its mails into the
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
@@ -25,15 +25,16 @@ from usage.episodes.words import Said, is_shown, names_of_callers, said
 from usage.models import Anomaly, AnomalyWebhook, UsageDaily
 
 AT_ONCE = 500
+FOUND_LATELY = timedelta(days=1)
 Name = Callable[[Organization, str], str]  # of an action of an organization
 
 
 def tell_anomalies(*, now: datetime, name_of: Name) -> int:
-    """Mail what was found and not told yet. Returns how many e-mails."""
+    """Mail what was found and not told yet, also where it was over before anybody looked. Returns how many e-mails."""
+    is_open = Q(state=Anomaly.State.OPEN, seen_at__gte=now - QUIET)
+    is_past = Q(state=Anomaly.State.OVER, expected_at=None, found_at__gte=now - FOUND_LATELY)
     untold = (
-        Anomaly.objects.filter(state=Anomaly.State.OPEN, told_at=None, seen_at__gte=now - QUIET)
-        .select_related("organization")
-        .order_by("pk")[:AT_ONCE]
+        Anomaly.objects.filter(is_open | is_past, told_at=None).select_related("organization").order_by("pk")[:AT_ONCE]
     )
     return sum(_tell(anomaly, now, name_of) for anomaly in untold)
 
@@ -80,6 +81,7 @@ def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
         "organization": organization,
         "said": words,
         "since": f"{anomaly.since.astimezone(UTC):%Y-%m-%d %H:%M}",
+        "until": f"{anomaly.seen_at.astimezone(UTC):%Y-%m-%d %H:%M}" if anomaly.state == Anomaly.State.OVER else "",
         "url": settings.SITE_URL.rstrip("/") + reverse("anomalies", args=[organization.slug]),
     }
     subject = f"{mail_text.name(words.title)} in {mail_text.name(organization.name)}"

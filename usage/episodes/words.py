@@ -110,7 +110,8 @@ def _cost(anomaly: Anomaly) -> str:
         return f"That is {amount} more than usual (estimated)."
     if anomaly.kind in (Kind.NEW_MODEL, Kind.NEW_CALLER):
         return f"That cost {amount} (estimated)."
-    return f"That cost {amount} more than usual in the last 24 hours (estimated)."
+    of_day = "in its last 24 hours" if anomaly.state == Anomaly.State.OVER else "in the last 24 hours"
+    return f"That cost {amount} more than usual {of_day} (estimated)."
 
 
 def _drivers(anomaly: Anomaly) -> tuple[str, ...]:

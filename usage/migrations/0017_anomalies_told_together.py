@@ -14,4 +14,11 @@ class Migration(migrations.Migration):
                 default=list, help_text="What else was found of the same cause (VIEW), told with it."
             ),
         ),
+        migrations.AddField(
+            model_name="rollupstate",
+            name="judged_to",
+            field=models.DateTimeField(
+                blank=True, null=True, help_text="Hours that end later were not looked through for anomalies yet."
+            ),
+        ),
     ]

@@ -16,7 +16,8 @@ from usage.rollups import RollupRefused
 
 class Command(BaseCommand):
     help = (
-        "Judges the last hour of everybody's calls and tells of what is out of the ordinary. Safe to run at any time."
+        "Judges the last hours of everybody's calls, those missed too, and tells of what is out of the ordinary. "
+        "Safe to run at any time."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +35,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**asdict(detected), "mailed": mailed, "posted": posted}))
         else:
             self.stdout.write(
-                f"Judged {detected.actions} actions of {detected.organizations} organizations: {detected.opened} new "
-                f"anomalies, {detected.over} over; {mailed} e-mails, "
-                f"{posted} posted."
+                f"Judged {detected.actions} actions of {detected.organizations} organizations in {detected.hours} "
+                f"hour{'s' if detected.hours > 1 else ''}: {detected.opened} new anomalies, {detected.over} over; "
+                f"{mailed} e-mails, {posted} posted."
             )
