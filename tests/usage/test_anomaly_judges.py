@@ -180,6 +180,13 @@ def test_a_lost_cache_is_found_though_the_cost_is_within_what_is_usual():
     assert found.a_day_nanousd == pytest.approx(0.3 * sum(each.calls for each in series.hours[-6:]) * CENT, rel=0.01)
 
 
+def test_what_is_found_over_a_day_of_few_calls_is_dated_to_its_hour():
+    few = Series("chat", 0, [hour(3) for _ in steady().hours])
+    lost = changed(few, LAST - 7, lambda each: dearer(each, 60, uncached_input_tokens=6000, cache_read_tokens=0))
+    (found,) = [each for each in ruled(lost) if each.kind == "cache_loss"]
+    assert (found.hours, found.since) == (10, LAST - 7)
+
+
 def test_an_error_storm_is_told_whatever_it_costs():
     series = changed(steady(), LAST, lambda each: hour(each.calls, failed=each.calls // 2, cost_nanousd=0))
     (found,) = [each for each in ruled(series) if each.kind == "error_storm"]
