@@ -79,7 +79,7 @@ def test_a_burst_is_found_with_since_cost_and_drivers(acme, globex):
     assert (anomaly.since, anomaly.seen_at, anomaly.found_at) == (NOON - timedelta(hours=1), NOON, NOW)
     assert (anomaly.usual, anomaly.found) == (101, 900 + HOUR % 3)
     assert anomaly.a_day_nanousd == pytest.approx(8 * USD, rel=0.02)
-    assert (anomaly.drivers, anomaly.unmeasured) == ([], ["fallback"])
+    assert (anomaly.drivers, anomaly.unmeasured) == ([], [])
 
 
 def test_running_twice_finds_it_once_and_tells_it_once(acme, alice):

@@ -20,7 +20,6 @@ MEASURES = {
     "tokens": "tokens of input a call",
     "output": "tokens of output a call",
     "models": "the mix of models",
-    "fallback": "the share that went to a fallback",
     "cache": "the share read from cache",
     "retries": "the share of retries",
 }
@@ -119,7 +118,7 @@ def _drivers(anomaly: Anomaly) -> tuple[str, ...]:
         return ()
     if anomaly.drivers is None:
         return ("What drives it was not measured.",)
-    unmeasured = [MEASURES[name] for name in anomaly.unmeasured]
+    unmeasured = [words for name, words in MEASURES.items() if name in anomaly.unmeasured]
     rest = (f"Not measured: {', '.join(unmeasured)}.",) if unmeasured else ()
     if not anomaly.drivers:
         measured = [words for name, words in MEASURES.items() if name not in anomaly.unmeasured]
@@ -136,8 +135,6 @@ def _driver(driver: dict[str, Any]) -> str:
             return f"Answers take {since:,.0f} tokens on average, before {before:,.0f}."
         case "models":
             return f"{since:.0%} of the calls go to {_model(driver['model'])}, before {before:.0%}."
-        case "fallback":
-            return f"{since:.0%} of the calls went to the fallback, before {before:.0%}."
         case "cache":
             return f"{since:.0%} of the input is read from cache, before {before:.0%}."
         case _:
