@@ -33,10 +33,6 @@ class Shown:
     expected: str
 
 
-def action_name_of(organization: Organization, action: str) -> str:
-    return action_names_of(organization).get(action) or action_name(action)
-
-
 def told_anomalies(organization: Organization) -> TenantQuerySet[Anomaly]:
     """Those that the organization is told of, the latest first."""
     told = Anomaly.objects.for_organization(organization).order_by("-since", "-id")
@@ -66,7 +62,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
             anomaly=anomaly,
             said=said(
                 anomaly,
-                action=names.get(anomaly.action) or action_name(anomaly.action),
+                action=action_name(anomaly.action, names),
                 callers=callers,
             ),
             calls_url=calls_url(organization, **_calls(anomaly)),

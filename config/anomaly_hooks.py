@@ -22,7 +22,6 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 from standardwebhooks import Webhook
 
-from config.anomalies import action_name_of
 from organizations.audit import record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
@@ -30,6 +29,7 @@ from organizations.sealing import every_fernet
 from providers.adapters.base import HttpCall, ProviderError
 from providers.egress.short_calls import send_now
 from providers.keys.destinations import BaseUrlRefused, destination_named
+from routing.actions import action_names_of
 from usage.audience import sees_usd
 from usage.episodes.telling import said_of
 from usage.episodes.webhooks import PURPOSE
@@ -144,7 +144,7 @@ def _send(hook: AnomalyWebhook, anomaly: Anomaly, now: datetime) -> tuple[str, b
 
 def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
     organization = anomaly.organization
-    words = said_of(anomaly, action_name_of)
+    words = said_of(anomaly, action_names_of)
     shows_usd = sees_usd(anomaly.mode) and anomaly.a_day_nanousd is not None
     return {
         "type": "anomaly.found",

@@ -245,7 +245,7 @@ def _names(organization: Organization, rows: Sequence[RoutingRow], slugs: Iterab
     wanted = set(slugs)
     if not names.keys() | NOT_OF_AGENTS >= wanted:  # an archived agent
         names = action_names_of(organization)
-    return {slug: names.get(slug) or action_name(slug) for slug in wanted}
+    return {slug: action_name(slug, names) for slug in wanted}
 
 
 def _spent(organization: Organization, names: Mapping[str, str], cells: Sequence[Cell]) -> list[Spent]:

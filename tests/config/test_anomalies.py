@@ -237,14 +237,14 @@ def posts(monkeypatch) -> list[HttpCall]:
     return sent
 
 
-def name_of(organization, action: str) -> str:
-    return action
+def names_of(organization) -> dict[str, str]:
+    return {"candidate_check": "Candidate Check"}
 
 
 def test_an_anomaly_is_posted_once_and_signed(acme, alice, posts):
     secret = anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     row = anomaly(acme)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
 
     assert anomaly_hooks.post_anomalies(now=NOW) == 1
     assert anomaly_hooks.post_anomalies(now=NOW) == 0
@@ -266,7 +266,7 @@ def test_an_anomaly_is_posted_once_and_signed(acme, alice, posts):
 def test_what_the_server_does_not_take_is_posted_again(acme, alice, posts, status):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
     posts.status = status
     assert anomaly_hooks.post_anomalies(now=NOW) == 0
     posts.status = 200
@@ -277,7 +277,7 @@ def test_what_the_server_does_not_take_is_posted_again(acme, alice, posts, statu
 def test_it_is_given_up_in_the_end(acme, alice, posts):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
     posts.status = 500
     for hour in range(anomaly_hooks.MOST_ATTEMPTS + 3):
         anomaly_hooks.post_anomalies(now=NOW + timedelta(hours=hour))
@@ -288,7 +288,7 @@ def test_no_usd_of_managed_calls_is_posted(acme, alice, posts):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme, mode="managed")
     anomaly(acme, mode="managed", kind="requests", usual=100, found=900)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
     anomaly_hooks.post_anomalies(now=NOW)
     (call,) = posts
     assert call.body is not None

@@ -13,7 +13,7 @@ from organizations.models import ApiToken, AuditEvent, Membership
 from organizations.services import set_members_see_usd
 from tests.usage.conftest import KEY, NOON, event, roll_up
 from usage.anomalies.series import moment_of, number_of
-from usage.episodes import following
+from usage.episodes import following, reading
 from usage.episodes.answers import NotExpected, expect_anomaly, raise_again
 from usage.episodes.following import SETTLED, detect_anomalies
 from usage.episodes.keeping import Episodes
@@ -59,8 +59,8 @@ def _hour(organization, number: int, action: str, mode: Mode, calls: int, last: 
     )
 
 
-def name_of(organization, action: str) -> str:
-    return action.replace("_", " ").title()
+def names_of(organization) -> dict[str, str]:
+    return {"candidate_check": "Candidate Check"}
 
 
 def later(hours_later: int) -> datetime:
@@ -86,7 +86,7 @@ def test_running_twice_finds_it_once_and_tells_it_once(acme, alice):
     hours(acme, spike=9)
     for _ in range(2):
         detect_anomalies(now=NOW)
-        tell_anomalies(now=NOW, name_of=name_of)
+        tell_anomalies(now=NOW, names_of=names_of)
     assert Anomaly.objects.count() == 1
     (message,) = mail.outbox
     assert message.to == [alice.email]
@@ -170,7 +170,7 @@ def test_what_managed_calls_cost_is_told_to_nobody(acme, alice):
     hours(acme, action="other", mode=Mode.MANAGED, spike=9)
     assert detect_anomalies(now=NOW).opened == 2
 
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
 
     assert not Anomaly.objects.filter(told_at=None).exists()
     (message,) = mail.outbox
@@ -191,13 +191,13 @@ def test_the_member_whose_token_it_is_hears_of_it_too(acme, alice, bob):
         key_label="Default", mode=Mode.BYOK, token_id=token.pk, member_id=bob.pk, **day,
     )  # fmt: skip
     detect_anomalies(now=NOW)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
     assert sorted(message.to[0] for message in mail.outbox) == sorted([alice.email, bob.email])
 
     Anomaly.objects.update(told_at=None)
     mail.outbox.clear()
     set_members_see_usd(organization=acme, sees=False, actor=alice)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
     said = {message.to[0]: str(message.body) for message in mail.outbox}
     assert "shown to owners and admins" in said[bob.email]
     assert "shown to owners and admins" not in said[alice.email]
@@ -222,7 +222,7 @@ def test_a_mail_to_a_member_has_no_usd_where_owners_keep_them(acme, alice, bob, 
     detect_anomalies(now=NOW)
     assert Anomaly.objects.get().kind == kind
 
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, names_of=names_of)
 
     bodies = {message.to[0]: message.body for message in mail.outbox}
     assert "$" in bodies[alice.email]
@@ -292,7 +292,7 @@ def test_an_hour_that_was_missed_is_judged_by_the_next_run(acme, alice):
     missed(acme, burst=2, hours_missed=6)
 
     detected = detect_anomalies(now=later(6))
-    tell_anomalies(now=later(6), name_of=name_of)
+    tell_anomalies(now=later(6), names_of=names_of)
 
     assert (detected.hours, detected.opened, detected.over) == (6, 1, 0)
     anomaly = Anomaly.objects.get()
@@ -309,7 +309,7 @@ def test_what_was_over_before_it_was_found_is_told_once_as_past(acme, alice):
     detected = detect_anomalies(now=later(5 * 24))
     assert (detected.hours, detected.opened, detected.over) == (5 * 24, 1, 1)
     for hours_later in (0, 1):
-        tell_anomalies(now=later(5 * 24 + hours_later), name_of=name_of)
+        tell_anomalies(now=later(5 * 24 + hours_later), names_of=names_of)
         detect_anomalies(now=later(5 * 24 + hours_later))
 
     anomaly = Anomaly.objects.get()
@@ -346,7 +346,7 @@ def test_a_run_that_breaks_off_leaves_its_hours_to_the_next(acme, monkeypatch):
 
 def test_what_another_process_has_judged_meanwhile_is_not_written_again(acme, monkeypatch):
     missed(acme, burst=2, hours_missed=3)
-    read = following.hours_of_everybody
+    read = reading.hours_of_everybody
 
     def read_slowly(first, last):
         monkeypatch.setattr(following, "hours_of_everybody", read)
