@@ -14,13 +14,14 @@ from django.core.management import call_command
 from standardwebhooks import Webhook
 
 from config import anomaly_hooks
+from config.anomaly_addresses import SENTENCES, AddressRefused
 from config.onboarding import close_organization
 from organizations.models import AuditEvent
 from organizations.sealing import every_fernet
 from organizations.services import set_members_see_usd
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.reasons import reason
-from providers.keys.destinations import BaseUrlRefused
+from providers.adapters.sentences import SENTENCES as SENTENCES_OF_KEYS
 from routing.models import RoutingRule
 from tests.builders import route_to_own_key
 from tests.conftest import logged_in
@@ -302,9 +303,61 @@ def test_no_usd_of_managed_calls_is_posted(acme, alice, posts):
     ["http://hooks.example.com/", "https://127.0.0.1/", "https://10.0.0.8/x", "https://localhost/", "ftp://a.example/"],
 )
 def test_it_goes_through_the_same_guard_as_every_call(acme, alice, url):
-    with pytest.raises(BaseUrlRefused):
+    with pytest.raises(AddressRefused):
         anomaly_hooks.save_webhook(organization=acme, url=url, actor=alice, now=NOW)
     assert not AnomalyWebhook.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "Enter the address to post to."),
+        ("http://hooks.example.com/", "The address has to begin with https://."),
+        ("hooks.example.com/keyfare", "Begin the address with https://, as in https://hooks.example.com/keyfare."),
+        ("ftp://hooks.example.com/", "Begin the address with https://"),
+        ("https://", "Name the server after https://"),
+        ("https:///keyfare", "Name the server after https://"),
+        ("https://:8443/keyfare", "Name the server after https://"),
+        ("https://10.0.0.8/x", "This address is not on the internet."),
+        ("https://[::1]/x", "This address is not on the internet."),
+        ("https://localhost/", "This address is not on the internet."),
+        ("https://hooks.example.com:8443/", "Only port 443 can be posted to."),
+        ("https://hooks.example.com:99999/", "A port is a number from 1 to 65535."),
+        ("https://hooks.example.com:port/", "A port is a number from 1 to 65535."),
+        ("https://[2001:db8::1]:port/", "A port is a number from 1 to 65535."),
+        ("https://alice:word@hooks.example.com/", "Leave user name and password out of the address"),
+        ("https://hooks.example.com/x#part", "Leave out what begins with “?” or “#”"),
+        ("https://hooks.example.com/x?a=b", "Leave out what begins with “?” or “#”"),
+        ("https://hooks.example.com/" + "x" * 200, "The address has at most 200 characters."),
+        ("https://256.1.1.1/", "Write an IP address as four numbers"),
+        ("https://hooks..example.com/", "The name of the server is not valid."),
+        ("https://hooks.example.com/a b", "This is no address of a server."),
+        ("https://hooks.example.com/../x", "This is no address of a server."),
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_words_of_its_own(acme, alice, url, sentence):
+    answer = logged_in(alice).post(f"{PAGE}webhook", {"url": url})
+    assert answer.status_code == 422
+    (said,) = answer.context["webhook_form"].errors["url"]
+    assert sentence in said
+    text = " ".join(answer.content.decode().split())
+    assert "base URL" not in text
+    assert not AnomalyWebhook.objects.exists()
+
+
+def test_an_address_that_is_not_allowed_any_more_is_told_in_the_same_words(acme, alice, posts):
+    anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
+    AnomalyWebhook.objects.update(url="https://10.0.0.8/x")
+    anomaly(acme)
+    tell_anomalies(now=NOW, names_of=names_of)
+    anomaly_hooks.post_anomalies(now=NOW)
+    assert not posts
+    assert AnomalyWebhook.objects.get().last_answer.startswith("This address is not on the internet.")
+
+
+def test_every_reason_has_its_sentence():
+    of_base_urls = {code.removeprefix("base_url.") for code in SENTENCES_OF_KEYS if code.startswith("base_url.")}
+    assert of_base_urls - set(SENTENCES) == {"missing", "no_url"}  # a form asks for it, and `_what_is_wrong` looks on
 
 
 def test_the_secret_is_shown_once_and_is_sealed(acme, alice):
