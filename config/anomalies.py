@@ -7,6 +7,7 @@ from datetime import UTC
 
 from django.db.models import Q
 
+from config.anomaly_credits import credits_said
 from organizations.models import Organization, TenantQuerySet
 from routing.actions import action_names_of
 from routing.models import RoutingRule
@@ -33,6 +34,16 @@ class Shown:
     expected: str
 
 
+def said_of(anomaly: Anomaly) -> Said:
+    organization = anomaly.organization
+    return said(
+        anomaly,
+        action=action_name(anomaly.action, action_names_of(organization)),
+        callers=names_of_callers(organization, [anomaly]),
+        credits=credits_said(organization, [anomaly]).get(anomaly.pk, ""),
+    )
+
+
 def told_anomalies(organization: Organization) -> TenantQuerySet[Anomaly]:
     """Those that the organization is told of, the latest first."""
     told = Anomaly.objects.for_organization(organization).order_by("-since", "-id")
@@ -51,6 +62,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
     if not rows:
         return []
     names, callers = action_names_of(organization), names_of_callers(organization, rows)
+    credits = credits_said(organization, rows)
     rules = {
         rule.action: rule
         for rule in RoutingRule.objects.for_organization(organization).filter(
@@ -64,6 +76,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
                 anomaly,
                 action=action_name(anomaly.action, names),
                 callers=callers,
+                credits=credits.get(anomaly.pk, ""),
             ),
             calls_url=calls_url(organization, **_calls(anomaly)),
             rule=rules.get(anomaly.action) if anomaly.mode == Mode.BYOK else None,

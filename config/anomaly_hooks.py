@@ -22,6 +22,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 from standardwebhooks import Webhook
 
+from config.anomalies import said_of
 from config.anomaly_addresses import AddressRefused, address_named
 from organizations.audit import record
 from organizations.edits import check_seen
@@ -29,9 +30,7 @@ from organizations.models import Organization, User
 from organizations.sealing import every_fernet
 from providers.adapters.base import HttpCall, ProviderError
 from providers.egress.short_calls import send_now
-from routing.actions import action_names_of
 from usage.audience import sees_usd
-from usage.episodes.telling import said_of
 from usage.episodes.webhooks import PURPOSE
 from usage.models import Anomaly, AnomalyWebhook
 
@@ -144,7 +143,7 @@ def _send(hook: AnomalyWebhook, anomaly: Anomaly, now: datetime) -> tuple[str, b
 
 def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
     organization = anomaly.organization
-    words = said_of(anomaly, action_names_of)
+    words = said_of(anomaly)
     shows_usd = sees_usd(anomaly.mode) and anomaly.a_day_nanousd is not None
     return {
         "type": "anomaly.found",

@@ -21,6 +21,7 @@ from candidates.models import CandidateCheck
 from candidates.unit_costs import BY_ACTION, NOT_OF_AGENTS, unit_costs_of
 from config import getting_started
 from config.anomalies import open_anomalies
+from config.anomaly_credits import credits_said
 from config.attention import Looked, failed_checks_url, lasting, needs_attention
 from organizations import clock
 from organizations.models import Organization
@@ -121,6 +122,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
                 seen_until=seen_until,
                 anomalies=anomalies,
                 names=names,
+                credits=credits_said(organization, anomalies),
                 is_set_up=not steps_open,
             )
         ),

@@ -14,6 +14,7 @@ from django.core.management import call_command
 from standardwebhooks import Webhook
 
 from config import anomaly_hooks
+from config.anomalies import said_of
 from config.anomaly_addresses import SENTENCES, AddressRefused
 from config.onboarding import close_organization
 from organizations.models import AuditEvent
@@ -238,14 +239,10 @@ def posts(monkeypatch) -> list[HttpCall]:
     return sent
 
 
-def names_of(organization) -> dict[str, str]:
-    return {"candidate_check": "Candidate Check"}
-
-
 def test_an_anomaly_is_posted_once_and_signed(acme, alice, posts):
     secret = anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     row = anomaly(acme)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
 
     assert anomaly_hooks.post_anomalies(now=NOW) == 1
     assert anomaly_hooks.post_anomalies(now=NOW) == 0
@@ -267,7 +264,7 @@ def test_an_anomaly_is_posted_once_and_signed(acme, alice, posts):
 def test_what_the_server_does_not_take_is_posted_again(acme, alice, posts, status):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     posts.status = status
     assert anomaly_hooks.post_anomalies(now=NOW) == 0
     posts.status = 200
@@ -278,7 +275,7 @@ def test_what_the_server_does_not_take_is_posted_again(acme, alice, posts, statu
 def test_it_is_given_up_in_the_end(acme, alice, posts):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     posts.status = 500
     for hour in range(anomaly_hooks.MOST_ATTEMPTS + 3):
         anomaly_hooks.post_anomalies(now=NOW + timedelta(hours=hour))
@@ -289,7 +286,7 @@ def test_no_usd_of_managed_calls_is_posted(acme, alice, posts):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme, mode="managed")
     anomaly(acme, mode="managed", kind="requests", usual=100, found=900)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     anomaly_hooks.post_anomalies(now=NOW)
     (call,) = posts
     assert call.body is not None
@@ -349,7 +346,7 @@ def test_an_address_that_is_not_allowed_any_more_is_told_in_the_same_words(acme,
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     AnomalyWebhook.objects.update(url="https://10.0.0.8/x")
     anomaly(acme)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     anomaly_hooks.post_anomalies(now=NOW)
     assert not posts
     assert AnomalyWebhook.objects.get().last_answer.startswith("This address is not on the internet.")

@@ -18,6 +18,7 @@ from usage.episodes.answers import NotExpected, expect_anomaly, raise_again
 from usage.episodes.following import SETTLED, detect_anomalies
 from usage.episodes.keeping import Episodes
 from usage.episodes.telling import tell_anomalies
+from usage.episodes.words import Said, said
 from usage.measures import COARSE_MEASURES, MEASURES
 from usage.models import Anomaly, Mode, RollupState, UsageDaily, UsageHourly
 from usage.rollups import HOURS_KEPT_DAYS
@@ -59,8 +60,8 @@ def _hour(organization, number: int, action: str, mode: Mode, calls: int, last: 
     )
 
 
-def names_of(organization) -> dict[str, str]:
-    return {"candidate_check": "Candidate Check"}
+def said_of(anomaly: Anomaly) -> Said:
+    return said(anomaly, action=anomaly.action.replace("_", " ").title())
 
 
 def later(hours_later: int) -> datetime:
@@ -86,7 +87,7 @@ def test_running_twice_finds_it_once_and_tells_it_once(acme, alice):
     hours(acme, spike=9)
     for _ in range(2):
         detect_anomalies(now=NOW)
-        tell_anomalies(now=NOW, names_of=names_of)
+        tell_anomalies(now=NOW, said_of=said_of)
     assert Anomaly.objects.count() == 1
     (message,) = mail.outbox
     assert message.to == [alice.email]
@@ -170,7 +171,7 @@ def test_what_managed_calls_cost_is_told_to_nobody(acme, alice):
     hours(acme, action="other", mode=Mode.MANAGED, spike=9)
     assert detect_anomalies(now=NOW).opened == 2
 
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
 
     assert not Anomaly.objects.filter(told_at=None).exists()
     (message,) = mail.outbox
@@ -191,13 +192,13 @@ def test_the_member_whose_token_it_is_hears_of_it_too(acme, alice, bob):
         key_label="Default", mode=Mode.BYOK, token_id=token.pk, member_id=bob.pk, **day,
     )  # fmt: skip
     detect_anomalies(now=NOW)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     assert sorted(message.to[0] for message in mail.outbox) == sorted([alice.email, bob.email])
 
     Anomaly.objects.update(told_at=None)
     mail.outbox.clear()
     set_members_see_usd(organization=acme, sees=False, actor=alice)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     said = {message.to[0]: str(message.body) for message in mail.outbox}
     assert "shown to owners and admins" in said[bob.email]
     assert "shown to owners and admins" not in said[alice.email]
@@ -222,7 +223,7 @@ def test_a_mail_to_a_member_has_no_usd_where_owners_keep_them(acme, alice, bob, 
     detect_anomalies(now=NOW)
     assert Anomaly.objects.get().kind == kind
 
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
 
     bodies = {message.to[0]: message.body for message in mail.outbox}
     assert "$" in bodies[alice.email]
@@ -292,7 +293,7 @@ def test_an_hour_that_was_missed_is_judged_by_the_next_run(acme, alice):
     missed(acme, burst=2, hours_missed=6)
 
     detected = detect_anomalies(now=later(6))
-    tell_anomalies(now=later(6), names_of=names_of)
+    tell_anomalies(now=later(6), said_of=said_of)
 
     assert (detected.hours, detected.opened, detected.over) == (6, 1, 0)
     anomaly = Anomaly.objects.get()
@@ -309,7 +310,7 @@ def test_what_was_over_before_it_was_found_is_told_once_as_past(acme, alice):
     detected = detect_anomalies(now=later(5 * 24))
     assert (detected.hours, detected.opened, detected.over) == (5 * 24, 1, 1)
     for hours_later in (0, 1):
-        tell_anomalies(now=later(5 * 24 + hours_later), names_of=names_of)
+        tell_anomalies(now=later(5 * 24 + hours_later), said_of=said_of)
         detect_anomalies(now=later(5 * 24 + hours_later))
 
     anomaly = Anomaly.objects.get()

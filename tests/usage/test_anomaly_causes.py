@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 
 from tests.usage.conftest import KEY, NOON
-from tests.usage.test_anomalies import HOUR, NOW, USD, _hour, hours, later, names_of
+from tests.usage.test_anomalies import HOUR, NOW, USD, _hour, hours, later, said_of
 from tests.usage.test_anomaly_judges import LAST, changed, dearer, hour, judged, ruled, steady
 from usage.anomalies.causes import PRECEDENCE, is_one_cause
 from usage.anomalies.drivers import Driver
@@ -112,7 +112,7 @@ def test_one_cause_is_one_episode_and_one_mail(acme, alice):
     lost_cache(acme)
 
     assert detect_anomalies(now=NOW).opened == 1
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
 
     anomaly = Anomaly.objects.get()
     assert (anomaly.kind, [view["kind"] for view in anomaly.also]) == ("cache_loss", ["cost_per_request"])
@@ -126,12 +126,12 @@ def test_one_cause_is_one_episode_and_one_mail(acme, alice):
 def test_a_view_that_is_found_later_joins_the_episode(acme, alice):
     hours(acme, spike=9)
     detect_anomalies(now=NOW)
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     UsageHourly.objects.bulk_create([_hour(acme, HOUR + 1, "candidate_check", Mode.BYOK, 900, {})])
     UsageHourly.objects.filter(hour=NOON).update(retried_calls=800)
 
     assert detect_anomalies(now=later(1)).opened == 0
-    tell_anomalies(now=later(1), names_of=names_of)
+    tell_anomalies(now=later(1), said_of=said_of)
 
     anomaly = Anomaly.objects.get()
     assert (anomaly.kind, [view["kind"] for view in anomaly.also]) == ("requests", ["retries"])
@@ -172,7 +172,7 @@ def test_what_organizations_are_told_of_is_not_hidden_in_what_they_are_not(acme,
     detect_anomalies(now=NOW)
     anomaly = Anomaly.objects.get()
     assert (anomaly.kind, [view["kind"] for view in anomaly.also]) == ("requests", ["cost_per_request"])
-    tell_anomalies(now=NOW, names_of=names_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     assert "A request cost" not in mail.outbox[0].body
 
 

@@ -7,7 +7,7 @@ Told once: an episode is claimed in the transaction that puts its mails into the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -21,23 +21,22 @@ from organizations.models import Membership, Organization
 from organizations.templatetags import mail_text
 from organizations.viewer import viewing
 from usage.episodes.keeping import QUIET
-from usage.episodes.words import Said, is_shown, names_of_callers, said
+from usage.episodes.words import Said, is_shown
 from usage.models import Anomaly, AnomalyWebhook, UsageDaily
-from usage.names import action_name
 
 AT_ONCE = 500
 FOUND_LATELY = timedelta(days=1)
-Names = Callable[[Organization], Mapping[str, str]]  # of an organization's actions, by slug
+SaidOf = Callable[[Anomaly], Said]  # in the words of the apps above: names of actions, and credits
 
 
-def tell_anomalies(*, now: datetime, names_of: Names) -> int:
+def tell_anomalies(*, now: datetime, said_of: SaidOf) -> int:
     """Mail what was found and not told yet, also where it was over before anybody looked. Returns how many e-mails."""
     is_open = Q(state=Anomaly.State.OPEN, seen_at__gte=now - QUIET)
     is_past = Q(state=Anomaly.State.OVER, expected_at=None, found_at__gte=now - FOUND_LATELY)
     untold = (
         Anomaly.objects.filter(is_open | is_past, told_at=None).select_related("organization").order_by("pk")[:AT_ONCE]
     )
-    return sum(_tell(anomaly, now, names_of) for anomaly in untold)
+    return sum(_tell(anomaly, now, said_of) for anomaly in untold)
 
 
 def member_of(anomaly: Anomaly) -> int | None:
@@ -51,13 +50,7 @@ def member_of(anomaly: Anomaly) -> int | None:
     return (tokens[0][1] or None) if len(tokens) == 1 and tokens[0][0] else None
 
 
-def said_of(anomaly: Anomaly, names_of: Names) -> Said:
-    organization = anomaly.organization
-    callers = names_of_callers(organization, [anomaly])
-    return said(anomaly, action=action_name(anomaly.action, names_of(organization)), callers=callers)
-
-
-def _tell(anomaly: Anomaly, now: datetime, names_of: Names) -> int:
+def _tell(anomaly: Anomaly, now: datetime, said_of: SaidOf) -> int:
     organization = anomaly.organization
     with transaction.atomic():
         has_hook = AnomalyWebhook.objects.for_organization(organization).exists() and is_shown(anomaly)
@@ -65,15 +58,15 @@ def _tell(anomaly: Anomaly, now: datetime, names_of: Names) -> int:
         if not untold.update(told_at=now, post_due_at=now if has_hook else None) or not is_shown(anomaly):
             return 0
         people = _concerned(organization, member_of(anomaly))
-        mails = [_mail(anomaly, _said_as(person, anomaly, names_of), person.user.email) for person in people]
+        mails = [_mail(anomaly, _said_as(person, anomaly, said_of), person.user.email) for person in people]
         if mails:
             get_connection().send_messages(mails)
     return len(mails)
 
 
-def _said_as(person: Membership, anomaly: Anomaly, names_of: Names) -> Said:
+def _said_as(person: Membership, anomaly: Anomaly, said_of: SaidOf) -> Said:
     with viewing(sees_usd=person.sees_usd):
-        return said_of(anomaly, names_of)
+        return said_of(anomaly)
 
 
 def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:

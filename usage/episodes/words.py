@@ -39,12 +39,15 @@ class Said:
     also: tuple[str, ...] = ()
 
 
-def said(anomaly: Anomaly, *, action: str, callers: Mapping[str, str] = NOBODY) -> Said:
-    """`action` is its name; `callers` those of tokens, as `names_of_callers` gives them."""
+def said(anomaly: Anomaly, *, action: str, callers: Mapping[str, str] = NOBODY, credits: str = "") -> Said:
+    """
+    `action` is its name; `callers` those of tokens, as `names_of_callers` gives them; `credits` says what Managed calls
+    cost.
+    """
     return Said(
         title=f"{anomaly.get_kind_display()}: {action}",
         what=_what(anomaly, callers),
-        cost=_cost(anomaly),
+        cost=_cost(anomaly, credits),
         drivers=_drivers(anomaly),
         also=tuple(_what(view, callers) for view in anomaly.views[1:] if is_shown(view)),
     )
@@ -95,13 +98,11 @@ def _what(anomaly: Anomaly, callers: Mapping[str, str]) -> str:
     raise ValueError(anomaly.kind)
 
 
-def _cost(anomaly: Anomaly) -> str:
-    if not sees_usd(anomaly.mode) and anomaly.mode == Mode.BYOK:
-        return f"What that costs is {OF_OWNERS}."
+def _cost(anomaly: Anomaly, credits: str) -> str:
     if not sees_usd(anomaly.mode):
         if anomaly.mode != Mode.MANAGED:
             return f"What that costs is {OF_OWNERS}."
-        return "These calls are Managed: what they cost is paid by the operator."
+        return f"These calls are Managed: what they cost is paid by the operator. {credits}".strip()
     if anomaly.a_day_nanousd is None:
         return "What that costs is not known."
     amount = amounts.dollars(anomaly.a_day_nanousd)

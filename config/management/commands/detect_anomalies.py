@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from config.anomalies import said_of
 from config.anomaly_hooks import post_anomalies
 from organizations import clock
-from routing.actions import action_names_of
 from usage.episodes.following import detect_anomalies
 from usage.episodes.telling import tell_anomalies
 from usage.rollups import RollupRefused
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             detected = detect_anomalies(now=now)
         except RollupRefused as refused:
             raise CommandError(str(refused)) from None
-        mailed = tell_anomalies(now=now, names_of=action_names_of)
+        mailed = tell_anomalies(now=now, said_of=said_of)
         posted = post_anomalies(now=now)
         if options["json"]:
             self.stdout.write(json.dumps({**asdict(detected), "mailed": mailed, "posted": posted}))
