@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
 from django.db.models import Q
 
 from config.anomaly_credits import credits_said
+from config.own_names import own_names
 from organizations.models import Organization, TenantQuerySet
 from routing.actions import action_names_of
 from routing.models import RoutingRule
@@ -39,7 +41,7 @@ def said_of(anomaly: Anomaly) -> Said:
     return said(
         anomaly,
         action=action_name(anomaly.action, action_names_of(organization)),
-        callers=names_of_callers(organization, [anomaly]),
+        callers=_names(organization, [anomaly]),
         credits=credits_said(organization, [anomaly]).get(anomaly.pk, ""),
     )
 
@@ -61,7 +63,7 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
     rows.sort(key=lambda anomaly: anomaly.state != State.OPEN)
     if not rows:
         return []
-    names, callers = action_names_of(organization), names_of_callers(organization, rows)
+    names, callers = action_names_of(organization), _names(organization, rows)
     credits = credits_said(organization, rows)
     rules = {
         rule.action: rule
@@ -86,6 +88,15 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
     ]
 
 
+def _names(organization: Organization, rows: Sequence[Anomaly]) -> dict[str, str]:
+    """Of tokens and keys that these are about, by their ids."""
+    names = names_of_callers(organization, rows)
+    if any(anomaly.kind == Kind.ELSEWHERE for anomaly in rows):
+        keys = own_names(organization, only=("key",)).keys
+        names |= {str(pk): f"The key “{name}”" for pk, name in keys.items()}
+    return names
+
+
 def _calls(anomaly: Anomaly) -> dict[str, str]:
     if anomaly.kind == Kind.DEAR_RUN:
         return {"run": anomaly.subject}
@@ -98,6 +109,7 @@ def _calls(anomaly: Anomaly) -> dict[str, str]:
         "status": "errors" if anomaly.kind == Kind.ERROR_STORM else "",
         "provider": provider,
         "model": model,
+        "key": anomaly.subject if anomaly.kind == Kind.ELSEWHERE else "",
         "token": anomaly.subject if anomaly.kind == Kind.NEW_CALLER else "",
     }
 

@@ -35,6 +35,7 @@ class Anomaly(models.Model):
         NEW_MODEL = "new_model", "A model never used before"
         NEW_CALLER = "new_caller", "A token that never called before"
         DEAR_RUN = "dear_run", "A run far dearer than others"
+        ELSEWHERE = "elsewhere", "A key is used elsewhere"
 
     class State(models.TextChoices):
         OPEN = "open", "Open"
@@ -51,7 +52,9 @@ class Anomaly(models.Model):
     kind = models.CharField(max_length=30, choices=Kind.choices)
     action = models.CharField(max_length=60)
     mode = models.CharField(max_length=10, choices=Mode.choices)
-    subject = models.CharField(max_length=200, blank=True, help_text="The model, the id of the token or of the run.")
+    subject = models.CharField(
+        max_length=200, blank=True, help_text="The model, the id of the token, of the run or of the key."
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     since = models.DateTimeField(help_text="The hour in which it began.")
     seen_at = models.DateTimeField(help_text="The end of the last hour in which it was found.")

@@ -16,7 +16,7 @@ from usage.anomalies.series import DAY
 # Who leads, first.
 PRECEDENCE: Sequence[Kind] = (
     *("error_storm", "new_model", "new_caller", "retries", "cache_loss", "dear_run"),
-    *("cost_per_request", "requests", "cost_per_request_drift", "requests_drift"),
+    *("cost_per_request", "requests", "cost_per_request_drift", "requests_drift", "elsewhere"),
 )
 SUMS = ("cost_per_request", "requests", "dear_run")
 DRIFTS = ("cost_per_request_drift", "requests_drift")

@@ -15,6 +15,7 @@ from usage.anomalies.detection import find
 from usage.anomalies.floor import floor_of
 from usage.anomalies.rules import RunsOfDay, dear_runs, find_by_rules, new_callers, usual_run
 from usage.anomalies.series import DAY, Series, moment_of, number_of
+from usage.episodes.elsewhere import Readings, no_readings, told_of_keys
 from usage.episodes.keeping import Episodes, Told
 from usage.episodes.reading import (
     SeenCaller,
@@ -48,15 +49,15 @@ class Detected:
     over: int
 
 
-def detect_anomalies(*, now: datetime) -> Detected:
+def detect_anomalies(*, now: datetime, readings: Readings = no_readings) -> Detected:
     """
     Judge the hours that are over and were not judged yet, and the last one in any case, of all organizations that
-    called within a day of them. Running twice finds it once.
+    called within a day of them, and what providers said of keys meanwhile. Running twice finds it once.
     """
     roll_up(now=now)
     state = RollupState.objects.first()
     hours = _hours_to_judge(state, number_of(now - SETTLED) - 1)
-    days = [_judge(hours[start : start + DAY], state, now) for start in range(0, len(hours), DAY)]
+    days = [_judge(hours[start : start + DAY], state, readings, now) for start in range(0, len(hours), DAY)]
     return Detected(
         hour=days[-1].hour,
         hours=len(hours),
@@ -74,18 +75,18 @@ def _hours_to_judge(state: RollupState | None, last: int) -> range:
     return range(min(last, max(first, last + 1 - HOURS_KEPT_DAYS * DAY)), last + 1)
 
 
-def _judge(hours: range, state: RollupState | None, now: datetime) -> Detected:
+def _judge(hours: range, state: RollupState | None, readings: Readings, now: datetime) -> Detected:
     """These hours, one after the other; what comes of them is written at once, and with it that they were judged."""
     first, last = hours[0], hours[-1]
     kept = _kept(moment_of(first + 1))
     callers = {hour: new_callers_of_everybody(hour) for hour in hours if hour == last or (hour + 1) % DAY == 0}
     runs = {hour: dear_runs_of_everybody(hour) for hour in hours}
     usual = {hour: usual_runs(list(of_hour), hour) for hour, of_hour in runs.items() if of_hour}
-    judged: list[Episodes] = []
+    judged: dict[int, Episodes] = {}
     organizations = actions = seen = 0
     for organization, streams in hours_of_everybody(first, last):
         organizations, actions = organizations + 1, actions + len(streams)
-        episodes = Episodes(organization, kept.pop(organization, []))
+        episodes = judged[organization] = Episodes(organization, kept[organization])
         for hour in hours:
             floor = floor_of(_usual_day(streams.values(), hour))
             told = _judged(streams, episodes, hour, floor)
@@ -93,12 +94,15 @@ def _judge(hours: range, state: RollupState | None, now: datetime) -> Detected:
             told += _judged_runs(organization, runs[hour], usual.get(hour, {}), hour, floor)
             episodes.follow(told, end=moment_of(hour + 1), now=now)
             seen += len(told)
-        judged.append(episodes)
     end = moment_of(last + 1)
-    for organization, silent in kept.items():
-        judged.append(episodes := Episodes(organization, silent))
-        episodes.follow((), end=end, now=now)
-    opened, over = _write([episodes for episodes in judged if episodes.are_changed], state, end)
+    of_keys: defaultdict[int, list[Told]] = defaultdict(list)
+    for organization, each in told_of_keys(readings(moment_of(first), end), last):
+        of_keys[organization].append(each)
+        seen += 1
+    for organization in (kept.keys() - judged.keys()) | of_keys.keys():
+        episodes = judged.setdefault(organization, Episodes(organization, kept[organization]))
+        episodes.follow(of_keys[organization], end=end, now=now)
+    opened, over = _write([episodes for episodes in judged.values() if episodes.are_changed], state, end)
     return Detected(end.isoformat(), len(hours), organizations, actions, opened, seen, over)
 
 

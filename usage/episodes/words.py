@@ -41,11 +41,11 @@ class Said:
 
 def said(anomaly: Anomaly, *, action: str, callers: Mapping[str, str] = NOBODY, credits: str = "") -> Said:
     """
-    `action` is its name; `callers` those of tokens, as `names_of_callers` gives them; `credits` says what Managed calls
-    cost.
+    `action` is its name; `callers` those of tokens, as `names_of_callers` gives them, and of keys; `credits` says what
+    Managed calls cost.
     """
     return Said(
-        title=f"{anomaly.get_kind_display()}: {action}",
+        title=f"{anomaly.get_kind_display()}: {action}" if anomaly.action else anomaly.get_kind_display(),
         what=_what(anomaly, callers),
         cost=_cost(anomaly, credits),
         drivers=_drivers(anomaly),
@@ -95,6 +95,14 @@ def _what(anomaly: Anomaly, callers: Mapping[str, str]) -> str:
             return f"{found:,} calls came by the token {caller}, which never called before."
         case Kind.DEAR_RUN:
             return f"One run cost {_usd(found)}; usual is {_usd(usual)}."
+        case Kind.ELSEWHERE:
+            key = callers.get(anomaly.subject, "This key, removed since,")
+            if not sees_usd(anomaly.mode):
+                return f"{key} was used for more than what passed here, by its provider's account."
+            return (
+                f"{key} cost {_usd(usual + found)} {_within(anomaly.hours)} by its provider's account; what passed "
+                f"here with it cost {_usd(usual)}."
+            )
     raise ValueError(anomaly.kind)
 
 
@@ -108,6 +116,8 @@ def _cost(anomaly: Anomaly, credits: str) -> str:
     amount = amounts.dollars(anomaly.a_day_nanousd)
     if anomaly.kind == Kind.DEAR_RUN:
         return f"That is {amount} more than usual (estimated)."
+    if anomaly.kind == Kind.ELSEWHERE:
+        return f"What did not pass here cost {amount}."
     if anomaly.kind in (Kind.NEW_MODEL, Kind.NEW_CALLER):
         return f"That cost {amount} (estimated)."
     of_day = "in its last 24 hours" if anomaly.state == Anomaly.State.OVER else "in the last 24 hours"
@@ -115,7 +125,7 @@ def _cost(anomaly: Anomaly, credits: str) -> str:
 
 
 def _drivers(anomaly: Anomaly) -> tuple[str, ...]:
-    if anomaly.kind in (Kind.NEW_MODEL, Kind.NEW_CALLER) and not anomaly.drivers:
+    if anomaly.kind in (Kind.NEW_MODEL, Kind.NEW_CALLER, Kind.ELSEWHERE) and not anomaly.drivers:
         return ()
     if anomaly.drivers is None:
         return ("What drives it was not measured.",)

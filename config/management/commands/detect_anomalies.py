@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config.anomalies import said_of
 from config.anomaly_hooks import post_anomalies
 from organizations import clock
+from providers.keys.usage_readings import readings
 from usage.episodes.following import detect_anomalies
 from usage.episodes.telling import tell_anomalies
 from usage.rollups import RollupRefused
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
         try:
-            detected = detect_anomalies(now=now)
+            detected = detect_anomalies(now=now, readings=readings)
         except RollupRefused as refused:
             raise CommandError(str(refused)) from None
         mailed = tell_anomalies(now=now, said_of=said_of)
