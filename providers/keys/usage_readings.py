@@ -14,6 +14,7 @@ from usage.episodes.elsewhere import KeyReading
 
 USED, READ_AT, BEFORE = "usage_nanousd", "read_at", "before"
 LEAST_APART = timedelta(hours=20)  # keys are validated once a day
+MOST_APART = timedelta(days=7)  # calls of longer ago may have been pruned
 
 
 def with_reading(limits: Mapping[str, Any], last: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
@@ -38,7 +39,8 @@ def readings(since: datetime, until: datetime) -> Iterator[KeyReading]:
     for key in keys.order_by("pk"):
         now, before = key.provider_limits, key.provider_limits[BEFORE]
         used = now[USED] - before[USED]
-        if since <= _moment(now) < until and _moment(now) - _moment(before) >= LEAST_APART and used > 0:
+        is_new, apart = since <= _moment(now) < until, _moment(now) - _moment(before)
+        if is_new and LEAST_APART <= apart <= MOST_APART and used > 0:
             yield KeyReading(key.organization_id, key.pk, _moment(before), _moment(now), used)
 
 

@@ -124,10 +124,8 @@ def test_what_did_not_pass_here_is_told_once(acme, alice, key, simulated_provide
     )  # fmt: skip
     (message,) = mail.outbox
     assert message.subject == "A key is used elsewhere in Acme"
-    said = (
-        "The key “OpenRouter · Default” cost $12.00 within 24 hours by its provider's account; what passed here with it"
-    )
-    assert f"{said} cost $2.0000." in message.body
+    assert "The key “OpenRouter · Default” cost $12.00 within 24 hours by its provider's account;" in message.body
+    assert "what passed here with it cost $2.0000." in message.body
     assert "What did not pass here cost $10.00." in message.body
     (shown,) = shown_anomalies(acme)
     assert f"key={key.pk}" in shown.calls_url
@@ -155,6 +153,15 @@ def test_another_secret_begins_anew(acme, alice, key, simulated_providers):
     used(simulated_providers, 12)
     assert detect().opened == 0
     assert "before" not in ProviderKey.objects.get().provider_limits
+
+
+@database
+@pytest.mark.parametrize(("apart", "count"), [(2 * HOUR, 0), (DAY, 1), (8 * DAY, 0)])
+def test_two_readings_are_a_day_to_a_week_apart(acme, key, simulated_providers, apart, count):
+    simulated_providers.app.spent[SECRET] += 12
+    key.validations.update(finished_at=NOW)
+    validate_due_keys(now=NOW + apart, older_than=HOUR)
+    assert len(list(readings(NOW, NOW + 9 * DAY))) == count
 
 
 @database
