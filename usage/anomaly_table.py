@@ -14,6 +14,7 @@ from organizations.models import Organization, TenantQuerySet
 from usage.columns import Mode
 
 ROOM = 1.5  # times what was found: so far it is expected, too
+MOST_RUNS = 5  # of one cause, the dearest
 
 
 class Anomaly(models.Model):
@@ -132,7 +133,9 @@ class Anomaly(models.Model):
         if signature in known:
             view["since"] = known[signature]["since"]
         view["seen_at"] = other.seen_at.isoformat()
-        self.also = list((known | {signature: view}).values())
+        views = list((known | {signature: view}).values())
+        runs = sorted((each for each in views if each["kind"] == self.Kind.DEAR_RUN), key=lambda each: -each["found"])
+        self.also = [each for each in views if each not in runs[MOST_RUNS:]]
         if self.state == self.State.OPEN:
             self.seen_at = other.seen_at
         if not self.drivers and other.drivers:

@@ -139,6 +139,16 @@ def test_a_view_that_is_found_later_joins_the_episode(acme, alice):
     assert len(mail.outbox) == 1
 
 
+def test_of_many_dear_runs_of_one_cause_the_dearest_are_kept():
+    told = {"mode": "byok", "action": "chat", "since": NOON, "seen_at": NOW, "hours": 1, "usual": 1}
+    episode = Anomaly(kind="cost_per_request", found=9, state="open", **told)
+    for number in range(9):
+        episode.tell_with(Anomaly(kind="dear_run", subject=str(number), found=100 + number % 7, **told))
+    episode.tell_with(Anomaly(kind="retries", found=9, **told))
+    assert [view["kind"] for view in episode.also] == ["dear_run"] * 5 + ["retries"]
+    assert min(view["found"] for view in episode.also[:5]) == 102
+
+
 @pytest.mark.django_db(transaction=True)
 def test_what_is_expected_is_so_in_each_of_its_views_and_no_further(acme, alice):
     lost_cache(acme)
