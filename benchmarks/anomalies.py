@@ -33,6 +33,7 @@ from typing import Any
 from benchmarks import anomaly_traces as traces
 from usage.anomalies.autoregression import usual_by_least_squares
 from usage.anomalies.baseline import Fit, Usual, usual_of
+from usage.anomalies.causes import is_one_cause, rank
 from usage.anomalies.detection import USUAL, Sensitivity, find
 from usage.anomalies.findings import Finding
 from usage.anomalies.floor import floor_of
@@ -61,7 +62,7 @@ class Method:
 @dataclass
 class Alarm:
     first: Finding
-    last: int
+    now: Finding
     drivers: list[str]
 
 
@@ -83,12 +84,17 @@ def alarms(tenant: traces.Tenant, method: Method, first: int, end: int) -> list[
         told = find(series, hour=hour, floor_nanousd=floor, sensitivity=method.sensitivity, fit=fit)
         if method.has_rules:
             told += find_by_rules(series, hour=hour, floor_nanousd=floor, days_of=days_of)
-        for finding in told:
+        for finding in sorted(told, key=rank):
             alarm = is_open.get(finding.signature)
-            if alarm is None or hour - alarm.last > QUIET:
-                alarm = is_open[finding.signature] = Alarm(finding, hour, [])
-                found.append(alarm)
-            alarm.last = hour
+            if alarm is None or hour - alarm.now.hour > QUIET:
+                ongoing = (each for each in found if hour - each.now.hour <= QUIET)
+                alarm = next((each for each in ongoing if is_one_cause(finding, each.now)), None)
+                if alarm is None:
+                    alarm = Alarm(finding, finding, [])
+                    found.append(alarm)
+                is_open[finding.signature] = alarm
+            is_lead = finding.signature == alarm.first.signature
+            alarm.now = replace(finding if is_lead else alarm.now, since=alarm.first.since, hour=hour)
             alarm.drivers += [driver.name for driver in finding.drivers or ()]
             hours = frozenset(range(max(finding.since, hour - 14 * DAY), hour + 1))
             if news := hours - series.left_out:

@@ -33,14 +33,14 @@ def anatomy_page(request: OrganizationHttpRequest) -> HttpResponse:
         run = of_run(request.organization, run_id, today=today)
         if run is None:
             raise Http404
-        name = names.get(run.action) or action_name(run.action)
+        name = action_name(run.action, names)
         context = {"run": run, "run_id": run_id, "name": name, "sentences": list(sentences(run.anatomy))}
         return render(request, "usage/anatomy_of_run.html", {**context, "most": MOST_CALLS_OF_A_RUN})
     month = form.wanted.get("month") or today.replace(day=1)
     last = min(last_of_month(month), max(today, month))
     action = form.wanted.get("action", "")
     period = of_period(request.organization, month, last, action=action)
-    used = {row.slug: names.get(row.slug) or action_name(row.slug) for row in period.actions}
+    used = {row.slug: action_name(row.slug, names) for row in period.actions}
     form.offer(months=_months(request.organization, today), actions={**names, **used})
     context = {
         "form": form,
@@ -48,7 +48,7 @@ def anatomy_page(request: OrganizationHttpRequest) -> HttpResponse:
         "last": last,
         "is_over": last < today,
         "action": action,
-        "name": names.get(action) or action_name(action),
+        "name": action_name(action, names),
         "period": period,
         "anatomy": period.anatomy,
         "sentences": list(sentences(period.anatomy)) if period.anatomy else [],

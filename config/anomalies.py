@@ -8,11 +8,13 @@ from datetime import UTC
 
 from django.db.models import Q
 
-from organizations.models import ApiToken, Organization, TenantQuerySet
+from config.anomaly_credits import credits_said
+from config.own_names import own_names
+from organizations.models import Organization, TenantQuerySet
 from routing.actions import action_names_of
 from routing.models import RoutingRule
 from usage.audience import sees_usd
-from usage.episodes.words import OF_USD, Said, said, until
+from usage.episodes.words import Said, names_of_callers, said, until
 from usage.forms import MOMENT
 from usage.models import Anomaly, Mode
 from usage.names import action_name
@@ -34,14 +36,20 @@ class Shown:
     expected: str
 
 
-def action_name_of(organization: Organization, action: str) -> str:
-    return action_names_of(organization).get(action) or action_name(action)
+def said_of(anomaly: Anomaly) -> Said:
+    organization = anomaly.organization
+    return said(
+        anomaly,
+        action=action_name(anomaly.action, action_names_of(organization)),
+        callers=_names(organization, [anomaly]),
+        credits=credits_said(organization, [anomaly]).get(anomaly.pk, ""),
+    )
 
 
 def told_anomalies(organization: Organization) -> TenantQuerySet[Anomaly]:
     """Those that the organization is told of, the latest first."""
     told = Anomaly.objects.for_organization(organization).order_by("-since", "-id")
-    return told if sees_usd(Mode.MANAGED) else told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=OF_USD))
+    return told if sees_usd(Mode.MANAGED) else told.exclude(Q(mode=Mode.MANAGED) & Q(kind__in=Anomaly.OF_USD))
 
 
 def open_anomalies(organization: Organization) -> list[Anomaly]:
@@ -55,7 +63,8 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
     rows.sort(key=lambda anomaly: anomaly.state != State.OPEN)
     if not rows:
         return []
-    names, callers = action_names_of(organization), _callers(organization, rows)
+    names, callers = action_names_of(organization), _names(organization, rows)
+    credits = credits_said(organization, rows)
     rules = {
         rule.action: rule
         for rule in RoutingRule.objects.for_organization(organization).filter(
@@ -67,8 +76,9 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
             anomaly=anomaly,
             said=said(
                 anomaly,
-                action=names.get(anomaly.action) or action_name(anomaly.action),
-                caller=callers.get(anomaly.subject, ""),
+                action=action_name(anomaly.action, names),
+                callers=callers,
+                credits=credits.get(anomaly.pk, ""),
             ),
             calls_url=calls_url(organization, **_calls(anomaly)),
             rule=rules.get(anomaly.action) if anomaly.mode == Mode.BYOK else None,
@@ -78,10 +88,13 @@ def shown_anomalies(organization: Organization) -> list[Shown]:
     ]
 
 
-def _callers(organization: Organization, rows: Sequence[Anomaly]) -> dict[str, str]:
-    ids = [int(anomaly.subject) for anomaly in rows if anomaly.kind == Kind.NEW_CALLER]
-    tokens = ApiToken.objects.for_organization(organization).filter(pk__in=ids) if ids else ()
-    return {str(token.pk): f"“{token.name}”" for token in tokens}
+def _names(organization: Organization, rows: Sequence[Anomaly]) -> dict[str, str]:
+    """Of tokens and keys that these are about, by their ids."""
+    names = names_of_callers(organization, rows)
+    if any(anomaly.kind == Kind.ELSEWHERE for anomaly in rows):
+        keys = own_names(organization, only=("key",)).keys
+        names |= {str(pk): f"The key “{name}”" for pk, name in keys.items()}
+    return names
 
 
 def _calls(anomaly: Anomaly) -> dict[str, str]:
@@ -96,6 +109,7 @@ def _calls(anomaly: Anomaly) -> dict[str, str]:
         "status": "errors" if anomaly.kind == Kind.ERROR_STORM else "",
         "provider": provider,
         "model": model,
+        "key": anomaly.subject if anomaly.kind == Kind.ELSEWHERE else "",
         "token": anomaly.subject if anomaly.kind == Kind.NEW_CALLER else "",
     }
 

@@ -22,16 +22,15 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 from standardwebhooks import Webhook
 
-from config.anomalies import action_name_of
+from config.anomalies import said_of
+from config.anomaly_addresses import AddressRefused, address_named
 from organizations.audit import record
 from organizations.edits import check_seen
 from organizations.models import Organization, User
 from organizations.sealing import every_fernet
 from providers.adapters.base import HttpCall, ProviderError
 from providers.egress.short_calls import send_now
-from providers.keys.destinations import BaseUrlRefused, destination_named
 from usage.audience import sees_usd
-from usage.episodes.telling import caller_of, said_of
 from usage.episodes.webhooks import PURPOSE
 from usage.models import Anomaly, AnomalyWebhook
 
@@ -50,10 +49,10 @@ def webhook_parts(hook: AnomalyWebhook | None) -> dict[str, object]:
 
 def save_webhook(*, organization: Organization, url: str, actor: User, now: datetime, seen: str | None = None) -> str:
     """
-    Have anomalies posted to `url`. Returns the new secret, the only time. Raises BaseUrlRefused, and ChangedMeanwhile
+    Have anomalies posted to `url`. Returns the new secret, the only time. Raises AddressRefused, and ChangedMeanwhile
     where a secret was made after the form was shown: another one would take its place.
     """
-    destination = destination_named(organization=organization, url=url)
+    destination = address_named(organization=organization, url=url)
     secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     with transaction.atomic():
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -119,10 +118,10 @@ def _send(hook: AnomalyWebhook, anomaly: Anomaly, now: datetime) -> tuple[str, b
     """What came of it in a sentence, and whether the server took it."""
     try:
         secret = every_fernet(PURPOSE).decrypt(hook.sealed_secret.encode()).decode()
-        destination = destination_named(organization=anomaly.organization, url=hook.url)
+        destination = address_named(organization=anomaly.organization, url=hook.url)
     except InvalidToken:
         return "None of KEYFARE_MASTER_KEYS opens its secret any more. Make a new one.", False
-    except BaseUrlRefused as refused:
+    except AddressRefused as refused:
         return str(refused)[:300], False
     body = json.dumps(_content(anomaly, now))
     message_id = f"anomaly_{anomaly.pk}"
@@ -144,7 +143,7 @@ def _send(hook: AnomalyWebhook, anomaly: Anomaly, now: datetime) -> tuple[str, b
 
 def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
     organization = anomaly.organization
-    words = said_of(anomaly, action_name_of, caller_of(anomaly)[0])
+    words = said_of(anomaly)
     shows_usd = sees_usd(anomaly.mode) and anomaly.a_day_nanousd is not None
     return {
         "type": "anomaly.found",
@@ -157,9 +156,12 @@ def _content(anomaly: Anomaly, now: datetime) -> dict[str, Any]:
             "mode": anomaly.mode,
             "subject": anomaly.subject,
             "since": anomaly.since.astimezone(UTC).isoformat(),
+            "seen": anomaly.seen_at.astimezone(UTC).isoformat(),
+            "is_over": anomaly.state == Anomaly.State.OVER,
             "title": words.title,
             "what": words.what,
             "cost": words.cost,
+            "also": list(words.also),
             "more_than_usual_nanousd_a_day": anomaly.a_day_nanousd if shows_usd else None,
             "drivers": anomaly.drivers,
             "unmeasured": anomaly.unmeasured,

@@ -11,11 +11,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from config import anomaly_hooks
 from config.anomalies import Shown, shown_anomalies
+from config.anomaly_addresses import EXAMPLE, TOO_LONG, AddressRefused
 from config.anomaly_hooks import webhook_parts
 from organizations import clock
 from organizations.edits import FIELD, ChangedMeanwhile, stamp
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view, recently_authenticated
-from providers.keys.destinations import LONGEST_BASE_URL, BaseUrlRefused
+from providers.keys.destinations import LONGEST_BASE_URL
 from usage.episodes.answers import NotExpected, expect_anomaly, raise_again
 from usage.models import Anomaly, AnomalyWebhook
 
@@ -37,9 +38,9 @@ class WebhookForm(forms.Form):
     url = forms.CharField(
         label="Address",
         max_length=LONGEST_BASE_URL,
-        help_text="Begins with https://, and has no query.",
-        widget=forms.URLInput(attrs={"placeholder": "https://hooks.example.com/keyfare", "spellcheck": "false"}),
-        error_messages={"required": "Enter the address to post to."},
+        help_text="Of a server of yours that takes a POST. Begins with https://, and ends with its path.",
+        widget=forms.URLInput(attrs={"placeholder": EXAMPLE, "spellcheck": "false"}),
+        error_messages={"required": "Enter the address to post to.", "max_length": TOO_LONG},
     )
 
 
@@ -125,8 +126,8 @@ def save_webhook(request: OrganizationHttpRequest) -> HttpResponse:
                 now=clock.now(),
                 seen=request.POST.get(FIELD),
             )
-        except (BaseUrlRefused, ChangedMeanwhile) as refused:
-            form.add_error("url" if isinstance(refused, BaseUrlRefused) else None, str(refused))
+        except (AddressRefused, ChangedMeanwhile) as refused:
+            form.add_error("url" if isinstance(refused, AddressRefused) else None, str(refused))
         else:
             return _page(request, secret=secret)
     return _page(request, webhook_form=form, status=422)

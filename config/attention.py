@@ -61,6 +61,7 @@ class Looked:
     seen_until: datetime | None  # when failed checks were looked at last
     anomalies: Sequence[Anomaly]  # open ones, the latest FEW
     names: Mapping[str, str]  # of their actions
+    credits: Mapping[int, str]  # what Managed calls of them cost
     is_set_up: bool  # the checklist is done; it says itself that no key is there yet
 
     @property
@@ -172,7 +173,8 @@ def failed_checks_url(organization: Organization, first: date, last: date) -> st
 def open_anomalies(looked: Looked) -> Iterator[Item]:
     """The latest; where there are as many as were read, that there may be more of them."""
     for anomaly in looked.anomalies[: FEW - 1]:
-        words = said(anomaly, action=looked.names[anomaly.action])
+        credits = looked.credits.get(anomaly.pk, "")
+        words = said(anomaly, action=looked.names[anomaly.action], credits=credits)
         yield Item(
             "warn",
             f"{words.title}.",

@@ -28,7 +28,7 @@ from candidates.models import Briefing, Candidate, CandidateCheck
 from candidates.profiles.files import parse_file
 from candidates.profiles.importing import import_profiles
 from candidates.prompts.draft import DraftRequirement
-from config.anomalies import action_name_of, open_anomalies
+from config.anomalies import open_anomalies
 from config.demo_agents import AgentsAtWork
 from config.demo_clock import StoryClock
 from config.demo_history import ANTHROPIC, DAYS, GOOGLE, OPENAI, OPENROUTER, History
@@ -39,12 +39,13 @@ from providers.adapters.secret import Secret
 from providers.keys.saving import save_provider_key
 from providers.keys.validation import request_validation, requeue_validations
 from providers.models import KeyValidation, ProviderKey
-from routing.actions import ACTIONS
+from routing.actions import ACTIONS, action_names_of
 from routing.services import save_routing
 from usage import amounts, gaps
 from usage.days import start_of_day
 from usage.episodes.words import MEASURES, said
 from usage.models import Mode, UsageEvent
+from usage.names import action_name
 
 DATA = Path(__file__).parent / "demo_data"
 OWNER_EMAIL = "owner@demo.example"
@@ -196,9 +197,10 @@ class Story:
 
     def _anomalies(self) -> list[dict[str, str]]:
         """Those open of which it is known what drives them."""
+        names = action_names_of(self.organization)
         return [
             {
-                "title": said(each, action=action_name_of(self.organization, each.action)).title,
+                "title": said(each, action=action_name(each.action, names)).title,
                 "since": f"{each.since:%Y-%m-%d %H:%M}",
                 "drivers": ", ".join(MEASURES[driver["name"]] for driver in each.drivers or ()),
             }

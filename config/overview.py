@@ -21,6 +21,7 @@ from candidates.models import CandidateCheck
 from candidates.unit_costs import BY_ACTION, NOT_OF_AGENTS, unit_costs_of
 from config import getting_started
 from config.anomalies import open_anomalies
+from config.anomaly_credits import credits_said
 from config.attention import Looked, failed_checks_url, lasting, needs_attention
 from organizations import clock
 from organizations.models import Organization
@@ -120,6 +121,7 @@ def overview(request: OrganizationHttpRequest) -> HttpResponse:
                 seen_until=seen_until,
                 anomalies=anomalies,
                 names=names,
+                credits=credits_said(organization, anomalies),
                 is_set_up=not steps_open,
             )
         ),
@@ -244,7 +246,7 @@ def _names(organization: Organization, rows: Sequence[RoutingRow], slugs: Iterab
     wanted = set(slugs)
     if not names.keys() | NOT_OF_AGENTS >= wanted:  # an archived agent
         names = action_names_of(organization)
-    return {slug: names.get(slug) or action_name(slug) for slug in wanted}
+    return {slug: action_name(slug, names) for slug in wanted}
 
 
 def _spent(organization: Organization, names: Mapping[str, str], cells: Sequence[Cell]) -> list[Spent]:

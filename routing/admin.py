@@ -22,13 +22,12 @@ from providers.adapters.key_shapes import model_holds_key
 from providers.catalog import PROVIDERS
 from providers.forms import ModelIdField, OpenText
 from providers.models import AvailableModel, ProviderKey
-from routing.actions import ACTIONS
 from routing.agents import close_managed, open_managed
 from routing.models import Agent, CallableAgent, CallAccess, DirectKey, ManagedDefault, ModelNotice, RoutingRule
 from routing.resolve import managed_key, managed_keys
 from routing.services import lock_routes
 from usage.amounts import ONE_USD
-from usage.names import provider_name
+from usage.names import action_name, provider_name
 
 NO_KEY = "No working key"
 
@@ -102,14 +101,14 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
                 organization=platform,
                 actor=cast(User, request.user),
                 action="managed_default.changed",
-                target=_action_name(obj.action),
+                target=action_name(obj.action),
                 provider=obj.provider,
                 model=obj.model,
             )
 
     @display(description="Action", ordering="action")
     def action_name(self, default: ManagedDefault) -> str:
-        return _action_name(default.action)
+        return action_name(default.action)
 
     @display(description="Provider", ordering="provider")
     def provider_name(self, default: ManagedDefault) -> str:
@@ -288,7 +287,7 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
 
     @display(description="Action", ordering="action")
     def action_name(self, rule: RoutingRule) -> str:
-        return _action_name(rule.action)
+        return action_name(rule.action)
 
     @display(description="Key status")
     def key_status(self, rule: RoutingRule) -> str:
@@ -303,7 +302,3 @@ class ModelNoticeAdmin(ReadOnlyAdmin):
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug", "action", "provider", "model")
     fields = (*list_display, "dismissed_by")
-
-
-def _action_name(slug: str) -> str:
-    return ACTIONS[slug].name if slug in ACTIONS else slug

@@ -58,7 +58,7 @@ def cheaper_told(
         rule = rules.get(notice.action)
         is_open = notice.kind == Kind.CHEAPER and notice.dismissed_at is None
         if is_open and rule and (rule.key.provider, rule.model) != (notice.provider, notice.model):
-            name = names.get(notice.action) or action_name(notice.action)
+            name = action_name(notice.action, names)
             told.append(Told(mark_of(notice), _cheaper_sentence(notice, name), notice.action))
     return told
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from asyncio import sleep
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from functools import cache
@@ -99,7 +99,7 @@ class Simulator:
     The application. `delay_seconds` may be changed while it runs; `model_calls` counts the calls.
 
     For tests: `received` holds the bodies of the latest model calls, and replies put into `upcoming` are given to the
-    next ones, in their order, whatever these ask.
+    next ones, in their order, whatever these ask. `spent` is what keys used, in USD, where a provider tells that.
     """
 
     def __init__(self, delay_seconds: float) -> None:
@@ -107,6 +107,7 @@ class Simulator:
         self.model_calls = 0
         self.received: deque[Any] = deque(maxlen=100)
         self.upcoming: deque[Reply] = deque()
+        self.spent: defaultdict[str, float] = defaultdict(float)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -136,7 +137,7 @@ class Simulator:
                 return listed, _listing(listed) if lists else listed.refusal(state, key)
             if path == KEY_FACTS:
                 key = OPENROUTER.key(headers)
-                return OPENROUTER, OPENROUTER.key_facts(KeyState.of(key), key)
+                return OPENROUTER, OPENROUTER.key_facts(KeyState.of(key), key, self.spent[key])
         wire = next((chat for start, chat in CHATS.items() if path.startswith(start.split("v1")[0])), GOOGLE)
         return wire, wire.not_found(f"Invalid URL ({method} {path})")
 
@@ -166,6 +167,7 @@ class Simulator:
         reply = answering(content, headers)
         if reply.status != 200 or not isinstance(reply.content, dict):
             return reply
+        self.spent[key] += (reply.content.get("usage") or {}).get("cost") or 0
         whole = usage_as_told(reply.content, fault) if fault else reply.content
         streamed = wire.streamed(whole, content) if content.get("stream") else None
         return replace(reply, content=whole, streamed=streamed, fault=fault)

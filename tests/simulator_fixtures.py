@@ -53,6 +53,7 @@ def simulated_providers(settings, simulator) -> Iterator[RunningSimulator]:
     simulator.app.received.clear()
     yield simulator
     simulator.app.upcoming.clear()
+    simulator.app.spent.clear()
     simulator.app.delay_seconds = delay
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import ceil
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +12,9 @@ from django.db.models import Q
 
 from organizations.models import Organization, TenantQuerySet
 from usage.columns import Mode
+
+ROOM = 1.5  # times what was found: so far it is expected, too
+MOST_RUNS = 5  # of one cause, the dearest
 
 
 class Anomaly(models.Model):
@@ -31,6 +36,7 @@ class Anomaly(models.Model):
         NEW_MODEL = "new_model", "A model never used before"
         NEW_CALLER = "new_caller", "A token that never called before"
         DEAR_RUN = "dear_run", "A run far dearer than others"
+        ELSEWHERE = "elsewhere", "A key is used elsewhere"
 
     class State(models.TextChoices):
         OPEN = "open", "Open"
@@ -40,12 +46,16 @@ class Anomaly(models.Model):
     SHARES = (Kind.RETRIES, Kind.CACHE_LOSS, Kind.ERROR_STORM)
     # Those whose hours are not usual ones; the others say nothing of single hours.
     OF_HOURS = (Kind.REQUESTS, Kind.COST_PER_REQUEST, *SHARES)
+    # What they say is all in USD.
+    OF_USD = (Kind.COST_PER_REQUEST, Kind.COST_PER_REQUEST_DRIFT, Kind.DEAR_RUN)
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=30, choices=Kind.choices)
     action = models.CharField(max_length=60)
     mode = models.CharField(max_length=10, choices=Mode.choices)
-    subject = models.CharField(max_length=200, blank=True, help_text="The model, the id of the token or of the run.")
+    subject = models.CharField(
+        max_length=200, blank=True, help_text="The model, the id of the token, of the run or of the key."
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     since = models.DateTimeField(help_text="The hour in which it began.")
     seen_at = models.DateTimeField(help_text="The end of the last hour in which it was found.")
@@ -58,6 +68,7 @@ class Anomaly(models.Model):
     )
     drivers = models.JSONField(null=True, help_text="Empty: not measured. []: measured, and nothing found.")
     unmeasured = models.JSONField(default=list, help_text="What of that is not measured.")
+    also = models.JSONField(default=list, help_text="What else was found of the same cause (VIEW), told with it.")
     told_at = models.DateTimeField(null=True, help_text="When it was mailed, or decided that nobody is to be told.")
     post_attempts = models.PositiveSmallIntegerField(default=0, help_text="Of posting it to the webhook.")
     post_due_at = models.DateTimeField(null=True, help_text="When it is posted next; empty: never, or no more.")
@@ -70,6 +81,7 @@ class Anomaly(models.Model):
     expected_why = models.CharField(max_length=200, blank=True)
 
     SIGNATURE = ("kind", "action", "mode", "subject")
+    VIEW = ("kind", "subject", "hours", "usual", "found")
 
     objects = TenantQuerySet["Anomaly"].as_manager()
 
@@ -98,6 +110,49 @@ class Anomaly(models.Model):
     @property
     def signature(self) -> tuple[str, ...]:
         return tuple(getattr(self, name) for name in self.SIGNATURE)
+
+    @property
+    def views(self) -> list[Anomaly]:
+        """It and what else was found of its cause, each as it would stand alone."""
+        return [self, *(self._view(view) for view in self.also)]
+
+    def _view(self, view: dict[str, Any]) -> Anomaly:
+        times = {name: datetime.fromisoformat(view[name]) for name in ("since", "seen_at")}
+        shared = ("organization_id", "action", "mode", "state", "expected_until")
+        alone = Anomaly(
+            **{name: view[name] for name in self.VIEW}, **times, **{name: getattr(self, name) for name in shared}
+        )
+        alone.expected_most = alone.most_expected
+        return alone
+
+    def tell_with(self, other: Anomaly) -> None:
+        """`other` is of its cause, and no episode of its own. Drivers and cost come from there where it has none."""
+        known = {(view["kind"], view["subject"]): view for view in self.also}
+        signature = (other.kind, other.subject)
+        view = {name: getattr(other, name) for name in self.VIEW} | {"since": other.since.isoformat()}
+        if signature in known:
+            view["since"] = known[signature]["since"]
+        view["seen_at"] = other.seen_at.isoformat()
+        views = list((known | {signature: view}).values())
+        runs = sorted((each for each in views if each["kind"] == self.Kind.DEAR_RUN), key=lambda each: -each["found"])
+        self.also = [each for each in views if each not in runs[MOST_RUNS:]]
+        if self.state == self.State.OPEN:
+            self.seen_at = other.seen_at
+        if not self.drivers and other.drivers:
+            self.drivers, self.unmeasured = other.drivers, other.unmeasured
+        if self.kind in self.SHARES and self.a_day_nanousd is None:
+            self.a_day_nanousd = other.a_day_nanousd
+
+    @property
+    def most_expected(self) -> int | None:
+        """Of `found`, where it is declared expected; None where there is nothing to measure by."""
+        match self.kind:
+            case self.Kind.NEW_MODEL | self.Kind.NEW_CALLER:
+                return None
+            case self.Kind.CACHE_LOSS:
+                return int(self.found / ROOM)
+            case _:
+                return ceil(self.found * ROOM)
 
     def is_expected(self, moment: datetime) -> bool:
         return self.state == self.State.EXPECTED and (self.expected_until is None or moment < self.expected_until)

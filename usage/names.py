@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+NONE: Mapping[str, str] = {}
 _names: dict[str, str] = {}
 _actions: dict[str, str] = {}
 
@@ -38,9 +39,12 @@ def provider_names() -> dict[str, str]:
     return dict(_names)
 
 
-def action_name(slug: str) -> str:
-    """As people write it; of one that is not built in, or not any more, its slug in words."""
-    return _actions.get(slug) or slug.replace("_", " ").replace("-", " ").capitalize()
+def action_name(slug: str, own: Mapping[str, str] = NONE) -> str:
+    """
+    As people write it, by what the organization calls its `own` or by what is built in; of one that is neither, or not
+    any more, its slug in words.
+    """
+    return own.get(slug) or _actions.get(slug) or slug.replace("_", " ").replace("-", " ").capitalize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class OwnNames:
     members: Mapping[int, str] = field(default_factory=dict)  # who is one still
 
     def action(self, slug: str) -> str:
-        return self.actions.get(slug) or action_name(slug)
+        return action_name(slug, self.actions)
 
     def key(self, key_id: UUID) -> str:
         return self.keys.get(key_id) or f"Removed key {str(key_id)[:8]}"

@@ -188,6 +188,10 @@ class RollupState(models.Model):
         null=True, blank=True, help_text="Sums of earlier days are never derived anew: their events have left."
     )
 
+    judged_to = models.DateTimeField(
+        null=True, blank=True, help_text="Hours that end later were not looked through for anomalies yet."
+    )
+
     class Meta:
         verbose_name = "rollup state"
         verbose_name_plural = "rollup state"

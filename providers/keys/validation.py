@@ -24,6 +24,7 @@ from providers.keys.asking import CANNOT_BE_CHECKED, STATUS_OF_ERROR, Finding, a
 from providers.keys.notices import queue_break_notice
 from providers.keys.replacement import take_over
 from providers.keys.saving import STATUS_FIELDS, locked, record_change
+from providers.keys.usage_readings import with_reading
 from providers.models import BROKEN_STATUSES, USABLE_STATUSES, AvailableModel, KeyValidation, ProviderKey
 
 MAX_VALIDATIONS_A_MINUTE = 10  # that the people of one organization ask for
@@ -269,7 +270,7 @@ def _apply_outcome(finding: Finding, key: ProviderKey, *, now: datetime) -> None
         record_change(key, None, "provider_key.broke")
         queue_break_notice(key)
     if finding.status == Status.CONNECTED:
-        key.provider_limits = finding.limits
+        key.provider_limits = with_reading(finding.limits, key.provider_limits, now=now)
         known = dict(key.available_models.values_list("model", "listed_since"))
         key.available_models.all().delete()
         AvailableModel.objects.bulk_create(

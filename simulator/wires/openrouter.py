@@ -38,8 +38,8 @@ class OpenRouterWire(OpenAIWire):
     def refuses(self, content: dict[str, Any], texts: list[tuple[bool, str]]) -> str:
         return ""
 
-    def key_facts(self, state: KeyState, key: str) -> Reply:
-        """GET /key: a key without credit is known and reports that nothing remains."""
+    def key_facts(self, state: KeyState, key: str, spent: float) -> Reply:
+        """GET /key: a key without credit is known and reports that nothing remains. `spent` are USD."""
         if state not in (KeyState.VALID, KeyState.NO_CREDIT, KeyState.DRAINED):
             return self.refusal(state, key)
         has_credit = state is KeyState.VALID
@@ -48,10 +48,10 @@ class OpenRouterWire(OpenAIWire):
             "limit": 50.0,
             "limit_remaining": 42.5 if has_credit else 0,
             "limit_reset": "monthly",
-            "usage": 7.5 if has_credit else 50.0,
-            "usage_daily": 0.25,
-            "usage_weekly": 1.5,
-            "usage_monthly": 7.5,
+            "usage": 7.5 + spent if has_credit else 50.0,
+            "usage_daily": 0.25 + spent,
+            "usage_weekly": 1.5 + spent,
+            "usage_monthly": 7.5 + spent,
             "byok_usage": 0,
             "is_free_tier": False,
             "is_management_key": False,

@@ -14,13 +14,15 @@ from django.core.management import call_command
 from standardwebhooks import Webhook
 
 from config import anomaly_hooks
+from config.anomalies import said_of
+from config.anomaly_addresses import SENTENCES, AddressRefused
 from config.onboarding import close_organization
 from organizations.models import AuditEvent
 from organizations.sealing import every_fernet
 from organizations.services import set_members_see_usd
 from providers.adapters.base import ErrorKind, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.reasons import reason
-from providers.keys.destinations import BaseUrlRefused
+from providers.adapters.sentences import SENTENCES as SENTENCES_OF_KEYS
 from routing.models import RoutingRule
 from tests.builders import route_to_own_key
 from tests.conftest import logged_in
@@ -50,7 +52,7 @@ def anomaly(organization, **fields: Any) -> Anomaly:
         "found": USD // 25,
         "a_day_nanousd": 41 * USD,
         "drivers": [{"name": "models", "before": 0.02, "since": 0.97, "model": "openai/gpt-5"}],
-        "unmeasured": ["fallback"],
+        "unmeasured": ["fallback", "retries"],  # as it was kept while fallbacks were named
     }
     return Anomaly.objects.create(organization=organization, **{**values, **fields})
 
@@ -66,7 +68,8 @@ def test_an_anomaly_says_what_since_when_what_it_costs_and_what_drives_it(acme, 
     assert "A request cost $0.0400 within an hour; usual is $0.0100." in text
     assert "That cost $41.00 more than usual in the last 24 hours (estimated)." in text
     assert "97% of the calls go to OpenAI gpt-5, before 2%." in text
-    assert "Not measured: the share that went to a fallback." in text
+    assert "Not measured: the share of retries." in text
+    assert "fallback" not in text
 
 
 @pytest.mark.parametrize(
@@ -236,14 +239,10 @@ def posts(monkeypatch) -> list[HttpCall]:
     return sent
 
 
-def name_of(organization, action: str) -> str:
-    return action
-
-
 def test_an_anomaly_is_posted_once_and_signed(acme, alice, posts):
     secret = anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     row = anomaly(acme)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, said_of=said_of)
 
     assert anomaly_hooks.post_anomalies(now=NOW) == 1
     assert anomaly_hooks.post_anomalies(now=NOW) == 0
@@ -265,7 +264,7 @@ def test_an_anomaly_is_posted_once_and_signed(acme, alice, posts):
 def test_what_the_server_does_not_take_is_posted_again(acme, alice, posts, status):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     posts.status = status
     assert anomaly_hooks.post_anomalies(now=NOW) == 0
     posts.status = 200
@@ -276,7 +275,7 @@ def test_what_the_server_does_not_take_is_posted_again(acme, alice, posts, statu
 def test_it_is_given_up_in_the_end(acme, alice, posts):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     posts.status = 500
     for hour in range(anomaly_hooks.MOST_ATTEMPTS + 3):
         anomaly_hooks.post_anomalies(now=NOW + timedelta(hours=hour))
@@ -287,7 +286,7 @@ def test_no_usd_of_managed_calls_is_posted(acme, alice, posts):
     anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
     anomaly(acme, mode="managed")
     anomaly(acme, mode="managed", kind="requests", usual=100, found=900)
-    tell_anomalies(now=NOW, name_of=name_of)
+    tell_anomalies(now=NOW, said_of=said_of)
     anomaly_hooks.post_anomalies(now=NOW)
     (call,) = posts
     assert call.body is not None
@@ -301,9 +300,61 @@ def test_no_usd_of_managed_calls_is_posted(acme, alice, posts):
     ["http://hooks.example.com/", "https://127.0.0.1/", "https://10.0.0.8/x", "https://localhost/", "ftp://a.example/"],
 )
 def test_it_goes_through_the_same_guard_as_every_call(acme, alice, url):
-    with pytest.raises(BaseUrlRefused):
+    with pytest.raises(AddressRefused):
         anomaly_hooks.save_webhook(organization=acme, url=url, actor=alice, now=NOW)
     assert not AnomalyWebhook.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("", "Enter the address to post to."),
+        ("http://hooks.example.com/", "The address has to begin with https://."),
+        ("hooks.example.com/keyfare", "Begin the address with https://, as in https://hooks.example.com/keyfare."),
+        ("ftp://hooks.example.com/", "Begin the address with https://"),
+        ("https://", "Name the server after https://"),
+        ("https:///keyfare", "Name the server after https://"),
+        ("https://:8443/keyfare", "Name the server after https://"),
+        ("https://10.0.0.8/x", "This address is not on the internet."),
+        ("https://[::1]/x", "This address is not on the internet."),
+        ("https://localhost/", "This address is not on the internet."),
+        ("https://hooks.example.com:8443/", "Only port 443 can be posted to."),
+        ("https://hooks.example.com:99999/", "A port is a number from 1 to 65535."),
+        ("https://hooks.example.com:port/", "A port is a number from 1 to 65535."),
+        ("https://[2001:db8::1]:port/", "A port is a number from 1 to 65535."),
+        ("https://alice:word@hooks.example.com/", "Leave user name and password out of the address"),
+        ("https://hooks.example.com/x#part", "Leave out what begins with “?” or “#”"),
+        ("https://hooks.example.com/x?a=b", "Leave out what begins with “?” or “#”"),
+        ("https://hooks.example.com/" + "x" * 200, "The address has at most 200 characters."),
+        ("https://256.1.1.1/", "Write an IP address as four numbers"),
+        ("https://hooks..example.com/", "The name of the server is not valid."),
+        ("https://hooks.example.com/a b", "This is no address of a server."),
+        ("https://hooks.example.com/../x", "This is no address of a server."),
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_words_of_its_own(acme, alice, url, sentence):
+    answer = logged_in(alice).post(f"{PAGE}webhook", {"url": url})
+    assert answer.status_code == 422
+    (said,) = answer.context["webhook_form"].errors["url"]
+    assert sentence in said
+    text = " ".join(answer.content.decode().split())
+    assert "base URL" not in text
+    assert not AnomalyWebhook.objects.exists()
+
+
+def test_an_address_that_is_not_allowed_any_more_is_told_in_the_same_words(acme, alice, posts):
+    anomaly_hooks.save_webhook(organization=acme, url=URL, actor=alice, now=NOW)
+    AnomalyWebhook.objects.update(url="https://10.0.0.8/x")
+    anomaly(acme)
+    tell_anomalies(now=NOW, said_of=said_of)
+    anomaly_hooks.post_anomalies(now=NOW)
+    assert not posts
+    assert AnomalyWebhook.objects.get().last_answer.startswith("This address is not on the internet.")
+
+
+def test_every_reason_has_its_sentence():
+    of_base_urls = {code.removeprefix("base_url.") for code in SENTENCES_OF_KEYS if code.startswith("base_url.")}
+    assert of_base_urls - set(SENTENCES) == {"missing", "no_url"}  # a form asks for it, and `_what_is_wrong` looks on
 
 
 def test_the_secret_is_shown_once_and_is_sealed(acme, alice):

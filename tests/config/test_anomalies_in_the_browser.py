@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from tests.builders import route_to_own_key
 from tests.config.browser import assert_accessible, browsing, chromium, in_a_browser, page
-from tests.config.test_anomalies import NOW, PAGE, anomaly
+from tests.config.test_anomalies import NOW, PAGE, USD, anomaly
 
 __all__ = ["browsing", "chromium", "page"]
 
@@ -17,7 +19,12 @@ pytestmark = in_a_browser
 def test_it_can_be_read_and_used_by_everybody(browsing, live_server, acme, alice, simulated_providers, scheme):
     route_to_own_key(acme)
     anomaly(acme)
-    anomaly(acme, kind="error_storm", usual=10_000, found=600_000, a_day_nanousd=None, drivers=[])
+    view = {"kind": "retries", "subject": "", "hours": 1, "usual": 0, "found": 580_000}
+    view |= {"since": NOW.isoformat(), "seen_at": NOW.isoformat()}
+    anomaly(acme, kind="error_storm", usual=10_000, found=600_000, a_day_nanousd=None, drivers=[], also=[view])
+    anomaly(acme, kind="elsewhere", action="", subject=str(uuid.uuid4()), usual=2 * USD, found=10 * USD, drivers=[])
+    anomaly(acme, mode="managed", kind="requests", usual=100, found=900)
+    anomaly(acme, kind="retries", state="over", usual=0, found=580_000, also=[{**view, "kind": "error_storm"}])
     anomaly(acme, kind="requests", usual=100, found=900, state="over")
     anomaly(
         acme, kind="new_model", subject="openai/gpt-5", usual=0, found=40, state="expected", expected_by=alice,

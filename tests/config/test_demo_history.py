@@ -26,7 +26,7 @@ from tests.builders import connect_key
 from tests.usage.conftest import settle
 from usage.days import start_of_day
 from usage.episodes.following import detect_anomalies
-from usage.models import Anomaly, UsageEvent
+from usage.models import Anomaly, RollupState, UsageEvent
 
 THEN = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 
@@ -137,6 +137,7 @@ def test_whenever_it_is_told_the_lost_cache_is_found_with_what_drives_it(
         remember(acme, first_day + timedelta(days=number))
     settle()
     assert detect_anomalies(now=start_of_day(begun_at.date())).opened == 0
+    RollupState.objects.update(judged_to=None)  # in the demo nothing was judged before
     for _ in range(2):  # once more after it was cut off
         remember_lost_cache(acme, until=begun_at)
 

@@ -35,7 +35,6 @@ def hour(calls: int, *, cents: float = 1.0, model: str = "openai/small", **field
         "cache_read_tokens": calls * 1000,
         "output_tokens": calls * 100,
         "retried_calls": 0,
-        "fallback_calls": 0,
         "models": {model: calls},
         "model_costs": {model: round(calls * cents * CENT)},
     }
@@ -132,14 +131,14 @@ def test_a_small_change_that_stays_is_found_within_a_day():
 def test_what_is_not_measured_drives_nothing_that_can_be_said():
     unknown = hour(100)._replace(
         counted_calls=0, uncached_input_tokens=0, cache_read_tokens=0, output_tokens=0, retried_calls=None,
-        fallback_calls=None, models={},
+        models={},
     )  # fmt: skip
-    assert drivers(unknown, unknown) == (None, ("tokens", "output", "models", "fallback", "cache", "retries"))
+    assert drivers(unknown, unknown) == (None, ("tokens", "output", "models", "cache", "retries"))
     assert drivers(hour(100), hour(100)) == ((), ())
-    assert drivers(hour(100)._replace(fallback_calls=None), hour(100)) == ((), ("fallback",))
-    found, _ = drivers(hour(100), hour(100, fallback_calls=40))
+    assert drivers(hour(100)._replace(retried_calls=None), hour(100)) == ((), ("retries",))
+    found, _ = drivers(hour(100), hour(100, retried_calls=40))
     (driver,) = found or ()
-    assert (driver.name, driver.before, driver.since) == ("fallback", 0, 0.4)
+    assert (driver.name, driver.before, driver.since) == ("retries", 0, 0.4)
 
 
 def test_a_sum_is_measured_only_where_every_hour_with_calls_is():
@@ -178,6 +177,13 @@ def test_a_lost_cache_is_found_though_the_cost_is_within_what_is_usual():
     (found,) = [each for each in ruled(series) if each.kind == "cache_loss"]
     assert (found.since, found.usual, found.found) == (LAST - 5, pytest.approx(0.5), 0)
     assert found.a_day_nanousd == pytest.approx(0.3 * sum(each.calls for each in series.hours[-6:]) * CENT, rel=0.01)
+
+
+def test_what_is_found_over_a_day_of_few_calls_is_dated_to_its_hour():
+    few = Series("chat", 0, [hour(3) for _ in steady().hours])
+    lost = changed(few, LAST - 7, lambda each: dearer(each, 60, uncached_input_tokens=6000, cache_read_tokens=0))
+    (found,) = [each for each in ruled(lost) if each.kind == "cache_loss"]
+    assert (found.hours, found.since) == (10, LAST - 7)
 
 
 def test_an_error_storm_is_told_whatever_it_costs():

@@ -11,7 +11,7 @@ from typing import Literal
 
 from usage.anomalies.series import Hour
 
-Name = Literal["tokens", "output", "models", "fallback", "cache", "retries"]
+Name = Literal["tokens", "output", "models", "cache", "retries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,6 @@ def _measured(before: Hour, since: Hour) -> dict[Name, tuple[float, float, str] 
         "tokens": _pair(*(hour.input_tokens / hour.counted_calls for hour in both)) if has_tokens else None,
         "output": _pair(*(hour.output_tokens / hour.counted_calls for hour in both)) if has_tokens else None,
         "models": _moved(before, since),
-        "fallback": _share(before.fallback_calls, before.calls, since.fallback_calls, since.calls),
         "cache": _pair(*(hour.cache_read_tokens / hour.input_tokens for hour in both)) if has_input else None,
         "retries": _share(before.retried_calls, before.calls, since.retried_calls, since.calls),
     }

@@ -18,6 +18,7 @@ Kind = Literal[
     "new_model",
     "new_caller",
     "dear_run",
+    "elsewhere",
 ]
 
 
@@ -27,7 +28,8 @@ class Finding:
     `usual` and `found` are requests, or nano-USD a request, in the `hours` that end with `hour`; of a drift, of a day.
 
     `a_day_nanousd` is what the last 24 hours cost more than usual; None: nobody knows. `drivers`: None, not
-    measured; (), nothing found; `unmeasured` names what nobody measures. `subject` is the model, caller or run.
+    measured; (), nothing found; `unmeasured` names what nobody measures. `subject` is the model, caller,
+    run or key.
     """
 
     kind: Kind

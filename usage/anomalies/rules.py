@@ -86,7 +86,7 @@ def _left_its_place(series: Series, share: Share, hour: int, floor: int, days: l
     farthest = max((of_day * share.direction for of_day in of_days), default=usual * share.direction)
     if now * share.direction < farthest + share.shift:
         return None
-    since = _since(series, share, first, (now + usual) / 2)
+    since = _since(series, share, hour, (now + usual) / 2)
     a_day = None if share.kind == "error_storm" else _costs_more(series, share, since, hour, before)
     if share.has_floor and a_day is not None and a_day < floor:
         return None
@@ -94,15 +94,16 @@ def _left_its_place(series: Series, share: Share, hour: int, floor: int, days: l
     return Finding(share.kind, series.action, since, hour, hour + 1 - first, usual, now, a_day, named, unmeasured)
 
 
-def _since(series: Series, share: Share, first: int, half: float) -> int:
-    """Back over the hours that are on this side of half the way, and those that say nothing."""
-    since = first
-    for hour in range(first - 1, max(first - 7 * DAY, series.first_hour) - 1, -1):
-        value = share.of(series.between(hour, hour + 1)[0])
+def _since(series: Series, share: Share, hour: int, half: float) -> int:
+    """The hour from which on calls are more on this side of half the way than on the other, within the last week."""
+    so_far, best, since = 0.0, 0.0, hour
+    for number in range(hour, max(hour - 7 * DAY, series.first_hour) - 1, -1):
+        (each,) = series.between(number, number + 1)
+        value = share.of(each)
         if value is not None:
-            if value * share.direction < half * share.direction:
-                break
-            since = hour
+            so_far += (value - half) * share.direction * each.calls
+            if so_far > best:
+                best, since = so_far, number
     return since
 
 

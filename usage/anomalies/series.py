@@ -20,7 +20,7 @@ class Hour(NamedTuple):
     Sums of calls. The cost is of `priced_calls`, tokens of `counted_calls`; what nobody measures is None.
 
     `models` says how many calls each model had, `model_costs` what they cost where that is known. A retried call is a
-    further attempt of one before it, a fallback one went to the rule's second model.
+    further attempt of one before it.
     """
 
     calls: int = 0
@@ -33,7 +33,6 @@ class Hour(NamedTuple):
     cache_write_tokens: int = 0
     output_tokens: int = 0
     retried_calls: int | None = None
-    fallback_calls: int | None = None
     models: Mapping[str, int] = NO_MODELS
     model_costs: Mapping[str, int] = NO_MODELS
 
@@ -48,7 +47,6 @@ class Hour(NamedTuple):
 
 NOTHING = Hour()
 NUMBERS = Hour._fields.index("models")
-OPTIONAL = ("retried_calls", "fallback_calls")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from math import ceil
 
 from django.db import transaction
 
@@ -12,7 +11,6 @@ from organizations.models import Organization, User
 from usage.models import Anomaly
 
 MOST_DAYS = 366
-ROOM = 1.5  # times what was found: so far it is expected, too
 
 
 class NotExpected(Exception):
@@ -39,7 +37,7 @@ def expect_anomaly(
             "expected_by": by,
             "expected_at": now,
             "expected_until": None if days is None else now + timedelta(days=days),
-            "expected_most": most_expected(anomaly),
+            "expected_most": anomaly.most_expected,
             "expected_why": why,
         }
         undeclared = Anomaly.objects.for_organization(organization).exclude(state=Anomaly.State.EXPECTED)
@@ -64,14 +62,3 @@ def raise_again(*, organization: Organization, anomaly_id: int, by: User) -> boo
             return False
         record(organization=organization, actor=by, action="anomaly.raised_again", target=str(anomaly))
     return True
-
-
-def most_expected(anomaly: Anomaly) -> int | None:
-    """Of `found`; None where there is nothing to measure by."""
-    match anomaly.kind:
-        case Anomaly.Kind.NEW_MODEL | Anomaly.Kind.NEW_CALLER:
-            return None
-        case Anomaly.Kind.CACHE_LOSS:
-            return int(anomaly.found / ROOM)
-        case _:
-            return ceil(anomaly.found * ROOM)

@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
 
 from usage.anomalies.detection import find
-from usage.anomalies.findings import Finding
 from usage.anomalies.floor import floor_of
-from usage.anomalies.rules import dear_runs, find_by_rules, new_callers, usual_run
+from usage.anomalies.rules import RunsOfDay, dear_runs, find_by_rules, new_callers, usual_run
 from usage.anomalies.series import DAY, Series, moment_of, number_of
+from usage.episodes.elsewhere import Readings, no_readings, told_of_keys
+from usage.episodes.keeping import Episodes, Told
 from usage.episodes.reading import (
     SeenCaller,
+    SeenRun,
     Stream,
     dear_runs_of_everybody,
     hours_of_everybody,
     new_callers_of_everybody,
     usual_runs,
 )
-from usage.models import Anomaly
+from usage.models import Anomaly, RollupState
 from usage.rollups import HOURS_KEPT_DAYS, roll_up
 
-State, Kind = Anomaly.State, Anomaly.Kind
+State = Anomaly.State
 SETTLED = timedelta(minutes=5)  # after an hour its last calls have ended and are written, but for few
-QUIET = timedelta(days=3)  # not found for so long, it is over
-LONGEST = timedelta(days=14)  # what has lasted for half of the history is usual by now
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """Of the `hour` judged: how many organizations and actions were looked at, and what became of episodes."""
+    """
+    Of the `hours` judged, of which the last ends with `hour`: how many organizations and actions were looked at, and
+    what became of episodes.
+    """
 
     hour: str
+    hours: int
     organizations: int
     actions: int
     opened: int
@@ -45,44 +49,75 @@ class Detected:
     over: int
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    stream: Stream
-    finding: Finding
-
-
-def detect_anomalies(*, now: datetime) -> Detected:
-    """Judge the last hour that is over, of all organizations that called within a day. Running twice finds it once."""
+def detect_anomalies(*, now: datetime, readings: Readings = no_readings) -> Detected:
+    """
+    Judge the hours that are over and were not judged yet, and the last one in any case, of all organizations that
+    called within a day of them, and what providers said of keys meanwhile. Running twice finds it once.
+    """
     roll_up(now=now)
-    hour = number_of(now - SETTLED) - 1
-    end = moment_of(hour + 1)
-    kept = _kept(end)
-    callers, runs = new_callers_of_everybody(hour), dear_runs_of_everybody(hour)
-    usual = usual_runs(list(runs), hour) if runs else {}
-    found: dict[int, list[Told]] = {}
-    organizations = actions = 0
-    for organization, streams in hours_of_everybody(hour):
+    state = RollupState.objects.first()
+    hours = _hours_to_judge(state, number_of(now - SETTLED) - 1)
+    days = [_judge(hours[start : start + DAY], state, readings, now) for start in range(0, len(hours), DAY)]
+    return Detected(
+        hour=days[-1].hour,
+        hours=len(hours),
+        organizations=max(day.organizations for day in days),
+        actions=max(day.actions for day in days),
+        opened=sum(day.opened for day in days),
+        seen=sum(day.seen for day in days),
+        over=sum(day.over for day in days),
+    )
+
+
+def _hours_to_judge(state: RollupState | None, last: int) -> range:
+    """As far back as hours are kept; at first only the last one, so that a past is not told as news."""
+    first = number_of(state.judged_to) if state and state.judged_to else last
+    return range(min(last, max(first, last + 1 - HOURS_KEPT_DAYS * DAY)), last + 1)
+
+
+def _judge(hours: range, state: RollupState | None, readings: Readings, now: datetime) -> Detected:
+    """These hours, one after the other; what comes of them is written at once, and with it that they were judged."""
+    first, last = hours[0], hours[-1]
+    kept = _kept(moment_of(first + 1))
+    callers = {hour: new_callers_of_everybody(hour) for hour in hours if hour == last or (hour + 1) % DAY == 0}
+    runs = {hour: dear_runs_of_everybody(hour) for hour in hours}
+    usual = {hour: usual_runs(list(of_hour), hour) for hour, of_hour in runs.items() if of_hour}
+    judged: dict[int, Episodes] = {}
+    organizations = actions = seen = 0
+    for organization, streams in hours_of_everybody(first, last):
         organizations, actions = organizations + 1, actions + len(streams)
-        floor = floor_of(_usual_day(streams.values(), hour))
-        told = _judged(streams, kept[organization], hour, floor)
-        told += _judged_callers(callers.get(organization, ()), streams, hour, floor)
-        told += [
-            Told(seen.stream, finding)
-            for seen in runs.get(organization, ())
-            for finding in dear_runs(
-                [seen.run],
-                usual_nanousd=usual_run(usual.get((organization, seen.stream), ())),
-                hour=hour,
-                floor_nanousd=floor,
-            )
-        ]
-        if told:
-            found[organization] = told
-    opened = seen = 0
-    for organization, told in found.items():  # after reading, whose cursor stays open meanwhile
-        news = _follow(organization, told, kept[organization], end, now)
-        opened, seen = opened + news, seen + len(told)
-    return Detected(end.isoformat(), organizations, actions, opened, seen, _end(end))
+        episodes = judged[organization] = Episodes(organization, kept[organization])
+        for hour in hours:
+            floor = floor_of(_usual_day(streams.values(), hour))
+            told = _judged(streams, episodes, hour, floor)
+            told += _judged_callers(callers.get(hour, {}).get(organization, ()), streams, hour, floor)
+            told += _judged_runs(organization, runs[hour], usual.get(hour, {}), hour, floor)
+            episodes.follow(told, end=moment_of(hour + 1), now=now)
+            seen += len(told)
+    end = moment_of(last + 1)
+    of_keys: defaultdict[int, list[Told]] = defaultdict(list)
+    for organization, each in told_of_keys(readings(moment_of(first), end), last):
+        of_keys[organization].append(each)
+        seen += 1
+    for organization in (kept.keys() - judged.keys()) | of_keys.keys():
+        episodes = judged.setdefault(organization, Episodes(organization, kept[organization]))
+        episodes.follow(of_keys[organization], end=end, now=now)
+    opened, over = _write([episodes for episodes in judged.values() if episodes.are_changed], state, end)
+    return Detected(end.isoformat(), len(hours), organizations, actions, opened, seen, over)
+
+
+def _write(changed: Sequence[Episodes], state: RollupState | None, end: datetime) -> tuple[int, int]:
+    """
+    How many were opened, and how many are over. Nothing of it where another process has judged since `state` was read;
+    without one nothing was ever rolled up.
+    """
+    with transaction.atomic() if changed else nullcontext():  # after reading, whose cursor stays open meanwhile
+        if state:
+            before, state.judged_to = state.judged_to, max(state.judged_to or end, end)
+            if not RollupState.objects.filter(judged_to=before).update(judged_to=state.judged_to):
+                return 0, 0
+        written = [episodes.write() for episodes in changed]
+    return sum(opened for opened, _ in written), sum(over for _, over in written)
 
 
 def _kept(end: datetime) -> defaultdict[int, list[Anomaly]]:
@@ -101,28 +136,16 @@ def _usual_day(streams: Iterable[Series], hour: int) -> float:
     return sum(series.total("cost_nanousd", hour - 28 * DAY, hour) for series, _ in started) / days
 
 
-def _judged(streams: dict[Stream, Series], kept: Sequence[Anomaly], hour: int, floor: int) -> list[Told]:
+def _judged(streams: dict[Stream, Series], episodes: Episodes, hour: int, floor: int) -> list[Told]:
     told = []
     for stream, plain in streams.items():
-        series = replace(plain, left_out=_left_out(stream, kept))
+        series = replace(plain, left_out=episodes.left_out(stream))
         findings = [
             *find(series, hour=hour, floor_nanousd=floor),
             *find_by_rules(series, hour=hour, floor_nanousd=floor),
         ]
         told += [Told(stream, finding) for finding in findings]
     return told
-
-
-def _left_out(stream: Stream, kept: Sequence[Anomaly]) -> frozenset[int]:
-    return frozenset(
-        hour
-        for anomaly in kept
-        if (anomaly.action, anomaly.mode) == stream
-        and anomaly.kind in Anomaly.OF_HOURS
-        and anomaly.state != State.EXPECTED
-        and anomaly.seen_at - anomaly.since < LONGEST
-        for hour in range(number_of(anomaly.since), number_of(anomaly.seen_at))
-    )
 
 
 def _judged_callers(callers: Iterable[SeenCaller], streams: dict[Stream, Series], hour: int, floor: int) -> list[Told]:
@@ -134,58 +157,20 @@ def _judged_callers(callers: Iterable[SeenCaller], streams: dict[Stream, Series]
     ]
 
 
-def _follow(organization: int, told: list[Told], kept: Sequence[Anomaly], end: datetime, now: datetime) -> int:
-    """Returns how many episodes were opened."""
-    by_signature: defaultdict[tuple[str, ...], list[Anomaly]] = defaultdict(list)
-    for anomaly in kept:
-        by_signature[anomaly.signature].append(anomaly)
-    new: list[Anomaly] = []
-    with transaction.atomic():
-        for stream, finding in ((each.stream, each.finding) for each in told):
-            episode = _episode(organization, stream, finding, end, now)
-            same = by_signature[episode.signature]
-            is_open = next((anomaly for anomaly in same if anomaly.state == State.OPEN), None)
-            if is_open is None:
-                if not any(anomaly.covers(episode.found, end) or _was_told(anomaly, episode) for anomaly in same):
-                    new.append(episode)
-                continue
-            Anomaly.objects.for_organization(organization).filter(pk=is_open.pk, state=State.OPEN).update(
-                seen_at=end,
-                **{name: getattr(episode, name) for name in ("hours", "usual", "found", "a_day_nanousd")},
-                drivers=episode.drivers,
-                unmeasured=episode.unmeasured,
-            )
-        Anomaly.objects.bulk_create(new, ignore_conflicts=True)  # where another process was faster
-    return len(new)
-
-
-def _was_told(anomaly: Anomaly, episode: Anomaly) -> bool:
-    """A run, and that somebody is new, is told once, whatever was said to it."""
-    return episode.kind in (Kind.DEAR_RUN, Kind.NEW_CALLER, Kind.NEW_MODEL) and anomaly.since >= episode.since
-
-
-def _episode(organization: int, stream: Stream, finding: Finding, end: datetime, now: datetime) -> Anomaly:
-    unit = MILLION if finding.kind in Anomaly.SHARES else 1
-    return Anomaly(
-        organization_id=organization,
-        kind=finding.kind,
-        action=stream.action,
-        mode=stream.mode,
-        subject=finding.subject[:200],
-        since=moment_of(finding.since),
-        seen_at=end,
-        found_at=now,
-        hours=finding.hours,
-        usual=round(finding.usual * unit),
-        found=round(finding.found * unit),
-        a_day_nanousd=finding.a_day_nanousd,
-        drivers=None if finding.drivers is None else [asdict(driver) for driver in finding.drivers],
-        unmeasured=list(finding.unmeasured),
-    )
-
-
-def _end(end: datetime) -> int:
-    """Of everybody: what was not found for long, and what lasts so long that it is usual."""
-    return Anomaly.objects.filter(Q(seen_at__lt=end - QUIET) | Q(found_at__lt=end - LONGEST), state=State.OPEN).update(
-        state=State.OVER
-    )
+def _judged_runs(
+    organization: int,
+    runs: Mapping[int, list[SeenRun]],
+    usual: Mapping[tuple[int, Stream], list[RunsOfDay]],
+    hour: int,
+    floor: int,
+) -> list[Told]:
+    return [
+        Told(seen.stream, finding)
+        for seen in runs.get(organization, ())
+        for finding in dear_runs(
+            [seen.run],
+            usual_nanousd=usual_run(usual.get((organization, seen.stream), ())),
+            hour=hour,
+            floor_nanousd=floor,
+        )
+    ]

@@ -16,7 +16,6 @@ from django.db.models import Exists, Min, OuterRef, Sum
 
 from usage.anomalies.rules import Caller, Run, RunsOfDay
 from usage.anomalies.series import DAY, Hour, Series, moment_of, number_of
-from usage.days import midnight_before
 from usage.models import UsageDaily, UsageEvent, UsageHourly
 from usage.rollups import HOURS_KEPT_DAYS
 
@@ -57,16 +56,19 @@ class _Row(NamedTuple):
     cost_nanousd: int
 
 
-def hours_of_everybody(hour: int) -> Iterator[tuple[int, dict[Stream, Series]]]:
-    """By organization, of those that called in the day before the end of `hour`: all that is kept, up to then."""
-    end = moment_of(hour + 1)
-    lately = UsageHourly.objects.filter(hour__gte=end - LATELY, hour__lt=end)
+def hours_of_everybody(first: int, last: int) -> Iterator[tuple[int, dict[Stream, Series]]]:
+    """
+    By organization, of those that called between the day before the end of hour `first` and the end of `last`: all
+    that is kept, up to then.
+    """
+    begin, end = moment_of(first + 1), moment_of(last + 1)
+    lately = UsageHourly.objects.filter(hour__gte=begin - LATELY, hour__lt=end)
     rows = (
         UsageHourly.objects.filter(
             organization__in=lately.values("organization"),
             organization__closed_at=None,
             organization__is_platform=False,
-            hour__gte=end - timedelta(days=HOURS_KEPT_DAYS),
+            hour__gte=begin - timedelta(days=HOURS_KEPT_DAYS),
             hour__lt=end,
         )
         .order_by("organization_id", "hour")
@@ -74,7 +76,7 @@ def hours_of_everybody(hour: int) -> Iterator[tuple[int, dict[Stream, Series]]]:
     )
     found = (_Row(*row) for row in rows.iterator(AT_ONCE))
     for organization, of_organization in groupby(found, lambda row: row.organization_id):
-        yield organization, _streams(of_organization, hour)
+        yield organization, _streams(of_organization, last)
 
 
 def _streams(rows: Iterator[_Row], last: int) -> dict[Stream, Series]:
@@ -122,9 +124,10 @@ class SeenCaller(NamedTuple):
 
 
 def new_callers_of_everybody(hour: int) -> Mapping[int, list[SeenCaller]]:
-    """By organization: tokens that called since yesterday and on none of the days kept before."""
+    """By organization: tokens that called on the day of `hour` or the one before, and on none of those kept before."""
     end = moment_of(hour + 1)
-    yesterday = (midnight_before(end - timedelta(hours=1)) - LATELY).date()
+    today = moment_of(hour).date()
+    yesterday = today - LATELY
     earlier = UsageDaily.objects.filter(
         organization=OuterRef("organization"),
         token_id=OuterRef("token_id"),
@@ -132,7 +135,7 @@ def new_callers_of_everybody(hour: int) -> Mapping[int, list[SeenCaller]]:
         day__lt=yesterday,
     )
     rows = (
-        UsageDaily.objects.filter(day__gte=yesterday, token_id__gt=0, organization__closed_at=None)
+        UsageDaily.objects.filter(day__gte=yesterday, day__lte=today, token_id__gt=0, organization__closed_at=None)
         .filter(~Exists(earlier))
         .order_by()
         .values_list("organization_id", "token_id", "action", "mode")

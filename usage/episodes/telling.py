@@ -8,7 +8,7 @@ Told once: an episode is claimed in the transaction that puts its mails into the
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
@@ -17,64 +17,56 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from organizations.models import ApiToken, Membership, Organization
+from organizations.models import Membership, Organization
 from organizations.templatetags import mail_text
 from organizations.viewer import viewing
-from usage.episodes.following import QUIET
-from usage.episodes.words import Said, is_shown, said
+from usage.episodes.keeping import QUIET
+from usage.episodes.words import Said, is_shown
 from usage.models import Anomaly, AnomalyWebhook, UsageDaily
 
 AT_ONCE = 500
-Name = Callable[[Organization, str], str]  # of an action of an organization
+FOUND_LATELY = timedelta(days=1)
+SaidOf = Callable[[Anomaly], Said]  # in the words of the apps above: names of actions, and credits
 
 
-def tell_anomalies(*, now: datetime, name_of: Name) -> int:
-    """Mail what was found and not told yet. Returns how many e-mails."""
+def tell_anomalies(*, now: datetime, said_of: SaidOf) -> int:
+    """Mail what was found and not told yet, also where it was over before anybody looked. Returns how many e-mails."""
+    is_open = Q(state=Anomaly.State.OPEN, seen_at__gte=now - QUIET)
+    is_past = Q(state=Anomaly.State.OVER, expected_at=None, found_at__gte=now - FOUND_LATELY)
     untold = (
-        Anomaly.objects.filter(state=Anomaly.State.OPEN, told_at=None, seen_at__gte=now - QUIET)
-        .select_related("organization")
-        .order_by("pk")[:AT_ONCE]
+        Anomaly.objects.filter(is_open | is_past, told_at=None).select_related("organization").order_by("pk")[:AT_ONCE]
     )
-    return sum(_tell(anomaly, now, name_of) for anomaly in untold)
+    return sum(_tell(anomaly, now, said_of) for anomaly in untold)
 
 
-def caller_of(anomaly: Anomaly) -> tuple[str, int | None]:
-    """The name of the one token by which the calls came, and the user whose it is; ("", None) where it is not one."""
+def member_of(anomaly: Anomaly) -> int | None:
+    """The user whose token made the calls, where it was one."""
     calls = UsageDaily.objects.for_organization(anomaly.organization_id).filter(
         day__gte=anomaly.since.astimezone(UTC).date(), action=anomaly.action, mode=anomaly.mode
     )
     if anomaly.kind == Anomaly.Kind.NEW_CALLER:
         calls = calls.filter(token_id=int(anomaly.subject))
     tokens = list(calls.order_by().values_list("token_id", "member_id").distinct()[:2])
-    if len(tokens) != 1 or not tokens[0][0]:
-        return "", None
-    token, member = tokens[0]
-    name = ApiToken.objects.for_organization(anomaly.organization_id).filter(pk=token).values_list("name", flat=True)
-    return next(iter(name), ""), member or None
+    return (tokens[0][1] or None) if len(tokens) == 1 and tokens[0][0] else None
 
 
-def said_of(anomaly: Anomaly, name_of: Name, caller: str = "") -> Said:
-    return said(anomaly, action=name_of(anomaly.organization, anomaly.action), caller=caller)
-
-
-def _tell(anomaly: Anomaly, now: datetime, name_of: Name) -> int:
+def _tell(anomaly: Anomaly, now: datetime, said_of: SaidOf) -> int:
     organization = anomaly.organization
     with transaction.atomic():
         has_hook = AnomalyWebhook.objects.for_organization(organization).exists() and is_shown(anomaly)
         untold = Anomaly.objects.for_organization(organization).filter(pk=anomaly.pk, told_at=None)
         if not untold.update(told_at=now, post_due_at=now if has_hook else None) or not is_shown(anomaly):
             return 0
-        caller, member = caller_of(anomaly)
-        people = _concerned(organization, member)
-        mails = [_mail(anomaly, _said_as(person, anomaly, name_of, caller), person.user.email) for person in people]
+        people = _concerned(organization, member_of(anomaly))
+        mails = [_mail(anomaly, _said_as(person, anomaly, said_of), person.user.email) for person in people]
         if mails:
             get_connection().send_messages(mails)
     return len(mails)
 
 
-def _said_as(person: Membership, anomaly: Anomaly, name_of: Name, caller: str) -> Said:
+def _said_as(person: Membership, anomaly: Anomaly, said_of: SaidOf) -> Said:
     with viewing(sees_usd=person.sees_usd):
-        return said_of(anomaly, name_of, caller)
+        return said_of(anomaly)
 
 
 def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
@@ -83,6 +75,7 @@ def _mail(anomaly: Anomaly, words: Said, address: str) -> EmailMessage:
         "organization": organization,
         "said": words,
         "since": f"{anomaly.since.astimezone(UTC):%Y-%m-%d %H:%M}",
+        "until": f"{anomaly.seen_at.astimezone(UTC):%Y-%m-%d %H:%M}" if anomaly.state == Anomaly.State.OVER else "",
         "url": settings.SITE_URL.rstrip("/") + reverse("anomalies", args=[organization.slug]),
     }
     subject = f"{mail_text.name(words.title)} in {mail_text.name(organization.name)}"
