@@ -13,7 +13,7 @@ instead of 3 (measured with 19 of them).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from pathlib import Path
@@ -25,9 +25,11 @@ from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Sum
 from organizations import audit
 from organizations.append_only import letting_go
 from organizations.models import Organization
+from organizations.one_at_a_time import one_at_a_time
 from organizations.one_moment import one_moment
 from usage import parquet
 from usage.days import month_after, start_of_day
+from usage.exports import books
 from usage.measures import CALL_MEASURES, MEASURES, daily_rows
 from usage.models import InFlightCall, RollupState, SealedMonth, UsageDaily, UsageEvent, UsageRun
 from usage.querysets import UsageEventQuerySet
@@ -55,15 +57,28 @@ class Pruned:
     files: tuple[parquet.Written, ...] = ()
 
 
-def prune_usage(*, before: date, folder: Path | None = None, dry_run: bool = False) -> Pruned:
+def prune_usage(
+    *,
+    before: date,
+    folder: Path | None = None,
+    dry_run: bool = False,
+    waits: Callable[[], None] | None = None,
+) -> Pruned:
     """
     Have the events of before a day leave, which is the first of a month, written to Parquet in `folder` before that.
 
-    As the owner of the tables. A run that was broken off is finished by the next one. Raises PruneRefused and
-    ParquetFailed.
+    As the owner of the tables. A run that was broken off is finished by the next one; while another one is at it, or
+    months are sealed, it waits, and says so by `waits`. Raises PruneRefused and ParquetFailed.
     """
     if folder:
         parquet.refuse_without_pyarrow()
+    if dry_run:
+        return _prune(before, folder, dry_run=True)
+    with one_at_a_time(books.WORK, waits=waits or (lambda: None)):
+        return _prune(before, folder, dry_run=False)
+
+
+def _prune(before: date, folder: Path | None, *, dry_run: bool) -> Pruned:
     with one_moment():
         state = RollupState.objects.first() or RollupState()
         old = UsageEvent.objects.filter(occurred_at__lt=start_of_day(before))
@@ -83,10 +98,9 @@ def prune_usage(*, before: date, folder: Path | None = None, dry_run: bool = Fal
     if (written := sum(file.rows for file in files)) != counts.total() and folder:
         raise PruneRefused(f"Parquet got {written:,} usage events of {counts.total():,}, so nothing left.")
     _settle(before, leaving, counts)
-    _delete(leaving)
-    runs = _delete_runs(before)
+    events, runs = _delete(leaving), _delete_runs(before)
     _tidy_up()
-    return Pruned(before, counts.total(), runs, files)
+    return Pruned(before, events, runs, files)
 
 
 def _refuse_what_is_open(before: date, old: UsageEventQuerySet) -> None:
@@ -167,10 +181,12 @@ def _settle(before: date, leaving: UsageEventQuerySet, counts: Counter[int]) -> 
             )
 
 
-def _delete(leaving: UsageEventQuerySet) -> None:
+def _delete(leaving: UsageEventQuerySet) -> int:
+    left = 0
     for some in _parts(leaving):
         with transaction.atomic(), letting_go(UsageEvent._meta.db_table):
-            some.delete()
+            left += some.delete()[0]
+    return left
 
 
 def _old_runs(before: date) -> QuerySet[UsageRun]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -11,12 +12,13 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from config.exports import export
-from organizations import clock
+from organizations import clock, one_at_a_time
 from organizations.append_only import VARIABLE, letting_go
 from organizations.audit_chain import verify_audits
 from organizations.models import AuditEvent, Organization
 from tests.serving_role import as_owner
 from tests.usage.conftest import NOON, all_tables, event, rebuild, record_call, roll_up, settle
+from tests.usage.test_concurrency import in_threads
 from usage import pruning, rollups
 from usage.days import months_before
 from usage.exports.periods import BadPeriod, Days, Month
@@ -233,6 +235,33 @@ def test_nothing_else_that_is_append_only_can_be_let_go(acme):
             cursor.execute("SELECT set_config(%s, 'organizations_auditevent', true)", [VARIABLE])
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
             AuditEvent.objects.all().delete()
+
+
+@pytest.mark.postgresql
+def test_two_at_a_time_each_say_what_they_did(acme, globex, monkeypatch):
+    for organization in (acme, globex, globex):
+        event(organization, occurred_at=OLD)
+    roll_up(now=NOON)
+    settle()
+    seal_due_months(now=NOON, others={})
+    second_came, pruned, settle_it = threading.Event(), [], pruning._settle
+
+    def once_another_came(*arguments) -> None:
+        assert second_came.wait(20)
+        settle_it(*arguments)
+
+    def work() -> None:
+        with as_owner():
+            pruned.append(pruning.prune_usage(before=BEFORE, waits=second_came.set))
+
+    monkeypatch.setattr(pruning, "_settle", once_another_came)
+    monkeypatch.setattr(one_at_a_time, "LOOKS_AGAIN_SECONDS", 0.01)
+    for thread in in_threads(work, work):
+        thread.join()
+
+    assert sorted(each.events for each in pruned) == [0, 3]
+    told = AuditEvent.objects.filter(action="usage.pruned").order_by("organization__slug")
+    assert [each.details for each in told] == [{"calls": 1}, {"calls": 2}]
 
 
 # The command --------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from usage.querysets import UsageEventQuerySet
 from usage.rollups import LAST
 
 AT_ONCE = 1_000
+WORK = "books"  # to seal months, and to have their calls leave
 Events = Sequence[UsageEvent]
 
 
