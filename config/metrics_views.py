@@ -81,7 +81,8 @@ def calls_page(request: OrganizationHttpRequest) -> HttpResponse:
 def runs_page(request: OrganizationHttpRequest) -> HttpResponse:
     """Every run; those of a check lead to it."""
     purposes = partial(purposes_of, request.organization)
-    context = runs_context(request, purposes=purposes, names=own_names(request.organization, request.GET))
+    names = own_names(request.organization, request.GET)
+    context = runs_context(request, purposes=purposes, names=names, now=clock.now())
     return render(request, "usage/runs.html", context)
 
 

@@ -11,9 +11,8 @@ from django import forms
 from django.http import QueryDict
 
 from usage.audience import OF_OWNERS, sees_any_usd
-from usage.columns import Mode
 from usage.days import MONTH, WEEK, first_day, last_of_month, months_before
-from usage.forms import ALL, CallForm
+from usage.forms import CallForm
 from usage.metrics import BY_LABEL, GROUPS, METRICS, Group, Metric, group_by_label
 
 MOST_DAYS = 366
@@ -132,13 +131,6 @@ class ConsumptionForm(CallForm):
     def offer(self, **found: Mapping[Any, int | None]) -> None:
         super().offer(**found)
         self._offer("model", found.get("model", {}))
-        self.fields["mode"].widget.choices = [
-            ALL,
-            *(
-                (slug, f"{name} ({found['mode'].get(slug, 0):,})" if "mode" in found else name)
-                for slug, name in Mode.choices
-            ),
-        ]
         labels = sorted({label.name for label in found.get("label", {})})
         asked = self.data.get("group", "")
         if asked.startswith(BY_LABEL) and asked.removeprefix(BY_LABEL) not in labels:

@@ -26,6 +26,7 @@ from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import gaps, kinds
 from usage.audience import sees_usd
+from usage.filter_counts import filter_counts
 from usage.forms import UsageFilterForm
 from usage.measures import TOKENS
 from usage.models import Mode, UsageEvent
@@ -92,14 +93,20 @@ def runs_context(
     *,
     purposes: Callable[[set[uuid.UUID]], Mapping[uuid.UUID, Purpose]],
     names: OwnNames,
+    now: datetime,
 ) -> dict[str, Any]:
     """What usage/runs.html needs."""
     organization = request.organization
     known = kinds.known_kinds(organization)
     form = RunFilterForm(request.GET, names=names, models={kind.model for kind in known})
+    counts = filter_counts(organization, form, "runs", today=now.date())
     form.offer(
-        provider=dict.fromkeys({*provider_names(), *(kind.provider for kind in known)}),
-        action=dict.fromkeys({*names.actions, *(kind.action for kind in known)}),
+        **counts.of
+        | {
+            "provider": dict.fromkeys({*provider_names(), *(kind.provider for kind in known)}, 0)
+            | counts.of["provider"],
+            "action": dict.fromkeys({*names.actions, *(kind.action for kind in known)}, 0) | counts.of["action"],
+        }
     )
     everything = UsageEvent.objects.for_organization(organization)
     calls, of_kinds = narrowed(form, organization, everything, everything.filter(pk__in=[kind.pk for kind in known]))
@@ -122,7 +129,8 @@ def runs_context(
         "after": page[-1].call.pk if has_more else None,
         "is_first_page": "after" not in request.GET,
         "looked_through": DEAREST_OF if is_part else None,
-        "models": form.models,
+        "models": [(model, counts.of["model"][model]) for model in form.models],
+        "counted_days": counts.days,
     }
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.usage.conftest import NOON, TODAY, roll_up
+from organizations import clock
+from tests.usage.conftest import NOON, TODAY, event, roll_up
 from usage import run_list
 from usage.models import UsageEvent
 
@@ -124,3 +125,33 @@ def test_the_page_says_how_often_a_run_counts(as_bob, acme, history, django_asse
     assert "30 h 0 min" in whole
     assert "3 d 0 h" in whole
     assert "Counts 2 of 4 times here: once for every 24 hours in which it calls" in part
+
+
+def offered(client: Any, field: str, **query: str) -> dict[str, str]:
+    return dict(client.get(URL, query).context["form"].fields[field].widget.choices)
+
+
+def test_filters_say_how_many_runs_are_behind_each_value(as_bob, acme, monkeypatch, django_assert_max_num_queries):
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    key = uuid.uuid4()
+    event(acme, key_id=key, key_label="Main")
+    event(acme, provider="anthropic", mode="managed", action="helper", token_id=None)
+    roll_up(now=NOON)
+    event(acme, iteration=2, counts_run=False)  # counts none
+    event(acme, key_id=key, key_label="Main", model="other", day=TODAY - timedelta(days=2))  # not rolled up yet
+    event(acme, day=TODAY - timedelta(days=40))
+
+    assert offered(as_bob, "provider")["openai"] == "OpenAI (2)"
+    assert offered(as_bob, "provider")["anthropic"] == "Anthropic (1)"
+    assert offered(as_bob, "provider")["mistral"] == "Mistral (0)"
+    assert offered(as_bob, "action")["helper"] == "Helper (1)"
+    assert offered(as_bob, "mode") == {"": "All", "byok": "BYOK (2)", "managed": "Managed (1)"}
+    assert offered(as_bob, "key", key=str(key))[str(key)].endswith("(2)")
+    day = str(TODAY - timedelta(days=2))
+    assert offered(as_bob, "provider", **{"from": day, "to": day})["openai"] == "OpenAI (1)"
+    assert offered(as_bob, "provider", provider="openai", day=str(TODAY))["anthropic"] == "Anthropic (1)"
+    assert offered(as_bob, "provider", **{"from": "2026-01-01"})["openai"] == "OpenAI (3)"
+    assert dict(as_bob.get(URL).context["models"])["other"] == 1
+    assert "runs of 23 Oct to 21 Nov 2026 (UTC)" in as_bob.get(URL).content.decode()
+    with django_assert_max_num_queries(20):
+        as_bob.get(URL, {"provider": "openai", "key": str(key), "token": "none"})
