@@ -78,6 +78,7 @@ class ConsumptionForm(CallForm):
 
     def __init__(self, address: QueryDict, *, today: date, **names: Any) -> None:
         self.today, self.query = today, address
+        self.path = ""  # before the "?" of its addresses; to be set where the page is not shown under its own
         self.metrics = {slug: each for slug, each in METRICS.items() if sees_any_usd() or not each.is_usd}
         super().__init__(address, **names)
         self.fields["metric"].widget.choices = [(slug, metric.label) for slug, metric in self.metrics.items()]
@@ -193,7 +194,7 @@ class ConsumptionForm(CallForm):
                 query[name] = value
         for name in [name for name, value in query.items() if not value]:
             del query[name]
-        return f"?{query.urlencode()}"
+        return f"{self.path}?{query.urlencode()}"
 
     @property
     def chips(self) -> list[tuple[str, str, str]]:
