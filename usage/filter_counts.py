@@ -9,7 +9,7 @@ from typing import Any
 
 from organizations.models import Organization
 from usage.cells import Grouping, read_groupings
-from usage.consumption_form import MOST_DAYS
+from usage.consumption_form import EARLIEST, MOST_DAYS
 from usage.consumption_reading import DIMENSIONS, days_in_words
 from usage.days import MONTH, first_day
 from usage.forms import CallForm
@@ -30,7 +30,7 @@ def filter_counts(organization: Organization, form: CallForm, measure: str, *, t
     """Of 30 days where the form asks for none, of a year at most: of all time, each day there was would be summed."""
     wanted = form.wanted
     day = wanted.get("day")
-    last = min(day or wanted.get("to") or today, today)
+    last = max(min(day or wanted.get("to") or today, today), EARLIEST)
     first = day or wanted.get("from_") or first_day(last, MONTH)
     first = min(max(first, last - timedelta(days=MOST_DAYS - 1)), last)
     fields = (*ALWAYS, *(name for name in DIMENSIONS if name in wanted))

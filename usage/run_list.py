@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,7 +25,7 @@ from organizations.models import Organization
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import gaps, kinds
-from usage.audience import sees_usd
+from usage.audience import sees_any_usd, sees_usd
 from usage.filter_counts import filter_counts
 from usage.forms import UsageFilterForm
 from usage.measures import TOKENS
@@ -45,6 +45,11 @@ RunKey = tuple[uuid.UUID, str]
 
 class RunFilterForm(UsageFilterForm):
     order = forms.ChoiceField(required=False, choices=[(LATEST, "Latest first"), (DEAREST, "Dearest first")])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not sees_any_usd():
+            cast(forms.ChoiceField, self.fields["order"]).choices = [(LATEST, "Latest first")]
 
     @property
     def asks_for_kinds(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from organizations import clock
+from organizations.services import set_members_see_usd
 from tests.usage.conftest import NOON, TODAY, event, roll_up
 from usage import run_list
 from usage.models import UsageEvent
@@ -155,3 +156,24 @@ def test_filters_say_how_many_runs_are_behind_each_value(as_bob, acme, monkeypat
     assert "runs of 23 Oct to 21 Nov 2026 (UTC)" in as_bob.get(URL).content.decode()
     with django_assert_max_num_queries(20):
         as_bob.get(URL, {"provider": "openai", "key": str(key), "token": "none"})
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"to": "0001-01-01"}, {"day": "0001-01-01"}, {"from": "9999-12-31"}, {"from": "0001-01-01", "to": "9999-12-31"}],
+)
+def test_days_that_no_calendar_of_ours_has_are_answered(as_bob, acme, query):
+    event(acme)
+
+    assert as_bob.get(URL, query).status_code == 200
+
+
+def test_who_sees_no_usd_is_not_told_which_run_is_the_dearer_one(as_bob, acme, alice):
+    for number in range(3):
+        event(acme, cost_nanousd=number % 2, occurred_at=NOON - timedelta(minutes=number))
+    set_members_see_usd(organization=acme, sees=False, actor=alice)
+
+    context = as_bob.get(URL, {"order": "dearest"}).context
+
+    assert [run.call.occurred_at for run in context["runs"]] == [NOON - timedelta(minutes=at) for at in range(3)]
+    assert dict(context["form"].fields["order"].choices) == {"": "Latest first"}
