@@ -111,6 +111,7 @@ def test_what_is_not_saved_comes_back_as_it_was_typed(as_bob, alice, sent, why):
     assert f'<input type="hidden" name="query" value="{escape(sent["query"])}">' in html
     assert escape(why) in html
     assert ('name="is_shared" checked' in html) == ("is_shared" in sent)
+    assert html.count('aria-current="page"') == 2  # in the sidebar and above the page
     assert 'href="?' not in html  # which would lead to where it was posted to
     assert 'href="/o/acme/consumption/?metric=calls"' in html
     assert SavedView.objects.count() == 1
