@@ -28,6 +28,7 @@ from usage import gaps, kinds
 from usage.audience import sees_any_usd, sees_usd
 from usage.filter_counts import filter_counts
 from usage.forms import UsageFilterForm
+from usage.kept import kept_from
 from usage.measures import TOKENS
 from usage.models import Mode, UsageEvent
 from usage.names import OwnNames, provider_names
@@ -136,6 +137,7 @@ def runs_context(
         "looked_through": DEAREST_OF if is_part else None,
         "models": [(model, counts.of["model"][model]) for model in form.models],
         "counted_days": counts.days,
+        "kept_from": None if page else kept_from(),
     }
 
 

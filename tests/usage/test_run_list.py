@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from organizations import clock
 from organizations.services import set_members_see_usd
 from tests.usage.conftest import NOON, TODAY, event, roll_up
 from usage import run_list
-from usage.models import UsageEvent
+from usage.models import RollupState, UsageEvent
 
 from .test_runs import answer
 
@@ -103,7 +103,7 @@ def test_by_any_filter_it_is_one_row_and_counts_as_often_as_the_numbers_say(
             counting = counting.filter(**{field: query[name]})
     if "from" in query:
         counting = counting.left_on_days(
-            TODAY.fromisoformat(query["from"]), TODAY.fromisoformat(query.get("to", "9999-01-01"))
+            date.fromisoformat(query["from"]), date.fromisoformat(query.get("to", "9999-01-01"))
         )
 
     runs = all_of(as_bob, order=order, **query)
@@ -177,3 +177,13 @@ def test_who_sees_no_usd_is_not_told_which_run_is_the_dearer_one(as_bob, acme, a
 
     assert [run.call.occurred_at for run in context["runs"]] == [NOON - timedelta(minutes=at) for at in range(3)]
     assert dict(context["form"].fields["order"].choices) == {"": "Latest first"}
+
+
+def test_where_runs_have_left_the_page_says_so(as_bob, acme):
+    assert "No runs yet" in as_bob.get(URL).content.decode()
+
+    RollupState.objects.create(derived_from=date(2026, 8, 1))
+
+    assert "No runs since 1 Aug 2026" in as_bob.get(URL).content.decode()
+    said = as_bob.get(URL, {"to": "2026-07-31"}).content.decode()
+    assert "Runs of before 1 Aug 2026 are no longer kept one by one" in said

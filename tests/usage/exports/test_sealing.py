@@ -34,6 +34,7 @@ from usage.exports.sealing import SealBroken, other_file, seal_due_months, usage
 from usage.facts import SETTLE_GRACE
 from usage.metering import Finished, record_calls
 from usage.models import InFlightCall, Mode, RollupState, UsageEvent
+from usage.pruning import prune_usage
 from usage.tokens import TokenUsage
 
 from .test_focus import of_every_kind, priced_event
@@ -305,6 +306,11 @@ def test_an_organization_that_cannot_be_sealed_holds_up_no_other(acme, globex, c
     assert "could not be sealed" in caplog.text
 
 
+def _prune(waits: threading.Event) -> None:
+    with as_owner():
+        prune_usage(before=NOVEMBER.first, waits=waits.set)
+
+
 @pytest.mark.postgresql
 def test_two_at_a_time_do_not_both_say_that_they_sealed(acme):
     event(acme, day=IN_OCTOBER)
@@ -329,9 +335,15 @@ def test_two_at_a_time_do_not_both_say_that_they_sealed(acme):
         assert out.getvalue().startswith("Sealed nothing: another process seals months")
         call_command("seal_months", "--json", stdout=(as_json := StringIO()))
         assert json.loads(as_json.getvalue()) == {"sealed": 0, "another_is_at_it": True}
+        pruning_waits = threading.Event()
+        (prunes,) = in_threads(lambda: _prune(pruning_waits))
+        assert pruning_waits.wait(20)
+        assert UsageEvent.objects.exists()
     finally:
         other_ended.set()
         thread.join()
+    prunes.join()
+    assert not UsageEvent.objects.exists()  # which only what is sealed may: it waited for that
 
     assert [str(each) for each in found[0]] == ["2026-10"]
     assert seal_due_months(now=ON_THE_SECOND, others={}) == []
