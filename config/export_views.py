@@ -21,6 +21,7 @@ from usage.exports.models import SealedMonth
 from usage.exports.periods import BadPeriod, Month, Period, read_period
 from usage.exports.sealing import SealBroken, name_in
 from usage.forms import DayInput
+from usage.kept import kept_from
 from usage.models import UsageEvent
 
 SEALED_SHOWN = 24
@@ -138,10 +139,10 @@ def _context(organization: Organization, today: date, wrong: ExportForm | None =
 
 
 def _months(organization: Organization, today: date) -> list[Month]:
-    """From the first call to now, the latest first."""
+    """From the first call that is kept to now, the latest first."""
     events = UsageEvent.objects.for_organization(organization).order_by("occurred_at", "id")
     first = events.values_list("occurred_at", flat=True).first()
-    month, months = Month.of(first.date() if first else today), []
+    month, months = Month.of(max(first.date(), kept_from() or first.date()) if first else today), []
     while month.first <= today:
         months.append(month)
         month = month.next

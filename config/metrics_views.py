@@ -26,26 +26,27 @@ from usage.views import consumption_context, events_context
 @require_safe
 def consumption_page(request: OrganizationHttpRequest) -> HttpResponse:
     """What was used and what it cost, by what, and what changed."""
-    context = consumption_context(request, now=clock.now(), names=own_names(request.organization))
+    query = request.META.get("QUERY_STRING", "")
+    context = consumption_context(request, now=clock.now(), names=own_names(request.organization), query=query)
     return render(request, "usage/consumption.html", context)
 
 
 @organization_view(Permission.VIEW)
 @require_POST
 def save_view(request: OrganizationHttpRequest) -> HttpResponse:
-    """The address that a person looks at, under a name."""
+    """The address that a person looks at, under a name; or the page again, with what was typed and why it is not."""
     query, name = request.POST.get("query", ""), request.POST.get("name", "")
+    is_shared, now = request.POST.get("is_shared") == "on", clock.now()
     try:
         view = saved_views.save_view(
-            membership=request.membership,
-            name=name,
-            query=query,
-            is_shared=request.POST.get("is_shared") == "on",
-            now=clock.now(),
+            membership=request.membership, name=name, query=query, is_shared=is_shared, now=now
         )
     except saved_views.ViewRefused as refusal:
-        messages.error(request, str(refusal))
-        return redirect(_consumption_url(request, query))
+        context = consumption_context(
+            request, now=now, names=own_names(request.organization), query=query, path=_consumption_url(request, "")
+        )
+        context["not_saved"] = {"name": name, "is_shared": is_shared, "why": str(refusal)}
+        return render(request, "usage/consumption.html", context, status=422)
     messages.success(request, f"View “{view.name}” saved.")
     return redirect(_consumption_url(request, view.query))
 
@@ -81,7 +82,8 @@ def calls_page(request: OrganizationHttpRequest) -> HttpResponse:
 def runs_page(request: OrganizationHttpRequest) -> HttpResponse:
     """Every run; those of a check lead to it."""
     purposes = partial(purposes_of, request.organization)
-    context = runs_context(request, purposes=purposes, names=own_names(request.organization, request.GET))
+    names = own_names(request.organization, request.GET)
+    context = runs_context(request, purposes=purposes, names=names, now=clock.now())
     return render(request, "usage/runs.html", context)
 
 

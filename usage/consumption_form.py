@@ -11,9 +11,8 @@ from django import forms
 from django.http import QueryDict
 
 from usage.audience import OF_OWNERS, sees_any_usd
-from usage.columns import Mode
 from usage.days import MONTH, WEEK, first_day, last_of_month, months_before
-from usage.forms import ALL, CallForm
+from usage.forms import CallForm
 from usage.metrics import BY_LABEL, GROUPS, METRICS, Group, Metric, group_by_label
 
 MOST_DAYS = 366
@@ -79,6 +78,7 @@ class ConsumptionForm(CallForm):
 
     def __init__(self, address: QueryDict, *, today: date, **names: Any) -> None:
         self.today, self.query = today, address
+        self.path = ""  # before the "?" of its addresses; to be set where the page is not shown under its own
         self.metrics = {slug: each for slug, each in METRICS.items() if sees_any_usd() or not each.is_usd}
         super().__init__(address, **names)
         self.fields["metric"].widget.choices = [(slug, metric.label) for slug, metric in self.metrics.items()]
@@ -132,13 +132,6 @@ class ConsumptionForm(CallForm):
     def offer(self, **found: Mapping[Any, int | None]) -> None:
         super().offer(**found)
         self._offer("model", found.get("model", {}))
-        self.fields["mode"].widget.choices = [
-            ALL,
-            *(
-                (slug, f"{name} ({found['mode'].get(slug, 0):,})" if "mode" in found else name)
-                for slug, name in Mode.choices
-            ),
-        ]
         labels = sorted({label.name for label in found.get("label", {})})
         asked = self.data.get("group", "")
         if asked.startswith(BY_LABEL) and asked.removeprefix(BY_LABEL) not in labels:
@@ -201,7 +194,7 @@ class ConsumptionForm(CallForm):
                 query[name] = value
         for name in [name for name, value in query.items() if not value]:
             del query[name]
-        return f"?{query.urlencode()}"
+        return f"{self.path}?{query.urlencode()}"
 
     @property
     def chips(self) -> list[tuple[str, str, str]]:

@@ -187,6 +187,11 @@ class CallForm(FilterForm):
         """
         for field in ("provider", "action", "key", "token", "member", "label"):
             self._offer(field, found.get(field, {}))
+        if "mode" in found:
+            self.fields["mode"].widget.choices = [
+                ALL,
+                *((slug, f"{name} ({found['mode'].get(slug) or 0:,})") for slug, name in Mode.choices),
+            ]
 
     def _offer(self, field: str, found: Mapping[Any, int | None]) -> None:
         texts = {self.as_address(field, value): calls for value, calls in found.items()}

@@ -21,6 +21,7 @@ from organizations.models import Organization
 from organizations.one_moment import one_moment
 from usage.cells import BY_LABEL, DAILY, HOURLY, Source
 from usage.days import end_of_day, start_of_day
+from usage.kept import derived_from
 from usage.measures import rows_of_other_days, with_labels
 from usage.models import UsageDaily, UsageEvent
 from usage.rollups import are_rolled_up, hours_kept_from
@@ -89,8 +90,8 @@ def _sample(now: datetime) -> Iterator[OrganizationDay]:
     first = UsageEvent.objects.aggregate(first=Min("occurred_at"))["first"]
     if first is None:
         return
-    # What leaves the books leaves by the month: of days before, no call is there to compare with.
-    begin = first.date().replace(day=1)
+    # Of days before, few calls are there to compare with, or none.
+    begin = max(first.date().replace(day=1), derived_from() or date.min)
     seen = set()
     if (biggest := _biggest(begin, today)) is not None:
         seen.add(biggest)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 # Label, URL name, and which other URLs stand below it.
 TABS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Consumption", "consumption", ()),
+    ("Consumption", "consumption", ("save-view",)),
     ("Calls", "calls", ("call",)),
     ("Runs", "runs", ()),
     ("Anatomy", "anatomy", ()),
-    ("Anomalies", "anomalies", ()),
+    ("Anomalies", "anomalies", ("expect-anomaly", "anomaly-webhook")),
     ("Forecast", "forecast", ()),
     ("What-if", "routing:what-if", ()),
     ("Advisor", "candidates:advisor", ()),

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.http import QueryDict
+
 from organizations.permissions import OrganizationHttpRequest
 from organizations.reading import whole_number
 from usage import kinds
@@ -63,14 +65,17 @@ def events_context(
     }
 
 
-def consumption_context(request: OrganizationHttpRequest, *, now: datetime, names: OwnNames) -> dict[str, Any]:
-    """What usage/consumption.html needs."""
-    form = ConsumptionForm(request.GET, names=names, today=now.date())
+def consumption_context(
+    request: OrganizationHttpRequest, *, now: datetime, names: OwnNames, query: str, path: str = ""
+) -> dict[str, Any]:
+    """What usage/consumption.html needs: of `query`; `path` is that of the page, where it is shown under another."""
+    form = ConsumptionForm(QueryDict(query), names=names, today=now.date())
+    form.path = path
     return {
         "form": form,
         "report": Report(request.organization, form, names, now=now).read(),
         "views": [(view, may_change(view, request.membership)) for view in views_of(request.membership)],
-        "query": request.META.get("QUERY_STRING", ""),
+        "query": query,
     }
 
 

@@ -84,7 +84,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
-        "Usage",
+        "Metrics",
         (
             ("Calls", "monitoring", "usage.usageevent"),
             ("Calls in flight", "flight_takeoff", "usage.inflightcall"),

@@ -32,6 +32,21 @@ def test_every_model_is_registered_and_searchable(label):
         assert admin.site._registry[model].search_fields, model
 
 
+def test_sections_are_called_as_on_the_pages(as_staff):
+    titles = [title for title, _ in SIDEBAR]
+    html = as_staff.get("/admin/usage/usageevent/").content.decode()
+
+    assert titles == [
+        "Customers",
+        "Credits",
+        "Keys and routing",
+        "Metrics",
+        "Candidate checks",
+        "Background tasks",
+    ]
+    assert ">Usage<" not in re.sub(r">\s*(.*?)\s*<", r">\1<", html)
+
+
 def test_every_admin_has_the_look_and_a_place_in_the_sidebar():
     linked = {model for _, items in SIDEBAR for _, _, model in items}
 

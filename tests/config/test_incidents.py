@@ -50,6 +50,7 @@ HAND_WRITTEN_SQL = {
     "organizations/database_rights.py",
     "organizations/long_lists.py",
     "organizations/many_rows.py",
+    "organizations/one_at_a_time.py",  # locks of a session
     "organizations/one_moment.py",
     "organizations/tenancy.py",
     "usage/cells.py",

@@ -60,10 +60,10 @@ def test_what_leaves_stands_in_a_file_a_month_to_the_last_nano_dollar(acme, tmp_
     assert list(UsageEvent.objects.all()) == [stays]
 
 
-def test_a_file_that_is_there_is_not_written_over(acme, tmp_path):
+def test_a_file_that_is_there_is_not_written_over(acme, globex, tmp_path):
     pytest.importorskip("pyarrow")
-    for name in ("calls-2026-07.parquet", "calls-2026-07-2.parquet"):
-        event(acme, occurred_at=JULY)
+    for organization, name in ((acme, "calls-2026-07.parquet"), (globex, "calls-2026-07-2.parquet")):
+        event(organization, occurred_at=JULY)
         roll_up(now=NOON)
         assert [file.path.name for file in prune(tmp_path).files] == [name]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -11,18 +12,21 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from config.exports import export
-from organizations import clock
+from organizations import clock, one_at_a_time
 from organizations.append_only import VARIABLE, letting_go
 from organizations.audit_chain import verify_audits
 from organizations.models import AuditEvent, Organization
 from tests.serving_role import as_owner
 from tests.usage.conftest import NOON, all_tables, event, rebuild, record_call, roll_up, settle
+from tests.usage.test_concurrency import in_threads
 from usage import pruning, rollups
 from usage.days import months_before
+from usage.exports import books
 from usage.exports.periods import BadPeriod, Days, Month
 from usage.exports.sealing import seal_due_months
-from usage.models import RollupState, UsageDaily, UsageEvent, UsageRun
+from usage.models import RollupState, SealedMonth, UsageDaily, UsageEvent, UsageRun
 from usage.pruning import Pruned, PruneRefused
+from usage.self_check import check_usage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -158,8 +162,7 @@ def test_a_call_of_then_that_is_recorded_meanwhile_stays(acme, monkeypatch):
     monkeypatch.undo()
     roll_up(now=NOON)
     assert sum(row.calls for row in UsageDaily.objects.all()) == 2
-    assert prune().events == 1
-    assert sum(row.calls for row in UsageDaily.objects.all()) == 2
+    assert prune().events == 0  # it is in the books of the month in which it was recorded
 
 
 def test_what_was_broken_off_is_finished_by_the_next_run(acme, monkeypatch):
@@ -235,6 +238,33 @@ def test_nothing_else_that_is_append_only_can_be_let_go(acme):
             AuditEvent.objects.all().delete()
 
 
+@pytest.mark.postgresql
+def test_two_at_a_time_each_say_what_they_did(acme, globex, monkeypatch):
+    for organization in (acme, globex, globex):
+        event(organization, occurred_at=OLD)
+    roll_up(now=NOON)
+    settle()
+    seal_due_months(now=NOON, others={})
+    second_came, pruned, settle_it = threading.Event(), [], pruning._settle
+
+    def once_another_came(*arguments) -> None:
+        assert second_came.wait(20)
+        settle_it(*arguments)
+
+    def work() -> None:
+        with as_owner():
+            pruned.append(pruning.prune_usage(before=BEFORE, waits=second_came.set))
+
+    monkeypatch.setattr(pruning, "_settle", once_another_came)
+    monkeypatch.setattr(one_at_a_time, "LOOKS_AGAIN_SECONDS", 0.01)
+    for thread in in_threads(work, work):
+        thread.join()
+
+    assert sorted(each.events for each in pruned) == [0, 3]
+    told = AuditEvent.objects.filter(action="usage.pruned").order_by("organization__slug")
+    assert [each.details for each in told] == [{"calls": 1}, {"calls": 2}]
+
+
 # The command --------------------------------------------------------------------------------------------
 
 
@@ -290,6 +320,112 @@ def test_a_month_leaves_only_once_it_is_sealed(acme):
 
     assert UsageEvent.objects.count() == 1
     assert prune().events == 1
+
+
+def sealed_files(organization) -> dict[date, list[bytes]]:
+    """Of the months whose calls are kept. Each is held against its seal."""
+    seals = SealedMonth.objects.for_organization(organization).filter(month__gte=BEFORE)
+    return {
+        seal.month: [
+            b"".join(piece.content for piece in export(organization, name, Month(seal.month)))
+            for name in ("csv", "focus")
+        ]
+        for seal in seals
+    }
+
+
+@pytest.mark.parametrize("leaves_first", [False, True])
+def test_what_is_written_after_its_month_was_sealed_leaves_with_the_month_it_is_in(acme, leaves_first):
+    """Late rows of July are in the books of August, whether the other calls of July have left by then or not."""
+    late_july, late_august, late_september = (datetime(2026, month, 2, tzinfo=UTC) for month in (8, 9, 10))
+    first = event(acme, occurred_at=OLD, cost_nanousd=100, price_source="provider")
+    roll_up(now=late_july)
+    seal_due_months(now=late_july, others={})
+    late = [
+        event(acme, occurred_at=OLD, cost_nanousd=7, price_source="provider"),
+        event(acme, occurred_at=OLD - timedelta(days=90), cost_nanousd=8),  # of before all that was sealed
+        event(
+            acme,
+            call_id=first.call_id,
+            occurred_at=OLD,
+            revision=1,
+            status="corrected",
+            cost_nanousd=-1,
+            price_source="provider",
+            counts_run=False,
+            counts_priced_run=False,
+        ),
+    ]
+    roll_up(now=late_july)
+    days = all_tables()
+
+    def prune_july() -> None:
+        settle()
+        with as_owner():
+            assert pruning.prune_usage(before=BEFORE).events == 1
+
+    if leaves_first:
+        prune_july()
+        late.append(event(acme, occurred_at=OLD, cost_nanousd=9))
+        roll_up(now=late_august)
+        days = all_tables()
+    event(acme, occurred_at=BORDER, cost_nanousd=50)
+    roll_up(now=late_september)
+    seal_due_months(now=late_september, others={})
+    files = sealed_files(acme)
+    if not leaves_first:
+        prune_july()
+
+    assert sealed_files(acme) == files
+    august = files[BEFORE][0].decode()
+    assert all(str(each.call_id) in august for each in late)
+    assert {each.pk for each in late} < set(UsageEvent.objects.values_list("pk", flat=True))
+    assert prune() == Pruned(BEFORE, 0, 0)
+    call_command("seal_months", "--verify", stdout=StringIO())
+    assert not check_usage(now=NOON).differences
+    rebuild(now=NOON)
+    assert {key: row for key, row in all_tables()[0].items() if key in days[0]} == days[0]
+
+    settle()
+    with as_owner():
+        assert pruning.prune_usage(before=date(2026, 9, 1)).events == len(late) + 1
+    assert not UsageEvent.objects.exists()
+    call_command("seal_months", "--verify", stdout=StringIO())
+
+
+def test_what_is_in_no_month_that_will_be_sealed_leaves_by_its_own(acme):
+    platform = Organization.objects.create(name="Platform", slug="platform", is_platform=True)
+    event(acme, occurred_at=OLD)
+    event(platform, occurred_at=OLD)
+    acme.closed_at = BORDER - timedelta(hours=1)
+    acme.save()
+    roll_up(now=NOON)
+    settle()
+    seal_due_months(now=NOON, others={})
+    event(acme, occurred_at=OLD)
+    roll_up(now=NOON)
+
+    assert prune().events == 3
+
+
+@pytest.mark.parametrize("period", [Month(date(2026, 7, 1)), Days(date(2026, 7, 1), date(2026, 8, 1))])
+def test_a_file_that_is_read_while_its_calls_leave_is_said_to_have_left(acme, monkeypatch, period):
+    for _ in range(3):
+        event(acme, occurred_at=OLD)
+    roll_up(now=NOON)
+    settle()
+    seal_due_months(now=NOON, others={})
+    monkeypatch.setattr(books, "AT_ONCE", 1)
+
+    pieces = export(acme, "csv", period)
+    next(pieces)
+    next(pieces)
+
+    prune()
+
+    with pytest.raises(BadPeriod, match="Calls of before 2026-08-01 are not kept"):
+        list(pieces)
+    assert not AuditEvent.objects.filter(action="sealed_month.found_changed").exists()
 
 
 def test_no_file_is_made_of_a_month_whose_calls_have_left(acme):

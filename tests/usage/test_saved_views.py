@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils.html import escape
 
 from organizations.models import AuditEvent, Membership
 from tests.usage.conftest import NOON
@@ -87,6 +88,33 @@ def test_the_page_saves_opens_and_deletes_them(as_bob, as_alice, bob, alice):
     assert as_bob.post(URL, {"name": "", "query": "metric=errors"}, follow=True).context["form"].metric_slug == "errors"
     assert as_alice.post(f"{URL}{view.pk}/delete/").status_code == 302
     assert as_alice.post(f"{URL}{view.pk}/delete/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ({"query": "metric=nonsense&group=model"}, "This view cannot be saved. “nonsense” is none of them."),
+        ({"query": "from=2020-01-01"}, "This view cannot be saved. A period is at most 366 days long."),
+        ({"name": "\u200b", "query": "metric=errors"}, "Give the view a name of up to 80 characters."),
+        ({"name": "Ours", "query": "metric=errors", "is_shared": "on"}, "Somebody else shares this view."),
+    ],
+)
+def test_what_is_not_saved_comes_back_as_it_was_typed(as_bob, alice, sent, why):
+    save(alice, "Ours", is_shared=True)
+    sent = {"name": "Cost <of> errors", **sent}
+
+    response = as_bob.post(URL, sent)
+
+    html = response.content.decode()
+    assert response.status_code == 422
+    assert f'value="{escape(sent["name"])}" aria-invalid="true"' in html
+    assert f'<input type="hidden" name="query" value="{escape(sent["query"])}">' in html
+    assert escape(why) in html
+    assert ('name="is_shared" checked' in html) == ("is_shared" in sent)
+    assert html.count('aria-current="page"') == 2  # in the sidebar and above the page
+    assert 'href="?' not in html  # which would lead to where it was posted to
+    assert 'href="/o/acme/consumption/?metric=calls"' in html
+    assert SavedView.objects.count() == 1
 
 
 def test_another_persons_shared_view_is_not_deleted_by_a_member(as_bob, alice, bob):

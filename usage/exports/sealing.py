@@ -17,6 +17,7 @@ from django.db.models import Max
 
 from organizations import audit
 from organizations.models import Organization
+from organizations.one_at_a_time import one_at_a_time
 from organizations.tenancy import EVERY, scope
 from usage.audience import shows_managed_usd
 from usage.exports import books
@@ -116,16 +117,17 @@ def _tell_the_organization(seal: SealedMonth, name: str, found: Count) -> None:
 
 
 def seal_due_months(*, now: datetime, others: Others) -> list[SealedMonth]:
-    """Every month of every organization that can be sealed and is not yet."""
+    """Every month of every organization that can be sealed and is not yet. Raises AnotherIsAtIt."""
     with scope(EVERY, "the months of every organization are sealed"):
         organizations = list(Organization.objects.customers().order_by("pk"))
     sealed = []
-    for organization in organizations:
-        try:
-            while (seal := _seal_next(organization, now=now, others=others)) is not None:
-                sealed.append(seal)
-        except Exception:  # it holds up no other
-            logger.exception("The months of organization %s could not be sealed.", organization.pk)
+    with one_at_a_time(books.WORK):
+        for organization in organizations:
+            try:
+                while (seal := _seal_next(organization, now=now, others=others)) is not None:
+                    sealed.append(seal)
+            except Exception:  # it holds up no other
+                logger.exception("The months of organization %s could not be sealed.", organization.pk)
     return sealed
 
 
@@ -160,8 +162,7 @@ def _seal_next(organization: Organization, *, now: datetime, others: Others) -> 
     seal.pinned = {"words": words.pin(), "prices": prices.pin()}
     seal.files = {name: count.as_json() for name, count in counts.items()}
     with scope(organization, "the seal of one of its months"):
-        # Who else sealed it meanwhile was as right.
-        SealedMonth.objects.bulk_create([seal], ignore_conflicts=True)
+        SealedMonth.objects.bulk_create([seal])
         return SealedMonth.objects.for_organization(organization).get(month=month.first)
 
 

@@ -73,6 +73,19 @@ def seconds(milliseconds: int) -> str:
 
 
 @register.filter
+def duration(milliseconds: int) -> str:
+    """As `seconds`, and what takes long in hours or days."""
+    minutes = round(milliseconds / 60_000)
+    if minutes < 60:
+        return seconds(milliseconds)
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+@register.filter
 def provider_name(slug: str) -> str:
     """As the catalog has it."""
     return names.provider_name(slug)

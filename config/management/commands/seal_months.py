@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from config.exports import FORMATS, OTHERS, export
 from organizations import clock
 from organizations.models import Organization
+from organizations.one_at_a_time import AnotherIsAtIt
 from usage.exports.models import SealedMonth
 from usage.exports.periods import BadPeriod, Month
 from usage.exports.sealing import SealBroken, seal_due_months
@@ -29,10 +30,19 @@ class Command(BaseCommand):
                 f"All {checked:,} files of sealed months are as they were sealed.{gone}",
             )
         else:
-            sealed = seal_due_months(now=clock.now(), others=OTHERS)
-            said = {"sealed": len(sealed)}, f"Sealed {len(sealed):,} months."
+            said = self._seal()
         as_json, as_text = said
         self.stdout.write(json.dumps(as_json) if options["json"] else as_text)
+
+    def _seal(self) -> tuple[dict[str, Any], str]:
+        try:
+            sealed = seal_due_months(now=clock.now(), others=OTHERS)
+        except AnotherIsAtIt:
+            return {"sealed": 0, "another_is_at_it": True}, (
+                "Sealed nothing: another process seals months, or has calls leave (`prune_usage`). The clock tries "
+                "again in an hour."
+            )
+        return {"sealed": len(sealed)}, f"Sealed {len(sealed):,} months."
 
     def _verify(self) -> tuple[int, int]:
         checked = left = 0

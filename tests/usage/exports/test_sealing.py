@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import threading
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from gateway.sweeping import sweep_lost_calls
 from organizations.api_tokens import make_token
+from organizations.one_at_a_time import AnotherIsAtIt
 from organizations.permissions import Permission
 from tests.plans import analyze, index_conditions
 from tests.serving_role import as_owner
 from tests.usage.conftest import event, roll_up, unsaved_event
 from tests.usage.exports.reading import content_of, read
+from tests.usage.test_concurrency import in_threads
 from usage import names
 from usage.exports import books, prices, sealing
 from usage.exports.cells import Piece
@@ -29,6 +34,7 @@ from usage.exports.sealing import SealBroken, other_file, seal_due_months, usage
 from usage.facts import SETTLE_GRACE
 from usage.metering import Finished, record_calls
 from usage.models import InFlightCall, Mode, RollupState, UsageEvent
+from usage.pruning import prune_usage
 from usage.tokens import TokenUsage
 
 from .test_focus import of_every_kind, priced_event
@@ -298,6 +304,49 @@ def test_an_organization_that_cannot_be_sealed_holds_up_no_other(acme, globex, c
     assert seal(credits=credits) == ["2026-10"]
     assert not SealedMonth.objects.filter(organization=acme).exists()
     assert "could not be sealed" in caplog.text
+
+
+def _prune(waits: threading.Event) -> None:
+    with as_owner():
+        prune_usage(before=NOVEMBER.first, waits=waits.set)
+
+
+@pytest.mark.postgresql
+def test_two_at_a_time_do_not_both_say_that_they_sealed(acme):
+    event(acme, day=IN_OCTOBER)
+    roll_up(now=ON_THE_SECOND)
+    begun, other_ended, found = threading.Event(), threading.Event(), []
+
+    def credits(organization, period, words):
+        begun.set()
+        assert other_ended.wait(20)
+        yield Piece(b"", 0)
+
+    def first() -> None:
+        found.append(seal_due_months(now=ON_THE_SECOND, others={"credits": credits}))
+
+    (thread,) = in_threads(first)
+    assert begun.wait(20)
+    try:
+        with pytest.raises(AnotherIsAtIt):
+            seal_due_months(now=ON_THE_SECOND, others={})
+        out = StringIO()
+        call_command("seal_months", stdout=out)
+        assert out.getvalue().startswith("Sealed nothing: another process seals months")
+        call_command("seal_months", "--json", stdout=(as_json := StringIO()))
+        assert json.loads(as_json.getvalue()) == {"sealed": 0, "another_is_at_it": True}
+        pruning_waits = threading.Event()
+        (prunes,) = in_threads(lambda: _prune(pruning_waits))
+        assert pruning_waits.wait(20)
+        assert UsageEvent.objects.exists()
+    finally:
+        other_ended.set()
+        thread.join()
+    prunes.join()
+    assert not UsageEvent.objects.exists()  # which only what is sealed may: it waited for that
+
+    assert [str(each) for each in found[0]] == ["2026-10"]
+    assert seal_due_months(now=ON_THE_SECOND, others={}) == []
 
 
 def test_a_seal_is_never_changed(acme):

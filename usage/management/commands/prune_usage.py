@@ -41,7 +41,7 @@ class Command(BaseCommand):
             refuse_unless_owner("prune_usage")
         before = months_before(clock.now().date(), older_than)
         try:
-            pruned = prune_usage(before=before, folder=parquet, dry_run=dry_run)
+            pruned = prune_usage(before=before, folder=parquet, dry_run=dry_run, waits=self._say_that_it_waits)
         except (PruneRefused, ParquetFailed) as refused:
             raise CommandError(str(refused)) from None
         if options["json"]:
@@ -55,3 +55,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{pruned.events:,} usage events of before {before} {done}, and {pruned.runs:,} runs of theirs."
         )
+
+    def _say_that_it_waits(self) -> None:
+        self.stderr.write("Another process has calls leave, or seals months. Waiting for its end.")
