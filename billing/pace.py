@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from billing.models import LedgerEntry
 from organizations.models import Organization
-from usage.days import MONTH, first_day, start_of_day
+from usage.days import MONTH, start_of_day
 from usage.ingest import UtcDay
 
 LEAST_HISTORY = 14  # days that an organization has to exist before a pace says anything of it
@@ -35,10 +35,10 @@ class Pace:
         return int(Decimal(self.available * self.days) / self.charged)
 
 
-def charged_by_day(*, organization: Organization, today: date) -> dict[date, int]:
-    """Credits charged on each of the last 30 days that had any."""
+def charged_by_day(*, organization: Organization, first: date) -> dict[date, int]:
+    """Credits charged on each UTC day from then on that had any."""
     entries = LedgerEntry.objects.for_organization(organization).filter(
-        kind=LedgerEntry.Kind.CAPTURE, created_at__gte=start_of_day(first_day(today, MONTH))
+        kind=LedgerEntry.Kind.CAPTURE, created_at__gte=start_of_day(first)
     )
     charged = (
         entries.order_by().annotate(day=UtcDay("created_at")).values_list("day").annotate(credits=-Sum("d_posted"))
@@ -47,6 +47,6 @@ def charged_by_day(*, organization: Organization, today: date) -> dict[date, int
 
 
 def pace(*, organization: Organization, today: date, charged: Mapping[date, int], available: int) -> Pace:
-    """Of what `charged_by_day` found."""
+    """Of what `charged_by_day` found in the last 30 days."""
     age = (today - organization.created_at.date()) // timedelta(days=1) + 1
     return Pace(sum(charged.values()), len(charged), max(1, min(MONTH, age)), available)

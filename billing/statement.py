@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models.functions import Coalesce
 
 from billing import ledger
 from billing.models import CreditHold, LedgerEntry
@@ -70,14 +70,6 @@ def credit_summary(*, organization: Organization, today: dt.date) -> CreditSumma
         for which in (_spent_since(today), _GIVEN)
     )
     return CreditSummary(available=balance.available, held=balance.held, spent=-spent, granted=granted)
-
-
-def spent_by_day(*, organization: Organization, first_day: dt.date) -> dict[dt.date, int]:
-    """Credits captured on each UTC day since then on which there were any."""
-    since = dt.datetime.combine(first_day, dt.time.min, tzinfo=dt.UTC)
-    captures = LedgerEntry.objects.for_organization(organization).filter(kind=Kind.CAPTURE, created_at__gte=since)
-    days = captures.order_by().annotate(day=TruncDate("created_at", tzinfo=dt.UTC)).values_list("day")
-    return {day: -spent for day, spent in days.annotate(spent=Sum("d_posted"))}
 
 
 def entries(*, organization: Organization, show: str, today: dt.date) -> QuerySet[LedgerEntry]:

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from billing.statement import spent_by_day
+from billing.pace import charged_by_day
 from organizations import clock
 from organizations.permissions import OrganizationHttpRequest, Permission, organization_view
 from usage.forecast import forecast, forecast_of_month, history_from
@@ -16,7 +16,7 @@ from usage.forecast import forecast, forecast_of_month, history_from
 @require_safe
 def forecast_page(request: OrganizationHttpRequest) -> HttpResponse:
     today = clock.now().date()
-    credits_spent = spent_by_day(organization=request.organization, first_day=history_from(today))
+    credits_spent = charged_by_day(organization=request.organization, first=history_from(today))
     context = {
         "forecast": forecast_of_month(organization=request.organization, today=today),
         "credits": forecast(credits_spent, today=today) if credits_spent else None,

@@ -11,6 +11,7 @@ from billing.models import LedgerEntry
 from billing.pace import Pace, charged_by_day, pace
 from organizations.models import Organization
 from tests.billing.conftest import grant, hold, lifted_triggers
+from usage.days import MONTH, first_day
 
 TODAY = date(2026, 11, 21)
 
@@ -52,7 +53,7 @@ def test_what_was_charged_is_summed_by_the_utc_day_of_30_days(acme, globex):
         for pk, moment in when.items():
             LedgerEntry.objects.filter(pk=pk).update(created_at=datetime.fromisoformat(f"{moment}+00:00"))
 
-    assert charged_by_day(organization=acme, today=TODAY) == {
+    assert charged_by_day(organization=acme, first=first_day(TODAY, MONTH)) == {
         date(2026, 11, 21): 3,
         date(2026, 11, 20): 3,
         date(2026, 10, 23): 4,

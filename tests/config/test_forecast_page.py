@@ -6,7 +6,7 @@ import uuid
 from datetime import timedelta
 
 from billing.ledger import HoldRequest, capture_hold, hold_credits
-from billing.statement import spent_by_day
+from billing.pace import charged_by_day
 from organizations import clock
 from tests.builders import give_credits
 from tests.usage.conftest import event
@@ -56,5 +56,5 @@ def test_credits_are_those_that_were_charged(acme):
     capture_hold(organization=acme, hold_id=charged.id, amount=3)
 
     today = clock.now().date()
-    assert spent_by_day(organization=acme, first_day=today) == {today: 3}
-    assert spent_by_day(organization=acme, first_day=today + timedelta(days=1)) == {}
+    assert charged_by_day(organization=acme, first=today) == {today: 3}
+    assert charged_by_day(organization=acme, first=today + timedelta(days=1)) == {}
