@@ -294,8 +294,17 @@ function tellDay(event) {
 document.addEventListener("pointerover", tellDay);
 document.addEventListener("pointermove", tellDay);
 
+// The tab that one is at, which on a narrow screen may lie beyond the edge.
+function showTab() {
+  const here = document.querySelector(".tabs [aria-current]");
+  if (!here) return;
+  const [tab, row] = [here.getBoundingClientRect(), here.parentElement.getBoundingClientRect()];
+  here.parentElement.scrollLeft += tab.left - row.left - (row.width - tab.width) / 2;
+}
+
 showTheme();
 armToasts();
+showTab();
 noteUnsaved();
 keepSection();
 focusFirstError(document.querySelector("main form"));

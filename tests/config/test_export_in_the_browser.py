@@ -29,6 +29,9 @@ def test_a_month_is_downloaded_and_a_wrong_one_is_mended(acme, browsing, live_se
                 browsing.emulate_media(color_scheme=scheme)
                 browsing.goto(url)
                 assert_accessible(browsing)
+                here = browsing.locator(".tabs [aria-current]").bounding_box()  # the last of the row
+                assert here
+                assert 0 <= here["x"] <= width - here["width"]
                 assert browsing.evaluate("document.documentElement.scrollWidth") == width
 
     browsing.goto(address)
