@@ -58,7 +58,13 @@ SECTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "Members",
         "users-round",
         "organizations:members",
-        ("organizations:", "routing:api-tokens", "routing:make-api-token", "routing:revoke-api-token"),
+        (
+            "organizations:",
+            "routing:api-tokens",
+            "routing:make-api-token",
+            "routing:edit-api-token",
+            "routing:revoke-api-token",
+        ),
     ),
     (
         "Settings",

@@ -71,7 +71,7 @@ class TokenRevoked(TokenRefused):
 
 class TokenExpired(TokenRefused):
     def __init__(self) -> None:
-        super().__init__("This API token has expired. An owner or admin can make a new one.")
+        super().__init__("This API token has expired. An owner or admin can give it more time, or make a new one.")
 
 
 class TokenWithoutCreator(TokenRefused):
@@ -110,13 +110,8 @@ def make_token(
     value = f"kf_{prefix}_{_base62(secrets.token_bytes(SECRET_BYTES))}"
     with transaction.atomic():
         lock_members(organization)
-        membership = Membership.objects.for_organization(organization).filter(user=actor).first()
-        if membership is None or not scopes or not all(s in API_SCOPES and may(membership, s) for s in scopes):
-            raise ScopesRefused
-        tokens = ApiToken.objects.for_organization(organization)
-        taken = tokens.select_related("created_by").filter(name=name, revoked_at=None).first()
-        if taken is not None:
-            raise TokenNameTaken(taken)
+        refuse_beyond(organization, actor, scopes)
+        refuse_taken_name(organization, name)
         token = ApiToken.objects.create(
             organization=organization,
             name=name,
@@ -135,6 +130,22 @@ def make_token(
             expires=expires_at.date().isoformat() if expires_at else "never",
         )
     return NewToken(token, value)
+
+
+def refuse_beyond(organization: Organization, actor: User, scopes: Collection[str]) -> None:
+    """Nobody makes or edits a token that can do more than they may themselves. Raises ScopesRefused."""
+    membership = Membership.objects.for_organization(organization).filter(user=actor).first()
+    known = [s in API_SCOPES and membership is not None and may(membership, Permission(s)) for s in scopes]
+    if not known or not all(known):
+        raise ScopesRefused
+
+
+def refuse_taken_name(organization: Organization, name: str, *, but: ApiToken | None = None) -> None:
+    """Raises TokenNameTaken."""
+    tokens = ApiToken.objects.for_organization(organization).filter(name=name, revoked_at=None)
+    taken = tokens.select_related("created_by").first()
+    if taken is not None and taken != but:
+        raise TokenNameTaken(taken)
 
 
 def revoke_token(*, token: ApiToken, actor: User | None, now: datetime) -> bool:

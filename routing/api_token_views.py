@@ -1,4 +1,4 @@
-"""API tokens: where owners and admins make them, see what uses them, and revoke them."""
+"""API tokens: where owners and admins make them, see what uses them, edit and revoke them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from organizations import api_tokens as tokens
 from organizations import clock
+from organizations.edits import ChangedMeanwhile, stamp
 from organizations.models import ApiToken, Membership
 from organizations.permissions import (
     API_SCOPES,
@@ -25,14 +26,18 @@ from organizations.permissions import (
     recently_authenticated,
 )
 from providers.adapters.key_shapes import model_holds_key
-from routing.call_access import AccessRefused, left_out, make_calling_token, words_of
+from providers.catalog import PROVIDERS
+from routing.call_access import AccessRefused, AccessWords, left_out, make_calling_token, words_of
 from routing.forms import may_stand_in_address
 from routing.key_models import selectable_keys
 from routing.models import Agent
-from routing.token_forms import ApiTokenForm, end_of
+from routing.token_edits import TokenNotEditable, access_of, edit_token, refuse_fixed, token_parts
+from routing.token_forms import ApiTokenEditForm, ApiTokenForm, end_of
 
 REVOKED_SHOWN = 20
 CALLS = Permission.CALL_AGENTS
+CREATOR_LEFT = "Creator left"
+KEPT = (*ApiTokenEditForm.base_fields, *(f"direct-{slug}" for slug in PROVIDERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class Line:
     def is_revocable(self) -> bool:
         return self.token.revoked_at is None
 
+    @property
+    def is_editable(self) -> bool:
+        return self.is_revocable and self.state != CREATOR_LEFT
+
 
 @organization_view(Permission.MANAGE_API_TOKENS)
 @require_safe
@@ -54,9 +63,8 @@ def api_tokens(request: OrganizationHttpRequest) -> HttpResponse:
 
 
 def _typed(request: OrganizationHttpRequest) -> dict[str, list[str]]:
-    form = _form(request, request.POST)
-    typed = {name: request.POST.getlist(name) for name in form.fields if name != "told"}
-    holds_key = form.open_fields
+    typed = {name: request.POST.getlist(name) for name in KEPT if name != "told"}
+    holds_key = {**ApiTokenForm.open_fields, "seen": lambda _stamp: False}
     return {
         name: values
         for name, values in typed.items()
@@ -113,6 +121,91 @@ def revoke(request: OrganizationHttpRequest, token_id: int) -> HttpResponse:
     return redirect("routing:api-tokens", request.organization.slug)
 
 
+@organization_view(Permission.MANAGE_API_TOKENS)
+@require_http_methods(["GET", "POST"])
+@recently_authenticated(back="routing:edit-api-token", keep=_typed, back_to_the_same=True)
+def edit(request: OrganizationHttpRequest, token_id: int) -> HttpResponse:
+    """What the address holds is shown unsaved."""
+    rows = ApiToken.objects.for_organization(request.organization).select_related("organization", "created_by")
+    token = get_object_or_404(rows, pk=token_id)
+    try:
+        refuse_fixed(token, access_of(token))
+        if request.method == "GET":
+            return _edit_page(request, token, _edit_form(request, token, unsaved=request.GET))
+        form = _edit_form(request, token, request.POST)
+        if form.is_valid() and not _asks_about_models(request, form):
+            is_news = _edited(request, form)
+            if is_news is not None:
+                said = "saved. Its calls go by that within two seconds." if is_news else "is that already."
+                messages.success(request, f"“{form.cleaned_data['name']}” {said}")
+                return redirect("routing:api-tokens", request.organization.slug)
+    except TokenNotEditable as refusal:
+        messages.error(request, str(refusal))
+        return redirect("routing:api-tokens", request.organization.slug)
+    return _edit_page(request, token, form, status=422)
+
+
+def _edited(request: OrganizationHttpRequest, form: ApiTokenEditForm) -> bool | None:
+    """Whether there was anything to change; None where the form says why not. Raises TokenNotEditable."""
+    now, chosen = clock.now(), form.cleaned_data
+    try:
+        return edit_token(
+            token=form.token,
+            name=chosen["name"],
+            expires_at=form.expires_at(now),
+            access=form.access,
+            actor=request.user,
+            now=now,
+            seen=chosen["seen"],
+        )
+    except AccessRefused as refusal:
+        form.refuse(refusal)
+    except tokens.TokenNameTaken as refusal:
+        form.add_error("name", str(refusal))
+    except tokens.ScopesRefused:
+        form.add_error(None, "It may do more than you may yourself, so it is not yours to edit.")
+    except ChangedMeanwhile as conflict:
+        form.add_error(None, str(conflict))
+        form.token.refresh_from_db()
+        form.forget("seen", stamp(token_parts(form.token, access_of(form.token))))
+    return None
+
+
+def _edit_form(
+    request: OrganizationHttpRequest,
+    token: ApiToken,
+    posted: QueryDict | None = None,
+    *,
+    unsaved: QueryDict | None = None,
+) -> ApiTokenEditForm:
+    access = access_of(token)
+    return ApiTokenEditForm(
+        posted,
+        token=token,
+        access=access,
+        left_out=left_out(request.organization, access) if access else {},
+        now=clock.now(),
+        maker=request.membership,
+        agents=_agents(request),
+        keys=selectable_keys(request.organization),
+        unsaved=unsaved,
+    )
+
+
+def _edit_page(
+    request: OrganizationHttpRequest, token: ApiToken, form: ApiTokenEditForm, *, status: int = 200
+) -> HttpResponse:
+    rows = ApiToken.objects.for_organization(request.organization).select_related("created_by", "call_access__member")
+    stored = rows.get(pk=token.pk)
+    context = {
+        "token": stored,
+        "may": _may(stored, words_of(request.organization, [stored]).get(stored.pk)),
+        "is_expired": stored.expires_at is not None and stored.expires_at <= clock.now(),
+        "form": form,
+    }
+    return render(request, "routing/edit_api_token.html", context, status=status)
+
+
 def _asks_about_models(request: OrganizationHttpRequest, form: ApiTokenForm) -> bool:
     access = form.access
     return access is not None and form.asks_about(left_out(request.organization, access))
@@ -135,8 +228,7 @@ def _context(request: OrganizationHttpRequest, *, form: ApiTokenForm | None = No
     lines = []
     for token in shown:
         calls = words.get(token.pk)
-        may = [label for scope, label in API_SCOPES.items() if scope in token.scopes and scope != CALLS]
-        may += calls.lines if calls else [API_SCOPES[CALLS]] if CALLS in token.scopes else []
+        may = _may(token, calls)
         line = _line(token, may, form.members.get(str(token.created_by_id)), now)
         if line.tone == "ok" and calls and calls.is_of_nothing and token.scopes == [CALLS]:
             line = Line(token, may, "Calls nothing", "warn")
@@ -148,15 +240,24 @@ def _form(
     request: OrganizationHttpRequest, posted: QueryDict | None = None, *, unsaved: QueryDict | None = None
 ) -> ApiTokenForm:
     members = Membership.objects.for_organization(request.organization).select_related("user").order_by("created_at")
-    agents = Agent.objects.for_organization(request.organization).filter(archived_at=None).order_by("name", "pk")
     return ApiTokenForm(
         posted,
         maker=request.membership,
         members=list(members),
-        agents=list(agents),
+        agents=_agents(request),
         keys=selectable_keys(request.organization),
         unsaved=unsaved,
     )
+
+
+def _agents(request: OrganizationHttpRequest) -> list[Agent]:
+    agents = Agent.objects.for_organization(request.organization).filter(archived_at=None)
+    return list(agents.order_by("name", "pk"))
+
+
+def _may(token: ApiToken, calls: AccessWords | None) -> list[str]:
+    may = [label for scope, label in API_SCOPES.items() if scope in token.scopes and scope != CALLS]
+    return may + (calls.lines if calls else [API_SCOPES[CALLS]] if CALLS in token.scopes else [])
 
 
 def _line(token: ApiToken, may: list[str], creator: Membership | None, now: datetime) -> Line:
@@ -165,5 +266,5 @@ def _line(token: ApiToken, may: list[str], creator: Membership | None, now: date
     if token.expires_at is not None and token.expires_at <= now:
         return Line(token, may, "Expired", "warn")
     if creator is None or not tokens.is_vouched_for(token, creator):
-        return Line(token, may, "Creator left", "warn")
+        return Line(token, may, CREATOR_LEFT, "warn")
     return Line(token, may, "Active", "ok")

@@ -49,6 +49,10 @@ class Access:
     calls_at_once: int | None = None
 
     @property
+    def is_of_nothing(self) -> bool:
+        return not (self.every_agent or self.agents or self.direct_keys)
+
+    @property
     def is_bound(self) -> bool:
         return len(self.agents) == 1 and not self.every_agent and not self.direct_keys
 
@@ -76,44 +80,60 @@ def make_calling_token(
 
 
 def _give(token: ApiToken, access: Access, actor: User) -> None:
-    organization = token.organization
-    _check(organization, access)
-    stored = CallAccess.objects.create(
-        organization=organization,
-        token=token,
-        member=access.member,
-        every_agent=access.every_agent,
-        is_bound=access.is_bound,
-        allowed_models=list(access.allowed_models),
-        requests_a_minute=access.requests_a_minute,
-        tokens_a_minute=access.tokens_a_minute,
-        calls_at_once=access.calls_at_once,
-    )
-    CallableAgent.objects.bulk_create(
-        CallableAgent(organization=organization, access=stored, agent=agent) for agent in access.agents
-    )
-    DirectKey.objects.bulk_create(
-        DirectKey(organization=organization, access=stored, provider=key.provider, key=key)
-        for key in access.direct_keys
-    )
+    check_access(token.organization, access)
+    store_access(token, access, is_bound=access.is_bound)
     record(
-        organization=organization,
+        organization=token.organization,
         actor=actor,
         action="api_token.calls_allowed",
         target=str(token),
-        agents="all" if access.every_agent else ", ".join(agent.slug for agent in access.agents),
-        direct=", ".join(f"{key.provider}: {key.label}" for key in access.direct_keys),
-        allowed_models=", ".join(access.allowed_models),
         member=access.member.email,
-        requests_a_minute=access.requests_a_minute,
-        tokens_a_minute=access.tokens_a_minute,
-        calls_at_once=access.calls_at_once,
+        **told_of(access),
     )
 
 
-def _check(organization: Organization, access: Access) -> None:
+def store_access(token: ApiToken, access: Access, *, is_bound: bool) -> None:
+    """In the place of what the token could call before, if it could."""
+    organization = token.organization
+    stored, _ = CallAccess.objects.for_organization(organization).update_or_create(
+        organization=organization,
+        token=token,
+        defaults={
+            "member": access.member,
+            "every_agent": access.every_agent,
+            "is_bound": is_bound,
+            "allowed_models": list(access.allowed_models),
+            "requests_a_minute": access.requests_a_minute,
+            "tokens_a_minute": access.tokens_a_minute,
+            "calls_at_once": access.calls_at_once,
+        },
+    )
+    named = CallableAgent.objects.for_organization(organization).filter(access=stored)
+    named.delete()
+    named.bulk_create(CallableAgent(organization=organization, access=stored, agent=agent) for agent in access.agents)
+    direct = DirectKey.objects.for_organization(organization).filter(access=stored)
+    direct.delete()
+    direct.bulk_create(
+        DirectKey(organization=organization, access=stored, provider=key.provider, key=key)
+        for key in access.direct_keys
+    )
+
+
+def told_of(access: Access) -> dict[str, str | int | None]:
+    """What the audit log says of it, but for its member."""
+    return {
+        "agents": "all" if access.every_agent else ", ".join(agent.slug for agent in access.agents),
+        "direct": ", ".join(f"{key.provider}: {key.label}" for key in access.direct_keys),
+        "allowed_models": ", ".join(access.allowed_models),
+        "requests_a_minute": access.requests_a_minute,
+        "tokens_a_minute": access.tokens_a_minute,
+        "calls_at_once": access.calls_at_once,
+    }
+
+
+def check_access(organization: Organization, access: Access, *, may_be_of_nothing: bool = False) -> None:
     """Raises AccessRefused. The organization is locked, as whoever archives agents or removes members locks it."""
-    if not (access.every_agent or access.agents or access.direct_keys):
+    if access.is_of_nothing and not may_be_of_nothing:
         raise AccessRefused("Choose what the token may call: agents, or a key for direct calls.", field="agents")
     if access.every_agent and access.agents:
         raise AccessRefused("Choose all agents or some by name, not both.", field="agents")

@@ -1,4 +1,7 @@
-"""The form of a new API token: what it may do, and for one that calls agents, which, with what and how much."""
+"""
+The forms of API tokens: of a new one, what it may do, and for one that calls agents, which, with what and how much; of
+one that is there already, what of that can be changed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.http import QueryDict
 
-from organizations.models import ApiToken, Membership
+from organizations.edits import stamp
+from organizations.models import ApiToken, Membership, User
 from organizations.names import NameFormField
 from organizations.permissions import API_SCOPES, Permission
 from organizations.typed_numbers import WholeNumberField
@@ -21,8 +25,10 @@ from routing.allowed_models import named_first
 from routing.call_access import MOST_A_MINUTE, MOST_AT_ONCE, MOST_TOKENS_A_MINUTE, Access, AccessRefused
 from routing.forms import AllowedModelsField
 from routing.models import Agent
+from routing.token_edits import token_parts
 
 NEVER, YEAR = 0, 365
+KEEP = "keep"
 LIFETIMES = ((30, "30 days"), (90, "90 days"), (YEAR, "1 year"), (NEVER, "Never"))
 
 
@@ -31,11 +37,15 @@ def end_of(days: int, now: datetime) -> datetime | None:
     return now + timedelta(days=days) if days != NEVER else None
 
 
+def _days(chosen: str) -> int | str:
+    return KEEP if chosen == KEEP else int(chosen)
+
+
 class LifetimeField(forms.TypedChoiceField):
     default_error_messages = dict.fromkeys(("required", "invalid_choice"), "Choose one of the list.")
 
-    def __init__(self, *, label: str, initial: int) -> None:
-        super().__init__(label=label, coerce=int, choices=LIFETIMES, initial=initial)
+    def __init__(self, *, label: str, initial: int | None = None) -> None:
+        super().__init__(label=label, coerce=_days, choices=LIFETIMES, initial=initial)
 
 
 class ApiTokenForm(OpenText, forms.Form):
@@ -80,6 +90,7 @@ class ApiTokenForm(OpenText, forms.Form):
     )
     calls_at_once = WholeNumberField(required=False, min_value=1, max_value=MOST_AT_ONCE)
     told = forms.CharField(required=False, widget=forms.HiddenInput)  # what the list leaves out, as the page has it
+    once_more = "make the token once more"
 
     def __init__(
         self,
@@ -107,10 +118,13 @@ class ApiTokenForm(OpenText, forms.Form):
             self.fields[f"direct-{slug}"] = forms.ChoiceField(
                 label=PROVIDERS[slug].name,
                 required=False,
-                choices=[("", "No"), *((str(key.pk), key.label) for key in keys if key.provider == slug)],
+                choices=[("", "No"), *((str(key.pk), _called(key)) for key in keys if key.provider == slug)],
                 error_messages={"invalid_choice": "Choose a connected key."},
             )
 
+        self._take(unsaved)
+
+    def _take(self, unsaved: QueryDict | None) -> None:
         if unsaved and "days" in unsaved:
             for name, field in self.fields.items():
                 is_list = isinstance(field, forms.MultipleChoiceField)
@@ -118,7 +132,11 @@ class ApiTokenForm(OpenText, forms.Form):
 
     @property
     def direct_fields(self) -> list[forms.BoundField]:
-        return [self[f"direct-{slug}"] for slug in self._providers]
+        return [self[name] for name in self._of_providers]
+
+    @property
+    def _of_providers(self) -> list[str]:
+        return [f"direct-{slug}" for slug in self._providers]
 
     @property
     def has_managed_agents(self) -> bool:
@@ -144,14 +162,21 @@ class ApiTokenForm(OpenText, forms.Form):
         return [self.keys[key] for key in chosen if key]
 
     @property
+    def _calls(self) -> bool:
+        return Permission.CALL_AGENTS in self.cleaned_data["scopes"]
+
+    @property
+    def _member(self) -> User:
+        return self.members.get(self.cleaned_data["member"], self.maker).user
+
+    @property
     def access(self) -> Access | None:
         """What the token is to call; None for one that calls nothing."""
         cleaned = self.cleaned_data
-        if Permission.CALL_AGENTS not in cleaned["scopes"]:
+        if not self._calls:
             return None
-        member = self.members.get(cleaned["member"], self.maker)
         return Access(
-            member=member.user,
+            member=self._member,
             every_agent=cleaned["every_agent"],
             agents=[] if cleaned["every_agent"] else [self.by_slug[slug] for slug in cleaned["agents"]],
             direct_keys=self._direct_keys(),
@@ -169,8 +194,8 @@ class ApiTokenForm(OpenText, forms.Form):
         named = named_first(list(left_out.values()))
         self.add_error(
             "allowed_models",
-            f"With this list the token could not call {named}. Add what is missing to the list, or make the token once "
-            "more to have it so.",
+            f"With this list the token could not call {named}. Add what is missing to the list, or {self.once_more} to "
+            "have it so.",
         )
         self.forget("told", " ".join(left_out))
         return True
@@ -178,3 +203,77 @@ class ApiTokenForm(OpenText, forms.Form):
     def refuse(self, refusal: AccessRefused) -> None:
         is_shown = refusal.field in self.fields and (refusal.field != "agents" or self.by_slug)
         self.add_error(refusal.field if is_shown else None, str(refusal))
+
+
+CALL_FIELDS = ("every_agent", "agents", "allowed_models", "requests_a_minute", "tokens_a_minute", "calls_at_once")
+
+
+class ApiTokenEditForm(ApiTokenForm):
+    """
+    Of a token that clients hold. It begins with what the token is, and carries that in `seen`; `left_out` is what its
+    list of models leaves out already.
+    """
+
+    days = LifetimeField(label="Expires")
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    once_more = "save once more"
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        token: ApiToken,
+        access: Access | None,
+        left_out: Mapping[str, str],
+        now: datetime,
+        maker: Membership,
+        agents: Sequence[Agent],
+        keys: Sequence[ProviderKey],
+        unsaved: QueryDict | None = None,
+    ) -> None:
+        gone = [key for key in access.direct_keys if key not in keys] if access else []
+        super().__init__(data, maker=maker, members=(), agents=agents, keys=[*keys, *gone])
+        self.token, self._had = token, access
+        for name in ("scopes", "member", *(() if access else (*CALL_FIELDS, *self._of_providers))):
+            del self.fields[name]
+        has_expired = token.expires_at is not None and token.expires_at <= now
+        end = f"{token.expires_at.day} {token.expires_at:%b %Y}" if token.expires_at else "Never"
+        cast(forms.ChoiceField, self.fields["days"]).choices = [
+            ("", "Choose…") if has_expired else (KEEP, f"{end}, as it is"),
+            *((days, f"{words} from now" if days != NEVER else words) for days, words in LIFETIMES),
+        ]
+        self.initial = {"name": token.name, "days": "" if has_expired else KEEP, "told": " ".join(left_out)} | (
+            _initial(access) if access else {}
+        )
+        self.initial["seen"] = stamp(token_parts(token, access))
+        self._take(unsaved)
+
+    @property
+    def is_about_calls(self) -> bool:
+        return self._had is not None
+
+    _calls = is_about_calls
+
+    @property
+    def _member(self) -> User:
+        return self._had.member if self._had else self.maker.user
+
+    def expires_at(self, now: datetime) -> datetime | None:
+        days = self.cleaned_data["days"]
+        return self.token.expires_at if days == KEEP else end_of(days, now)
+
+
+def _initial(access: Access) -> dict[str, Any]:
+    return {
+        "every_agent": access.every_agent,
+        "agents": [agent.slug for agent in access.agents],
+        "allowed_models": "\n".join(access.allowed_models),
+        "requests_a_minute": access.requests_a_minute,
+        "tokens_a_minute": access.tokens_a_minute,
+        "calls_at_once": access.calls_at_once,
+        **{f"direct-{key.provider}": str(key.pk) for key in access.direct_keys},
+    }
+
+
+def _called(key: ProviderKey) -> str:
+    return key.label if key.is_usable else f"{key.label} ({key.state.label})"

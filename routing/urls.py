@@ -30,5 +30,6 @@ urlpatterns = [
     path("agents/<slug:agent>/bring-back/", agent_views.bring_back, name="bring-back-agent"),
     path("api-tokens/", api_token_views.api_tokens, name="api-tokens"),
     path("api-tokens/new/", api_token_views.make, name="make-api-token"),
+    path("api-tokens/<int:token_id>/edit/", api_token_views.edit, name="edit-api-token"),
     path("api-tokens/<int:token_id>/revoke/", api_token_views.revoke, name="revoke-api-token"),
 ]

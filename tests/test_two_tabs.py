@@ -138,6 +138,7 @@ ORGANIZATIONS: dict[str, Twice] = {
     "organizations:remove-member": Twice(GONE, REFUSED, MEMBERS),
     "organizations:leave": Twice(GONE, AIM, "organizations:leave"),
     "routing:make-api-token": Twice(TOLD, NEW, TOKENS, {"name": "ATS", "days": "90", "scopes": ["view"]}),
+    "routing:edit-api-token": Twice(DONE, REFUSED, "routing:edit-api-token", {"name": "Another name"}),
     "routing:revoke-api-token": Twice(DONE, AIM, TOKENS),
     "organizations:recency-window": Twice(DONE, REFUSED, SETTINGS, {"days": "60"}),
     "organizations:recency-sharing": Twice(DONE, AIM, "", {"shares": "yes"}),

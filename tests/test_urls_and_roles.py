@@ -84,6 +84,7 @@ OF_AN_ORGANIZATION: dict[str, tuple[Permission, frozenset[str]]] = {
     "organizations:leave": (Permission.VIEW, FORM),
     "routing:api-tokens": (Permission.MANAGE_API_TOKENS, SAFE),
     "routing:make-api-token": (Permission.MANAGE_API_TOKENS, POST),
+    "routing:edit-api-token": (Permission.MANAGE_API_TOKENS, FORM),
     "routing:revoke-api-token": (Permission.MANAGE_API_TOKENS, FORM),
     "organizations:audit": (Permission.MANAGE_MEMBERS, SAFE),
     "organizations:recency-window": (Permission.MANAGE_SETTINGS, POST),

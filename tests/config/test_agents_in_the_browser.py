@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from organizations.models import ApiToken
 from routing.agents import open_agent
 from routing.models import Agent, RoutingRule
 from tests.builders import connect_key
@@ -66,7 +67,8 @@ def test_long_names_and_many_agents_stay_within_the_window(browsing, live_server
     page = browsing
     page.set_viewport_size({"width": width, "height": 900})
 
-    for path in ("agents/", f"agents/{Agent.objects.earliest('pk').slug}/", "api-tokens/", "settings/routing/"):
+    edit = f"api-tokens/{ApiToken.objects.earliest('pk').pk}/edit/"
+    for path in ("agents/", f"agents/{Agent.objects.earliest('pk').slug}/", "api-tokens/", edit, "settings/routing/"):
         page.goto(f"{live_server.url}/o/acme/{path}")
         for summary in page.locator("main summary").all():
             summary.click()

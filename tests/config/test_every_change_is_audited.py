@@ -25,7 +25,7 @@ from providers.custody import rotation
 from providers.keys import model_quirks, replacement, validation
 from providers.keys import saving as keys
 from providers.models import ModelQuirk, ProviderKey
-from routing import agents, call_access, rule_settings
+from routing import agents, call_access, rule_settings, token_edits
 from routing import services as routing
 from routing.models import Agent
 from tests.builders import NOW, write_briefing
@@ -307,6 +307,13 @@ SERVICES: dict[str, tuple[Callable[[Change], Any], Callable[[Change, Any], Any],
         lambda c, agent: c.calling_token(agents=[agent]),
         ["api_token.created", "api_token.calls_allowed"],
     ),
+    "routing.token_edits.edit_token": (
+        Change.api_token,
+        lambda c, token: token_edits.edit_token(
+            token=token, name="Other", expires_at=None, access=None, actor=c.actor, now=NOW
+        ),
+        ["api_token.edited"],
+    ),
     "routing.call_access.forget_direct_key": (
         Change.direct_key,
         lambda c, key: call_access.forget_direct_key(key=key, actor=c.actor),
@@ -348,6 +355,14 @@ SILENT = {
     "providers.keys.saving.target_of": "words",
     "routing.agents.agent_parts": "reads",
     "routing.agents.proposed_slug": "reads",
+    "organizations.api_tokens.refuse_beyond": "reads",
+    "organizations.api_tokens.refuse_taken_name": "reads",
+    "routing.call_access.check_access": "reads",
+    "routing.call_access.told_of": "reads",
+    "routing.call_access.store_access": "recorded by whoever gives the token that access",
+    "routing.token_edits.access_of": "reads",
+    "routing.token_edits.refuse_fixed": "reads",
+    "routing.token_edits.token_parts": "reads",
     "routing.call_access.left_out": "reads",
     "routing.call_access.count_tokens_calling": "reads",
     "routing.call_access.tokens_calling": "reads",
@@ -401,6 +416,7 @@ MODULES = [
     "routing.services",
     "routing.agents",
     "routing.call_access",
+    "routing.token_edits",
     "routing.rule_settings",
     "billing.ledger",
     "candidates.briefing_models",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
@@ -11,6 +11,7 @@ from django.urls import reverse
 from organizations.models import ApiToken, Invitation, Membership
 from providers.models import ProviderKey
 from tests.conftest import confirm_password, logged_in
+from tests.page_forms import form_of
 
 HTMX = {"HX-Request": "true"}
 KEY = "sk-or-v1-simulated-valid-0042"
@@ -38,6 +39,9 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
     )
     tokens = reverse("routing:api-tokens", args=["acme"])
 
+    edit = reverse("routing:edit-api-token", args=["acme", token.pk])
+    form = form_of(logged_in(alice).get(edit), edit) | {"name": "Other"}
+
     def organization_url(name: str, *arguments: object) -> str:
         return reverse(f"organizations:{name}", args=["acme", *arguments])
 
@@ -58,6 +62,7 @@ def posts(acme, alice, bob) -> dict[str, tuple[str, dict[str, str], str]]:
             {"name": "Second", "days": "30", "scopes": "view"},
             f"{tokens}?name=Second&days=30&scopes=view",
         ),
+        "edit token": (edit, form, f"{edit}?{urlencode({name: form[name] for name in ('name', 'days', 'seen')})}"),
         "revoke token": (reverse("routing:revoke-api-token", args=["acme", token.pk]), {}, tokens),
     }
 
@@ -80,7 +85,18 @@ def guarded(acme, alice, bob, simulated_providers) -> dict[str, tuple[str, dict[
     return posts(acme, alice, bob)
 
 
-ACTIONS = ["save", "replace", "remove", "role", "member", "invite", "send again", "make token", "revoke token"]
+ACTIONS = [
+    "save",
+    "replace",
+    "remove",
+    "role",
+    "member",
+    "invite",
+    "send again",
+    "make token",
+    "edit token",
+    "revoke token",
+]
 
 
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["plain", "htmx"])
@@ -121,7 +137,7 @@ def test_inviting_a_member_needs_no_confirmation(as_idle_alice, acme):
 
 
 def test_reading_the_form_needs_no_confirmation(as_idle_alice, guarded):
-    for action in ("replace", "remove", "member", "revoke token"):
+    for action in ("replace", "remove", "member", "edit token", "revoke token"):
         assert as_idle_alice.get(guarded[action][0]).status_code == 200
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from queue import Queue
 from typing import Any
 
@@ -23,7 +23,9 @@ from providers.adapters.secret import Secret
 from providers.custody import sealing
 from providers.custody.rotation import rotate_organization_key
 from providers.keys.saving import delete_provider_key, disable_provider_key
+from routing.call_access import Access
 from routing.models import CallableAgent, DirectKey
+from routing.token_edits import edit_token
 from tests import serving_role
 from tests.gateway.callers import PATIENCE_SECONDS, Calling, calling, usable_key
 
@@ -105,10 +107,33 @@ def route_elsewhere(case: Calling) -> None:
     of(case.rule).update(key=other, model="gpt-5", version=2)
 
 
+def edit(case: Calling, access: Access, expires_at: datetime | None = None) -> None:
+    edit_token(
+        token=case.token,
+        name="Narrowed",
+        expires_at=expires_at,
+        access=access,
+        actor=case.person,
+        now=clock.now() - timedelta(days=1),
+    )
+
+
 TAKEN_AWAY: dict[str, tuple[Callable[[Calling], object], str]] = {
     "revoked": (revoke, "401 revoked_token"),
     "expired": (
         lambda case: of(case.token).update(expires_at=clock.now() - timedelta(seconds=1)),
+        "401 expired_token",
+    ),
+    "edited to call less": (
+        lambda case: edit(case, Access(member=case.person, agents=[case.agent])),
+        f"support: {WORKS}",
+    ),
+    "edited to end": (
+        lambda case: edit(
+            case,
+            Access(member=case.person, agents=[case.agent], direct_keys=[case.key]),
+            clock.now() - timedelta(minutes=2),
+        ),
         "401 expired_token",
     ),
     "deleted": (lambda case: of(case.token).delete(), "401 unknown_token"),

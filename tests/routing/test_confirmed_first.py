@@ -10,7 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from organizations.models import ApiToken
+from organizations.permissions import Permission
 from routing.agents import create_agent
+from routing.call_access import Access, make_calling_token
 from routing.models import Agent
 from tests.conftest import confirm_password
 from tests.page_forms import form_of
@@ -66,6 +68,27 @@ def test_a_new_token_is_as_it_was_typed_and_ticked(as_idle_alice, acme, bob, key
     assert form.is_about_calls
     assert not form["every_agent"].value()
     assert not ApiToken.objects.exists()
+
+
+def test_an_edited_token_is_as_it_was_typed_and_still_says_what_was_seen(as_idle_alice, alice, acme):
+    one, two = (create_agent(organization=acme, name=name, actor=None) for name in ("One", "Two"))
+    token = make_calling_token(
+        organization=acme,
+        name="CI",
+        scopes=[Permission.CALL_AGENTS],
+        expires_at=None,
+        access=Access(member=alice, agents=[one, two]),
+        actor=alice,
+    ).token
+    address = reverse("routing:edit-api-token", args=["acme", token.pk])
+    shown = form_of(as_idle_alice.get(address), address)
+    ApiToken.objects.update(name="Renamed meanwhile")
+
+    form = page_after(as_idle_alice, address, shown | {"agents": ["two"], "calls_at_once": "nonsense"}).context["form"]
+
+    assert (form["name"].value(), form["agents"].value()) == ("CI", ["two"])
+    assert (form["calls_at_once"].value(), form["days"].value()) == ("nonsense", "keep")
+    assert form["seen"].value() == shown["seen"]
 
 
 def test_what_looks_like_a_key_is_not_kept_and_costs_nothing_else(as_idle_alice, acme):

@@ -14,7 +14,9 @@ import pytest
 from organizations.models import ApiToken
 from organizations.tenancy import EVERY, scope
 from providers.models import ProviderKey
+from routing.call_access import Access
 from routing.models import Agent, RoutingRule
+from routing.token_edits import edit_token
 from tests.builders import NOW
 from tests.gateway.door.conftest import DoorBefore, question
 from tests.gateway.door.upstream import Scripted, chat_stream
@@ -44,6 +46,25 @@ def asked_around(door: DoorBefore, monkeypatch, change: Callable[[], object], is
         answer: httpx.Response = asking.result()
     models = [json.loads(sent.body)["model"] for sent in door.upstream.received if b"First" in sent.body]
     return answer, models
+
+
+def test_a_token_that_was_narrowed_is_refused_what_it_called_before(door) -> None:
+    direct = "openai/gpt-4.1-mini"
+    assert door.chat().status_code == door.chat(model=direct).status_code == 200
+    with scope(EVERY, "a test"):
+        token = ApiToken.objects.select_related("organization").get()
+        left = list(Agent.objects.exclude(slug="openai-agent"))
+        access = Access(member=door.owner, agents=left)
+        assert edit_token(token=token, name="Less", expires_at=None, access=access, actor=door.owner, now=NOW)
+
+    wait_until(lambda: door.chat().status_code != 200)
+
+    sent = len(door.upstream.received)
+    refused = [door.chat(), door.chat(model=direct)]
+    codes = [(answer.status_code, answer.headers["x-keyfare-error"]) for answer in refused]
+    assert codes == [(404, "unknown_model"), (400, "no_key_for_provider")]
+    assert "anthropic-agent" in refused[0].text
+    assert len(door.upstream.received) == sent
 
 
 @pytest.mark.parametrize(
