@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 
 from gateway.gen_ai_metrics import gen_ai_metrics
 from gateway.group_commit import DATABASE_TROUBLE, GroupCommit
@@ -40,6 +40,17 @@ PREPARED_AFTER = 2  # executions of a statement
 MOST_AWAY_SECONDS = 5.0
 FORGOTTEN_AFTER_SECONDS = 60.0  # without a call that missed it: when it was missed before was another time
 ASKED_AGAIN_SECONDS = 0.1
+# One that takes connections and answers nothing: for so long a caller waits until the call is admitted.
+ADMITTED_WITHIN_SECONDS = 15.0
+
+
+class NotAdmittedInTime(DatabaseError):
+    """The call is not to be sent; that it was not is booked once anything can be."""
+
+
+def admitted_by() -> float:
+    """Until when to wait for an admission that begins now, by the clock of the running loop."""
+    return asyncio.get_running_loop().time() + ADMITTED_WITHIN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +72,42 @@ class Writer:
         self._away_since = self._missed_at = -math.inf  # the database, by the monotonic clock
         self._noted_at: dict[UUID, float] = {}  # key → when its use was noted last, by the monotonic clock
 
-    async def admit(self, ticket: Ticket) -> None:
-        """Return once nothing can lose sight of the call. Waits for a place while too many wait already."""
-        async with self._places:
-            try:
-                await self._commits.write(ticket.call)
-            except asyncio.CancelledError:
-                await self.settle(ticket, Outcome(error=NEVER_LEFT), ticket.call.started_at)
-                raise
+    async def admit(self, ticket: Ticket, *, by: float = math.inf) -> None:
+        """
+        Return once nothing can lose sight of the call. Waits for a place while too many wait already.
+
+        A call whose admission takes until `by`, by the loop's clock, or is cancelled, is booked as one that never left
+        as soon as that can be written, and keeps its place until then. Raises NotAdmittedInTime.
+        """
+        await self._take_place(by)
+        stored, unsent = self._commits.add(ticket.call), None
+        giving_up = None if by == math.inf else asyncio.get_running_loop().call_at(by, _give_up, stored)
+        try:
+            await stored
+        except (asyncio.CancelledError, NotAdmittedInTime):
+            unsent = self._commits.add(Ended(ticket, Outcome(error=NEVER_LEFT), ticket.call.started_at))
+            unsent.add_done_callback(self._end_unsent)
+            raise
+        finally:
+            if giving_up is not None:
+                giving_up.cancel()
+            if unsent is None:
+                self._places.release()
+
+    async def _take_place(self, by: float) -> None:
+        if by == math.inf or not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout_at(by):
+                await self._places.acquire()
+        except TimeoutError:
+            raise NotAdmittedInTime from None
+
+    def _end_unsent(self, stored: asyncio.Future[None]) -> None:
+        self._places.release()
+        if not stored.cancelled() and (error := stored.exception()):
+            logger.error("That a call never left could not be booked; it will be counted as lost", exc_info=error)
 
     async def settle(self, ticket: Ticket, outcome: Ending, now: datetime, new_ids: NewIds | None = None) -> None:
         """
@@ -141,6 +180,11 @@ class Writer:
             note_refusals(ended)
         except Exception:
             logger.exception("What calls said of their keys could not be noted")
+
+
+def _give_up(stored: asyncio.Future[None]) -> None:
+    if not stored.done():
+        stored.set_exception(NotAdmittedInTime())
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from gateway.door.endpoints import Wire
 
 # What says that an error is ours, and which.
 ERROR_HEADER = "x-keyfare-error"
+RETRY_BOOKS_AFTER_SECONDS = 5.0  # where the database cannot be asked
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",

@@ -23,7 +23,7 @@ from gateway.door import parameters
 from gateway.door.asgi import Send, send_whole
 from gateway.door.bodies import LARGEST_BODY, MB
 from gateway.door.calls import Again, Asked, Ending, Reply, Status, Way
-from gateway.door.errors import DoorError
+from gateway.door.errors import RETRY_BOOKS_AFTER_SECONDS, DoorError
 from gateway.door.estimates import estimated
 from gateway.door.flow import Flow
 from gateway.door.input_parts import parts_of
@@ -31,6 +31,7 @@ from gateway.door.managed import not_handed_on
 from gateway.door.operators_usd import without_cost
 from gateway.stored_ids import NewIds
 from gateway.ticket import INTERRUPTED, Ticket
+from gateway.writer import NotAdmittedInTime
 from providers.adapters.base import Adapter, HttpAnswer, HttpCall, ProviderError
 from providers.adapters.dialects.base import Stream
 from providers.adapters.verdicts import ErrorKind
@@ -96,6 +97,9 @@ class Forwarding:
             ticket = self._ticket()
             try:
                 await self.way.caps.admit(self.way.writer, ticket, self.asked.chosen.target, self.asked.request)
+            except NotAdmittedInTime:
+                logger.error("A call could not be admitted in time: the database does not answer")
+                raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
             except DatabaseError:
                 logger.exception("A call could not be admitted")
                 raise _books_closed("Nothing was sent to the provider. Try again.", can_retry=True) from None
@@ -339,7 +343,13 @@ def _is_events(answer: Answer) -> bool:
 
 def _books_closed(sentence: str, *, can_retry: bool = False) -> DoorError:
     """Of what is in no book nothing is handed on."""
-    return DoorError(503, "books_closed", f"The books of calls cannot be written now. {sentence}", can_retry=can_retry)
+    return DoorError(
+        503,
+        "books_closed",
+        f"The books of calls cannot be written now. {sentence}",
+        can_retry=can_retry,
+        retry_after_seconds=RETRY_BOOKS_AFTER_SECONDS if can_retry else None,
+    )
 
 
 def _not_answered(error: ProviderError, *, has_begun: bool = False) -> DoorError:

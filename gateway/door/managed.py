@@ -15,7 +15,7 @@ from gateway.callers import Target
 from gateway.daily_cap import DailyCapReached, refuse_over_cap
 from gateway.door.errors import DoorError, redirected
 from gateway.ticket import Ticket
-from gateway.writer import Writer
+from gateway.writer import NotAdmittedInTime, Writer, admitted_by
 from organizations.tenancy import scope
 from providers.adapters.dialects.request import Request
 from providers.adapters.exchange import HttpAnswer, ProviderError
@@ -69,10 +69,20 @@ class ManagedCaps:
         self._reserved: defaultdict[Agent, dict[UUID, int]] = defaultdict(dict)  # nano-USD, by call
 
     async def admit(self, writer: Writer, ticket: Ticket, target: Target, request: Request) -> None:
-        """Raises DoorError where the day's cap is reached."""
+        """Raises DoorError where the day's cap is reached, and NotAdmittedInTime."""
+        by = admitted_by()
         if target.managed_calls_a_day is None or target.managed_nanousd_a_day is None:
-            await writer.admit(ticket)
+            await writer.admit(ticket, by=by)
             return
+        try:
+            async with asyncio.timeout_at(by) as patience:
+                await self._admit_capped(writer, ticket, target, request, patience, by)
+        except TimeoutError:
+            raise NotAdmittedInTime from None
+
+    async def _admit_capped(
+        self, writer: Writer, ticket: Ticket, target: Target, request: Request, patience: asyncio.Timeout, by: float
+    ) -> None:
         call = ticket.call
         agent = _agent_of(call)
         async with self._turns[agent]:
@@ -99,7 +109,8 @@ class ManagedCaps:
                     can_retry=reached.can_retry,
                     retry_after_seconds=reached.seconds,
                 ) from None
-            await writer.admit(ticket)
+            patience.reschedule(None)  # the writer itself sees to it
+            await writer.admit(ticket, by=by)
             self._reserved[agent][call.id] = most_nanousd(call.facts, request, at=call.started_at)
 
     def ended(self, call: Admission) -> None:

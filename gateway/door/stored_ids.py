@@ -8,6 +8,7 @@ of the client's own are given and give back may name anything: to a provider it 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Collection
@@ -19,8 +20,9 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 
 from gateway.door.endpoints import RESPONSES, Endpoint, Wire
-from gateway.door.errors import DoorError
+from gateway.door.errors import RETRY_BOOKS_AFTER_SECONDS, DoorError
 from gateway.stored_ids import KEPT_FOR, Holder, are_all_known
+from gateway.writer import admitted_by
 from organizations.tenancy import scope
 from providers.adapters.dialects.request import Body
 
@@ -79,12 +81,16 @@ def stored_ids_in(endpoint: Endpoint, body: Body) -> frozenset[str]:
 async def refuse_ids_of_others(holder: Holder, ids: Collection[str]) -> None:
     """Raises DoorError unless all were given to this token, by calls with this key."""
     try:
-        if not await sync_to_async(_are_known, thread_sensitive=False, executor=_threads)(holder, ids):
-            raise _not_given()
-    except DatabaseError:
+        async with asyncio.timeout_at(admitted_by()):
+            are_known = await sync_to_async(_are_known, thread_sensitive=False, executor=_threads)(holder, ids)
+    except (DatabaseError, TimeoutError):
         logger.exception("Whose ids they are could not be read")
         sentence = "It cannot be read now whose the ids are that this call names. Try again."
-        raise DoorError(503, "books_closed", sentence, can_retry=True) from None
+        raise DoorError(
+            503, "books_closed", sentence, can_retry=True, retry_after_seconds=RETRY_BOOKS_AFTER_SECONDS
+        ) from None
+    if not are_known:
+        raise _not_given()
 
 
 def _are_known(holder: Holder, ids: Collection[str]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +54,24 @@ def database_away() -> Iterator[None]:
             yield
         finally:
             beside.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+@contextmanager
+def database_frozen() -> Iterator[None]:
+    """Every connection stands, and nothing that is asked is answered."""
+    settings = connection.settings_dict
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", [settings["NAME"]]
+        )
+        pids = [pid for (pid,) in cursor.fetchall()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 @dataclass
@@ -126,4 +146,19 @@ def test_of_one_that_stays_away_callers_are_told_and_every_call_is_in_the_books(
     wait_until(lambda: door.chat().status_code == 200)
     assert sweep_lost_calls(now=clock.now() + timedelta(hours=1)) == 1
     assert [event.status for event in door.events] == [Status.ANSWERED, Status.LOST]
+    assert not InFlightCall.objects.for_organization(door.organization).exists()
+
+
+def test_of_one_that_is_frozen_callers_are_told_in_time_and_the_books_are_right(door, monkeypatch) -> None:
+    assert door.chat().status_code == 200
+
+    with database_frozen(), monkeypatch.context() as patched:
+        patched.setattr("gateway.writer.ADMITTED_WITHIN_SECONDS", 0.5)
+        refused = door.chat()
+        assert (refused.status_code, refused.headers["x-keyfare-error"]) == (503, "books_closed")
+        assert refused.headers["retry-after"] == "5"
+        assert len(door.upstream.received) == 1
+
+    assert door.chat().status_code == 200
+    assert [event.status for event in door.events] == [Status.ANSWERED, Status.FAILED, Status.ANSWERED]
     assert not InFlightCall.objects.for_organization(door.organization).exists()

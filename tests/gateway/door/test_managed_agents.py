@@ -17,9 +17,11 @@ from routing.models import Agent, RoutingRule
 from simulator.wires.base import Reply
 from tests.builders import NOW, connect_key, connect_managed_key
 from tests.gateway.door.conftest import RunningDoor
+from tests.gateway.door.test_books_closed import assert_told_to_come_back, frozen_books
+from tests.served import wait_until
 from usage.amounts import usd_exactly
 from usage.facts import CallFacts
-from usage.models import Mode
+from usage.models import InFlightCall, Mode
 
 
 @pytest.fixture
@@ -72,6 +74,13 @@ def test_an_error_on_the_operators_key_is_told_in_our_words(managed, simulated_p
     assert answer.headers["x-keyfare-error"] == "managed_key"
     assert "operator" not in answer.text
     assert "openrouter.ai" not in answer.text
+
+
+def test_who_waits_for_a_turn_while_the_books_answer_nothing_is_told_in_time(managed, monkeypatch) -> None:
+    with frozen_books(monkeypatch), ThreadPoolExecutor(3) as threads:
+        for answer in [threads.submit(managed.chat) for _ in range(3)]:
+            assert_told_to_come_back(answer.result())
+    wait_until(lambda: not InFlightCall.objects.for_organization(managed.organization).exists())
 
 
 def test_usd_are_counted(managed) -> None:
