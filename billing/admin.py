@@ -8,13 +8,12 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import ledger
 from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation, LedgerEntry
-from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import User
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
@@ -25,8 +24,6 @@ class LedgerAdmin(ReadOnlyAdmin):
 
     search_fields: ClassVar[tuple[str, ...]] = ("organization__name", "organization__slug")
     list_select_related: ClassVar[tuple[str, ...]] = ("organization",)
-    list_filter: ClassVar[tuple[Any, ...]] = (BY_ORGANIZATION,)
-    list_filter_submit = True
 
 
 class MoveCreditsForm(forms.Form):
@@ -107,7 +104,7 @@ class CreditLotAdmin(LedgerAdmin):
 @admin.register(CreditHold)
 class CreditHoldAdmin(LedgerAdmin):
     list_display = ("id", "organization", "purpose", "amount", "captured", "state", "created_at")
-    list_filter = (("state", ChoicesDropdownFilter), BY_ORGANIZATION, ("created_at", RangeDateTimeFilter))
+    list_filter = (("state", ChoicesDropdownFilter),)
     search_fields = (*LedgerAdmin.search_fields, "purpose")
     found_by = ("id",)
     ordering = ("-created_at",)
@@ -135,7 +132,7 @@ class LedgerEntryAdmin(LedgerAdmin):
         "actor",
         "created_at",
     )
-    list_filter = (("kind", ChoicesDropdownFilter), BY_ORGANIZATION, ("created_at", RangeDateTimeFilter))
+    list_filter = (("kind", ChoicesDropdownFilter),)
     list_select_related = ("organization", "hold", "actor")
     search_fields = (*LedgerAdmin.search_fields, "reason", "hold__purpose")
     found_by = ("idempotency_key", "hold")

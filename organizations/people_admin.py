@@ -71,7 +71,6 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
         "is_active",
         ("memberships__organization", AutocompleteSelectFilter),
     )
-    list_filter_submit = True
     search_fields = ("email", "name", "memberships__organization__name")
     readonly_fields = ("last_login", "created_at")
     filter_horizontal = ()

@@ -26,7 +26,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from organizations import clock
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION, NewestFirst
+from organizations.long_lists import NewestFirst
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
 from providers.adapters.key_shapes import url_holds_key
@@ -118,9 +118,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         ManagedFilter,
         ProviderFilter,
         StatusFilter,
-        BY_ORGANIZATION,
     )
-    list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__name", "organization__slug", "provider", "label")
     ordering = ("-organization__is_platform", "organization__name", "provider", "created_at")
@@ -265,8 +263,7 @@ class OrganizationKeyAdmin(ReadOnlyAdmin):
 class KeyValidationAdmin(ReadOnlyAdmin):
     list_display = ("organization", "key", "result", "why", "requested_at", "finished_at")
     list_display_links = ("organization", "key")
-    list_filter = (("outcome", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("outcome", ChoicesDropdownFilter),)
     list_select_related = ("organization", "key")
     search_fields = ("organization__name", "organization__slug", "key__provider", "key__label")
     fields = ("organization", "key", "result", "why", "requested_at", "finished_at")
@@ -284,8 +281,6 @@ class KeyValidationAdmin(ReadOnlyAdmin):
 @admin.register(AvailableModel)
 class AvailableModelAdmin(ReadOnlyAdmin):
     list_display = ("model", "organization", "key", "context_tokens", "input_price", "output_price")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("model", "name", "organization__name", "key__provider", "key__label")
     fields = ("organization", "key", "model", "name", "context_tokens", "input_price", "output_price")
@@ -303,8 +298,6 @@ class AvailableModelAdmin(ReadOnlyAdmin):
 @admin.register(ModelQuirk)
 class ModelQuirkAdmin(ReadOnlyAdmin):
     list_display = ("model", "organization", "key", "field", "instead", "most", "noticed_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("model", "field", "organization__name", "key__provider", "key__label")
 
@@ -328,8 +321,6 @@ class PrivateEndpointAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # u
     """Servers in private networks that organizations may use. Allowed and withdrawn, never changed."""
 
     list_display = ("organization", "host", "port", "network", "created_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug", "host", "network")
     fields = ("organization", "host", "port", "network")

@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION, NewestFirst
+from organizations.long_lists import NewestFirst
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import DecimalField, WholeNumberField
@@ -183,8 +183,6 @@ class AgentAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 
     form = AgentManagedForm
     list_display = ("name", "slug", "organization", "managed_model", "managed_calls_a_day", "created_at", "archived_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__name", "organization__slug", "name", "slug")
     readonly_fields = ("organization", "name", "slug", "description", "created_by", "created_at", "archived_at")
@@ -223,9 +221,6 @@ class AgentAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 class OfTokens(ReadOnlyAdmin):
     """What tokens may call: the organization's own decision."""
 
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
-
 
 @admin.register(CallAccess)
 class CallAccessAdmin(OfTokens):
@@ -254,8 +249,6 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
 
     list_display = ("organization", "action_name", "key", "key_status", "model", "updated_by", "updated_at")
     list_display_links = ("organization", "action_name")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization", "key", "updated_by")
     search_fields = (
         "organization__name",
@@ -297,8 +290,6 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
 @admin.register(ModelNotice)
 class ModelNoticeAdmin(ReadOnlyAdmin):
     list_display = ("organization", "kind", "action", "provider", "model", "noted_at", "dismissed_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug", "action", "provider", "model")
     fields = (*list_display, "dismissed_by")

@@ -8,12 +8,9 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
-    RangeDateFilter,
-    RangeDateTimeFilter,
 )
 from unfold.decorators import display
 
-from organizations.long_lists import BY_ORGANIZATION
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
 from usage.forms import PRICES
@@ -61,7 +58,6 @@ class PriceFilter(DropdownFilter):
 class MeteringAdmin(ReadOnlyAdmin):
     """Metering is written by the system alone."""
 
-    list_filter_submit = True
     list_select_related = ("organization",)
 
     @display(description="Provider", ordering="provider")
@@ -82,8 +78,6 @@ class UsageEventAdmin(MeteringAdmin):
         "usd",
     )
     list_filter = (
-        BY_ORGANIZATION,
-        ("occurred_at", RangeDateTimeFilter),
         ("status", ChoicesDropdownFilter),
         ("mode", ChoicesDropdownFilter),
         PriceFilter,
@@ -130,8 +124,6 @@ class SumsAdmin(MeteringAdmin):
 class UsageDailyAdmin(SumsAdmin):
     list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
-        BY_ORGANIZATION,
-        ("day", RangeDateFilter),
         ("mode", ChoicesDropdownFilter),
         ProviderFilter,
     )
@@ -143,8 +135,6 @@ class UsageDailyAdmin(SumsAdmin):
 class UsageHourlyAdmin(SumsAdmin):
     list_display = ("hour", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
-        BY_ORGANIZATION,
-        ("hour", RangeDateTimeFilter),
         ("mode", ChoicesDropdownFilter),
         ProviderFilter,
     )
@@ -155,7 +145,7 @@ class UsageHourlyAdmin(SumsAdmin):
 @admin.register(UsageByLabel)
 class UsageByLabelAdmin(SumsAdmin):
     list_display = ("day", "organization", "name", "value", "action", "model", "mode", "calls", "usd", "not_in_usd")
-    list_filter = (BY_ORGANIZATION, ("mode", ChoicesDropdownFilter), ProviderFilter)
+    list_filter = (("mode", ChoicesDropdownFilter), ProviderFilter)
     search_fields = ("organization__slug", "organization__name", "name", "value", "model", "action")
     ordering = ("-pk",)  # the latest days last added to
 
@@ -163,7 +153,6 @@ class UsageByLabelAdmin(SumsAdmin):
 @admin.register(SealedMonth)
 class SealedMonthAdmin(MeteringAdmin):
     list_display = ("month", "organization", "sealed_at")
-    list_filter = (BY_ORGANIZATION,)
     search_fields = ("organization__slug", "organization__name")
     exclude = ("pinned",)  # names and prices by the thousand
     ordering = ("-pk",)
@@ -172,7 +161,7 @@ class SealedMonthAdmin(MeteringAdmin):
 @admin.register(InFlightCall)
 class InFlightCallAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "provider_name", "model", "mode", "deadline_at")
-    list_filter = (BY_ORGANIZATION, ("mode", ChoicesDropdownFilter), ProviderFilter)
+    list_filter = (("mode", ChoicesDropdownFilter), ProviderFilter)
     search_fields = ("organization__slug", "organization__name", "model", "action")
     found_by = ("id", "run_id")
     ordering = ("started_at",)
@@ -181,7 +170,7 @@ class InFlightCallAdmin(MeteringAdmin):
 @admin.register(UsageRun)
 class UsageRunAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "run_id", "part", "is_priced", "is_incomplete")
-    list_filter = (BY_ORGANIZATION, "is_priced", "is_incomplete")
+    list_filter = ("is_priced", "is_incomplete")
     search_fields = ("organization__slug", "organization__name", "action")
     found_by = ("run_id",)
     search_help_text = "Organization, action, or the id of a run"
@@ -197,7 +186,7 @@ class RollupStateAdmin(ReadOnlyAdmin):
 @admin.register(SavedView)
 class SavedViewAdmin(ReadOnlyAdmin):
     list_display = ("name", "organization", "is_shared", "created_by", "created_at")
-    list_filter = (BY_ORGANIZATION, "is_shared")
+    list_filter = ("is_shared",)
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__slug", "organization__name", "name")
     ordering = ("-pk",)
@@ -207,7 +196,6 @@ class SavedViewAdmin(ReadOnlyAdmin):
 class AnomalyAdmin(MeteringAdmin):
     list_display = ("seen_at", "organization", "kind", "action", "mode", "subject", "state", "usd")
     list_filter = (
-        BY_ORGANIZATION,
         ("state", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("mode", ChoicesDropdownFilter),
@@ -223,7 +211,6 @@ class AnomalyAdmin(MeteringAdmin):
 @admin.register(AnomalyWebhook)
 class AnomalyWebhookAdmin(ReadOnlyAdmin):
     list_display = ("organization", "made_by", "made_at", "last_post_at", "last_answer")
-    list_filter = (BY_ORGANIZATION,)
     list_select_related = ("organization", "made_by")
     search_fields = ("organization__slug", "organization__name")
     exclude = ("url", "sealed_secret")  # an address may hold a secret of its own
