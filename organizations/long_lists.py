@@ -242,7 +242,7 @@ def _newest_by(admin: Any, request: HttpRequest) -> str:
 
 
 def _time_of(admin: Any, request: HttpRequest) -> DateField[Any, Any] | None:
-    """What a list is filtered by: the time by which it is ordered, or when rows were made, or the first that it shows."""
+    """What a list is filtered by: the time it is ordered by, or when rows were made, or the first that it shows."""
     shown = admin.get_list_display(request)
     times = {field.name: field for field in admin.model._meta.fields if isinstance(field, DateField)}
     names = (_newest_by(admin, request), *(("created_at",) if "created_at" in shown else ()), *shown)

@@ -42,7 +42,6 @@ from providers.keys.private_endpoints import (
 )
 from providers.managed_keys_admin import ManagedKeyAdmin, person
 from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
-from usage.names import provider_name
 
 Status = ProviderKey.Status
 LABELS = {
@@ -105,7 +104,7 @@ class StatusFilter(admin.SimpleListFilter):
 class ProviderKeyAdmin(ManagedKeyAdmin):
     list_display = (
         "owner",
-        "provider_name",
+        "provider",
         "label",
         "masked",
         "state",
@@ -113,7 +112,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         "last_used_at",
         "route",
     )
-    list_display_links = ("owner", "provider_name")
+    list_display_links = ("owner", "provider")
     list_filter = (
         ManagedFilter,
         ProviderFilter,
@@ -126,7 +125,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     actions_detail = ("validate_this", *ManagedKeyAdmin.actions_detail)
     fields = (
         "owner",
-        "provider_name",
+        "provider",
         "label",
         "masked",
         "state",
@@ -154,10 +153,6 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     @display(description="Owner", ordering="organization__name")
     def owner(self, key: ProviderKey) -> str:
         return "Managed" if key.organization.is_platform else key.organization.name
-
-    @display(description="Provider", ordering="provider")
-    def provider_name(self, key: ProviderKey) -> str:
-        return provider_name(key.provider)
 
     @display(description="Key")
     def masked(self, key: ProviderKey) -> str:
@@ -280,7 +275,7 @@ class KeyValidationAdmin(ReadOnlyAdmin):
 
 @admin.register(AvailableModel)
 class AvailableModelAdmin(ReadOnlyAdmin):
-    list_display = ("model", "organization", "key", "context_tokens", "input_price", "output_price")
+    list_display = ("model", "organization", "key", "context_tokens", "input_price", "output_price", "listed_since")
     list_select_related = ("organization", "key")
     search_fields = ("model", "name", "organization__name", "key__provider", "key__label")
     fields = ("organization", "key", "model", "name", "context_tokens", "input_price", "output_price")

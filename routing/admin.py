@@ -78,11 +78,11 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
     """One row for each built-in action; changed here, made by `manage.py init`."""
 
     form = ManagedDefaultForm
-    list_display = ("action_name", "provider_name", "model", "served_by", "updated_at")
+    list_display = ("action", "provider", "model", "served_by", "updated_at")
     search_fields = ("action", "provider", "model")
     ordering = ("action",)
-    fields = ("action_name", "provider", "model", "served_by", "updated_at")
-    readonly_fields = ("action_name", "served_by", "updated_at")
+    fields = ("action", "provider", "model", "served_by", "updated_at")
+    readonly_fields = ("action", "served_by", "updated_at")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ManagedDefaults
@@ -105,14 +105,6 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
                 provider=obj.provider,
                 model=obj.model,
             )
-
-    @display(description="Action", ordering="action")
-    def action_name(self, default: ManagedDefault) -> str:
-        return action_name(default.action)
-
-    @display(description="Provider", ordering="provider")
-    def provider_name(self, default: ManagedDefault) -> str:
-        return provider_name(default.provider)
 
     @display(description="Managed key", label={NO_KEY: "danger"})
     def served_by(self, default: ManagedDefault) -> str:
@@ -247,8 +239,8 @@ class DirectKeyAdmin(OfTokens):
 class RoutingRuleAdmin(ReadOnlyAdmin):
     """What organizations chose. Read-only: routes are the organization's own decision."""
 
-    list_display = ("organization", "action_name", "key", "key_status", "model", "updated_by", "updated_at")
-    list_display_links = ("organization", "action_name")
+    list_display = ("organization", "action", "key", "key_status", "model", "updated_by", "updated_at")
+    list_display_links = ("organization", "action")
     list_select_related = ("organization", "key", "updated_by")
     search_fields = (
         "organization__name",
@@ -260,7 +252,7 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
     )
     fields = (
         "organization",
-        "action_name",
+        "action",
         "key",
         "key_status",
         "model",
@@ -273,14 +265,10 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
         "updated_by",
         "updated_at",
     )
-    readonly_fields = ("action_name", "key_status")
+    readonly_fields = ("key_status",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
         return NewestFirst
-
-    @display(description="Action", ordering="action")
-    def action_name(self, rule: RoutingRule) -> str:
-        return action_name(rule.action)
 
     @display(description="Key status")
     def key_status(self, rule: RoutingRule) -> str:

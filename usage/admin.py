@@ -13,6 +13,7 @@ from unfold.decorators import display
 
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
+from usage.episodes.words import Said, said
 from usage.forms import PRICES
 from usage.models import (
     Anomaly,
@@ -27,7 +28,7 @@ from usage.models import (
     UsageHourly,
     UsageRun,
 )
-from usage.names import provider_name, provider_names
+from usage.names import action_name, provider_names
 from usage.rollup_tables import CallSums
 
 
@@ -60,10 +61,6 @@ class MeteringAdmin(ReadOnlyAdmin):
 
     list_select_related = ("organization",)
 
-    @display(description="Provider", ordering="provider")
-    def provider_name(self, row: UsageEvent | UsageDaily | UsageHourly | UsageByLabel | InFlightCall) -> str:
-        return provider_name(row.provider)
-
 
 @admin.register(UsageEvent)
 class UsageEventAdmin(MeteringAdmin):
@@ -71,7 +68,7 @@ class UsageEventAdmin(MeteringAdmin):
         "occurred_at",
         "organization",
         "action",
-        "provider_name",
+        "provider",
         "model",
         "mode",
         "status",
@@ -122,7 +119,7 @@ class SumsAdmin(MeteringAdmin):
 
 @admin.register(UsageDaily)
 class UsageDailyAdmin(SumsAdmin):
-    list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
+    list_display = ("day", "organization", "action", "provider", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
         ("mode", ChoicesDropdownFilter),
         ProviderFilter,
@@ -133,7 +130,7 @@ class UsageDailyAdmin(SumsAdmin):
 
 @admin.register(UsageHourly)
 class UsageHourlyAdmin(SumsAdmin):
-    list_display = ("hour", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
+    list_display = ("hour", "organization", "action", "provider", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
         ("mode", ChoicesDropdownFilter),
         ProviderFilter,
@@ -160,7 +157,7 @@ class SealedMonthAdmin(MeteringAdmin):
 
 @admin.register(InFlightCall)
 class InFlightCallAdmin(MeteringAdmin):
-    list_display = ("started_at", "organization", "action", "provider_name", "model", "mode", "deadline_at")
+    list_display = ("started_at", "organization", "action", "provider", "model", "mode", "deadline_at")
     list_filter = (("mode", ChoicesDropdownFilter), ProviderFilter)
     search_fields = ("organization__slug", "organization__name", "model", "action")
     found_by = ("id", "run_id")
@@ -202,6 +199,20 @@ class AnomalyAdmin(MeteringAdmin):
     )
     search_fields = ("organization__slug", "organization__name", "action", "subject")
     ordering = ("-seen_at",)
+    exclude = ("usual", "found", "a_day_nanousd", "drivers", "unmeasured", "also", "expected_most")
+    readonly_fields = ("what", "usd", "because", "with_it")
+
+    @display(description="What")
+    def what(self, anomaly: Anomaly) -> str:
+        return _said(anomaly).what
+
+    @display(description="Because")
+    def because(self, anomaly: Anomaly) -> str:
+        return " ".join(_said(anomaly).drivers)
+
+    @display(description="Of the same cause", empty_value="–")
+    def with_it(self, anomaly: Anomaly) -> str | None:
+        return " ".join(_said(anomaly).also) or None
 
     @display(description="USD a day", ordering="a_day_nanousd")
     def usd(self, anomaly: Anomaly) -> str:
@@ -215,3 +226,7 @@ class AnomalyWebhookAdmin(ReadOnlyAdmin):
     search_fields = ("organization__slug", "organization__name")
     exclude = ("url", "sealed_secret")  # an address may hold a secret of its own
     ordering = ("-pk",)
+
+
+def _said(anomaly: Anomaly) -> Said:
+    return said(anomaly, action=action_name(anomaly.action))
