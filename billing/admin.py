@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any, ClassVar, cast
 
@@ -9,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action
+from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import ledger
@@ -17,6 +18,8 @@ from billing.models import CreditAccount, CreditHold, CreditLot, HoldAllocation,
 from organizations.models import User
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
+
+ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f-]{27}\b")
 
 
 class LedgerAdmin(ReadOnlyAdmin):
@@ -103,11 +106,15 @@ class CreditLotAdmin(LedgerAdmin):
 
 @admin.register(CreditHold)
 class CreditHoldAdmin(LedgerAdmin):
-    list_display = ("id", "organization", "purpose", "amount", "captured", "state", "created_at")
+    list_display = ("id", "organization", "what_for", "amount", "captured", "state", "created_at")
     list_filter = (("state", ChoicesDropdownFilter),)
     search_fields = (*LedgerAdmin.search_fields, "purpose")
     found_by = ("id",)
     ordering = ("-created_at",)
+
+    @display(description="What for", ordering="purpose")
+    def what_for(self, hold: CreditHold) -> str:
+        return _short(hold.purpose)
 
 
 @admin.register(HoldAllocation)
@@ -138,6 +145,11 @@ class LedgerEntryAdmin(LedgerAdmin):
     found_by = ("idempotency_key", "hold")
     ordering = ("-created_at",)
 
-    @admin.display(description="What for")
+    @display(description="What for")
     def purpose(self, entry: LedgerEntry) -> str:
-        return entry.hold.purpose if entry.hold else entry.reason
+        return _short(entry.hold.purpose) if entry.hold else entry.reason
+
+
+def _short(purpose: str) -> str:
+    """With the first eight of an id, as pages write it; a search takes all of it."""
+    return ID.sub(r"\1", purpose)

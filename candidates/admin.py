@@ -103,7 +103,6 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
         "score",
         "mode",
         "kind",
-        "price",
         "charged",
         "accepted_at",
     )
