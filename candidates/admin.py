@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from candidates.forms import CandidateAdminForm
 from candidates.models import (
@@ -25,7 +25,6 @@ from candidates.models import (
 from candidates.search import note_words
 from organizations import audit
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import User
 from organizations.read_only_admin import ReadOnlyAdmin
 
@@ -34,8 +33,6 @@ from organizations.read_only_admin import ReadOnlyAdmin
 class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = CandidateAdminForm
     list_display = ("name", "headline", "email", "link", "organization", "created_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("name", "headline", "email", "organization__name")
     found_by = ("email", "link", "external_id")
@@ -72,8 +69,6 @@ class CandidateAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 @admin.register(Profile)
 class ProfileAdmin(ReadOnlyAdmin):
     list_display = ("candidate", "version", "organization", "created_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("candidate", "organization")
     search_fields = ("candidate__name", "candidate__email", "organization__name")
     found_by = ("digest",)
@@ -82,8 +77,7 @@ class ProfileAdmin(ReadOnlyAdmin):
 @admin.register(Briefing)
 class BriefingAdmin(ReadOnlyAdmin):
     list_display = ("title", "version", "state", "organization", "created_by", "created_at")
-    list_filter = (("state", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("state", ChoicesDropdownFilter),)
     list_select_related = ("organization", "created_by")
     search_fields = ("title", "job_description", "organization__name")
     exclude = ("state_detail",)
@@ -93,8 +87,7 @@ class BriefingAdmin(ReadOnlyAdmin):
 @admin.register(Requirement)
 class RequirementAdmin(ReadOnlyAdmin):
     list_display = ("text", "kind", "weight", "briefing", "organization")
-    list_filter = (("kind", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("kind", ChoicesDropdownFilter),)
     list_select_related = ("briefing", "organization")
     search_fields = ("text", "briefing__title", "organization__name")
 
@@ -110,7 +103,6 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
         "score",
         "mode",
         "kind",
-        "price",
         "charged",
         "accepted_at",
     )
@@ -119,10 +111,7 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
         ("category", ChoicesDropdownFilter),
         ("mode", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
-        BY_ORGANIZATION,
-        ("accepted_at", RangeDateTimeFilter),
     )
-    list_filter_submit = True
     list_select_related = ("candidate", "briefing", "organization")
     search_fields = ("candidate__name", "briefing__title", "organization__name")
     found_by = ("id", "run_id")
@@ -134,8 +123,7 @@ class CandidateCheckAdmin(ReadOnlyAdmin):
 @admin.register(RequirementVerdict)
 class RequirementVerdictAdmin(ReadOnlyAdmin):
     list_display = ("requirement", "verdict", "claimed", "check_row", "organization")
-    list_filter = (("verdict", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("verdict", ChoicesDropdownFilter),)
     list_select_related = ("requirement", "check_row__candidate", "check_row__briefing", "organization")
     search_fields = ("requirement__text", "quote", "check_row__candidate__name", "organization__name")
     found_by = ("check_row",)
@@ -158,8 +146,6 @@ class CandidateWordAdmin(ReadOnlyAdmin):
 @admin.register(Trial)
 class TrialAdmin(ReadOnlyAdmin):
     list_display = ("id", "briefing", "organization", "requested_at", "ended_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("briefing", "organization")
     search_fields = ("briefing__title", "organization__name")
     found_by = ("id",)
@@ -168,8 +154,7 @@ class TrialAdmin(ReadOnlyAdmin):
 @admin.register(TrialCheck)
 class TrialCheckAdmin(ReadOnlyAdmin):
     list_display = ("check_row", "status", "trial", "organization")
-    list_filter = (("status", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("status", ChoicesDropdownFilter),)
     list_select_related = ("check_row__candidate", "check_row__briefing", "trial", "organization")
     search_fields = ("check_row__candidate__name", "organization__name")
     found_by = ("run_id",)

@@ -377,7 +377,7 @@ class RequirementVerdict(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.requirement}: {self.verdict}"
+        return f"{self.requirement}: {self.get_verdict_display()}"
 
 
 class ProfileSighting(models.Model):

@@ -274,6 +274,7 @@ TIME_ZONE = "UTC"
 USE_I18N = False  # nothing is translated
 USE_TZ = True
 USE_THOUSAND_SEPARATOR = True
+FORMAT_MODULE_PATH = "config.formats"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = None if KEYFARE_DEMO else BASE_DIR / "staticfiles"

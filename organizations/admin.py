@@ -12,13 +12,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from organizations import api_tokens, audit, clock, people, services
 from organizations.forms import MembershipAdminForm, OrganizationAdminForm
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION
 from organizations.models import (
     ApiToken,
     AuditEvent,
@@ -43,8 +42,7 @@ class OrganizationAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = OrganizationAdminForm
     inlines = (MembershipInline,)
     list_display = ("name", "slug", "state", "member_count", "recency_window_days", "created_at")
-    list_filter = (("recency_window_days", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
-    list_filter_submit = True
+    list_filter = (("recency_window_days", ChoicesDropdownFilter),)
     search_fields = ("name", "slug", "memberships__user__email")
     ordering = ("-pk",)
     readonly_fields = ("shares_recency", "members_see_usd", "closed_at", "is_platform", "created_at")  # owners decide
@@ -120,8 +118,7 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
     form = MembershipAdminForm
     raced = (IntegrityError, services.AlreadyMember)
     list_display = ("user", "organization", "role_label", "created_at")
-    list_filter = (("role", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("role", ChoicesDropdownFilter),)
     list_select_related = ("user", "organization")
     search_fields = ("user__email", "user__name", "organization__name", "organization__slug")
     autocomplete_fields = ("user", "organization")
@@ -181,8 +178,6 @@ class MembershipAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "organization", "seq", "actor_label", "action", "target")
-    list_filter = (BY_ORGANIZATION, ("created_at", RangeDateTimeFilter))
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("actor_label", "action", "target", "organization__name", "organization__slug")
     ordering = ("-created_at",)
@@ -198,8 +193,6 @@ class AuditHeadAdmin(ReadOnlyAdmin):
 @admin.register(DoneRequest)
 class DoneRequestAdmin(ReadOnlyAdmin):
     list_display = ("purpose", "key", "result", "organization", "created_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("key", "result", "organization__name", "organization__slug")
 
@@ -215,8 +208,6 @@ class InvitationAdmin(ReadOnlyAdmin):
     """People invite on the members page, where the rules of owners hold."""
 
     list_display = ("email", "organization", "role", "invited_by", "expires_at", "accepted_at", "revoked_at")
-    list_filter = (BY_ORGANIZATION, ("expires_at", RangeDateTimeFilter))
-    list_filter_submit = True
     list_select_related = ("organization", "invited_by")
     search_fields = ("email", "organization__name", "organization__slug")
 
@@ -237,8 +228,6 @@ class ApiTokenAdmin(ReadOnlyAdmin):
         "last_used_at",
         "revoked_at",
     )
-    list_filter = (BY_ORGANIZATION, ("expires_at", RangeDateTimeFilter))
-    list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("name", "prefix", "organization__name", "organization__slug", "created_by__email")
     exclude = ("digest",)
@@ -260,8 +249,7 @@ class OutgoingMailAdmin(ReadOnlyAdmin):
     """Where a mail is, never what it says: it may hold a link that opens somebody's account."""
 
     list_display = ("recipient", "subject", "state", "attempts", "last_error", "created_at", "finished_at")
-    list_filter = (("state", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
-    list_filter_submit = True
+    list_filter = (("state", ChoicesDropdownFilter),)
     search_fields = ("recipient", "subject", "message_id")
     exclude = ("sealed",)
 

@@ -18,7 +18,7 @@ from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Page, Paginator
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet, Subquery, UUIDField
+from django.db.models import DateField, DateTimeField, Q, QuerySet, Subquery, UUIDField
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThanOrEqual
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -35,7 +35,7 @@ from organizations.shown_lookups import ShownLookups
 MOST, MOST_FOUND = 10_000, 1_000
 _INDENTATION = re.compile(rb"\s*\n\s*")
 
-NARROWING = (AutocompleteSelectFilter, RangeDateFilter, RangeDateTimeFilter)
+OF_TIMES = (RangeDateFilter, RangeDateTimeFilter)
 BY_ORGANIZATION = ("organization", AutocompleteSelectFilter)
 
 
@@ -119,13 +119,20 @@ class NewestFirst(ChangeList):
     @cached_property
     def newest_by(self) -> str:
         """The column by which the list shows the newest first; empty if it is ordered otherwise."""
-        first = str(next(iter(self.model_admin.get_ordering(self.request)), "-pk"))
-        return first[1:] if first.startswith("-") and "__" not in first else ""
+        return _newest_by(self.model_admin, self.request)
 
     @cached_property
     def narrowing(self) -> list[Any]:
-        """The filters that choose an organization or a time: the newest rows are taken of what these leave."""
-        return [each for each in self.filter_specs if isinstance(each, NARROWING)]
+        """
+        The filters that choose an organization, or a time by which the list is ordered: the newest rows are taken of
+        what these leave. Another time has no index, and is looked for among the newest.
+        """
+        return [
+            each
+            for each in self.filter_specs
+            if isinstance(each, AutocompleteSelectFilter)
+            or (isinstance(each, OF_TIMES) and each.field_path == self.newest_by)
+        ]
 
     @cached_property
     def narrowed_by(self) -> list[Any]:
@@ -171,10 +178,21 @@ class LongList(ShownLookups):
 
     found_by: tuple[str, ...] = ()  # fields of the rows themselves that name few: ids, addresses, digests
     paginator = Pages
+    list_filter_submit = True
     show_full_result_count = False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return NewestFirst
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """By organization and by time wherever rows have them, and by what else a list names."""
+        named = list(super().get_list_filter(request))  # type: ignore[misc]
+        own: list[Any] = []
+        if any(field.name == "organization" for field in self.model._meta.fields):  # type: ignore[attr-defined]
+            own.append(BY_ORGANIZATION)
+        if time := _time_of(self, request):
+            own.append((time.name, RangeDateTimeFilter if isinstance(time, DateTimeField) else RangeDateFilter))
+        return [*own, *named]
 
     @property
     def search_help_text(self) -> str:
@@ -216,6 +234,19 @@ def _without_sorting() -> Iterator[None]:
         cursor.execute("SET LOCAL enable_sort = off")
         yield
         cursor.execute("SET LOCAL enable_sort = on")
+
+
+def _newest_by(admin: Any, request: HttpRequest) -> str:
+    first = str(next(iter(admin.get_ordering(request)), "-pk"))
+    return first[1:] if first.startswith("-") and "__" not in first else ""
+
+
+def _time_of(admin: Any, request: HttpRequest) -> DateField[Any, Any] | None:
+    """What a list is filtered by: the time it is ordered by, or when rows were made, or the first that it shows."""
+    shown = admin.get_list_display(request)
+    times = {field.name: field for field in admin.model._meta.fields if isinstance(field, DateField)}
+    names = (_newest_by(admin, request), *(("created_at",) if "created_at" in shown else ()), *shown)
+    return next((times[name] for name in names if name in times), None)
 
 
 def _value(model: Any, name: str, typed: str) -> Any:

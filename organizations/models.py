@@ -305,7 +305,7 @@ class AuditEvent(models.Model):
         constraints = [models.UniqueConstraint(fields=["organization", "seq"], name="audit_seq_unique")]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.target}".strip()
+        return f"{self.title} {self.target}".strip()
 
     @property
     def title(self) -> str:
@@ -323,7 +323,7 @@ class AuditHead(models.Model):
     objects = TenantQuerySet["AuditHead"].as_manager()
 
     def __str__(self) -> str:
-        return f"{self.organization_id}: event {self.seq}"
+        return f"Event {self.seq:,}"
 
 
 class OutgoingMail(models.Model):

@@ -71,7 +71,6 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
         "is_active",
         ("memberships__organization", AutocompleteSelectFilter),
     )
-    list_filter_submit = True
     search_fields = ("email", "name", "memberships__organization__name")
     readonly_fields = ("last_login", "created_at")
     filter_horizontal = ()
@@ -205,7 +204,16 @@ class UserAdmin(GuardedAdmin, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc
 class EmailChangeAdmin(ReadOnlyAdmin):
     """Asked for on the page of the user; here one reads what became of it."""
 
-    list_display = ("user", "old_email", "new_email", "requested_by", "expires_at", "confirmed_by", "withdrawn_at")
+    list_display = (
+        "user",
+        "old_email",
+        "new_email",
+        "requested_by",
+        "created_at",
+        "expires_at",
+        "confirmed_by",
+        "withdrawn_at",
+    )
     list_select_related = ("user", "requested_by", "confirmed_by")
     search_fields = ("old_email", "new_email", "requested_by__email")
 

@@ -26,7 +26,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from organizations import clock
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION, NewestFirst
+from organizations.long_lists import NewestFirst
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import WholeNumberField
 from providers.adapters.key_shapes import url_holds_key
@@ -42,7 +42,6 @@ from providers.keys.private_endpoints import (
 )
 from providers.managed_keys_admin import ManagedKeyAdmin, person
 from providers.models import AvailableModel, KeyValidation, ModelQuirk, OrganizationKey, PrivateEndpoint, ProviderKey
-from usage.names import provider_name
 
 Status = ProviderKey.Status
 LABELS = {
@@ -105,7 +104,7 @@ class StatusFilter(admin.SimpleListFilter):
 class ProviderKeyAdmin(ManagedKeyAdmin):
     list_display = (
         "owner",
-        "provider_name",
+        "provider",
         "label",
         "masked",
         "state",
@@ -113,14 +112,12 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
         "last_used_at",
         "route",
     )
-    list_display_links = ("owner", "provider_name")
+    list_display_links = ("owner", "provider")
     list_filter = (
         ManagedFilter,
         ProviderFilter,
         StatusFilter,
-        BY_ORGANIZATION,
     )
-    list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__name", "organization__slug", "provider", "label")
     ordering = ("-organization__is_platform", "organization__name", "provider", "created_at")
@@ -128,7 +125,7 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     actions_detail = ("validate_this", *ManagedKeyAdmin.actions_detail)
     fields = (
         "owner",
-        "provider_name",
+        "provider",
         "label",
         "masked",
         "state",
@@ -156,10 +153,6 @@ class ProviderKeyAdmin(ManagedKeyAdmin):
     @display(description="Owner", ordering="organization__name")
     def owner(self, key: ProviderKey) -> str:
         return "Managed" if key.organization.is_platform else key.organization.name
-
-    @display(description="Provider", ordering="provider")
-    def provider_name(self, key: ProviderKey) -> str:
-        return provider_name(key.provider)
 
     @display(description="Key")
     def masked(self, key: ProviderKey) -> str:
@@ -265,8 +258,7 @@ class OrganizationKeyAdmin(ReadOnlyAdmin):
 class KeyValidationAdmin(ReadOnlyAdmin):
     list_display = ("organization", "key", "result", "why", "requested_at", "finished_at")
     list_display_links = ("organization", "key")
-    list_filter = (("outcome", ChoicesDropdownFilter), BY_ORGANIZATION)
-    list_filter_submit = True
+    list_filter = (("outcome", ChoicesDropdownFilter),)
     list_select_related = ("organization", "key")
     search_fields = ("organization__name", "organization__slug", "key__provider", "key__label")
     fields = ("organization", "key", "result", "why", "requested_at", "finished_at")
@@ -283,9 +275,7 @@ class KeyValidationAdmin(ReadOnlyAdmin):
 
 @admin.register(AvailableModel)
 class AvailableModelAdmin(ReadOnlyAdmin):
-    list_display = ("model", "organization", "key", "context_tokens", "input_price", "output_price")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
+    list_display = ("model", "organization", "key", "context_tokens", "input_price", "output_price", "listed_since")
     list_select_related = ("organization", "key")
     search_fields = ("model", "name", "organization__name", "key__provider", "key__label")
     fields = ("organization", "key", "model", "name", "context_tokens", "input_price", "output_price")
@@ -303,8 +293,6 @@ class AvailableModelAdmin(ReadOnlyAdmin):
 @admin.register(ModelQuirk)
 class ModelQuirkAdmin(ReadOnlyAdmin):
     list_display = ("model", "organization", "key", "field", "instead", "most", "noticed_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization", "key")
     search_fields = ("model", "field", "organization__name", "key__provider", "key__label")
 
@@ -328,8 +316,6 @@ class PrivateEndpointAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # u
     """Servers in private networks that organizations may use. Allowed and withdrawn, never changed."""
 
     list_display = ("organization", "host", "port", "network", "created_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug", "host", "network")
     fields = ("organization", "host", "port", "network")

@@ -5,6 +5,7 @@ from django.apps import AppConfig
 
 class ProvidersConfig(AppConfig):
     name = "providers"
+    verbose_name = "Providers and routing"
 
     def ready(self) -> None:
         from providers.catalog import PROVIDERS

@@ -66,7 +66,7 @@ class OrganizationKey(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"organization {self.organization_id}, version {self.version}"
+        return f"Version {self.version}"
 
 
 class ProviderKeyQuerySet(TenantQuerySet["ProviderKey"]):
@@ -326,7 +326,7 @@ class KeyValidation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.key_id}: {self.outcome or self.state}"
+        return self.get_outcome_display() or self.get_state_display()
 
     @property
     def sentence(self) -> str:

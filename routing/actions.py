@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from organizations.models import Organization
@@ -67,6 +68,16 @@ def action_names_of(organization: Organization) -> dict[str, str]:
         TRIAL: TRIAL_NAME,
         **dict(agents),
     }
+
+
+def agent_names(organizations: Collection[int], slugs: Collection[str]) -> dict[int, dict[str, str]]:
+    """By organization and slug, of several organizations at once: for lists of staff."""
+    names: dict[int, dict[str, str]] = {}
+    if own := {slug for slug in slugs if slug not in ACTIONS}:
+        agents = Agent.objects.filter(organization__in=organizations, slug__in=own)
+        for organization, slug, name in agents.values_list("organization_id", "slug", "name"):
+            names.setdefault(organization, {})[slug] = name
+    return names
 
 
 def action_of(agent: Agent) -> Action:

@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from organizations.audit import record
 from organizations.guarded_admin import GuardedAdmin
-from organizations.long_lists import BY_ORGANIZATION, NewestFirst
+from organizations.long_lists import NewestFirst
 from organizations.models import Organization, User
 from organizations.read_only_admin import ReadOnlyAdmin
 from organizations.typed_numbers import DecimalField, WholeNumberField
@@ -78,11 +78,11 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
     """One row for each built-in action; changed here, made by `manage.py init`."""
 
     form = ManagedDefaultForm
-    list_display = ("action_name", "provider_name", "model", "served_by", "updated_at")
+    list_display = ("action", "provider", "model", "served_by", "updated_at")
     search_fields = ("action", "provider", "model")
     ordering = ("action",)
-    fields = ("action_name", "provider", "model", "served_by", "updated_at")
-    readonly_fields = ("action_name", "served_by", "updated_at")
+    fields = ("action", "provider", "model", "served_by", "updated_at")
+    readonly_fields = ("action", "served_by", "updated_at")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ManagedDefaults
@@ -105,14 +105,6 @@ class ManagedDefaultAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]  # un
                 provider=obj.provider,
                 model=obj.model,
             )
-
-    @display(description="Action", ordering="action")
-    def action_name(self, default: ManagedDefault) -> str:
-        return action_name(default.action)
-
-    @display(description="Provider", ordering="provider")
-    def provider_name(self, default: ManagedDefault) -> str:
-        return provider_name(default.provider)
 
     @display(description="Managed key", label={NO_KEY: "danger"})
     def served_by(self, default: ManagedDefault) -> str:
@@ -183,8 +175,6 @@ class AgentAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 
     form = AgentManagedForm
     list_display = ("name", "slug", "organization", "managed_model", "managed_calls_a_day", "created_at", "archived_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__name", "organization__slug", "name", "slug")
     readonly_fields = ("organization", "name", "slug", "description", "created_by", "created_at", "archived_at")
@@ -223,9 +213,6 @@ class AgentAdmin(GuardedAdmin, ModelAdmin):  # type: ignore[misc]
 class OfTokens(ReadOnlyAdmin):
     """What tokens may call: the organization's own decision."""
 
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
-
 
 @admin.register(CallAccess)
 class CallAccessAdmin(OfTokens):
@@ -252,10 +239,8 @@ class DirectKeyAdmin(OfTokens):
 class RoutingRuleAdmin(ReadOnlyAdmin):
     """What organizations chose. Read-only: routes are the organization's own decision."""
 
-    list_display = ("organization", "action_name", "key", "key_status", "model", "updated_by", "updated_at")
-    list_display_links = ("organization", "action_name")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
+    list_display = ("organization", "action", "key", "key_status", "model", "updated_by", "updated_at")
+    list_display_links = ("organization", "action")
     list_select_related = ("organization", "key", "updated_by")
     search_fields = (
         "organization__name",
@@ -267,7 +252,7 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
     )
     fields = (
         "organization",
-        "action_name",
+        "action",
         "key",
         "key_status",
         "model",
@@ -280,14 +265,10 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
         "updated_by",
         "updated_at",
     )
-    readonly_fields = ("action_name", "key_status")
+    readonly_fields = ("key_status",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NewestFirst]:
         return NewestFirst
-
-    @display(description="Action", ordering="action")
-    def action_name(self, rule: RoutingRule) -> str:
-        return action_name(rule.action)
 
     @display(description="Key status")
     def key_status(self, rule: RoutingRule) -> str:
@@ -297,8 +278,6 @@ class RoutingRuleAdmin(ReadOnlyAdmin):
 @admin.register(ModelNotice)
 class ModelNoticeAdmin(ReadOnlyAdmin):
     list_display = ("organization", "kind", "action", "provider", "model", "noted_at", "dismissed_at")
-    list_filter = (BY_ORGANIZATION,)
-    list_filter_submit = True
     list_select_related = ("organization",)
     search_fields = ("organization__name", "organization__slug", "action", "provider", "model")
     fields = (*list_display, "dismissed_by")

@@ -3,9 +3,11 @@ from django.apps import AppConfig
 
 class RoutingConfig(AppConfig):
     name = "routing"
+    verbose_name = "Providers and routing"
 
     def ready(self) -> None:
-        from routing.actions import ACTIONS
+        from routing.actions import ACTIONS, DIRECT, DIRECT_NAME, TRIAL, TRIAL_NAME
         from usage.names import name_actions
 
-        name_actions({action.slug: action.name for action in ACTIONS.values()})
+        built_in = {action.slug: action.name for action in ACTIONS.values()}
+        name_actions({**built_in, DIRECT: DIRECT_NAME, TRIAL: TRIAL_NAME})

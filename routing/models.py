@@ -7,7 +7,7 @@ from django.db.models import Q
 from organizations.models import ApiToken, Organization, TenantQuerySet
 from organizations.names import NameField
 from providers.models import ProviderKey
-from usage.names import provider_name
+from usage.names import action_name, provider_name
 
 
 class Effort(models.TextChoices):
@@ -29,7 +29,7 @@ class ManagedDefault(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
-        return f"{self.action}: {provider_name(self.provider)} {self.model}"
+        return f"{action_name(self.action)}: {provider_name(self.provider)} {self.model}"
 
 
 class Agent(models.Model):
@@ -111,7 +111,7 @@ class RoutingRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action}: {self.model}"
+        return f"{action_name(self.action)}: {self.model}"
 
 
 class CallAccess(models.Model):
@@ -199,7 +199,7 @@ class ModelNotice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.provider} {self.model}".strip()
+        return f"{self.get_kind_display()} {provider_name(self.provider)} {self.model}".strip()
 
 
 class DirectKey(models.Model):

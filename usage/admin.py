@@ -8,14 +8,12 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
-    RangeDateFilter,
-    RangeDateTimeFilter,
 )
 from unfold.decorators import display
 
-from organizations.long_lists import BY_ORGANIZATION
 from organizations.read_only_admin import ReadOnlyAdmin
 from usage import amounts
+from usage.episodes.words import Said, said
 from usage.forms import PRICES
 from usage.models import (
     Anomaly,
@@ -30,7 +28,7 @@ from usage.models import (
     UsageHourly,
     UsageRun,
 )
-from usage.names import provider_name, provider_names
+from usage.names import action_name, provider_names
 from usage.rollup_tables import CallSums
 
 
@@ -61,12 +59,7 @@ class PriceFilter(DropdownFilter):
 class MeteringAdmin(ReadOnlyAdmin):
     """Metering is written by the system alone."""
 
-    list_filter_submit = True
     list_select_related = ("organization",)
-
-    @display(description="Provider", ordering="provider")
-    def provider_name(self, row: UsageEvent | UsageDaily | UsageHourly | UsageByLabel | InFlightCall) -> str:
-        return provider_name(row.provider)
 
 
 @admin.register(UsageEvent)
@@ -75,15 +68,13 @@ class UsageEventAdmin(MeteringAdmin):
         "occurred_at",
         "organization",
         "action",
-        "provider_name",
+        "provider",
         "model",
         "mode",
         "status",
         "usd",
     )
     list_filter = (
-        BY_ORGANIZATION,
-        ("occurred_at", RangeDateTimeFilter),
         ("status", ChoicesDropdownFilter),
         ("mode", ChoicesDropdownFilter),
         PriceFilter,
@@ -128,10 +119,8 @@ class SumsAdmin(MeteringAdmin):
 
 @admin.register(UsageDaily)
 class UsageDailyAdmin(SumsAdmin):
-    list_display = ("day", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
+    list_display = ("day", "organization", "action", "provider", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
-        BY_ORGANIZATION,
-        ("day", RangeDateFilter),
         ("mode", ChoicesDropdownFilter),
         ProviderFilter,
     )
@@ -141,10 +130,8 @@ class UsageDailyAdmin(SumsAdmin):
 
 @admin.register(UsageHourly)
 class UsageHourlyAdmin(SumsAdmin):
-    list_display = ("hour", "organization", "action", "provider_name", "model", "mode", "calls", "usd", "not_in_usd")
+    list_display = ("hour", "organization", "action", "provider", "model", "mode", "calls", "usd", "not_in_usd")
     list_filter = (
-        BY_ORGANIZATION,
-        ("hour", RangeDateTimeFilter),
         ("mode", ChoicesDropdownFilter),
         ProviderFilter,
     )
@@ -155,7 +142,7 @@ class UsageHourlyAdmin(SumsAdmin):
 @admin.register(UsageByLabel)
 class UsageByLabelAdmin(SumsAdmin):
     list_display = ("day", "organization", "name", "value", "action", "model", "mode", "calls", "usd", "not_in_usd")
-    list_filter = (BY_ORGANIZATION, ("mode", ChoicesDropdownFilter), ProviderFilter)
+    list_filter = (("mode", ChoicesDropdownFilter), ProviderFilter)
     search_fields = ("organization__slug", "organization__name", "name", "value", "model", "action")
     ordering = ("-pk",)  # the latest days last added to
 
@@ -163,7 +150,6 @@ class UsageByLabelAdmin(SumsAdmin):
 @admin.register(SealedMonth)
 class SealedMonthAdmin(MeteringAdmin):
     list_display = ("month", "organization", "sealed_at")
-    list_filter = (BY_ORGANIZATION,)
     search_fields = ("organization__slug", "organization__name")
     exclude = ("pinned",)  # names and prices by the thousand
     ordering = ("-pk",)
@@ -171,8 +157,8 @@ class SealedMonthAdmin(MeteringAdmin):
 
 @admin.register(InFlightCall)
 class InFlightCallAdmin(MeteringAdmin):
-    list_display = ("started_at", "organization", "action", "provider_name", "model", "mode", "deadline_at")
-    list_filter = (BY_ORGANIZATION, ("mode", ChoicesDropdownFilter), ProviderFilter)
+    list_display = ("started_at", "organization", "action", "provider", "model", "mode", "deadline_at")
+    list_filter = (("mode", ChoicesDropdownFilter), ProviderFilter)
     search_fields = ("organization__slug", "organization__name", "model", "action")
     found_by = ("id", "run_id")
     ordering = ("started_at",)
@@ -181,7 +167,7 @@ class InFlightCallAdmin(MeteringAdmin):
 @admin.register(UsageRun)
 class UsageRunAdmin(MeteringAdmin):
     list_display = ("started_at", "organization", "action", "run_id", "part", "is_priced", "is_incomplete")
-    list_filter = (BY_ORGANIZATION, "is_priced", "is_incomplete")
+    list_filter = ("is_priced", "is_incomplete")
     search_fields = ("organization__slug", "organization__name", "action")
     found_by = ("run_id",)
     search_help_text = "Organization, action, or the id of a run"
@@ -197,7 +183,7 @@ class RollupStateAdmin(ReadOnlyAdmin):
 @admin.register(SavedView)
 class SavedViewAdmin(ReadOnlyAdmin):
     list_display = ("name", "organization", "is_shared", "created_by", "created_at")
-    list_filter = (BY_ORGANIZATION, "is_shared")
+    list_filter = ("is_shared",)
     list_select_related = ("organization", "created_by")
     search_fields = ("organization__slug", "organization__name", "name")
     ordering = ("-pk",)
@@ -207,13 +193,26 @@ class SavedViewAdmin(ReadOnlyAdmin):
 class AnomalyAdmin(MeteringAdmin):
     list_display = ("seen_at", "organization", "kind", "action", "mode", "subject", "state", "usd")
     list_filter = (
-        BY_ORGANIZATION,
         ("state", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("mode", ChoicesDropdownFilter),
     )
     search_fields = ("organization__slug", "organization__name", "action", "subject")
     ordering = ("-seen_at",)
+    exclude = ("usual", "found", "a_day_nanousd", "drivers", "unmeasured", "also", "expected_most")
+    readonly_fields = ("what", "usd", "because", "with_it")
+
+    @display(description="What")
+    def what(self, anomaly: Anomaly) -> str:
+        return _said(anomaly).what
+
+    @display(description="Because")
+    def because(self, anomaly: Anomaly) -> str:
+        return " ".join(_said(anomaly).drivers)
+
+    @display(description="Of the same cause", empty_value="–")
+    def with_it(self, anomaly: Anomaly) -> str | None:
+        return " ".join(_said(anomaly).also) or None
 
     @display(description="USD a day", ordering="a_day_nanousd")
     def usd(self, anomaly: Anomaly) -> str:
@@ -223,8 +222,11 @@ class AnomalyAdmin(MeteringAdmin):
 @admin.register(AnomalyWebhook)
 class AnomalyWebhookAdmin(ReadOnlyAdmin):
     list_display = ("organization", "made_by", "made_at", "last_post_at", "last_answer")
-    list_filter = (BY_ORGANIZATION,)
     list_select_related = ("organization", "made_by")
     search_fields = ("organization__slug", "organization__name")
     exclude = ("url", "sealed_secret")  # an address may hold a secret of its own
     ordering = ("-pk",)
+
+
+def _said(anomaly: Anomaly) -> Said:
+    return said(anomaly, action=action_name(anomaly.action))

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from organizations.models import Organization, TenantQuerySet
 from usage.columns import Mode
+from usage.names import action_name
 
 ROOM = 1.5  # times what was found: so far it is expected, too
 MOST_RUNS = 5  # of one cause, the dearest
@@ -105,7 +106,7 @@ class Anomaly(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.action} {self.subject}".strip()
+        return f"{self.get_kind_display()} {action_name(self.action)} {self.subject}".strip()
 
     @property
     def signature(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from usage.columns import Mode as Mode
 from usage.exports.models import SealedMonth as SealedMonth
 from usage.facts import Admission
 from usage.ingest import IngestPosition
-from usage.names import provider_name
+from usage.names import action_name, provider_name
 from usage.querysets import UsageEventQuerySet
 from usage.rollup_tables import RollupState as RollupState
 from usage.rollup_tables import UsageByLabel as UsageByLabel
@@ -79,7 +79,7 @@ class UsageRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.run_id} {self.part}"
+        return f"{action_name(self.action)} {self.run_id} {self.part}"
 
     @property
     def day(self) -> date:

@@ -8,7 +8,7 @@ from django.db.models import Q
 from organizations.models import Organization, TenantQuerySet
 from usage.columns import CalledBy, Mode
 from usage.facts import COUNTED_BY
-from usage.names import provider_name
+from usage.names import action_name, provider_name
 
 
 class CallSums(models.Model):
@@ -106,7 +106,7 @@ class UsageDaily(CalledBy, CallSums):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day} {provider_name(self.provider)} {self.model} {self.action}"
+        return f"{self.day} {provider_name(self.provider)} {self.model} {action_name(self.action)}"
 
 
 class UsageHourly(CallSums):
@@ -135,7 +135,7 @@ class UsageHourly(CallSums):
         # None by the hour alone: PostgreSQL would read everybody's hours by it to find those of one organization.
 
     def __str__(self) -> str:
-        return f"{self.hour:%Y-%m-%d %H:%M} {provider_name(self.provider)} {self.model} {self.action}"
+        return f"{self.hour:%Y-%m-%d %H:%M} UTC {provider_name(self.provider)} {self.model} {action_name(self.action)}"
 
 
 class UsageByLabel(CallSums):
@@ -166,7 +166,7 @@ class UsageByLabel(CallSums):
         ]
 
     def __str__(self) -> str:
-        return f"{self.day} {self.name}={self.value} {self.action}"
+        return f"{self.day} {self.name}={self.value} {action_name(self.action)}"
 
 
 class RollupState(models.Model):

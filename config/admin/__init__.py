@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.shortcuts import redirect
 from unfold.templatetags import unfold_list
 
-from config.admin import accounts, confirmation, organizations, second_factor, tasks
+from config.admin import accounts, confirmation, organizations, second_factor, tasks, words
 
 __all__ = ["accounts", "organizations", "tasks"]  # these register models
 
@@ -17,6 +17,7 @@ __all__ = ["accounts", "organizations", "tasks"]  # these register models
 for repeated in (unfold_list.ROW_CLASSES, unfold_list.CHECKBOX_CLASSES, unfold_list.LINK_CLASSES):
     repeated.clear()
 
+words.speak()
 second_factor.protect(admin.site)
 confirmation.protect(admin.site)
 

@@ -38,21 +38,13 @@ def may_view(model: str) -> Any:
 # Label, icon (Material Symbols, bundled by Unfold), model.
 SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
-        "Customers",
+        "Organizations",
         (
             ("Organizations", "apartment", "organizations.organization"),
             ("Members", "badge", "organizations.membership"),
             ("Invitations", "forward_to_inbox", "organizations.invitation"),
             ("API tokens", "vpn_key", "organizations.apitoken"),
-            ("Users", "person", "organizations.user"),
-            ("E-mail addresses", "mail", "account.emailaddress"),
-            ("Changes of e-mail", "alternate_email", "organizations.emailchange"),
-            ("Second factors", "passkey", "mfa.authenticator"),
-            ("Mails", "outbox", "organizations.outgoingmail"),
-            ("Mail server", "dns", "organizations.mailserver"),
             ("Audit log", "history", "organizations.auditevent"),
-            ("Audit log heads", "link", "organizations.audithead"),
-            ("Requests done once", "repeat_one", "organizations.donerequest"),
         ),
     ),
     (
@@ -62,17 +54,29 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Ledger entries", "receipt_long", "billing.ledgerentry"),
             ("Lots", "redeem", "billing.creditlot"),
             ("Holds", "hourglass_top", "billing.credithold"),
-            ("Allocations of holds", "call_split", "billing.holdallocation"),
         ),
     ),
     (
-        "Keys and routing",
+        "Metrics",
+        (
+            ("Calls", "monitoring", "usage.usageevent"),
+            ("Calls in flight", "flight_takeoff", "usage.inflightcall"),
+            ("Runs", "replay", "usage.usagerun"),
+            ("Daily figures", "calendar_month", "usage.usagedaily"),
+            ("Hourly figures", "schedule", "usage.usagehourly"),
+            ("Figures by label", "label", "usage.usagebylabel"),
+            ("Anomalies", "troubleshoot", "usage.anomaly"),
+            ("Webhooks of anomalies", "webhook", "usage.anomalywebhook"),
+            ("Saved views", "bookmark", "usage.savedview"),
+            ("Sealed months", "verified", "usage.sealedmonth"),
+        ),
+    ),
+    (
+        "Providers and routing",
         (
             ("Provider keys", "key", "providers.providerkey"),
             ("Validations", "fact_check", "providers.keyvalidation"),
             ("Available models", "neurology", "providers.availablemodel"),
-            ("Refused fields", "rule", "providers.modelquirk"),
-            ("Organization keys", "encrypted", "providers.organizationkey"),
             ("Private endpoints", "lan", "providers.privateendpoint"),
             ("Managed defaults", "tune", "routing.manageddefault"),
             ("Routing rules", "alt_route", "routing.routingrule"),
@@ -84,23 +88,7 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
-        "Metrics",
-        (
-            ("Calls", "monitoring", "usage.usageevent"),
-            ("Calls in flight", "flight_takeoff", "usage.inflightcall"),
-            ("Daily figures", "calendar_month", "usage.usagedaily"),
-            ("Hourly figures", "schedule", "usage.usagehourly"),
-            ("Figures by label", "label", "usage.usagebylabel"),
-            ("Sealed months", "verified", "usage.sealedmonth"),
-            ("Saved views", "bookmark", "usage.savedview"),
-            ("Runs", "replay", "usage.usagerun"),
-            ("Anomalies", "troubleshoot", "usage.anomaly"),
-            ("Webhooks of anomalies", "webhook", "usage.anomalywebhook"),
-            ("State of the rollup", "update", "usage.rollupstate"),
-        ),
-    ),
-    (
-        "Candidate checks",
+        "Checks",
         (
             ("Checks", "task_alt", "candidates.candidatecheck"),
             ("Verdicts", "rule", "candidates.requirementverdict"),
@@ -110,17 +98,39 @@ SIDEBAR: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Requirements", "checklist", "candidates.requirement"),
             ("Candidates", "group", "candidates.candidate"),
             ("Profiles", "contact_page", "candidates.profile"),
-            ("Words of people", "search", "candidates.candidateword"),
-            ("Sightings", "visibility", "candidates.profilesighting"),
         ),
     ),
     (
-        "Background tasks",
+        "Jobs",
         (
             ("Schedules", "schedule", "django_q.schedule"),
-            ("Waiting", "pending", "django_q.ormq"),
-            ("Done", "check_circle", "django_q.success"),
-            ("Failed", "error", "django_q.failure"),
+            ("Failed tasks", "error", "django_q.failure"),
+            ("Mails", "outbox", "organizations.outgoingmail"),
+            ("Mail server", "dns", "organizations.mailserver"),
+        ),
+    ),
+    (
+        "People and security",
+        (
+            ("Users", "person", "organizations.user"),
+            ("E-mail addresses", "mail", "account.emailaddress"),
+            ("Changes of e-mail", "alternate_email", "organizations.emailchange"),
+            ("Second factors", "passkey", "mfa.authenticator"),
+        ),
+    ),
+    (
+        "Internals",  # what the product keeps for itself; nothing of it is changed by hand
+        (
+            ("Audit log heads", "link", "organizations.audithead"),
+            ("Requests done once", "repeat_one", "organizations.donerequest"),
+            ("Allocations of holds", "call_split", "billing.holdallocation"),
+            ("Organization keys", "encrypted", "providers.organizationkey"),
+            ("Refused fields", "rule", "providers.modelquirk"),
+            ("State of the rollup", "update", "usage.rollupstate"),
+            ("Words of people", "search", "candidates.candidateword"),
+            ("Sightings", "visibility", "candidates.profilesighting"),
+            ("Waiting tasks", "pending", "django_q.ormq"),
+            ("Finished tasks", "check_circle", "django_q.success"),
         ),
     ),
 )

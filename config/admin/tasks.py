@@ -57,7 +57,7 @@ class ReadOnlyTasks(NeverWritten, LongList):
 class FinishedTasks(ReadOnlyTasks):
     actions = ("submit_again",)
     list_filter = (JobFilter,)
-    list_filter_submit = True
+    fields = (*WHAT, "name", "group", "cluster", "started", "stopped", "attempt_count", "result")
 
     def has_submit_again_permission(self, request: HttpRequest) -> bool:
         model: type[Model] = self.model  # type: ignore[attr-defined]  # of the ModelAdmin beside this

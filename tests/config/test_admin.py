@@ -37,12 +37,14 @@ def test_sections_are_called_as_on_the_pages(as_staff):
     html = as_staff.get("/admin/usage/usageevent/").content.decode()
 
     assert titles == [
-        "Customers",
+        "Organizations",
         "Credits",
-        "Keys and routing",
         "Metrics",
-        "Candidate checks",
-        "Background tasks",
+        "Providers and routing",
+        "Checks",
+        "Jobs",
+        "People and security",
+        "Internals",
     ]
     assert ">Usage<" not in re.sub(r">\s*(.*?)\s*<", r">\1<", html)
 

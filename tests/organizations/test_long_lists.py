@@ -8,6 +8,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.filters import AllValuesFieldListFilter, RelatedFieldListFilter
 from django.db import connection
+from django.db.models import DateField
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -16,6 +17,7 @@ from billing.models import CreditHold, LedgerEntry
 from organizations import audit, long_lists
 from organizations.models import AuditEvent, Organization
 from tests.billing.conftest import grant, hold
+from tests.builders import import_people
 from tests.plans import index_conditions
 
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
@@ -164,6 +166,31 @@ def test_no_filter_asks_for_all_there_is(staff, acme, model):
         assert isinstance(chosen, AutocompleteSelectFilter) or not isinstance(chosen, RelatedFieldListFilter), chosen
     assert not admin.site.get_model_admin(model).date_hierarchy
     assert isinstance(changelist, long_lists.NewestFirst)
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model._meta.label)
+def test_every_list_is_filtered_by_organization_and_time_where_rows_have_them(staff, acme, model):
+    changelist = list_of(staff, model)
+    fields = {field.name: field for field in model._meta.fields}
+    has_time = any(isinstance(fields.get(name), DateField) for name in changelist.list_display)
+
+    of_organizations = [each for each in changelist.narrowing if isinstance(each, AutocompleteSelectFilter)]
+    of_times = [each for each in changelist.filter_specs if isinstance(each, long_lists.OF_TIMES)]
+
+    assert len([each for each in of_organizations if each.field_path == "organization"]) == ("organization" in fields)
+    assert len(of_times) == has_time
+
+
+def test_a_time_by_which_a_list_is_not_ordered_is_looked_for_among_its_newest(as_staff, acme, few):
+    import_people(acme, *"abcdefgh")
+
+    with CaptureQueriesContext(connection) as asked:
+        page = as_staff.get("/admin/candidates/candidate/", {"created_at_from_0": "2020-01-01"})
+
+    assert "5 of the newest 5 candidates. For older ones filter by organization." in said(page)
+    where_they_end, *others = [query["sql"] for query in asked if 'FROM "candidates_candidate"' in query["sql"]]
+    assert "created_at" not in where_they_end.partition("WHERE")[2]
+    assert all('"candidates_candidate"."id" >= ' in sql for sql in others if " IN (" not in sql), others
 
 
 @pytest.mark.parametrize(
