@@ -60,6 +60,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 
 @pytest.fixture(scope="session")
+def live_server(django_db_setup: None, live_server: Any) -> Any:
+    """Made once the file is there: before, all its threads would share one connection, as they have to in memory."""
+    assert not live_server.thread.connections_override
+    return live_server
+
+
+@pytest.fixture(scope="session")
 def migrated_file(django_db_setup: None) -> Path:
     """An SQLite database as `migrate` leaves it, to be copied: to make one anew takes eight seconds."""
     if connection.vendor != "sqlite":

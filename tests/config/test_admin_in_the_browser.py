@@ -44,8 +44,6 @@ def test_a_list_of_the_admin_has_one_main_part_and_names_its_others(
     cookie = logged_in(staff).cookies[settings.SESSION_COOKIE_NAME].value
     page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
 
-    # Nothing is translated; asked for beside the page, SQLite may crash in the threads of the test's server.
-    page.route("**/jsi18n/", lambda route: route.fulfill(content_type="text/javascript", body=""))
     response = page.goto(f"{live_server.url}/admin/{path}")
 
     assert response is not None
